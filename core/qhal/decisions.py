@@ -1,0 +1,103 @@
+"""Decisions: every fallback, clamp, insertion and rejection, with a code and a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Severity(Enum):
+    """How much a decision matters to the reader of the report."""
+
+    INFO = "info"
+    WARNING = "warning"
+    REFUSAL = "refusal"
+
+
+class Code(Enum):
+    """The stable codes. A member's value is (code, meaning)."""
+
+    # QD1xx import and legalisation
+    BATCH_BOUND = ("QD101", "a free leading dimension was bound to 1")
+    SHAPE_BOUND = ("QD102", "a free dimension was bound with --shape")
+    OPAQUE = ("QD103", "an ONNX operator has no canonical form and stays as it is, in float")
+    UNROLLED = ("QD104", "a recurrent operator was unrolled for a fixed length")
+    DECOMPOSED = ("QD105", "an operator that the target lacks was written as others")
+    TRANSPOSE_KEPT = ("QD106", "a transpose that nothing absorbs stays in the artifact")
+    LAYOUT = (
+        "QD107",
+        "inputs or outputs of the artifact have another order of dimensions than the model's",
+    )
+    DUPLICATE_NAME = ("QD108", "a name was changed to be unique or allowed in the artifact")
+    FLOAT_CONVERTED = ("QD109", "a float16, bfloat16 or float64 tensor is float32 in qhal")
+    # QD2xx data and calibration
+    CALIBRATION_SPLIT = ("QD201", "evaluation data were taken from what calibration did not use")
+    EVALUATION_OVERLAP = ("QD202", "evaluation and calibration data overlap")
+    CONSTANT_RANGE = ("QD203", "a tensor had one value in all samples; its scale is a convention")
+    RANGE_CLIPPED = ("QD204", "the observer chose a range smaller than what it saw")
+    SAMPLES_SKIPPED = ("QD205", "fewer samples than asked for were available")
+    SYNTHETIC_DATA = ("QD206", "the data were generated, so accuracy on them means nothing")
+    # QD3xx constraints
+    FLOAT_FALLBACK = ("QD301", "a node runs in float because no kernel of the recipe takes it")
+    UNIT_FALLBACK = ("QD302", "a node runs on another unit than the target's main one")
+    REFUSED = ("QD303", "no kernel of the target takes the node")
+    BOUNDARY = ("QD304", "a quantize, dequantize or requantize step was inserted")
+    RELATION = ("QD305", "a requantize step was inserted where tensors must share parameters")
+    FOLLOWED_FLOAT = ("QD306", "a data-movement node stays in float because its input is float")
+    # QD4xx parameters
+    BIAS_SCALE_RAISED = (
+        "QD401",
+        "a weight scale was raised so that the bias fits its integer type",
+    )
+    BIAS_CORRECTED = ("QD402", "biases were corrected for the mean error of quantized weights")
+    DEAD_CHANNEL = ("QD403", "all weights of a channel are zero; its scale is a convention")
+    # QD5xx lowering and running
+    NOT_COMPILED = (
+        "QD501",
+        "the vendor's compiler is not installed; the artifact was not compiled",
+    )
+    COMPILED = ("QD502", "the vendor's compiler was run on the artifact")
+    PLACEMENT_DIFFERS = ("QD503", "the runtime did not run a node as it was declared")
+    NOT_RUNNABLE = ("QD504", "the artifact cannot run on this machine; nothing was measured")
+    ENERGY_UNAVAILABLE = (
+        "QD505",
+        "the target has no sourced power figure; no energy proxy is given",
+    )
+    NOT_FASTER = ("QD506", "the quantized artifact is not faster than the float one on this host")
+    ORACLE_GAP = ("QD507", "the runtime and the oracle differ by more than one step somewhere")
+
+    @property
+    def id(self) -> str:
+        """The code that is printed, such as ``QD301``."""
+        return self.value[0]
+
+    @property
+    def meaning(self) -> str:
+        """One line of documentation."""
+        return self.value[1]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One thing that qhal decided on the user's behalf.
+
+    Attributes:
+        code: what kind of decision.
+        sentence: the whole story in one sentence, with the offending value.
+        subject: name of the node or tensor it is about; empty for the whole model.
+        severity: how much it matters.
+    """
+
+    code: Code
+    sentence: str
+    subject: str = ""
+    severity: Severity = Severity.INFO
+
+    def to_json(self) -> dict[str, str]:
+        """A JSON object with the four fields as strings."""
+        return {
+            "code": self.code.id,
+            "severity": self.severity.value,
+            "subject": self.subject,
+            "sentence": self.sentence,
+        }
