@@ -1,0 +1,121 @@
+"""What a node costs: multiply-accumulates, operations and bytes, in both layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import prod
+
+from qhal.ir import ops
+from qhal.ir.graph import NodeView, TensorType
+from qhal.ir.ops import Layout, Op
+
+# Elementary operations per element of the result. Functions count as one, so that the
+# figure does not depend on how a target computes them.
+_PER_ELEMENT: Mapping[str, int] = {
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Maximum", "Minimum", "Compare"), 1),
+    **dict.fromkeys(("Relu", "Sigmoid", "Tanh", "Where", "Quantize", "Dequantize"), 1),
+    **dict.fromkeys(("Abs", "Neg", "Exp", "Log", "Sqrt", "Rsqrt", "Reciprocal", "Erf"), 1),
+    **dict.fromkeys(("Sin", "Cos", "Floor", "Ceil", "Round", "Sign", "Not", "Requantize"), 1),
+    **dict.fromkeys(("Relu6", "Clip", "LeakyRelu", "PRelu", "Silu", "Softplus"), 2),
+    "Elu": 3,
+    "HardSigmoid": 4,
+    "HardSwish": 5,
+    "Gelu": 5,
+    "Softmax": 5,  # maximum, difference, exponential, sum, quotient
+    "LogSoftmax": 6,
+    "LayerNorm": 8,
+    "InstanceNorm": 8,
+}
+
+
+def macs(view: NodeView) -> int:
+    """Multiply-accumulates of one execution; 0 where the operator has no products to sum."""
+    count = _MACS.get(type(view.op))
+    return count(view) if count else 0
+
+
+def operations(view: NodeView) -> int:
+    """Arithmetic operations: two per multiply-accumulate, else those per element.
+
+    Data movement counts nothing; its price is the bytes.
+    """
+    products = macs(view)
+    if products:
+        return 2 * products
+    op = view.op
+    if isinstance(op, ops.Reduce | ops.ArgMax):
+        return view.input().elements
+    if isinstance(op, ops.MaxPool | ops.AveragePool):
+        return view.output().elements * prod(op.kernel)
+    if isinstance(op, ops.Resize):
+        # Each result of a linear one is a weighted sum of two neighbours per dimension.
+        return 0 if op.mode == "nearest" else view.output().elements * 2 * 2 ** len(op.sizes)
+    return view.output().elements * _PER_ELEMENT.get(op.kind, 0)
+
+
+def size_bytes(type: TensorType) -> int:
+    """Bytes of a densely stored tensor."""
+    return (type.elements * type.dtype.bits + 7) // 8
+
+
+def weight_bytes(view: NodeView) -> int:
+    """Bytes of the constants that the node reads."""
+    return sum(size_bytes(view.graph.tensors[n]) for n in _operands(view, constant=True))
+
+
+def activation_bytes(view: NodeView) -> int:
+    """Bytes of the activations that the node reads and writes."""
+    names = [*_operands(view, constant=False), *filter(None, view.node.outputs)]
+    return sum(size_bytes(view.graph.tensors[n]) for n in names)
+
+
+def _operands(view: NodeView, constant: bool) -> list[str]:
+    names = dict.fromkeys(filter(None, view.node.inputs))
+    return [name for name in names if (name in view.graph.constants) is constant]
+
+
+def _conv(view: NodeView) -> int:
+    """Every result is a sum over one filter: ``weight elements / output channels`` products."""
+    weight = view.input(1)
+    return view.output().elements * (weight.elements // weight.shape[0])
+
+
+def _depthwise(view: NodeView) -> int:
+    outputs = _channels(view.output(), view.op)
+    return view.output().elements * (view.input(1).elements // outputs)
+
+
+def _conv_transpose(view: NodeView) -> int:
+    """Every operand element is spread over the filter of its channel."""
+    channels = _channels(view.input(), view.op)
+    return view.input().elements * (view.input(1).elements // channels)
+
+
+def _channels(type: TensorType, op: Op) -> int:
+    layout: Layout = getattr(op, "layout", Layout.NCHW)
+    return type.shape[layout.channel_axis(len(type.shape))]
+
+
+def _fully_connected(view: NodeView) -> int:
+    return view.output().elements * view.input(1).shape[1]
+
+
+def _matmul(view: NodeView) -> int:
+    return view.output().elements * view.input().shape[-1]
+
+
+def _recurrent(view: NodeView) -> int:
+    """The two weights are applied once per time step and sample."""
+    steps, batch, _ = view.input().shape
+    return steps * batch * (view.input(1).elements + view.input(2).elements)
+
+
+_MACS: Mapping[type[Op], Callable[[NodeView], int]] = {
+    ops.Conv: _conv,
+    ops.DepthwiseConv: _depthwise,
+    ops.ConvTranspose: _conv_transpose,
+    ops.FullyConnected: _fully_connected,
+    ops.MatMul: _matmul,
+    ops.Lstm: _recurrent,
+    ops.Gru: _recurrent,
+}

@@ -1,0 +1,503 @@
+"""One function per canonical operator that writes it as ONNX nodes.
+
+The functions name tensors through :class:`Call`, not through the node, so that a backend can
+give a node other operands than the graph has (dequantized ones, for instance).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+from math import isinf
+from typing import Any
+
+import numpy as np
+
+from qhal.errors import InternalError
+from qhal.ir import ops
+from qhal.ir.dtypes import DType
+from qhal.ir.export.writer import BASE_OPSET, OnnxWriter, element_type
+from qhal.ir.graph import NodeView
+from qhal.ir.ops import Activation, Layout
+
+_REDUCE_AXES_OPERAND = 18
+"""From this opset on, ReduceMean, ReduceMax and ReduceMin take their axes as an operand."""
+
+_INT64_MIN = -(2**63)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One node to write.
+
+    Attributes:
+        writer: takes the ONNX nodes.
+        view: the canonical node; its types say shapes.
+        inputs: names of the operands to read, as many as the node has.
+        outputs: names of the results to make.
+        dtype: element type of the operands; that of the node's first operand if None.
+    """
+
+    writer: OnnxWriter
+    view: NodeView
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    dtype: DType | None = None
+
+    @property
+    def x(self) -> str:
+        """The first operand."""
+        return self.inputs[0]
+
+    @property
+    def y(self) -> str:
+        """The first result."""
+        return self.outputs[0]
+
+    def write(
+        self,
+        op_type: str,
+        inputs: Sequence[str] | None = None,
+        outputs: Sequence[str] | None = None,
+        **attributes: Any,
+    ) -> None:
+        """Append the ONNX node that bears the canonical node's name."""
+        self.writer.node(
+            op_type,
+            self.inputs if inputs is None else inputs,
+            self.outputs if outputs is None else outputs,
+            name=self.view.node.name,
+            **attributes,
+        )
+
+    def step(self, op_type: str, inputs: Sequence[str], hint: str, **attributes: Any) -> str:
+        """Append a helper node; its result is called ``<result>__<hint>`` and returned."""
+        name = self.writer.fresh(f"{self.y}__{hint}")
+        self.writer.node(op_type, inputs, (name,), **attributes)
+        return name
+
+    def scalar(self, value: float) -> str:
+        """A constant scalar of the operands' type."""
+        dtype = self.dtype or self.view.input().dtype
+        return self.writer.constant(f"const_{value:g}", np.asarray(value, dtype.numpy))
+
+    def activated(
+        self,
+        activation: Activation,
+        op_type: str,
+        inputs: Sequence[str] | None = None,
+        **attributes: Any,
+    ) -> None:
+        """Append the node and, behind it, the activation that is fused into it."""
+        if activation is Activation.NONE:
+            self.write(op_type, inputs, **attributes)
+            return
+        before = self.writer.fresh(f"{self.y}__pre")
+        self.write(op_type, inputs, (before,), **attributes)
+        self.activate(activation, before)
+
+    def activate(self, activation: Activation, before: str) -> None:
+        """Append an activation from tensor ``before`` to the result."""
+        name = f"{self.view.node.name}__{activation.value}"
+        if activation is Activation.RELU:
+            self.writer.node("Relu", (before,), (self.y,), name=name)
+        else:
+            bounds = (self.scalar(0.0), self.scalar(6.0))
+            self.writer.node("Clip", (before, *bounds), (self.y,), name=name)
+
+
+def needed_opset(op: ops.Op) -> int:
+    """The lowest version of ai.onnx in which :func:`emit` can write the operator."""
+    match op:
+        case ops.LayerNorm():
+            return 17
+        case ops.Gelu():
+            return 20
+        case ops.Opaque(domain=""):
+            return max(BASE_OPSET, _since(op))
+        case _:
+            return BASE_OPSET
+
+
+def _since(op: ops.Opaque) -> int:
+    from onnx import defs
+
+    try:
+        return int(defs.get_schema(op.op_type, op.opset).since_version)
+    except defs.SchemaError:
+        return op.opset
+
+
+@singledispatch
+def emit(op: ops.Op, call: Call) -> None:
+    """Write one canonical operator.
+
+    Raises:
+        InternalError: the operator is a quantization step or in NHWC layout.
+    """
+    raise InternalError(f"{op.kind} at {call.view.node.name!r} has no float ONNX form.")
+
+
+# --- weighted operators -------------------------------------------------------
+
+
+def _window(op: Any, call: Call) -> dict[str, Any]:
+    """The attributes that windows share; NHWC has no ONNX form."""
+    if op.layout is not Layout.NCHW:
+        raise InternalError(f"{op.kind} at {call.view.node.name!r} is NHWC; ONNX is NCHW.")
+    return {"strides": op.strides, "pads": op.pads}
+
+
+@emit.register
+def _conv(op: ops.Conv, call: Call) -> None:
+    call.activated(
+        op.activation,
+        "Conv",
+        **_window(op, call),
+        dilations=op.dilations,
+        group=op.groups,
+        kernel_shape=call.view.input(1).shape[2:],
+    )
+
+
+@emit.register
+def _depthwise_conv(op: ops.DepthwiseConv, call: Call) -> None:
+    call.activated(
+        op.activation,
+        "Conv",
+        **_window(op, call),
+        dilations=op.dilations,
+        group=call.view.input(0).shape[1],
+        kernel_shape=call.view.input(1).shape[2:],
+    )
+
+
+@emit.register
+def _conv_transpose(op: ops.ConvTranspose, call: Call) -> None:
+    call.activated(
+        op.activation,
+        "ConvTranspose",
+        **_window(op, call),
+        dilations=op.dilations,
+        output_padding=op.output_padding,
+        group=op.groups,
+        kernel_shape=call.view.input(1).shape[2:],
+    )
+
+
+@emit.register
+def _fully_connected(op: ops.FullyConnected, call: Call) -> None:
+    """``Gemm`` for matrices; ``MatMul`` and ``Add`` for other ranks."""
+    if len(call.view.input(0).shape) == 2:
+        call.activated(op.activation, "Gemm", transB=1)
+        return
+    weight = call.step("Transpose", call.inputs[1:2], "weight", perm=(1, 0))
+    if not call.view.has(2):
+        call.activated(op.activation, "MatMul", (call.x, weight))
+        return
+    product = call.step("MatMul", (call.x, weight), "product")
+    call.activated(op.activation, "Add", (product, call.inputs[2]))
+
+
+@emit.register
+def _matmul(op: ops.MatMul, call: Call) -> None:
+    call.write("MatMul")
+
+
+def _recurrent(op: ops.Lstm | ops.Gru, call: Call, op_type: str, **attributes: Any) -> None:
+    """ONNX has the lengths of the sequences between the bias and the initial states."""
+    inputs = (*call.inputs, "", "", "")
+    call.write(
+        op_type,
+        (*inputs[:4], "", *inputs[4:]),
+        hidden_size=op.hidden_size,
+        direction=op.direction,
+        **attributes,
+    )
+
+
+@emit.register
+def _lstm(op: ops.Lstm, call: Call) -> None:
+    _recurrent(op, call, "LSTM")
+
+
+@emit.register
+def _gru(op: ops.Gru, call: Call) -> None:
+    extra: dict[str, Any] = {"linear_before_reset": int(op.linear_before_reset)}
+    if op.candidate != "Tanh":
+        directions = 2 if op.direction == "bidirectional" else 1
+        extra["activations"] = ["Sigmoid", op.candidate] * directions
+    _recurrent(op, call, "GRU", **extra)
+
+
+# --- element-wise -------------------------------------------------------------
+
+
+@emit.register(ops.Add)
+@emit.register(ops.Sub)
+@emit.register(ops.Mul)
+@emit.register(ops.Div)
+def _arithmetic(op: ops.Add | ops.Sub | ops.Mul | ops.Div, call: Call) -> None:
+    call.activated(op.activation, op.kind)
+
+
+_COMPARE = {
+    "==": "Equal",
+    "<": "Less",
+    "<=": "LessOrEqual",
+    ">": "Greater",
+    ">=": "GreaterOrEqual",
+}
+
+
+@emit.register
+def _compare(op: ops.Compare, call: Call) -> None:
+    call.write(_COMPARE[op.relation])
+
+
+_SAME_FORM: Mapping[type[ops.Op], str] = {
+    ops.Pow: "Pow",
+    ops.Maximum: "Max",
+    ops.Minimum: "Min",
+    ops.Where: "Where",
+    ops.Relu: "Relu",
+    ops.PRelu: "PRelu",
+    ops.Sigmoid: "Sigmoid",
+    ops.Tanh: "Tanh",
+}
+
+
+@emit.register(ops.Pow)
+@emit.register(ops.Maximum)
+@emit.register(ops.Minimum)
+@emit.register(ops.Where)
+@emit.register(ops.Relu)
+@emit.register(ops.PRelu)
+@emit.register(ops.Sigmoid)
+@emit.register(ops.Tanh)
+def _same_form(op: ops.Op, call: Call) -> None:
+    call.write(_SAME_FORM[type(op)])
+
+
+@emit.register
+def _relu6(op: ops.Relu6, call: Call) -> None:
+    call.write("Clip", (call.x, call.scalar(0.0), call.scalar(6.0)))
+
+
+@emit.register
+def _clip(op: ops.Clip, call: Call) -> None:
+    bounds = ("" if isinf(bound) else call.scalar(bound) for bound in (op.low, op.high))
+    call.write("Clip", (call.x, *bounds))
+
+
+@emit.register
+def _leaky_relu(op: ops.LeakyRelu, call: Call) -> None:
+    call.write("LeakyRelu", alpha=float(op.alpha))
+
+
+@emit.register
+def _elu(op: ops.Elu, call: Call) -> None:
+    call.write("Elu", alpha=float(op.alpha))
+
+
+@emit.register
+def _hard_swish(op: ops.HardSwish, call: Call) -> None:
+    """As runtimes inline the function HardSwish-14, which opset 13 does not have."""
+    gate = call.step("HardSigmoid", (call.x,), "gate", alpha=1 / 6, beta=0.5)
+    call.write("Mul", (call.x, gate))
+
+
+@emit.register
+def _hard_sigmoid(op: ops.HardSigmoid, call: Call) -> None:
+    call.write("HardSigmoid", alpha=float(op.alpha), beta=float(op.beta))
+
+
+@emit.register
+def _silu(op: ops.Silu, call: Call) -> None:
+    gate = call.step("Sigmoid", (call.x,), "gate")
+    call.write("Mul", (call.x, gate))
+
+
+@emit.register
+def _gelu(op: ops.Gelu, call: Call) -> None:
+    call.write("Gelu", approximate="tanh" if op.approximate else "none")
+
+
+@emit.register
+def _unary(op: ops.Unary, call: Call) -> None:
+    if op.function == "Rsqrt":
+        call.write("Reciprocal", (call.step("Sqrt", (call.x,), "sqrt"),))
+    else:
+        call.write(op.function)
+
+
+# --- normalisation and reduction ----------------------------------------------
+
+
+@emit.register
+def _softmax(op: ops.Softmax, call: Call) -> None:
+    call.write("Softmax", axis=op.axis)
+
+
+@emit.register
+def _log_softmax(op: ops.LogSoftmax, call: Call) -> None:
+    call.write("LogSoftmax", axis=op.axis)
+
+
+@emit.register
+def _layer_norm(op: ops.LayerNorm, call: Call) -> None:
+    call.write("LayerNormalization", axis=op.axis, epsilon=float(op.epsilon))
+
+
+@emit.register
+def _instance_norm(op: ops.InstanceNorm, call: Call) -> None:
+    if op.layout is not Layout.NCHW:
+        raise InternalError(f"{op.kind} at {call.view.node.name!r} is NHWC; ONNX is NCHW.")
+    call.write("InstanceNormalization", epsilon=float(op.epsilon))
+
+
+@emit.register
+def _reduce(op: ops.Reduce, call: Call) -> None:
+    """Global average pooling where it is one: runtimes have better kernels for it."""
+    if is_global_average(op, len(call.view.input().shape)):
+        call.write("GlobalAveragePool")
+    elif op.function == "Sum" or call.writer.opset >= _REDUCE_AXES_OPERAND:
+        axes = call.writer.ints("axes", op.axes)
+        call.write(op.kind, (call.x, axes), keepdims=int(op.keepdims))
+    else:
+        call.write(op.kind, axes=op.axes, keepdims=int(op.keepdims))
+
+
+def is_global_average(op: ops.Reduce, rank: int) -> bool:
+    """True if the reduction is the mean over all spatial dimensions of an NCHW activation."""
+    spatial = tuple(range(2, rank))
+    return op.function == "Mean" and op.keepdims and bool(spatial) and op.axes == spatial
+
+
+@emit.register
+def _arg_max(op: ops.ArgMax, call: Call) -> None:
+    call.write("ArgMax", axis=op.axis, keepdims=int(op.keepdims))
+
+
+# --- pooling and resampling ---------------------------------------------------
+
+
+@emit.register
+def _max_pool(op: ops.MaxPool, call: Call) -> None:
+    call.write("MaxPool", kernel_shape=op.kernel, **_window(op, call))
+
+
+@emit.register
+def _average_pool(op: ops.AveragePool, call: Call) -> None:
+    call.write(
+        "AveragePool",
+        kernel_shape=op.kernel,
+        count_include_pad=int(op.count_include_pad),
+        **_window(op, call),
+    )
+
+
+@emit.register
+def _resize(op: ops.Resize, call: Call) -> None:
+    sizes = call.writer.ints("sizes", (*call.view.input().shape[:2], *op.sizes))
+    call.write(
+        "Resize",
+        (call.x, "", "", sizes),
+        mode=op.mode,
+        coordinate_transformation_mode=op.coordinates,
+        nearest_mode=op.nearest if op.mode == "nearest" else None,
+    )
+
+
+@emit.register
+def _depth_to_space(op: ops.DepthToSpace, call: Call) -> None:
+    call.write("DepthToSpace", blocksize=op.block, mode=op.mode)
+
+
+@emit.register
+def _space_to_depth(op: ops.SpaceToDepth, call: Call) -> None:
+    call.write("SpaceToDepth", blocksize=op.block)
+
+
+# --- data movement ------------------------------------------------------------
+
+
+@emit.register
+def _reshape(op: ops.Reshape, call: Call) -> None:
+    call.write("Reshape", (call.x, call.writer.ints("shape", op.shape)))
+
+
+@emit.register
+def _transpose(op: ops.Transpose, call: Call) -> None:
+    call.write("Transpose", perm=op.perm)
+
+
+@emit.register
+def _concat(op: ops.Concat, call: Call) -> None:
+    call.write("Concat", axis=op.axis)
+
+
+@emit.register
+def _split(op: ops.Split, call: Call) -> None:
+    call.write("Split", (call.x, call.writer.ints("sizes", op.sizes)), axis=op.axis)
+
+
+@emit.register
+def _slice(op: ops.Slice, call: Call) -> None:
+    """Only the dimensions that are cut are named."""
+    shape = call.view.input().shape
+    cut = [i for i, size in enumerate(shape) if (op.sizes[i], op.steps[i]) != (size, 1)]
+    if not cut:
+        call.write("Identity")
+        return
+    ends = [op.starts[i] + op.sizes[i] * op.steps[i] for i in cut]
+    bounds = {
+        "starts": [op.starts[i] for i in cut],
+        "ends": [end if end >= 0 else _INT64_MIN for end in ends],
+        "axes": cut,
+        "steps": [op.steps[i] for i in cut],
+    }
+    call.write("Slice", (call.x, *(call.writer.ints(k, v) for k, v in bounds.items())))
+
+
+@emit.register
+def _pad(op: ops.Pad, call: Call) -> None:
+    value = (call.scalar(op.value),) if op.mode == "constant" else ()
+    call.write("Pad", (call.x, call.writer.ints("pads", op.pads), *value), mode=op.mode)
+
+
+@emit.register
+def _gather(op: ops.Gather, call: Call) -> None:
+    call.write("Gather", axis=op.axis)
+
+
+@emit.register
+def _expand(op: ops.Expand, call: Call) -> None:
+    call.write("Expand", (call.x, call.writer.ints("shape", op.shape)))
+
+
+@emit.register
+def _tile(op: ops.Tile, call: Call) -> None:
+    call.write("Tile", (call.x, call.writer.ints("repeats", op.repeats)))
+
+
+@emit.register
+def _cast(op: ops.Cast, call: Call) -> None:
+    call.write("Cast", to=element_type(op.to))
+
+
+# --- what has no canonical form -----------------------------------------------
+
+
+@emit.register
+def _opaque(op: ops.Opaque, call: Call) -> None:
+    """The user's node again, between renamed tensors."""
+    from onnx import NodeProto
+
+    proto = NodeProto.FromString(op.proto)
+    proto.name = call.view.node.name
+    del proto.input[:], proto.output[:]
+    proto.input.extend(call.inputs)
+    proto.output.extend(call.outputs)
+    call.writer.append(proto, op.opset)

@@ -1,0 +1,141 @@
+"""The graph: nodes in topological order over named tensors. Everything is frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from qhal.ir.dtypes import DType
+from qhal.ir.ops import Op
+
+Array = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Static shape and element type."""
+
+    shape: tuple[int, ...]
+    dtype: DType = DType.FLOAT32
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
+    def __str__(self) -> str:
+        return f"{self.dtype.value}[{'x'.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator applied to named tensors.
+
+    Attributes:
+        name: unique in the graph.
+        op: the operator with its static attributes.
+        inputs: operand names; "" where an optional operand is absent.
+        outputs: names of what it makes.
+        origin: names of the nodes of the user's model that it comes from.
+    """
+
+    name: str
+    op: Op
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    origin: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A model.
+
+    Attributes:
+        name: the model's name.
+        inputs: names of the inputs, in order.
+        outputs: names of the outputs, in order.
+        nodes: in topological order.
+        tensors: type of every tensor, constants included.
+        constants: values of the constants (may be memory-mapped; never write to them).
+        permutations: for inputs and outputs whose order of dimensions differs from the
+            user's model: name -> perm with ``here = np.transpose(there, perm)``.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    tensors: Mapping[str, TensorType]
+    constants: Mapping[str, Array] = field(default_factory=dict)
+    permutations: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def producers(self) -> Mapping[str, Node]:
+        """Tensor -> the node that makes it (inputs and constants have none)."""
+        return {out: node for node in self.nodes for out in node.outputs}
+
+    @cached_property
+    def consumers(self) -> Mapping[str, tuple[Node, ...]]:
+        """Tensor -> the nodes that read it, in order, each once."""
+        found: dict[str, list[Node]] = {name: [] for name in self.tensors}
+        for node in self.nodes:
+            for name in dict.fromkeys(filter(None, node.inputs)):
+                found[name].append(node)
+        return {name: tuple(nodes) for name, nodes in found.items()}
+
+    def with_nodes(
+        self,
+        nodes: Iterable[Node],
+        tensors: Mapping[str, TensorType] | None = None,
+        constants: Mapping[str, Array] | None = None,
+    ) -> Graph:
+        """A copy with other nodes; tensors and constants that nothing names are dropped."""
+        nodes = tuple(nodes)
+        used = {*self.inputs, *self.outputs}
+        used.update(name for n in nodes for name in (*n.inputs, *n.outputs) if name)
+        tensors = self.tensors if tensors is None else tensors
+        constants = self.constants if constants is None else constants
+        return replace(
+            self,
+            nodes=nodes,
+            tensors={k: v for k, v in tensors.items() if k in used},
+            constants={k: v for k, v in constants.items() if k in used},
+        )
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """A node with its surroundings: what a limit or a backend asks about it."""
+
+    graph: Graph
+    node: Node
+
+    @property
+    def op(self) -> Op:
+        """The operator."""
+        return self.node.op
+
+    def input(self, index: int = 0) -> TensorType:
+        """Type of operand ``index``."""
+        return self.graph.tensors[self.node.inputs[index]]
+
+    def output(self, index: int = 0) -> TensorType:
+        """Type of result ``index``."""
+        return self.graph.tensors[self.node.outputs[index]]
+
+    def has(self, index: int) -> bool:
+        """True if operand ``index`` is there."""
+        return index < len(self.node.inputs) and bool(self.node.inputs[index])
+
+    def is_constant(self, index: int) -> bool:
+        """True if operand ``index`` is a constant."""
+        return self.has(index) and self.node.inputs[index] in self.graph.constants
+
+    def constant(self, index: int) -> Array:
+        """Value of the constant operand ``index``."""
+        return self.graph.constants[self.node.inputs[index]]

@@ -1,0 +1,56 @@
+"""Import: an ONNX file becomes the canonical graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qhal.decisions import Decision
+from qhal.ir.graph import Graph
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """A model that was read.
+
+    Attributes:
+        graph: canonical, static, in NCHW, with the user's names of inputs and outputs.
+        decisions: dimensions that were bound, and nodes that stay opaque.
+        sha256: hash of the model file, followed by its external weight files if it has any.
+        opset: version of the ai.onnx operators in the file.
+        size_bytes: size of the same files.
+    """
+
+    graph: Graph
+    decisions: tuple[Decision, ...]
+    sha256: str
+    opset: int
+    size_bytes: int
+
+
+def import_model(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Imported:
+    """Read a float ONNX model of opset 7 or newer.
+
+    Dimensions are bound, functions inlined, constants folded, and usual decompositions
+    recognised. Weights stay memory-mapped where nothing had to change them.
+
+    Args:
+        path: the model; external weight files lie in its folder.
+        shapes: input -> shape, for inputs with free dimensions. A free leading dimension
+            that is not given is 1.
+
+    Raises:
+        ModelFileError: the file is missing, empty, truncated, a folder or not ONNX.
+        ModelInvalidError: the graph is not valid, quantized already, or not made of tensors.
+        ModelShapeError: a dimension is free, or what ``shapes`` says does not fit.
+        ModelWeightsError: a weight is missing, holds NaN or Inf, or lies outside the folder.
+    """
+    from qhal.ir.onnx.load import load
+    from qhal.ir.onnx.reader import read
+    from qhal.ir.recognise import recognise
+
+    source = load(Path(path))
+    graph, decisions = read(source, shapes)
+    weights = source.weights
+    return Imported(recognise(graph), decisions, weights.sha256(), source.opset, weights.size_bytes)

@@ -1,0 +1,154 @@
+"""Constants: what an operator makes of constant operands, and facts about static types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from qhal.errors import ModelInvalidError
+from qhal.ir.dtypes import DType
+from qhal.ir.graph import Array, TensorType
+from qhal.ir.onnx.call import Call
+from qhal.ir.onnx.single import infer_types, node_proto
+from qhal.ir.onnx.weights import as_float32, check_finite
+
+LARGEST_FOLDED_BYTES = 256 << 20
+"""A computed constant larger than this is refused; no export computes such weights."""
+
+LARGEST_FILLED_BYTES = 2 << 30
+"""A constant of one repeated value takes no memory here; ONNX files end at this size."""
+
+_GROWING = frozenset(
+    ["ConstantOfShape", "Expand", "Tile", "Range", "OneHot", "EyeLike", "Pad", "Resize", "Upsample"]
+)
+"""Operators whose result can be larger than all that they read."""
+
+_RANDOM = frozenset(
+    [
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+        "Multinomial",
+        "Bernoulli",
+    ]
+)
+
+
+def fold(call: Call) -> tuple[Array, ...] | None:
+    """The results of a node as constants; None if they are not.
+
+    Raises:
+        ModelInvalidError: a result would be absurdly large.
+    """
+    direct = _FACTS.get(call.kind) if call.node.domain == "" else None
+    if direct is not None:
+        return direct(call)
+    if call.kind in _RANDOM or _has_graphs(call.node):
+        return None
+    operands = [call.constant(i) if call.has(i) else None for i in range(len(call.node.inputs))]
+    if any(value is None and call.has(i) for i, value in enumerate(operands)):
+        return None
+    if call.kind in _GROWING:
+        _check_size(call)
+    return _evaluate(call, operands)
+
+
+def _has_graphs(node: ir.Node) -> bool:
+    kinds = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+    return any(attribute.type in kinds for attribute in node.attributes.values())
+
+
+def _check_size(call: Call) -> None:
+    for found in infer_types(call):
+        if found is not None:
+            _limit(call, found, LARGEST_FOLDED_BYTES)
+
+
+def _limit(call: Call, found: TensorType, largest: int) -> None:
+    size = found.elements * found.dtype.bits // 8
+    if size > largest:
+        raise ModelInvalidError(
+            f"Node {call.name!r} ({call.kind}) makes a constant {found}, {size:,} bytes."
+        )
+
+
+def _evaluate(call: Call, operands: Sequence[Array | None]) -> tuple[Array, ...] | None:
+    """Run the node in ONNX's reference evaluator; None where that cannot."""
+    from onnx.reference import ReferenceEvaluator
+
+    node = node_proto(call)
+    names = [name for name in node.input if name]
+    graph = onnx.GraphProto(
+        node=[node],
+        input=[onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names)],
+        output=[onnx.ValueInfoProto(name=name) for name in node.output if name],
+    )
+    feeds = {n: v for n, v in zip(node.input, operands, strict=False) if v is not None}
+    try:
+        runner = ReferenceEvaluator(graph, opsets={"": 1, **call.scope.opsets})
+        with np.errstate(all="ignore"):
+            made = dict(zip(runner.output_names, runner.run(None, feeds), strict=True))
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever it cannot do stays a node of the graph
+        return None
+    results = [made.get(name, np.zeros(0)) for name in node.output]
+    if not all(isinstance(result, np.ndarray | np.generic) for result in results):
+        return None
+    return tuple(np.asarray(result) for result in results)
+
+
+# --- facts about static types ---------------------------------------------------
+
+
+def _shape(call: Call) -> tuple[Array, ...]:
+    end = call.attribute("end")
+    part = call.shape()[call.integer("start", 0) : None if end is None else end.as_int()]
+    return (np.asarray(part, np.int64),)
+
+
+def _size(call: Call) -> tuple[Array, ...]:
+    return (np.asarray(call.type().elements, np.int64),)
+
+
+def _constant(call: Call) -> tuple[Array, ...]:
+    for name, attribute in call.node.attributes.items():
+        if name == "value":
+            value = as_float32(call.scope.weights.read(attribute.as_tensor()))
+            check_finite(call.name, value)
+            return (value,)
+        if name in ("value_float", "value_floats"):
+            return (np.asarray(attribute.value, np.float32),)
+        if name in ("value_int", "value_ints"):
+            return (np.asarray(attribute.value, np.int64),)
+    raise ModelInvalidError(
+        f"The constant {call.name!r} is sparse or a text.", "qhal takes dense numbers."
+    )
+
+
+def _constant_of_shape(call: Call) -> tuple[Array, ...] | None:
+    """One value, repeated without taking memory."""
+    wanted = call.constant(0)
+    if wanted is None:
+        return None
+    attribute = call.attribute("value")
+    value: Array = np.zeros(1, np.float32)
+    if attribute is not None:
+        value = as_float32(call.scope.weights.read(attribute.as_tensor()))
+    shape = tuple(int(size) for size in wanted.reshape(-1))
+    if min(shape, default=0) < 0:
+        raise ValueError(f"its shape is {shape}")
+    _limit(call, TensorType(shape, DType.of(value)), LARGEST_FILLED_BYTES)
+    return (np.broadcast_to(value.reshape(()), shape),)
+
+
+_FACTS: Mapping[str, Callable[[Call], tuple[Array, ...] | None]] = {
+    "Shape": _shape,
+    "Size": _size,
+    "Constant": _constant,
+    "ConstantOfShape": _constant_of_shape,
+}

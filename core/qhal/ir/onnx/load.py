@@ -1,0 +1,90 @@
+"""From a path to an onnx-ir model without functions, nodes in topological order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+from onnx_ir.passes.common import InlinePass, TopologicalSortPass
+
+from qhal.errors import ModelFileError, ModelInvalidError
+from qhal.ir.onnx.weights import WeightFiles, map_file
+from qhal.ir.onnx.wire import WireError, lift_weights
+
+OLDEST_OPSET = 7
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A model as it lies on disk.
+
+    Attributes:
+        model: its graph; large tensors are references into ``weights``.
+        weights: where the values of its tensors come from.
+        opset: version of the ai.onnx operators.
+    """
+
+    model: ir.Model
+    weights: WeightFiles
+    opset: int
+
+
+def load(path: Path) -> Source:
+    """Read a model file.
+
+    Raises:
+        ModelFileError: the file is missing, empty, truncated, a folder or not ONNX.
+        ModelInvalidError: it is ONNX, but the graph cannot be used.
+    """
+    data = map_file(path)
+    proto = _parse(path, data)
+    try:
+        model = ir.from_proto(proto)
+        if model.functions:
+            InlinePass()(model)
+        TopologicalSortPass()(model)
+    except Exception as error:
+        reason = str(_innermost(error)).strip().rstrip(".") or type(error).__name__
+        raise ModelInvalidError(
+            f"The graph of {str(path)!r} is not valid: {reason}.",
+            "onnx.checker.check_model may say more.",
+        ) from error
+    return Source(model, WeightFiles(path, data), _opset(path, model))
+
+
+def _parse(path: Path, data: memoryview) -> onnx.ModelProto:
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(lift_weights(data, path.name))
+    except (WireError, DecodeError) as error:
+        raise ModelFileError(
+            f"{str(path)!r} is truncated or not an ONNX file: {error}.",
+            "Export or download it again.",
+        ) from error
+    if not proto.HasField("graph") or not proto.opset_import:
+        raise ModelFileError(
+            f"{str(path)!r} is not an ONNX model: it has no graph or no opset.",
+            "Give a model that was exported to ONNX.",
+        )
+    return proto
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """onnx-ir wraps errors once per nesting level; the first one says what is wrong."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _opset(path: Path, model: ir.Model) -> int:
+    versions = model.opset_imports
+    opset = versions.get("", versions.get("ai.onnx", OLDEST_OPSET))
+    if opset < OLDEST_OPSET:
+        raise ModelInvalidError(
+            f"{str(path)!r} is of opset {opset}; qhal reads {OLDEST_OPSET} and newer.",
+            "Bring it up to date with onnx.version_converter.convert_version(model, 13).",
+        )
+    return opset

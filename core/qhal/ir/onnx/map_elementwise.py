@@ -1,0 +1,310 @@
+"""Element-wise operators and activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import inf
+
+import numpy as np
+
+from qhal.ir import ops
+from qhal.ir.dtypes import DType
+from qhal.ir.onnx.call import Call, Mapper, Unsupported
+from qhal.ir.ops import Op
+
+
+def _plain(op: Op, call: Call) -> str:
+    return call.result(op, call.tensor(0))
+
+
+def _float_only(op: Op, call: Call) -> str:
+    _need_float(call)
+    return call.result(op, call.tensor(0))
+
+
+def _need_float(call: Call) -> None:
+    if not call.type().dtype.is_float:
+        raise Unsupported(f"it works on {call.type().dtype.value}")
+
+
+# --- activations ----------------------------------------------------------------
+
+
+def _leaky_relu(call: Call) -> str:
+    return call.result(ops.LeakyRelu(call.number("alpha", 0.01)), call.tensor(0))
+
+
+def _elu(call: Call) -> str:
+    return call.result(ops.Elu(call.number("alpha", 1.0)), call.tensor(0))
+
+
+def _hard_sigmoid(call: Call) -> str:
+    op = ops.HardSigmoid(call.number("alpha", 0.2), call.number("beta", 0.5))
+    return call.result(op, call.tensor(0))
+
+
+def _gelu(call: Call) -> str:
+    approximate = call.text("approximate", "none") == "tanh"
+    return call.result(ops.Gelu(approximate), call.tensor(0))
+
+
+def _swish(call: Call) -> str:
+    alpha = call.number("alpha", 1.0)
+    return _silu(call) if alpha == 1.0 else _scaled_silu(call, alpha)
+
+
+def _silu(call: Call) -> str:
+    return call.result(ops.Silu(), call.tensor(0))
+
+
+def _scaled_silu(call: Call, alpha: float) -> str:
+    """``x * sigmoid(alpha * x)``."""
+    x = call.tensor(0)
+    scaled = call.step(ops.Mul(), x, call.const("alpha", np.float32(alpha)))
+    return call.result(ops.Mul(), x, call.step(ops.Sigmoid(), scaled))
+
+
+def _quick_gelu(call: Call) -> str:
+    return _scaled_silu(call, call.number("alpha", 1.702))
+
+
+def _selu(call: Call) -> str:
+    """``gamma * elu(x, alpha)``."""
+    alpha, gamma = call.number("alpha", 1.6732632), call.number("gamma", 1.0507010)
+    inner = call.step(ops.Elu(alpha), call.tensor(0))
+    return call.result(ops.Mul(), inner, call.const("gamma", np.float32(gamma)))
+
+
+def _celu(call: Call) -> str:
+    """``alpha * elu(x / alpha, 1)``."""
+    alpha = call.number("alpha", 1.0)
+    down = call.step(ops.Mul(), call.tensor(0), call.const("down", np.float32(1 / alpha)))
+    return call.result(ops.Mul(), call.step(ops.Elu(), down), call.const("up", np.float32(alpha)))
+
+
+def _softsign(call: Call) -> str:
+    """``x / (1 + |x|)``."""
+    x = call.tensor(0)
+    one = call.const("one", np.float32(1))
+    return call.result(ops.Div(), x, call.step(ops.Add(), call.step(ops.Unary("Abs"), x), one))
+
+
+def _mish(call: Call) -> str:
+    """``x * tanh(softplus(x))``."""
+    x = call.tensor(0)
+    inner = call.step(ops.Tanh(), call.step(ops.Unary("Softplus"), x))
+    return call.result(ops.Mul(), x, inner)
+
+
+def _thresholded_relu(call: Call) -> str:
+    """``x if x > alpha else 0``."""
+    x, alpha = call.tensor(0), call.const("alpha", np.float32(call.number("alpha", 1.0)))
+    above = call.step(ops.Compare(">"), x, alpha)
+    return call.result(ops.Where(), above, x, call.const("zero", np.float32(0)))
+
+
+def _prelu(call: Call) -> str:
+    return call.result(ops.PRelu(), call.tensor(0), call.tensor(1))
+
+
+def _clip(call: Call) -> str:
+    """Bounds are attributes before opset 11, operands since."""
+    _need_float(call)
+    return bounded(call, _bound(call, "min", 1, -inf), _bound(call, "max", 2, inf))
+
+
+def _bound(call: Call, name: str, operand: int, default: float) -> float:
+    if call.attribute(name) is not None or not call.has(operand):
+        value = call.number(name, default)
+    else:
+        value = float(call.need(operand, f"{name} bound").reshape(()))
+    extreme = float(np.finfo(np.float32).max)
+    return default if abs(value) >= extreme and value * default > 0 else value
+
+
+def bounded(call: Call, low: float, high: float) -> str:
+    """The most specific operator that clips to ``[low, high]``."""
+    if (low, high) == (-inf, inf):
+        return call.tensor(0)
+    known = {(0.0, inf): ops.Relu(), (0.0, 6.0): ops.Relu6()}
+    return call.result(known.get((low, high), ops.Clip(low, high)), call.tensor(0))
+
+
+# --- arithmetic -----------------------------------------------------------------
+
+
+def _binary(op: Op, call: Call) -> str:
+    return call.result(op, call.tensor(0), call.tensor(1))
+
+
+def _sub(call: Call) -> str:
+    """Subtracting a constant is adding its negative."""
+    negated = _float_constant(call, 1)
+    if negated is None:
+        return _binary(ops.Sub(), call)
+    return call.result(ops.Add(), call.tensor(0), call.const("negated", -negated))
+
+
+def _div(call: Call) -> str:
+    """Dividing by a constant is multiplying with its reciprocal."""
+    if not call.type().dtype.is_float:
+        raise Unsupported("integer division rounds in a way of its own")
+    divisor = _float_constant(call, 1)
+    if divisor is None or not np.abs(divisor).min(initial=1) > np.finfo(np.float32).tiny:
+        return _binary(ops.Div(), call)
+    reciprocal = (1 / divisor.astype(np.float64)).astype(np.float32)
+    if not np.isfinite(reciprocal).all():
+        return _binary(ops.Div(), call)
+    return call.result(ops.Mul(), call.tensor(0), call.const("reciprocal", reciprocal))
+
+
+def _float_constant(
+    call: Call, index: int
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None:
+    found = call.constant(index)
+    return found.astype(np.float32) if found is not None and found.dtype.kind == "f" else None
+
+
+def _pow(call: Call) -> str:
+    """Small constant exponents are products and roots."""
+    exponent = call.constant(1)
+    x = call.tensor(0)
+    if exponent is not None and exponent.size == 1 and call.type().dtype.is_float:
+        special = _POWERS.get(float(exponent.reshape(())))
+        if special is not None and len(exponent.shape) <= call.rank():
+            return special(call, x)
+    dtype = call.type().dtype
+    if exponent is not None:
+        return call.result(ops.Pow(), x, call.const("exponent", exponent.astype(dtype.numpy)))
+    power = call.tensor(1)
+    if call.type(1).dtype is not dtype:
+        power = call.step(ops.Cast(dtype), power)
+    return call.result(ops.Pow(), x, power)
+
+
+def _cube(call: Call, x: str) -> str:
+    return call.result(ops.Mul(), call.step(ops.Mul(), x, x), x)
+
+
+_POWERS: Mapping[float, Callable[[Call, str], str]] = {
+    1.0: lambda _, x: x,
+    2.0: lambda call, x: call.result(ops.Mul(), x, x),
+    3.0: _cube,
+    0.5: lambda call, x: call.result(ops.Unary("Sqrt"), x),
+    -0.5: lambda call, x: call.result(ops.Unary("Rsqrt"), x),
+    -1.0: lambda call, x: call.result(ops.Unary("Reciprocal"), x),
+}
+
+
+def _variadic(op: Op, call: Call) -> str:
+    """Sum, Max and Min take any number of operands: a chain of pairs."""
+    first, *others = call.tensors()
+    if not others:
+        return first
+    for other in others[:-1]:
+        first = call.step(op, first, other)
+    return call.result(op, first, others[-1])
+
+
+def _mean(call: Call) -> str:
+    first, *others = call.tensors()
+    for other in others:
+        first = call.step(ops.Add(), first, other)
+    share = call.const("share", np.float32(1 / (1 + len(others))))
+    return call.result(ops.Mul(), first, share)
+
+
+def _compare(relation: str, call: Call) -> str:
+    return call.result(ops.Compare(relation), call.tensor(0), call.tensor(1))
+
+
+def _where(call: Call) -> str:
+    return call.result(ops.Where(), *(call.tensor(i) for i in range(3)))
+
+
+# --- types ----------------------------------------------------------------------
+
+
+def cast(call: Call, to: DType) -> str:
+    """A Cast, unless the element type is there already; float types are float32."""
+    to = DType.FLOAT32 if to.is_float else to
+    if call.type().dtype is to:
+        return call.tensor(0)
+    return call.result(ops.Cast(to), call.tensor(0))
+
+
+def _cast_like(call: Call) -> str:
+    return cast(call, call.type(1).dtype)
+
+
+def _same(call: Call) -> str:
+    return call.tensor(0)
+
+
+_UNARY = [
+    "Abs",
+    "Neg",
+    "Exp",
+    "Log",
+    "Sqrt",
+    "Reciprocal",
+    "Erf",
+    "Sin",
+    "Cos",
+    "Floor",
+    "Ceil",
+    "Round",
+    "Sign",
+    "Softplus",
+    "Not",
+]
+
+_COMPARED = {
+    "Equal": "==",
+    "Less": "<",
+    "LessOrEqual": "<=",
+    "Greater": ">",
+    "GreaterOrEqual": ">=",
+}
+
+ELEMENTWISE: Mapping[str, Mapper] = {
+    **{name: partial(_plain, ops.Unary(name)) for name in _UNARY},
+    **{name: partial(_compare, sign) for name, sign in _COMPARED.items()},
+    "Relu": partial(_float_only, ops.Relu()),
+    "Sigmoid": partial(_plain, ops.Sigmoid()),
+    "Tanh": partial(_plain, ops.Tanh()),
+    "HardSwish": partial(_plain, ops.HardSwish()),
+    "LeakyRelu": _leaky_relu,
+    "Elu": _elu,
+    "HardSigmoid": _hard_sigmoid,
+    "Gelu": _gelu,
+    "Swish": _swish,
+    "Selu": _selu,
+    "Celu": _celu,
+    "Softsign": _softsign,
+    "Mish": _mish,
+    "ThresholdedRelu": _thresholded_relu,
+    "PRelu": _prelu,
+    "Clip": _clip,
+    "Add": partial(_binary, ops.Add()),
+    "Sub": _sub,
+    "Mul": partial(_binary, ops.Mul()),
+    "Div": _div,
+    "Pow": _pow,
+    "Sum": partial(_variadic, ops.Add()),
+    "Max": partial(_variadic, ops.Maximum()),
+    "Min": partial(_variadic, ops.Minimum()),
+    "Mean": _mean,
+    "Where": _where,
+    "CastLike": _cast_like,
+    "Identity": _same,
+    "Dropout": _same,
+}
+
+MICROSOFT: Mapping[str, Mapper] = {
+    "Gelu": partial(_plain, ops.Gelu()),
+    "FastGelu": partial(_plain, ops.Gelu(approximate=True)),
+    "QuickGelu": _quick_gelu,
+}
+"""Operators of the domain ``com.microsoft``."""

@@ -1,0 +1,180 @@
+"""Normalisation, softmax and reductions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import prod
+
+import numpy as np
+
+from qhal.ir import ops
+from qhal.ir.onnx.call import Call, Mapper, Unsupported, normal_axes
+from qhal.ir.ops import Ints, Op
+
+# --- normalisation --------------------------------------------------------------
+
+
+def _batch_norm(call: Call) -> str:
+    """``x * a + b`` with one a and b per channel; recognition folds it into a convolution."""
+    if call.flag("training_mode") or (call.opset < 9 and not call.flag("spatial", True)):
+        raise Unsupported("it computes statistics of its own instead of stored ones")
+    scale, bias, mean, variance = (
+        call.need(i, what).astype(np.float64)
+        for i, what in ((1, "scale"), (2, "bias"), (3, "mean"), (4, "variance"))
+    )
+    factor = scale / np.sqrt(variance + call.number("epsilon", 1e-5))
+    shape = (-1, *(1,) * (call.rank() - 2)) if call.rank() > 1 else (-1,)
+    a, b = factor.reshape(shape), (bias - mean * factor).reshape(shape)
+    scaled = call.step(ops.Mul(), call.tensor(0), call.const("scale", a.astype(np.float32)))
+    return call.result(ops.Add(), scaled, call.const("shift", b.astype(np.float32)))
+
+
+def _layer_norm(call: Call) -> str:
+    if call.used(1) or call.used(2):
+        raise Unsupported("its mean or deviation is used")
+    axis = call.axis(default=-1)
+    operands = [call.tensor(i) for i in range(len(call.node.inputs)) if call.has(i)]
+    return call.result(ops.LayerNorm(axis, call.number("epsilon", 1e-5)), *operands)
+
+
+def _instance_norm(call: Call) -> str:
+    call.need(1, "scale"), call.need(2, "bias")
+    op = ops.InstanceNorm(call.number("epsilon", 1e-5))
+    return call.result(op, *(call.tensor(i) for i in range(3)))
+
+
+def _lp_norm(call: Call) -> str:
+    """``x / norm(x)`` along an axis."""
+    axis = (call.axis(default=-1),)
+    x = call.tensor(0)
+    if call.integer("p", 2) == 1:
+        norm = call.step(ops.Reduce("Sum", axis), call.step(ops.Unary("Abs"), x))
+    else:
+        square = call.step(ops.Mul(), x, x)
+        norm = call.step(ops.Unary("Sqrt"), call.step(ops.Reduce("Sum", axis), square))
+    return call.result(ops.Div(), x, norm)
+
+
+def _lrn(call: Call) -> str:
+    """``x / (bias + alpha / size * sum of squares of neighbouring channels) ** beta``.
+
+    The sum over a window of channels is a 1x1 convolution with a band of ones.
+    """
+    channels, spatial, size = call.shape()[1], call.rank() - 2, call.integer("size", 1)
+    if not spatial:
+        raise Unsupported("it has no spatial dimensions")
+    index = np.arange(channels)
+    distance = index[None, :] - index[:, None]
+    near = (distance >= -((size - 1) // 2)) & (distance <= size // 2)
+    weight = near.astype(np.float32) * np.float32(call.number("alpha", 1e-4) / size)
+    bias = np.full(channels, call.number("bias", 1.0), np.float32)
+    x, ones = call.tensor(0), (1,) * spatial
+    operands = [
+        call.step(ops.Mul(), x, x),
+        call.const("band", weight.reshape(channels, channels, *ones)),
+        call.const("bias", bias),
+    ]
+    base = call.step(ops.Conv(ones, (0,) * (2 * spatial), ones), *operands)
+    power = call.const("beta", np.float32(-call.number("beta", 0.75)))
+    return call.result(ops.Mul(), x, call.step(ops.Pow(), base, power))
+
+
+# --- softmax --------------------------------------------------------------------
+
+
+def _softmax(make: Callable[[int], Op], call: Call) -> str:
+    """Before opset 13 it works on all dimensions from ``axis`` on, flattened."""
+    shape, rank = call.shape(), call.rank()
+    axis = call.axis(default=-1 if call.opset >= 13 else 1)
+    if call.opset >= 13 or prod(shape[axis + 1 :]) == 1:
+        return call.result(make(axis), call.tensor(0))
+    if prod(shape[axis:-1]) == 1:
+        return call.result(make(rank - 1), call.tensor(0))
+    flat = call.step(ops.Reshape((prod(shape[:axis]), prod(shape[axis:]))), call.tensor(0))
+    return call.result(ops.Reshape(shape), call.step(make(1), flat))
+
+
+# --- reductions -----------------------------------------------------------------
+
+
+def _axes(call: Call) -> Ints | None:
+    """The axes to reduce; None if nothing is reduced.
+
+    They are an attribute in older opsets and an operand in newer ones. Without axes all are
+    reduced, or none with ``noop_with_empty_axes``.
+    """
+    found = call.ints("axes", operand=1)
+    if found:
+        return normal_axes(found, call.rank())
+    return None if call.flag("noop_with_empty_axes") else tuple(range(call.rank()))
+
+
+def _reduce(function: str, call: Call) -> str:
+    axes = _axes(call)
+    if axes is None:
+        return call.tensor(0)
+    op = ops.Reduce(function, axes, call.flag("keepdims", True))
+    return call.result(op, call.tensor(0))
+
+
+def _composed(before: str, function: str, after: str, call: Call) -> str:
+    """``after(reduce(before(x)))``, where either function may be absent."""
+    axes = _axes(call)
+    if axes is None:
+        raise Unsupported("it reduces over no axes")
+    x = call.tensor(0)
+    if before == "Square":
+        x = call.step(ops.Mul(), x, x)
+    elif before:
+        x = call.step(ops.Unary(before), x)
+    reduction = ops.Reduce(function, axes, call.flag("keepdims", True))
+    if not after:
+        return call.result(reduction, x)
+    return call.result(ops.Unary(after), call.step(reduction, x))
+
+
+def _log_sum_exp(call: Call) -> str:
+    """``max + log(sum(exp(x - max)))``, which does not overflow."""
+    axes = _axes(call)
+    if axes is None:
+        raise Unsupported("it reduces over no axes")
+    x = call.tensor(0)
+    top = call.step(ops.Reduce("Max", axes, keepdims=True), x)
+    lowered = call.step(ops.Unary("Exp"), call.step(ops.Sub(), x, top))
+    total = call.step(ops.Unary("Log"), call.step(ops.Reduce("Sum", axes), lowered))
+    if call.flag("keepdims", True):
+        return call.result(ops.Add(), total, top)
+    shape = tuple(size for i, size in enumerate(call.shape()) if i not in axes)
+    return call.result(ops.Reshape(shape), call.step(ops.Add(), total, top))
+
+
+def _arg(sign: str, call: Call) -> str:
+    if call.flag("select_last_index"):
+        raise Unsupported("it wants the last of equal elements")
+    x = call.tensor(0)
+    if sign == "min":
+        x = call.step(ops.Unary("Neg"), x)
+    return call.result(ops.ArgMax(call.axis(), call.flag("keepdims", True)), x)
+
+
+NORMALISING: Mapping[str, Mapper] = {
+    "BatchNormalization": _batch_norm,
+    "LayerNormalization": _layer_norm,
+    "InstanceNormalization": _instance_norm,
+    "LpNormalization": _lp_norm,
+    "LRN": _lrn,
+    "Softmax": partial(_softmax, ops.Softmax),
+    "LogSoftmax": partial(_softmax, ops.LogSoftmax),
+    "ReduceMean": partial(_reduce, "Mean"),
+    "ReduceSum": partial(_reduce, "Sum"),
+    "ReduceMax": partial(_reduce, "Max"),
+    "ReduceMin": partial(_reduce, "Min"),
+    "ReduceL1": partial(_composed, "Abs", "Sum", ""),
+    "ReduceL2": partial(_composed, "Square", "Sum", "Sqrt"),
+    "ReduceSumSquare": partial(_composed, "Square", "Sum", ""),
+    "ReduceLogSum": partial(_composed, "", "Sum", "Log"),
+    "ReduceLogSumExp": _log_sum_exp,
+    "ArgMax": partial(_arg, "max"),
+    "ArgMin": partial(_arg, "min"),
+}

@@ -1,0 +1,195 @@
+"""Convolutions, matrix products and recurrent operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from qhal.ir import ops
+from qhal.ir.graph import Array
+from qhal.ir.onnx.call import Call, Mapper, Unsupported
+from qhal.ir.onnx.windows import explicit_pads, transposed_pads, window
+from qhal.ir.ops import Op
+
+
+def _conv(call: Call) -> str:
+    weight = call.need(1, "weight")
+    groups, channels = call.integer("group", 1), call.shape()[1]
+    frame = window(call, weight.shape[2:])
+    pads = explicit_pads(call, frame)
+    bias = _bias(call)
+    outputs = weight.shape[0]
+    if groups > 1 and groups == channels and weight.shape[1] == 1 and outputs % channels == 0:
+        op: Op = ops.DepthwiseConv(frame.strides, pads, frame.dilations, outputs // channels)
+    else:
+        op = ops.Conv(frame.strides, pads, frame.dilations, groups)
+    return call.result(op, call.tensor(0), call.tensor(1), *bias)
+
+
+def _bias(call: Call) -> tuple[str, ...]:
+    if not call.has(2):
+        return ()
+    call.need(2, "bias")
+    return (call.tensor(2),)
+
+
+def _conv_transpose(call: Call) -> str:
+    weight = call.need(1, "weight")
+    frame = window(call, weight.shape[2:])
+    pads, extra = transposed_pads(call, frame)
+    op = ops.ConvTranspose(frame.strides, pads, frame.dilations, extra, call.integer("group", 1))
+    return call.result(op, call.tensor(0), call.tensor(1), *_bias(call))
+
+
+# --- matrix products ------------------------------------------------------------
+
+
+def _matmul(call: Call) -> str:
+    weight = call.constant(1)
+    if weight is None or weight.ndim != 2 or call.rank() < 2 or call.constant(0) is not None:
+        return call.result(ops.MatMul(), call.tensor(0), call.tensor(1))
+    name = call.scope.share(str(call.value(1).name), weight.T)
+    return call.result(ops.FullyConnected(), call.tensor(0), name)
+
+
+def _gemm(call: Call) -> str:
+    """``alpha * A' B' + beta * C``."""
+    x = _transposed(call, 0, "transA")
+    weight = call.constant(1)
+    if weight is None:
+        return _gemm_of_activations(call, x)
+    weight = weight if call.flag("transB") else weight.T
+    weight = _scaled(weight, call.number("alpha", 1.0))
+    operands = [x, call.scope.share(str(call.value(1).name), weight)]
+    if not call.has(2):
+        return call.result(ops.FullyConnected(), *operands)
+    bias = _gemm_bias(call, weight.shape[0])
+    if bias is not None:
+        operands.append(call.scope.share(str(call.value(2).name), bias))
+        return call.result(ops.FullyConnected(), *operands)
+    return _plus_c(call, call.step(ops.FullyConnected(), *operands))
+
+
+def _gemm_bias(call: Call, outputs: int) -> Array | None:
+    """``beta * C`` as a vector of the outputs; None if C is another kind of operand."""
+    bias = call.constant(2)
+    if bias is None or bias.size not in (1, outputs):
+        return None
+    if bias.size == outputs and bias.ndim and bias.shape[-1] != outputs:
+        return None
+    flat = np.broadcast_to(bias.reshape(-1), (outputs,))
+    return _scaled(flat, call.number("beta", 1.0))
+
+
+def _gemm_of_activations(call: Call, x: str) -> str:
+    y = _transposed(call, 1, "transB")
+    alpha = call.number("alpha", 1.0)
+    if alpha == 1.0 and not call.has(2):
+        return call.result(ops.MatMul(), x, y)
+    product = call.step(ops.MatMul(), x, y)
+    if alpha == 1.0:
+        return _plus_c(call, product)
+    factor = call.const("alpha", np.float32(alpha))
+    if not call.has(2):
+        return call.result(ops.Mul(), product, factor)
+    return _plus_c(call, call.step(ops.Mul(), product, factor))
+
+
+def _plus_c(call: Call, product: str) -> str:
+    """``product + beta * C``."""
+    beta, addend = call.number("beta", 1.0), call.tensor(2)
+    if beta != 1.0:
+        addend = call.step(ops.Mul(), addend, call.const("beta", np.float32(beta)))
+    return call.result(ops.Add(), product, addend)
+
+
+def _transposed(call: Call, index: int, flag: str) -> str:
+    name = call.tensor(index)
+    return call.step(ops.Transpose((1, 0)), name) if call.flag(flag) else name
+
+
+def _scaled(value: Array, factor: float) -> Array:
+    return value if factor == 1.0 else value.astype(np.float32) * np.float32(factor)
+
+
+# --- recurrent operators --------------------------------------------------------
+
+
+def _lstm(call: Call) -> tuple[str, ...]:
+    _check_recurrent(call, ("Sigmoid", "Tanh", "Tanh"))
+    if call.has(7) and np.any(call.need(7, "peephole weights")):
+        raise Unsupported("it has peepholes")
+    if call.flag("input_forget"):
+        raise Unsupported("it couples input and forget gates")
+    op = ops.Lstm(call.shape(2)[2], call.text("direction", "forward").lower())
+    return _recurrent(call, op, states=(5, 6))
+
+
+def _gru(call: Call) -> tuple[str, ...]:
+    candidate = "Relu" if _activations(call)[1:2] == ("relu",) else "Tanh"
+    _check_recurrent(call, ("Sigmoid", candidate))
+    direction = call.text("direction", "forward").lower()
+    before = call.flag("linear_before_reset")
+    return _recurrent(call, ops.Gru(call.shape(2)[2], direction, before, candidate), states=(5,))
+
+
+def _activations(call: Call) -> tuple[str, ...]:
+    """The activations that the node states, in lower case."""
+    found = call.attribute("activations")
+    return () if found is None else tuple(name.lower() for name in found.as_strings())
+
+
+def _check_recurrent(call: Call, usual: tuple[str, ...]) -> None:
+    """Only the usual activations, the whole length of every sequence, no clipping."""
+    wanted = tuple(name.lower() for name in usual) * call.shape(1)[0]
+    found = _activations(call) or wanted
+    if found != wanted:
+        raise Unsupported(f"its activations are {', '.join(found)}")
+    if call.attribute("clip") is not None:
+        raise Unsupported(f"it clips at {call.number('clip', 0):g}")
+    for index, what in ((1, "weights"), (2, "recurrent weights"), (3, "biases")):
+        if call.has(index):
+            call.need(index, what)
+    steps = call.shape()[1 if call.flag("layout") else 0]
+    if call.has(4) and np.any(call.need(4, "sequence lengths") != steps):
+        raise Unsupported("its sequences have different lengths")
+
+
+def _recurrent(call: Call, op: Op, states: tuple[int, ...]) -> tuple[str, ...]:
+    """Emit time-major; ``layout=1`` of ONNX is batch-major and gets transposes around."""
+    batch_major = call.flag("layout")
+    x, initial = call.tensor(0), [call.optional(i) for i in states]
+    if batch_major:
+        x = call.step(ops.Transpose((1, 0, 2)), x)
+        initial = [call.step(ops.Transpose((1, 0, 2)), s) if s else "" for s in initial]
+    operands = [x, call.tensor(1), call.tensor(2), call.optional(3), *initial]
+    while not operands[-1]:
+        operands.pop()
+    if not batch_major:
+        return call.results(op, operands, 1 + len(states))
+    hints = [f"{call.name}/{i}" for i in range(1 + len(states))]
+    made = call.scope.builder.add(
+        op,
+        operands,
+        name=call.name,
+        outputs=[call.scope.fresh(h) for h in hints],
+        origin=(call.name,),
+    )
+    perms = [(2, 0, 1, 3), *[(1, 0, 2)] * len(states)]
+    return tuple(
+        call.results(ops.Transpose(perm), (name,), 1)[0]
+        if i == 0
+        else call.step(ops.Transpose(perm), name)
+        for i, (name, perm) in enumerate(zip(made, perms, strict=True))
+    )
+
+
+PRODUCTS: Mapping[str, Mapper] = {
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "MatMul": _matmul,
+    "Gemm": _gemm,
+    "LSTM": _lstm,
+    "GRU": _gru,
+}

@@ -1,0 +1,193 @@
+"""The walk over an ONNX graph that emits the canonical one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import onnx_ir as ir
+
+from qhal.decisions import Code, Decision, Severity
+from qhal.errors import ModelInvalidError
+from qhal.ir import ops
+from qhal.ir.build import GraphBuilder
+from qhal.ir.graph import Graph
+from qhal.ir.onnx.bind import Shapes, bind_inputs
+from qhal.ir.onnx.call import Call, Unsupported, node_name
+from qhal.ir.onnx.fold import fold
+from qhal.ir.onnx.load import Source
+from qhal.ir.onnx.opaque import check_float, expansion, opaque
+from qhal.ir.onnx.scope import Scope
+from qhal.ir.onnx.table import TABLE
+
+_INVALID = (ValueError, TypeError, KeyError, IndexError, OverflowError, ZeroDivisionError)
+"""What a mapping runs into when a node's attributes or operands make no sense."""
+
+
+def read(source: Source, shapes: Shapes) -> tuple[Graph, tuple[Decision, ...]]:
+    """The canonical graph of a model, before patterns are recognised.
+
+    Raises:
+        ModelShapeError: a dimension is free or does not fit.
+        ModelInvalidError: a node makes no sense, or no graph of tensors can be made of it.
+        ModelWeightsError: a weight is missing, or holds NaN or Inf.
+    """
+    graph = source.model.graph
+    inputs = [v for v in graph.inputs if v.const_value is None]
+    bound = bind_inputs(inputs, shapes)
+    builder = GraphBuilder(graph.name or "model")
+    opsets = {"" if d == "ai.onnx" else d: v for d, v in source.model.opset_imports.items()}
+    scope = Scope(builder, source.weights, opsets, bound.sizes, _names(graph))
+    for value in inputs:
+        name = scope.name_of(value)
+        scope.set_tensor(value, builder.input(name, bound.types[name]))
+    reader = _Reader(scope)
+    reader.walk(graph)
+    return _finish(scope, graph.outputs), (*bound.decisions, *reader.decisions)
+
+
+def _names(graph: ir.Graph) -> frozenset[str]:
+    """The names of all tensors of the user's model."""
+    made = (value.name for node in graph.all_nodes() for value in node.outputs)
+    return frozenset(str(n) for n in (*made, *graph.initializers, *(v.name for v in graph.inputs)))
+
+
+class _Reader:
+    """Reads nodes into a scope and collects decisions."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self.decisions: list[Decision] = []
+
+    def walk(self, graph: ir.Graph) -> None:
+        """Read all nodes of a graph, in order."""
+        for node in graph:
+            try:
+                self._read(node)
+            except _INVALID as error:
+                raise ModelInvalidError(
+                    f"Node {node_name(node)!r} ({node.op_type}) is not valid: "
+                    f"{str(error).rstrip('.')}.",
+                    "onnx.checker.check_model(path, full_check=True) may say more.",
+                ) from error
+
+    def _read(self, node: ir.Node) -> None:
+        if node.domain == "ai.onnx":
+            node.domain = ""
+        call = Call(node, self._scope)
+        constants = fold(call)
+        if constants is not None:
+            for value, constant in zip(node.outputs, constants, strict=False):
+                self._scope.set_constant(value, constant)
+            return
+        check_float(call)
+        for value, name in zip(node.outputs, self._emit(call), strict=False):
+            if name:
+                self._scope.set_tensor(value, name)
+
+    def _emit(self, call: Call) -> Sequence[str]:
+        """The tensors that the node's outputs are."""
+        if (call.node.domain, call.kind) == ("", "If"):
+            condition = call.constant(0)
+            if condition is not None:
+                return self._branch(call, bool(condition.reshape(())))
+        mapper = TABLE.get((call.node.domain, call.kind))
+        reason = f"{call.kind} has no canonical form"
+        try:
+            if mapper is not None:
+                _check_dropped(call)
+                made = mapper(call)
+                return (made,) if isinstance(made, str) else made
+        except Unsupported as verdict:
+            reason = f"{call.kind} has no canonical form here: {verdict}"
+        body = expansion(call)
+        if body is not None:
+            return self._inline(call, body)
+        return self._opaque(call, reason)
+
+    def _opaque(self, call: Call, reason: str) -> Sequence[str]:
+        made = opaque(call, reason)
+        sentence = f"{call.name!r} stays as it is, in float: {reason}"
+        self.decisions.append(Decision(Code.OPAQUE, sentence, call.name, Severity.WARNING))
+        return made
+
+    def _branch(self, call: Call, condition: bool) -> Sequence[str]:
+        """The branch of an If whose condition is constant."""
+        attribute = call.attribute("then_branch" if condition else "else_branch")
+        if attribute is None:
+            raise ValueError("a branch is missing")
+        graph = attribute.as_graph()
+        self.walk(graph)
+        return [self._scope.tensor(value) for value in graph.outputs]
+
+    def _inline(self, call: Call, body: ir.Graph) -> Sequence[str]:
+        """The body of an operator that ONNX defines by others."""
+        operands = {str(v.name): v for v in call.node.inputs if v is not None}
+        for value in body.inputs:
+            outer = operands[str(value.name)]
+            constant = self._scope.constant(outer)
+            if constant is not None:
+                self._scope.set_constant(value, constant)
+            else:
+                self._scope.set_tensor(value, self._scope.tensor(outer))
+        kept = set(body.outputs)
+        for node in body:
+            node.name = call.name
+            for value in node.outputs:
+                if value.name and value not in kept:
+                    value.name = self._scope.fresh(f"{call.name}/{value.name}")
+        self.walk(body)
+        made = {str(v.name): self._scope.tensor(v) for v in body.outputs}
+        return [made.get(str(value.name), "") for value in call.node.outputs]
+
+
+def _check_dropped(call: Call) -> None:
+    """Dropout does nothing at inference, unless its mask is used or it is told to train."""
+    if call.kind == "Dropout" and call.used(1):
+        raise Unsupported("its mask is used")
+    if call.kind == "Dropout" and call.has(2) and call.need(2, "training mode").any():
+        raise Unsupported("it is in training mode")
+
+
+# --- outputs --------------------------------------------------------------------
+
+
+def _finish(scope: Scope, outputs: Sequence[ir.Value]) -> Graph:
+    """The graph, its outputs under the user's names.
+
+    An output may be the tensor that an Identity (or another operator that does nothing)
+    reads: that tensor then gets the output's name. Inputs, constants and tensors that are
+    outputs already are copied by a Reshape to their own shape.
+    """
+    builder, wanted = scope.builder, [str(v.name) for v in outputs]
+    made = {name for node in builder.nodes for name in node.outputs}
+    renamed: dict[str, str] = {}
+    found = []
+    for value, want in zip(outputs, wanted, strict=True):
+        name = scope.tensor(value)
+        if name != want or builder.value(name) is not None:
+            if name not in made or name in renamed or name in wanted:
+                copy = ops.Reshape(builder.type(name).shape)
+                name = builder.one(copy, [name], name=want, output=scope.fresh(want))
+            renamed[name] = want
+        found.append(name)
+    renamed |= {want: scope.fresh(want) for want in renamed.values() if want not in found}
+    return _rename(builder.build(outputs=found), renamed)
+
+
+def _rename(graph: Graph, renamed: Mapping[str, str]) -> Graph:
+    """The graph with other tensor names."""
+    if not renamed:
+        return graph
+
+    def new(names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(renamed.get(name, name) for name in names)
+
+    nodes = [replace(n, inputs=new(n.inputs), outputs=new(n.outputs)) for n in graph.nodes]
+    return replace(
+        graph,
+        nodes=tuple(nodes),
+        outputs=new(graph.outputs),
+        tensors={renamed.get(k, k): v for k, v in graph.tensors.items()},
+        constants={renamed.get(k, k): v for k, v in graph.constants.items()},
+    )

@@ -1,0 +1,113 @@
+"""One node on its own: as a NodeProto, as a model, and what onnx knows about it."""
+
+from __future__ import annotations
+
+import onnx
+import onnx_ir as ir
+from onnx import helper
+
+from qhal.errors import ModelInvalidError
+from qhal.ir.dtypes import DType
+from qhal.ir.graph import TensorType
+from qhal.ir.onnx.bind import element_type
+from qhal.ir.onnx.call import Call
+
+_DATA_BYTES = 65536
+"""Shape inference sees the values of constant operands up to this size."""
+
+
+def node_proto(call: Call) -> onnx.NodeProto:
+    """The node with all its attributes embedded."""
+    for attribute in list(call.node.attributes.values()):
+        if attribute.type is ir.AttributeType.TENSOR:
+            tensor = attribute.as_tensor()
+            if isinstance(tensor, ir.ExternalTensor):
+                held = ir.Tensor(call.scope.weights.read(tensor), name=tensor.name)
+                call.node.attributes[attribute.name] = ir.AttrTensor(attribute.name, held)
+        elif attribute.type is ir.AttributeType.GRAPH:
+            _embed_initializers(call, attribute.as_graph())
+    return ir.to_proto(call.node)
+
+
+def _embed_initializers(call: Call, graph: ir.Graph) -> None:
+    for value in graph.initializers.values():
+        if isinstance(value.const_value, ir.ExternalTensor):
+            array = call.scope.weights.read(value.const_value)
+            value.const_value = ir.Tensor(array, name=value.name)
+
+
+def node_model(call: Call) -> onnx.ModelProto:
+    """A model of this one node; its operands are the inputs."""
+    node = node_proto(call)
+    inputs = [
+        helper.make_tensor_value_info(name, _onnx_type(call.type(i)), call.shape(i))
+        for name, i in _operands(call, node).items()
+    ]
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+    graph = helper.make_graph([node], "node", inputs, outputs)
+    imports = [helper.make_opsetid(d, v) for d, v in call.scope.opsets.items()]
+    return helper.make_model(graph, opset_imports=imports)
+
+
+def infer_types(call: Call) -> list[TensorType | None]:
+    """The static types of the node's outputs; None where onnx cannot tell.
+
+    Raises:
+        ModelInvalidError: an output is no tensor of numbers.
+    """
+    try:
+        schema = onnx.defs.get_schema(call.kind, call.opset, call.node.domain)
+    except onnx.defs.SchemaError:
+        return [None] * len(call.node.outputs)
+    node = node_proto(call)
+    operands = _operands(call, node)
+    types = {n: _type_proto(call.type(i)) for n, i in operands.items()}
+    data = {n: t for n, i in operands.items() if (t := _data(call, n, i)) is not None}
+    try:
+        found = onnx.shape_inference.infer_node_outputs(
+            schema, node, types, data, opset_imports=_imports(call)
+        )
+    except onnx.shape_inference.InferenceError as error:
+        raise ValueError(str(error).strip().splitlines()[-1]) from error
+    return [_static(found.get(name), name) if name else None for name in node.output]
+
+
+def _imports(call: Call) -> list[onnx.OperatorSetIdProto]:
+    return [helper.make_opsetid(d, v) for d, v in call.scope.opsets.items()]
+
+
+def _operands(call: Call, node: onnx.NodeProto) -> dict[str, int]:
+    """Operand name -> index, each name once."""
+    return {name: i for i, name in enumerate(node.input) if name}
+
+
+def _onnx_type(found: TensorType) -> int:
+    return helper.np_dtype_to_tensor_dtype(found.dtype.numpy)
+
+
+def _type_proto(found: TensorType) -> onnx.TypeProto:
+    return helper.make_tensor_type_proto(_onnx_type(found), found.shape)
+
+
+def _data(call: Call, name: str, index: int) -> onnx.TensorProto | None:
+    value = call.constant(index)
+    if value is None or value.nbytes > _DATA_BYTES:
+        return None
+    return onnx.numpy_helper.from_array(value, name)
+
+
+def _static(found: onnx.TypeProto | None, name: str) -> TensorType | None:
+    """The type, if all of it is known."""
+    if found is None:
+        return None
+    if not found.HasField("tensor_type"):
+        raise ModelInvalidError(
+            f"{name!r} is a sequence, a map or an optional value.",
+            "qhal takes graphs of tensors; cut that part off the model.",
+        )
+    inner = found.tensor_type
+    if not inner.HasField("shape") or not all(d.HasField("dim_value") for d in inner.shape.dim):
+        return None
+    dtype = element_type(ir.DataType(inner.elem_type), name)
+    shape = tuple(d.dim_value for d in inner.shape.dim)
+    return TensorType(shape, DType.FLOAT32 if dtype.is_float else dtype)

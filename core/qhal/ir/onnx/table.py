@@ -1,0 +1,25 @@
+"""All mappings: (domain, operator) -> how its canonical form is emitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from qhal.ir.onnx.call import Mapper
+from qhal.ir.onnx.map_elementwise import ELEMENTWISE, MICROSOFT
+from qhal.ir.onnx.map_movement import MOVEMENT
+from qhal.ir.onnx.map_normalise import NORMALISING
+from qhal.ir.onnx.map_products import PRODUCTS
+from qhal.ir.onnx.map_spatial import SPATIAL
+
+_STANDARD: Mapping[str, Mapper] = {
+    **ELEMENTWISE,
+    **PRODUCTS,
+    **SPATIAL,
+    **NORMALISING,
+    **MOVEMENT,
+}
+
+TABLE: Mapping[tuple[str, str], Mapper] = {
+    **{("", kind): mapper for kind, mapper in _STANDARD.items()},
+    **{("com.microsoft", kind): mapper for kind, mapper in MICROSOFT.items()},
+}

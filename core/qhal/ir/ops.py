@@ -1,0 +1,555 @@
+"""The canonical operators: what every backend sees, instead of twenty opsets of ONNX.
+
+Each operator is a frozen dataclass of static attributes. Tensors are never
+attributes: they are the operands of the :class:`~qhal.ir.graph.Node`. What ONNX
+gives as constant operands (axes, shapes, pads …) is an attribute here.
+
+Conventions
+    * Spatial operators carry a :class:`Layout`. In ``NCHW`` activations are
+      ``(N, C, *spatial)``; in ``NHWC`` they are ``(N, *spatial, C)``.
+    * Weights: Conv ``(O, I/groups, *k)`` in NCHW, ``(O, *k, I/groups)`` in NHWC.
+      DepthwiseConv ``(C*m, 1, *k)`` in NCHW, ``(1, *k, C*m)`` in NHWC; output channel
+      ``c*m + j`` belongs to input channel ``c`` in both.
+      ConvTranspose ``(I, O/groups, *k)`` in NCHW, ``(O, *k, I)`` in NHWC (groups 1).
+      FullyConnected ``(N, K)``.
+    * ``pads`` lists all begins, then all ends, over the spatial dimensions (ONNX order).
+    * Axes are non-negative.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar
+
+from qhal.ir.dtypes import DType
+
+Ints = tuple[int, ...]
+
+
+class Layout(Enum):
+    """Order of dimensions of activations."""
+
+    NCHW = "NCHW"
+    NHWC = "NHWC"
+
+    def channel_axis(self, rank: int) -> int:
+        """Axis of the channels of an activation of this rank."""
+        return 1 if self is Layout.NCHW else rank - 1
+
+
+class Activation(Enum):
+    """An activation fused into the operator before it."""
+
+    NONE = "none"
+    RELU = "relu"
+    RELU6 = "relu6"
+
+
+class Role(Enum):
+    """What an operand is to quantization."""
+
+    ACTIVATION = "activation"
+    WEIGHT = "weight"
+    BIAS = "bias"
+    INDEX = "index"  # integers that are never quantized
+
+
+@dataclass(frozen=True)
+class Op:
+    """Base of all canonical operators.
+
+    ``roles`` names the role of each operand; further operands repeat the last role.
+    """
+
+    roles: ClassVar[tuple[Role, ...]] = (Role.ACTIVATION,)
+
+    @property
+    def kind(self) -> str:
+        """The operator's name in text, tables and capabilities."""
+        return type(self).__name__
+
+    def role(self, index: int) -> Role:
+        """The role of operand ``index``."""
+        return self.roles[min(index, len(self.roles) - 1)]
+
+
+_WEIGHTED = (Role.ACTIVATION, Role.WEIGHT, Role.BIAS)
+
+# --- weighted operators -------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Conv(Op):
+    """Convolution; operands x, weight, bias (optional)."""
+
+    roles = _WEIGHTED
+    strides: Ints
+    pads: Ints
+    dilations: Ints
+    groups: int = 1
+    activation: Activation = Activation.NONE
+    layout: Layout = Layout.NCHW
+
+
+@dataclass(frozen=True)
+class DepthwiseConv(Op):
+    """Convolution with one group per input channel; operands x, weight, bias (optional)."""
+
+    roles = _WEIGHTED
+    strides: Ints
+    pads: Ints
+    dilations: Ints
+    multiplier: int = 1
+    activation: Activation = Activation.NONE
+    layout: Layout = Layout.NCHW
+
+
+@dataclass(frozen=True)
+class ConvTranspose(Op):
+    """Transposed convolution; operands x, weight, bias (optional)."""
+
+    roles = _WEIGHTED
+    strides: Ints
+    pads: Ints
+    dilations: Ints
+    output_padding: Ints
+    groups: int = 1
+    activation: Activation = Activation.NONE
+    layout: Layout = Layout.NCHW
+
+
+@dataclass(frozen=True)
+class FullyConnected(Op):
+    """``x @ weight.T + bias`` over the last axis; operands x (…, K), weight (N, K), bias (N)."""
+
+    roles = _WEIGHTED
+    activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True)
+class MatMul(Op):
+    """Matrix product of two activations, broadcast over leading axes as NumPy does."""
+
+
+@dataclass(frozen=True)
+class Lstm(Op):
+    """LSTM over time-major x (T, N, I), ONNX gate order i o f c.
+
+    Operands x, W (D, 4H, I), R (D, 4H, H), B (D, 8H), initial_h (D, N, H),
+    initial_c (D, N, H); outputs Y (T, D, N, H), Y_h, Y_c. An absent operand is "".
+    """
+
+    roles = (Role.ACTIVATION, Role.WEIGHT, Role.WEIGHT, Role.BIAS, Role.ACTIVATION)
+    hidden_size: int
+    direction: str = "forward"
+
+
+@dataclass(frozen=True)
+class Gru(Op):
+    """GRU over time-major x (T, N, I), ONNX gate order z r h.
+
+    Operands x, W (D, 3H, I), R (D, 3H, H), B (D, 6H), initial_h (D, N, H);
+    outputs Y (T, D, N, H), Y_h. An absent operand is "". ``candidate`` is the activation
+    of the candidate state: Tanh or Relu.
+    """
+
+    roles = (Role.ACTIVATION, Role.WEIGHT, Role.WEIGHT, Role.BIAS, Role.ACTIVATION)
+    hidden_size: int
+    direction: str = "forward"
+    linear_before_reset: bool = False
+    candidate: str = "Tanh"
+
+
+# --- element-wise, two operands -----------------------------------------------
+
+
+@dataclass(frozen=True)
+class Add(Op):
+    """``a + b`` with NumPy broadcasting."""
+
+    activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True)
+class Sub(Op):
+    """``a - b`` with NumPy broadcasting."""
+
+    activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True)
+class Mul(Op):
+    """``a * b`` with NumPy broadcasting."""
+
+    activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True)
+class Div(Op):
+    """``a / b`` with NumPy broadcasting."""
+
+    activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True)
+class Pow(Op):
+    """``a ** b`` with NumPy broadcasting."""
+
+
+@dataclass(frozen=True)
+class Maximum(Op):
+    """Element-wise maximum of two operands."""
+
+
+@dataclass(frozen=True)
+class Minimum(Op):
+    """Element-wise minimum of two operands."""
+
+
+@dataclass(frozen=True)
+class Compare(Op):
+    """``a <relation> b`` -> bool; relation is one of ``== < <= > >=``."""
+
+    relation: str = "=="
+
+
+@dataclass(frozen=True)
+class Where(Op):
+    """``condition ? a : b``; operands condition (bool), a, b."""
+
+    roles = (Role.INDEX, Role.ACTIVATION)
+
+
+# --- element-wise, one operand ------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Relu(Op):
+    """``max(x, 0)``."""
+
+
+@dataclass(frozen=True)
+class Relu6(Op):
+    """``min(max(x, 0), 6)``."""
+
+
+@dataclass(frozen=True)
+class Clip(Op):
+    """``min(max(x, low), high)``; either bound may be infinite."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class LeakyRelu(Op):
+    """``x if x >= 0 else alpha * x``."""
+
+    alpha: float = 0.01
+
+
+@dataclass(frozen=True)
+class PRelu(Op):
+    """``x if x >= 0 else slope * x``; operands x, slope (broadcast to x)."""
+
+
+@dataclass(frozen=True)
+class Elu(Op):
+    """``x if x >= 0 else alpha * (exp(x) - 1)``."""
+
+    alpha: float = 1.0
+
+
+@dataclass(frozen=True)
+class Sigmoid(Op):
+    """``1 / (1 + exp(-x))``."""
+
+
+@dataclass(frozen=True)
+class Tanh(Op):
+    """Hyperbolic tangent."""
+
+
+@dataclass(frozen=True)
+class HardSwish(Op):
+    """``x * min(max(x + 3, 0), 6) / 6``."""
+
+
+@dataclass(frozen=True)
+class HardSigmoid(Op):
+    """``min(max(alpha * x + beta, 0), 1)``."""
+
+    alpha: float = 0.2
+    beta: float = 0.5
+
+
+@dataclass(frozen=True)
+class Silu(Op):
+    """``x * sigmoid(x)``."""
+
+
+@dataclass(frozen=True)
+class Gelu(Op):
+    """``x * Phi(x)``, or its tanh approximation."""
+
+    approximate: bool = False
+
+
+@dataclass(frozen=True)
+class Unary(Op):
+    """Another float function of one operand, by its ONNX name.
+
+    ``function`` is one of Abs Neg Exp Log Sqrt Rsqrt Reciprocal Erf Sin Cos Floor Ceil
+    Round Sign Softplus Not.
+    """
+
+    function: str
+
+    @property
+    def kind(self) -> str:
+        """The function's name."""
+        return self.function
+
+
+# --- normalisation and reduction ----------------------------------------------
+
+
+@dataclass(frozen=True)
+class Softmax(Op):
+    """Softmax over one axis."""
+
+    axis: int
+
+
+@dataclass(frozen=True)
+class LogSoftmax(Op):
+    """Logarithm of softmax over one axis."""
+
+    axis: int
+
+
+@dataclass(frozen=True)
+class LayerNorm(Op):
+    """Normalise over the axes from ``axis`` on; operands x, scale, bias (optional)."""
+
+    axis: int
+    epsilon: float = 1e-5
+
+
+@dataclass(frozen=True)
+class InstanceNorm(Op):
+    """Normalise each channel over its spatial dimensions; operands x, scale (C), bias (C)."""
+
+    epsilon: float = 1e-5
+    layout: Layout = Layout.NCHW
+
+
+@dataclass(frozen=True)
+class Reduce(Op):
+    """Reduction over ``axes``; ``function`` is one of Mean Sum Max Min.
+
+    Global average pooling is ``Reduce("Mean", spatial axes, keepdims=True)``.
+    """
+
+    function: str
+    axes: Ints
+    keepdims: bool = True
+
+    @property
+    def kind(self) -> str:
+        """``ReduceMean``, ``ReduceSum``, ``ReduceMax`` or ``ReduceMin``."""
+        return f"Reduce{self.function}"
+
+
+@dataclass(frozen=True)
+class ArgMax(Op):
+    """Index (int64) of the largest element along an axis, the first one where equal."""
+
+    axis: int
+    keepdims: bool = True
+
+
+# --- pooling and resampling ---------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MaxPool(Op):
+    """Maximum over windows; padding never wins."""
+
+    kernel: Ints
+    strides: Ints
+    pads: Ints
+    layout: Layout = Layout.NCHW
+
+
+@dataclass(frozen=True)
+class AveragePool(Op):
+    """Mean over windows; ``count_include_pad`` says whether padding counts."""
+
+    kernel: Ints
+    strides: Ints
+    pads: Ints
+    count_include_pad: bool = False
+    layout: Layout = Layout.NCHW
+
+
+@dataclass(frozen=True)
+class Resize(Op):
+    """Resample the spatial dimensions to ``sizes``.
+
+    ``mode``: nearest or linear. ``coordinates``: half_pixel, pytorch_half_pixel,
+    align_corners or asymmetric. ``nearest``: floor, ceil, round_prefer_floor or
+    round_prefer_ceil.
+    """
+
+    mode: str
+    sizes: Ints
+    coordinates: str = "half_pixel"
+    nearest: str = "round_prefer_floor"
+    layout: Layout = Layout.NCHW
+
+
+@dataclass(frozen=True)
+class DepthToSpace(Op):
+    """Move channels to space; ``mode`` is DCR or CRD as in ONNX."""
+
+    block: int
+    mode: str = "DCR"
+    layout: Layout = Layout.NCHW
+
+
+@dataclass(frozen=True)
+class SpaceToDepth(Op):
+    """Move space to channels (ONNX order: block row, block column, channel)."""
+
+    block: int
+    layout: Layout = Layout.NCHW
+
+
+# --- data movement ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reshape(Op):
+    """Same elements in the same order, another shape (fully static)."""
+
+    shape: Ints
+
+
+@dataclass(frozen=True)
+class Transpose(Op):
+    """Permute the dimensions: output dimension i is input dimension ``perm[i]``."""
+
+    perm: Ints
+
+
+@dataclass(frozen=True)
+class Concat(Op):
+    """Join all operands along an axis."""
+
+    axis: int
+
+
+@dataclass(frozen=True)
+class Split(Op):
+    """Cut along an axis into outputs of the given sizes."""
+
+    axis: int
+    sizes: Ints
+
+
+@dataclass(frozen=True)
+class Slice(Op):
+    """``x[starts[i] : starts[i] + sizes[i]*steps[i] : steps[i]]`` in every dimension i.
+
+    All tuples have one entry per dimension; ``sizes`` is the output's shape; a negative
+    step walks down from ``starts[i]``.
+    """
+
+    starts: Ints
+    sizes: Ints
+    steps: Ints
+
+
+@dataclass(frozen=True)
+class Pad(Op):
+    """Pad every dimension (all begins, then all ends); ``mode``: constant, reflect or edge."""
+
+    pads: Ints
+    mode: str = "constant"
+    value: float = 0.0
+
+
+@dataclass(frozen=True)
+class Gather(Op):
+    """``take(x, indices, axis)``; operands x, indices (int64)."""
+
+    roles = (Role.ACTIVATION, Role.INDEX)
+    axis: int
+
+
+@dataclass(frozen=True)
+class Expand(Op):
+    """Broadcast to a static shape."""
+
+    shape: Ints
+
+
+@dataclass(frozen=True)
+class Tile(Op):
+    """Repeat along every dimension."""
+
+    repeats: Ints
+
+
+@dataclass(frozen=True)
+class Cast(Op):
+    """Convert the elements to another type."""
+
+    to: DType
+
+
+# --- quantization steps: only in a quantized graph ----------------------------
+
+
+@dataclass(frozen=True)
+class Quantize(Op):
+    """Float to integer, with the parameters of the output tensor."""
+
+
+@dataclass(frozen=True)
+class Dequantize(Op):
+    """Integer to float, with the parameters of the input tensor."""
+
+
+@dataclass(frozen=True)
+class Requantize(Op):
+    """Integer to integer, from the parameters of the input to those of the output."""
+
+
+# --- what has no canonical form -----------------------------------------------
+
+
+@dataclass(frozen=True)
+class Opaque(Op):
+    """An ONNX node kept as it is, in float.
+
+    Attributes:
+        domain: operator set; empty for ai.onnx.
+        op_type: ONNX operator.
+        opset: version of that domain in which ``proto`` is written.
+        proto: the serialised ``onnx.NodeProto`` (its tensor names are not significant).
+        reason: why it has no canonical form, one sentence.
+    """
+
+    domain: str
+    op_type: str
+    opset: int
+    proto: bytes
+    reason: str
+
+    @property
+    def kind(self) -> str:
+        """The ONNX operator with its domain."""
+        return f"{self.domain}::{self.op_type}" if self.domain else self.op_type

@@ -1,0 +1,184 @@
+"""The order in which a stored tensor holds the elements of a canonical one.
+
+The layout pass moves no data: it decides, for each tensor, in which *order* it is stored.
+An order is a permutation of the dimensions and, where a dimension was merged from several
+that had been permuted (a Flatten of a channels-last activation), a shuffle inside it.
+
+Its *walk* is the same thing seen as strides: the (size, stride) steps, outermost first, with
+which the stored elements run over the canonical elements. Two orders of one tensor are the
+same in memory exactly if their walks are equal; dimensions of size 1 do not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from qhal.ir.graph import Array
+from qhal.ir.ops import Ints
+
+Factor = tuple[int, int]
+"""(size, stride) of one step of a walk, in elements."""
+Factors = tuple[Factor, ...]
+
+
+@dataclass(frozen=True)
+class Order:
+    """How a tensor is stored.
+
+    Attributes:
+        perm: stored dimension i is canonical axis ``perm[i]``.
+        shuffles: (canonical axis, walk over that axis) for each axis whose elements are not
+            stored in their natural order, by axis.
+    """
+
+    perm: Ints
+    shuffles: tuple[tuple[int, Factors], ...] = ()
+
+    @property
+    def is_identity(self) -> bool:
+        """True if the tensor is stored as it is in the canonical graph."""
+        return not self.shuffles and self.perm == tuple(range(len(self.perm)))
+
+    def shuffle(self, axis: int) -> Factors:
+        """The walk over one axis; empty for the natural one."""
+        return dict(self.shuffles).get(axis, ())
+
+    def shuffled(self, axis: int, factors: Factors) -> Order:
+        """The same order with another walk over one axis."""
+        others = {k: v for k, v in self.shuffles if k != axis}
+        if factors:
+            others[axis] = factors
+        return Order(self.perm, tuple(sorted(others.items())))
+
+    def plain(self, axes: Sequence[int] | None = None) -> Order:
+        """The same order without the shuffles of ``axes`` (all if None)."""
+        dropped = range(len(self.perm)) if axes is None else axes
+        return Order(self.perm, tuple((k, v) for k, v in self.shuffles if k not in dropped))
+
+    def position(self, axis: int) -> int:
+        """The stored dimension that holds a canonical axis."""
+        return self.perm.index(axis)
+
+    def pick(self, values: Ints) -> Ints:
+        """One value per canonical axis (a shape, pads …) -> one per stored dimension."""
+        return tuple(values[axis] for axis in self.perm)
+
+
+def identity(rank: int) -> Order:
+    """The canonical order."""
+    return Order(tuple(range(rank)))
+
+
+def channels_last(rank: int) -> Order:
+    """``(N, C, *spatial)`` stored as ``(N, *spatial, C)``."""
+    return Order((0, *range(2, rank), 1)) if rank > 2 else identity(rank)
+
+
+def strides(shape: Ints) -> Ints:
+    """Strides of a dense tensor, in elements."""
+    return (*accumulate(reversed(shape[1:]), lambda a, b: a * b, initial=1),)[::-1] if shape else ()
+
+
+def walk(order: Order, shape: Ints) -> Factors:
+    """The steps with which the stored elements run over the canonical ones, without size 1."""
+    dense = strides(shape)
+    steps: list[Factor] = []
+    for axis in order.perm:
+        for size, stride in order.shuffle(axis) or ((shape[axis], 1),):
+            steps.append((size, stride * dense[axis]))
+    return _merged(steps)
+
+
+def _merged(steps: Sequence[Factor]) -> Factors:
+    """Join neighbouring steps that are one longer step; drop steps of size 1."""
+    merged: list[Factor] = []
+    for size, stride in steps:
+        if size == 1:
+            continue
+        if merged and merged[-1][1] == size * stride:
+            merged[-1] = (merged[-1][0] * size, stride)
+        else:
+            merged.append((size, stride))
+    return tuple(merged)
+
+
+def reshaped(order: Order, shape: Ints, target: Ints, like: Order | None = None) -> Order | None:
+    """The order of a tensor whose canonical shape changes while its memory stays.
+
+    Args:
+        order: how the tensor is stored.
+        shape: its canonical shape.
+        target: the new canonical shape.
+        like: an order of ``target`` to prefer where dimensions of size 1 leave a choice.
+
+    Returns:
+        None if no order describes it: the elements of one dimension lie apart.
+    """
+    dense = strides(target)
+    axes = [axis for axis, size in enumerate(target) if size > 1]
+    steps = _cut(walk(order, shape), [dense[axis] for axis in axes])
+    if steps is None:
+        return None
+    groups: dict[int, list[Factor]] = {}
+    last = -1
+    for size, stride in steps:
+        axis = next(a for a in axes if dense[a] <= stride)
+        if axis in groups and axis != last:
+            return None
+        groups.setdefault(axis, []).append((size, stride // dense[axis]))
+        last = axis
+    perm = _with_units(tuple(groups), target, like)
+    walks = {axis: _merged(steps) for axis, steps in groups.items()}
+    return Order(perm, tuple((k, v) for k, v in sorted(walks.items()) if len(v) > 1))
+
+
+def _cut(steps: Factors, boundaries: Sequence[int]) -> Factors | None:
+    """Split the steps so that none reaches over a boundary stride; None if impossible."""
+    pieces: list[Factor] = []
+    for size, stride in steps:
+        inside = sorted(b for b in boundaries if stride < b < size * stride)
+        for low, high in pairwise((stride, *inside, size * stride)):
+            if high % low:
+                return None
+        ends = [stride, *inside, size * stride]
+        pieces.extend((high // low, low) for low, high in reversed([*pairwise(ends)]))
+    return tuple(pieces)
+
+
+def _with_units(core: Ints, shape: Ints, like: Order | None) -> Ints:
+    """Complete a permutation of the dimensions larger than 1 by those of size 1."""
+    rank = len(shape)
+    for candidate in (like, identity(rank), channels_last(rank)):
+        if candidate and tuple(a for a in candidate.perm if shape[a] > 1) == core:
+            return candidate.perm
+    perm = list(core)
+    for axis in (a for a in range(rank) if shape[a] == 1):
+        perm.insert(perm.index(axis - 1) + 1 if axis else 0, axis)
+    return tuple(perm)
+
+
+def common_steps(source: Factors, target: Factors) -> tuple[Factors, Factors] | None:
+    """Cut two walks over the same elements into the same steps; None if they interlock."""
+    ends = {end for size, stride in (*source, *target) for end in (stride, size * stride)}
+    left, right = _cut(source, [*ends]), _cut(target, [*ends])
+    return None if left is None or right is None else (left, right)
+
+
+def axis_elements(factors: Factors, size: int) -> npt.NDArray[np.intp]:
+    """Canonical index of each stored element of an axis: ``here = there[elements]``."""
+    elements = np.zeros(1, np.intp)
+    for count, stride in factors or ((size, 1),):
+        elements = np.add.outer(elements, np.arange(count, dtype=np.intp) * stride).ravel()
+    return elements
+
+
+def store(array: Array, order: Order) -> Array:
+    """The canonical array in its stored order."""
+    for axis, factors in order.shuffles:
+        array = np.take(array, axis_elements(factors, array.shape[axis]), axis)
+    return array if order.perm == tuple(range(array.ndim)) else array.transpose(order.perm)

@@ -1,0 +1,22 @@
+"""Recognise operators in their usual decompositions, and fold what folds into weights."""
+
+from __future__ import annotations
+
+from qhal.ir.graph import Graph
+from qhal.ir.recognise.activations import ACTIVATION_RULES
+from qhal.ir.recognise.affine import AFFINE_RULES
+from qhal.ir.recognise.norm import NORM_RULES
+from qhal.ir.recognise.rewrite import rewrite
+
+__all__ = ["recognise"]
+
+
+def recognise(graph: Graph) -> Graph:
+    """The same function with the largest canonical operators.
+
+    Activations and normalisations first, because folding constants changes how they look.
+    A pattern is replaced only if nothing else reads what it computes on the way.
+    """
+    graph = rewrite(graph, ACTIVATION_RULES)
+    graph = rewrite(graph, NORM_RULES)
+    return rewrite(graph, AFFINE_RULES)

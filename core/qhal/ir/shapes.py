@@ -1,0 +1,326 @@
+"""Shape inference: what an operator makes of operands of given types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from qhal.ir import ops, shapes_spatial
+from qhal.ir.dtypes import DType
+from qhal.ir.graph import TensorType
+from qhal.ir.ops import Ints, Op
+from qhal.ir.shapes_spatial import Operands, Results, operand, optional
+
+_STORED_INTEGERS = ("INT4", "UINT4", "INT8", "UINT8", "INT16", "UINT16")
+_STORED = frozenset(d for d in DType if d.is_float or d.name in _STORED_INTEGERS)
+
+
+def infer(op: Op, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
+    """The types of the results of ``op``.
+
+    Element types follow operand 0 except where the operator fixes them. In a quantized
+    graph the parameters decide instead, see :func:`same_kind`.
+
+    Args:
+        op: a canonical operator; an :class:`~qhal.ir.ops.Opaque` one has no rule.
+        inputs: operand types; None where an optional operand is absent.
+
+    Raises:
+        ValueError: the operands do not fit the operator; the message is one sentence.
+    """
+    rule = _RULES.get(type(op))
+    if rule is None:
+        raise ValueError(f"the shape of {op.kind} cannot be inferred")
+    return rule(op, inputs)
+
+
+def same_kind(a: DType, b: DType) -> bool:
+    """True if equal, or if both are types that quantization may put in each other's place."""
+    return a is b or (a in _STORED and b in _STORED)
+
+
+def broadcast(*shapes: Ints) -> Ints:
+    """The shape that NumPy broadcasting gives; raises ValueError if there is none."""
+    try:
+        return tuple(np.broadcast_shapes(*shapes))
+    except ValueError:
+        raise ValueError(f"the shapes {shapes} do not broadcast") from None
+
+
+def _check_axis(axis: int, rank: int) -> None:
+    if not 0 <= axis < rank:
+        raise ValueError(f"axis {axis} is outside of rank {rank}")
+
+
+def _check_entries(name: str, values: Ints, count: int) -> None:
+    if len(values) != count:
+        raise ValueError(f"{name} {values} has {len(values)} entries, {count} are needed")
+
+
+# --- element-wise -------------------------------------------------------------
+
+
+def _unary(_: Op, inputs: Operands) -> Results:
+    return (operand(inputs, 0),)
+
+
+def _binary(_: Op, inputs: Operands) -> Results:
+    a, b = operand(inputs, 0), operand(inputs, 1)
+    if not same_kind(a.dtype, b.dtype):
+        raise ValueError(f"the operands {a} and {b} have different element types")
+    return (replace(a, shape=broadcast(a.shape, b.shape)),)
+
+
+def _compare(op: ops.Compare, inputs: Operands) -> Results:
+    (result,) = _binary(op, inputs)
+    return (replace(result, dtype=DType.BOOL),)
+
+
+def _where(_: ops.Where, inputs: Operands) -> Results:
+    condition, a, b = (operand(inputs, i) for i in range(3))
+    if condition.dtype is not DType.BOOL:
+        raise ValueError(f"the condition is {condition}, bool is needed")
+    if not same_kind(a.dtype, b.dtype):
+        raise ValueError(f"the operands {a} and {b} have different element types")
+    return (replace(a, shape=broadcast(condition.shape, a.shape, b.shape)),)
+
+
+def _prelu(_: ops.PRelu, inputs: Operands) -> Results:
+    x, slope = operand(inputs, 0), operand(inputs, 1)
+    if broadcast(x.shape, slope.shape) != x.shape:
+        raise ValueError(f"the slope {slope} does not broadcast to {x}")
+    return (x,)
+
+
+# --- products -----------------------------------------------------------------
+
+
+def _fully_connected(_: ops.FullyConnected, inputs: Operands) -> Results:
+    x, weight, bias = operand(inputs, 0), operand(inputs, 1, "weight"), optional(inputs, 2)
+    if len(weight.shape) != 2 or not x.shape or x.shape[-1] != weight.shape[1]:
+        raise ValueError(f"the weight {weight} does not fit the operand {x}")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"the bias {bias} does not fit the weight {weight}")
+    return (replace(x, shape=(*x.shape[:-1], weight.shape[0])),)
+
+
+def _matmul(_: ops.MatMul, inputs: Operands) -> Results:
+    a, b = operand(inputs, 0), operand(inputs, 1)
+    if not a.shape or not b.shape:
+        raise ValueError(f"a matrix product needs dimensions, the operands are {a} and {b}")
+    left = a.shape if len(a.shape) > 1 else (1, *a.shape)
+    right = b.shape if len(b.shape) > 1 else (*b.shape, 1)
+    if left[-1] != right[-2]:
+        raise ValueError(f"the operands {a} and {b} have different inner dimensions")
+    rows = left[-2:-1] if len(a.shape) > 1 else ()
+    columns = right[-1:] if len(b.shape) > 1 else ()
+    return (replace(a, shape=(*broadcast(left[:-2], right[:-2]), *rows, *columns)),)
+
+
+def _recurrent(op: ops.Lstm | ops.Gru, inputs: Operands, gates: int, states: int) -> Results:
+    x, hidden = operand(inputs, 0), op.hidden_size
+    if len(x.shape) != 3:
+        raise ValueError(f"{op.kind} needs an operand (time, batch, features), it is {x}")
+    steps, batch, features = x.shape
+    directions = 2 if op.direction == "bidirectional" else 1
+    wanted: list[Ints] = [
+        (directions, gates * hidden, features),
+        (directions, gates * hidden, hidden),
+    ]
+    wanted += [(directions, 2 * gates * hidden), *[(directions, batch, hidden)] * states]
+    for index, shape in enumerate(wanted, start=1):
+        found = operand(inputs, index) if index < 3 else optional(inputs, index)
+        if found is not None and found.shape != shape:
+            raise ValueError(f"operand {index} of {op.kind} is {found}, {shape} is needed")
+    state = replace(x, shape=(directions, batch, hidden))
+    return (replace(x, shape=(steps, directions, batch, hidden)), *[state] * states)
+
+
+def _lstm(op: ops.Lstm, inputs: Operands) -> Results:
+    return _recurrent(op, inputs, gates=4, states=2)
+
+
+def _gru(op: ops.Gru, inputs: Operands) -> Results:
+    return _recurrent(op, inputs, gates=3, states=1)
+
+
+# --- normalisation and reduction ----------------------------------------------
+
+
+def _along_axis(op: ops.Softmax | ops.LogSoftmax, inputs: Operands) -> Results:
+    x = operand(inputs, 0)
+    _check_axis(op.axis, len(x.shape))
+    return (x,)
+
+
+def _layer_norm(op: ops.LayerNorm, inputs: Operands) -> Results:
+    x = operand(inputs, 0)
+    _check_axis(op.axis, len(x.shape))
+    for found in filter(None, inputs[1:]):
+        if broadcast(x.shape, found.shape) != x.shape:
+            raise ValueError(f"the operand {found} does not broadcast to {x}")
+    return (x,)
+
+
+def _reduced(shape: Ints, axes: Ints, keepdims: bool) -> Ints:
+    for axis in axes:
+        _check_axis(axis, len(shape))
+    if keepdims:
+        return tuple(1 if i in axes else size for i, size in enumerate(shape))
+    return tuple(size for i, size in enumerate(shape) if i not in axes)
+
+
+def _reduce(op: ops.Reduce, inputs: Operands) -> Results:
+    x = operand(inputs, 0)
+    return (replace(x, shape=_reduced(x.shape, op.axes, op.keepdims)),)
+
+
+def _arg_max(op: ops.ArgMax, inputs: Operands) -> Results:
+    shape = _reduced(operand(inputs, 0).shape, (op.axis,), op.keepdims)
+    return (TensorType(shape, DType.INT64),)
+
+
+# --- data movement ------------------------------------------------------------
+
+
+def _reshape(op: ops.Reshape, inputs: Operands) -> Results:
+    x = operand(inputs, 0)
+    if prod(op.shape) != x.elements:
+        raise ValueError(f"{x} has {x.elements} elements and cannot have the shape {op.shape}")
+    return (replace(x, shape=op.shape),)
+
+
+def _transpose(op: ops.Transpose, inputs: Operands) -> Results:
+    x = operand(inputs, 0)
+    if sorted(op.perm) != list(range(len(x.shape))):
+        raise ValueError(f"{op.perm} is not a permutation of the dimensions of {x}")
+    return (replace(x, shape=tuple(x.shape[i] for i in op.perm)),)
+
+
+def _without(shape: Ints, axis: int) -> Ints:
+    return shape[:axis] + shape[axis + 1 :]
+
+
+def _concat(op: ops.Concat, inputs: Operands) -> Results:
+    parts = [operand(inputs, i) for i in range(len(inputs))]
+    first = operand(inputs, 0)
+    _check_axis(op.axis, len(first.shape))
+    for part in parts:
+        fits = len(part.shape) == len(first.shape) and same_kind(part.dtype, first.dtype)
+        if not fits or _without(part.shape, op.axis) != _without(first.shape, op.axis):
+            raise ValueError(f"{part} cannot be joined to {first} along axis {op.axis}")
+    total = sum(part.shape[op.axis] for part in parts)
+    return (replace(first, shape=_with_axis(first.shape, op.axis, total)),)
+
+
+def _with_axis(shape: Ints, axis: int, size: int) -> Ints:
+    return (*shape[:axis], size, *shape[axis + 1 :])
+
+
+def _split(op: ops.Split, inputs: Operands) -> Results:
+    x = operand(inputs, 0)
+    _check_axis(op.axis, len(x.shape))
+    if sum(op.sizes) != x.shape[op.axis]:
+        raise ValueError(f"the sizes {op.sizes} do not add up to axis {op.axis} of {x}")
+    return tuple(replace(x, shape=_with_axis(x.shape, op.axis, size)) for size in op.sizes)
+
+
+def _slice(op: ops.Slice, inputs: Operands) -> Results:
+    x = operand(inputs, 0)
+    for name in ("starts", "sizes", "steps"):
+        _check_entries(name, getattr(op, name), len(x.shape))
+    for size, start, count, step in zip(x.shape, op.starts, op.sizes, op.steps, strict=True):
+        last = start + (count - 1) * step
+        if step == 0 or (count and not (0 <= start < size and 0 <= last < size)):
+            raise ValueError(f"a slice of {count} from {start} by {step} leaves {x}")
+    return (replace(x, shape=op.sizes),)
+
+
+def _pad(op: ops.Pad, inputs: Operands) -> Results:
+    x = operand(inputs, 0)
+    rank = len(x.shape)
+    _check_entries("pads", op.pads, 2 * rank)
+    shape = tuple(x.shape[i] + op.pads[i] + op.pads[rank + i] for i in range(rank))
+    if any(size < 0 for size in shape):
+        raise ValueError(f"pads {op.pads} leave the shape {shape}")
+    return (replace(x, shape=shape),)
+
+
+def _gather(op: ops.Gather, inputs: Operands) -> Results:
+    x, indices = operand(inputs, 0), operand(inputs, 1)
+    _check_axis(op.axis, len(x.shape))
+    shape = (*x.shape[: op.axis], *indices.shape, *x.shape[op.axis + 1 :])
+    return (replace(x, shape=shape),)
+
+
+def _expand(op: ops.Expand, inputs: Operands) -> Results:
+    x = operand(inputs, 0)
+    if broadcast(x.shape, op.shape) != op.shape:
+        raise ValueError(f"{x} does not broadcast to {op.shape}")
+    return (replace(x, shape=op.shape),)
+
+
+def _tile(op: ops.Tile, inputs: Operands) -> Results:
+    x = operand(inputs, 0)
+    _check_entries("repeats", op.repeats, len(x.shape))
+    return (replace(x, shape=tuple(s * r for s, r in zip(x.shape, op.repeats, strict=True))),)
+
+
+def _cast(op: ops.Cast, inputs: Operands) -> Results:
+    return (replace(operand(inputs, 0), dtype=op.to),)
+
+
+# --- quantization steps -------------------------------------------------------
+
+
+def _quantize(_: ops.Quantize, inputs: Operands) -> Results:
+    """int8 stands for whatever type the parameters of the output name."""
+    return (replace(operand(inputs, 0), dtype=DType.INT8),)
+
+
+def _dequantize(_: ops.Dequantize, inputs: Operands) -> Results:
+    return (replace(operand(inputs, 0), dtype=DType.FLOAT32),)
+
+
+_RULES: Mapping[type[Op], Callable[[Any, Operands], Results]] = {
+    **dict.fromkeys((ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Pow), _binary),
+    **dict.fromkeys((ops.Maximum, ops.Minimum), _binary),
+    **dict.fromkeys((ops.Relu, ops.Relu6, ops.Clip, ops.LeakyRelu, ops.Elu), _unary),
+    **dict.fromkeys((ops.Sigmoid, ops.Tanh, ops.HardSwish, ops.HardSigmoid), _unary),
+    **dict.fromkeys((ops.Silu, ops.Gelu, ops.Unary, ops.Requantize), _unary),
+    **dict.fromkeys((ops.Softmax, ops.LogSoftmax), _along_axis),
+    **dict.fromkeys((ops.MaxPool, ops.AveragePool), shapes_spatial.pool),
+    ops.Conv: shapes_spatial.conv,
+    ops.DepthwiseConv: shapes_spatial.depthwise_conv,
+    ops.ConvTranspose: shapes_spatial.conv_transpose,
+    ops.FullyConnected: _fully_connected,
+    ops.MatMul: _matmul,
+    ops.Lstm: _lstm,
+    ops.Gru: _gru,
+    ops.Compare: _compare,
+    ops.Where: _where,
+    ops.PRelu: _prelu,
+    ops.LayerNorm: _layer_norm,
+    ops.InstanceNorm: shapes_spatial.instance_norm,
+    ops.Reduce: _reduce,
+    ops.ArgMax: _arg_max,
+    ops.Resize: shapes_spatial.resize,
+    ops.DepthToSpace: shapes_spatial.depth_to_space,
+    ops.SpaceToDepth: shapes_spatial.space_to_depth,
+    ops.Reshape: _reshape,
+    ops.Transpose: _transpose,
+    ops.Concat: _concat,
+    ops.Split: _split,
+    ops.Slice: _slice,
+    ops.Pad: _pad,
+    ops.Gather: _gather,
+    ops.Expand: _expand,
+    ops.Tile: _tile,
+    ops.Cast: _cast,
+    ops.Quantize: _quantize,
+    ops.Dequantize: _dequantize,
+}
