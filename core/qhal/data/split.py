@@ -1,0 +1,101 @@
+"""Which samples calibrate and which evaluate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from qhal.data.dataset import Dataset
+from qhal.decisions import Code, Decision, Severity
+from qhal.errors import OptionError
+
+DEFAULT_CALIB_SAMPLES = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Calibration and evaluation data, with how they came about."""
+
+    calibration: Dataset
+    evaluation: Dataset
+    decisions: tuple[Decision, ...]
+
+    def describe(self) -> dict[str, object]:
+        """Both data sets, for the record."""
+        return {
+            "calibration": self.calibration.describe(),
+            "evaluation": self.evaluation.describe(),
+        }
+
+
+def split(
+    dataset: Dataset,
+    calib_samples: int = DEFAULT_CALIB_SAMPLES,
+    evaluation: Dataset | None = None,
+) -> Split:
+    """Take calibration samples, spread evenly, and evaluate on the others.
+
+    Args:
+        dataset: what calibration may take from.
+        calib_samples: how many samples it takes; all if there are fewer.
+        evaluation: other data to evaluate on; without it, what calibration leaves.
+
+    Raises:
+        OptionError: ``calib_samples`` is less than 1.
+    """
+    if calib_samples < 1:
+        raise OptionError(f"--calib-samples is {calib_samples}.", "At least 1 sample is needed.")
+    chosen = spread(len(dataset), min(calib_samples, len(dataset)))
+    calibration = dataset.select(chosen)
+    decisions = _fewer(len(dataset), calib_samples)
+    if evaluation is not None:
+        return Split(calibration, evaluation, (*decisions, *_same_source(dataset, evaluation)))
+    rest = np.setdiff1d(np.arange(len(dataset)), chosen)
+    if not rest.size:
+        return Split(calibration, calibration, (*decisions, _all_used(len(dataset))))
+    return Split(calibration, dataset.select(rest), (*decisions, _divided(len(chosen), len(rest))))
+
+
+def spread(length: int, count: int) -> npt.NDArray[np.intp]:
+    """``count`` of the numbers below ``length``, ascending, at equal distances."""
+    return np.asarray((2 * np.arange(count) + 1) * length // (2 * count), np.intp)
+
+
+def _fewer(have: int, asked: int) -> tuple[Decision, ...]:
+    if have >= asked:
+        return ()
+    sentence = f"calibration uses all {have} samples; {asked} were asked for."
+    return (Decision(Code.SAMPLES_SKIPPED, sentence),)
+
+
+def _divided(calibration: int, evaluation: int) -> Decision:
+    total = calibration + evaluation
+    return Decision(
+        Code.CALIBRATION_SPLIT,
+        f"{calibration} of {total} samples, spread evenly, calibrate; the other {evaluation} "
+        "evaluate.",
+    )
+
+
+def _all_used(samples: int) -> Decision:
+    return Decision(
+        Code.EVALUATION_OVERLAP,
+        f"all {samples} samples calibrate and evaluate, so the accuracy is flattered; give other "
+        "data to evaluate on, or fewer calibration samples.",
+        severity=Severity.WARNING,
+    )
+
+
+def _same_source(dataset: Dataset, evaluation: Dataset) -> tuple[Decision, ...]:
+    if dataset.source.name != evaluation.source.name:
+        return ()
+    return (
+        Decision(
+            Code.EVALUATION_OVERLAP,
+            f"{evaluation.source.name} is used to calibrate and to evaluate, so the accuracy is "
+            "flattered.",
+            severity=Severity.WARNING,
+        ),
+    )

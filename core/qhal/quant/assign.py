@@ -1,0 +1,233 @@
+"""Constraints + statistics -> quantization parameters and integer constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from qhal.decisions import Code, Decision
+from qhal.errors import InternalError
+from qhal.ir.graph import Array, Graph, Node, TensorType
+from qhal.ir.ops import Gru, Lstm, Pad, Role
+from qhal.quant.arithmetic import fixed_params, params_from_range, quantize, weight_params
+from qhal.quant.boundary import ConstantForm
+from qhal.quant.constraints import Constraints
+from qhal.quant.model import QuantModel, QuantParams
+from qhal.quant.observe import TensorStats, choose_range
+from qhal.quant.spec import Derived, FixedQParams, QuantSpec
+from qhal.quant.weights import WeightTask, quantize_weights
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """A quantized model with what was decided on the way."""
+
+    model: QuantModel
+    decisions: tuple[Decision, ...]
+
+
+def assign(
+    constraints: Constraints,
+    stats: Mapping[str, TensorStats],
+    observer: str,
+    element_order: Mapping[str, npt.NDArray[np.intp]] | None = None,
+) -> Assignment:
+    """Give every tensor its parameters and every constant its stored form.
+
+    Args:
+        constraints: from :func:`qhal.quant.constraints.constrain`.
+        stats: statistics of at least ``constraints.to_observe``, by tensor of the float graph.
+        observer: minmax, percentile or mse.
+        element_order: flattened tensors whose elements the layout permuted, with
+            ``here.flat = there.flat[order]``.
+    """
+    return _Assigner(constraints, stats, observer, element_order or {}).run()
+
+
+@dataclass
+class _Assigner:
+    constraints: Constraints
+    stats: Mapping[str, TensorStats]
+    observer: str
+    element_order: Mapping[str, npt.NDArray[np.intp]]
+    params: dict[str, QuantParams] = field(default_factory=dict)
+    constants: dict[str, Array] = field(default_factory=dict)
+    decisions: list[Decision] = field(default_factory=list)
+
+    def run(self) -> Assignment:
+        typed = self.constraints.typed
+        self.constants = dict(typed.graph.constants)
+        for group in self.constraints.groups:
+            self._assign_group(group)
+        for node in typed.graph.nodes:
+            self._assign_weights(node)
+        self._store_activation_constants()
+        model = QuantModel(
+            graph=self._typed_constants(typed.graph),
+            params=self.params,
+            kernels={n: c.row for n, c in self.constraints.choices.items() if c.row is not None},
+            arithmetic=self.constraints.arithmetic,
+            recipe=self.constraints.recipe.name,
+        )
+        return Assignment(model, tuple(self.decisions))
+
+    # --- activations ---
+
+    def _assign_group(self, group: tuple[str, ...]) -> None:
+        specs = [self._spec(name) for name in group]
+        pinned = [spec for spec in specs if isinstance(spec, FixedQParams)]
+        if pinned:
+            params = fixed_params(pinned[0])
+        else:
+            low, high = self._range(group)
+            params = params_from_range(low, high, _strictest(specs))
+        self.params.update(dict.fromkeys(group, params))
+
+    def _spec(self, name: str) -> QuantSpec | FixedQParams:
+        typed = self.constraints.typed
+        if name in typed.specs:
+            return typed.specs[name]
+        spec = typed.forms[name].spec
+        assert isinstance(spec, QuantSpec)
+        return spec
+
+    def _range(self, group: tuple[str, ...]) -> Range:
+        found = [r for name in group if (r := self._own_range(name)) is not None]
+        if not found:
+            raise InternalError(f"no statistics for any of {', '.join(group)}.")
+        return min(low for low, _ in found), max(high for _, high in found)
+
+    def _own_range(self, name: str) -> Range | None:
+        typed = self.constraints.typed
+        if name in typed.graph.constants:
+            value = typed.graph.constants[name]
+            return float(value.min()), float(value.max())
+        observed = typed.observed[name]
+        low, high = np.inf, -np.inf
+        if observed in self.stats:
+            spec = self._spec(name)
+            assert isinstance(spec, QuantSpec)
+            low, high = choose_range(self.stats[observed], spec, self.observer)
+            self._note_range(observed, self.stats[observed], (low, high))
+        producer = typed.graph.producers.get(name)
+        if producer is not None and isinstance(producer.op, Pad) and producer.op.mode == "constant":
+            low, high = min(low, producer.op.value), max(high, producer.op.value)
+        return (low, high) if low <= high else None
+
+    def _note_range(self, name: str, stats: TensorStats, chosen: Range) -> None:
+        if stats.minimum == stats.maximum:
+            sentence = f"{name} was {stats.minimum:g} in every sample; its scale is a convention."
+            self._decide(Code.CONSTANT_RANGE, sentence, name)
+        elif chosen[0] > min(stats.minimum, 0.0) or chosen[1] < max(stats.maximum, 0.0):
+            sentence = (
+                f"{name} was seen from {stats.minimum:.4g} to {stats.maximum:.4g} and is clipped "
+                f"to {chosen[0]:.4g} … {chosen[1]:.4g} by the {self.observer} observer."
+            )
+            self._decide(Code.RANGE_CLIPPED, sentence, name)
+
+    def _decide(self, code: Code, sentence: str, subject: str) -> None:
+        decision = Decision(code, sentence, subject)
+        if decision not in self.decisions:
+            self.decisions.append(decision)
+
+    # --- weights ---
+
+    def _assign_weights(self, node: Node) -> None:
+        forms = self.constraints.typed.forms
+        wanted = [i for i, n in enumerate(node.inputs) if n in forms and _is_weight(node, i)]
+        if not wanted:
+            return
+        if isinstance(node.op, Lstm | Gru) or wanted != [1]:
+            for index in wanted:
+                self._store_plain_weight(node.inputs[index], forms[node.inputs[index]])
+            return
+        spec = forms[node.inputs[1]].spec
+        assert isinstance(spec, QuantSpec)
+        if spec.quantized:
+            self._store_weights(node, spec)
+        else:
+            self._store_half(node)
+
+    def _store_weights(self, node: Node, spec: QuantSpec) -> None:
+        typed = self.constraints.typed
+        weight, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else ""
+        bias_spec = typed.forms[bias].spec if bias in typed.forms else None
+        result = quantize_weights(
+            WeightTask(
+                node=node.name,
+                op=node.op,
+                weight=typed.graph.constants[weight],
+                bias=typed.graph.constants[bias] if bias else None,
+                spec=spec,
+                bias_dtype=bias_spec.dtype if isinstance(bias_spec, Derived) else None,
+                source=self.params.get(node.inputs[0]),
+                result=self.params.get(node.outputs[0]),
+                channel_mean=self._channel_mean(node.inputs[0]),
+            )
+        )
+        self.constants[weight], self.params[weight] = result.weight, result.weight_params
+        if result.bias is not None:
+            self.constants[bias] = result.bias
+        if result.bias_params is not None:
+            self.params[bias] = result.bias_params
+        self.decisions.extend(result.decisions)
+
+    def _store_plain_weight(self, name: str, form: ConstantForm) -> None:
+        """A weight without a bias of its own: as it is, without correction."""
+        assert isinstance(form.spec, QuantSpec)
+        value = self.constraints.typed.graph.constants[name]
+        if not form.spec.quantized:
+            self.constants[name] = value.astype(form.spec.dtype.numpy)
+            return
+        self.params[name] = weight_params(value, form.spec, 0)
+        self.constants[name] = quantize(value, self.params[name])
+
+    def _store_half(self, node: Node) -> None:
+        for name in node.inputs[1:]:
+            form = self.constraints.typed.forms.get(name)
+            if form is not None:
+                half = form.spec.dtype.numpy
+                self.constants[name] = self.constants[name].astype(half)
+
+    def _channel_mean(self, name: str) -> npt.NDArray[np.float32] | None:
+        observed = self.constraints.typed.observed.get(name, "")
+        stats = self.stats.get(observed)
+        if stats is None or stats.channel_mean is None:
+            return None
+        order = self.element_order.get(observed)
+        mean = stats.channel_mean if order is None else stats.channel_mean[order]
+        return np.asarray(mean, np.float32)
+
+    # --- constants ---
+
+    def _store_activation_constants(self) -> None:
+        for name, form in self.constraints.typed.forms.items():
+            if form.role is Role.ACTIVATION:
+                self.constants[name] = quantize(self.constants[name], self.params[name])
+
+    def _typed_constants(self, graph: Graph) -> Graph:
+        tensors = dict(graph.tensors)
+        for name, form in self.constraints.typed.forms.items():
+            stored = form.spec.dtype
+            unchanged = isinstance(form.spec, Derived) and name not in self.params
+            tensors[name] = tensors[name] if unchanged else TensorType(tensors[name].shape, stored)
+        return replace(graph, tensors=tensors, constants=self.constants)
+
+
+def _is_weight(node: Node, index: int) -> bool:
+    return node.op.role(index) is Role.WEIGHT
+
+
+def _strictest(specs: list[QuantSpec | FixedQParams]) -> QuantSpec:
+    """One spec that satisfies all members of a group."""
+    plain = [spec for spec in specs if isinstance(spec, QuantSpec)]
+    return replace(
+        plain[0],
+        symmetric=any(spec.symmetric for spec in plain),
+        narrow_range=any(spec.narrow_range for spec in plain),
+    )

@@ -1,0 +1,133 @@
+"""Capabilities x graph = constraints: what every tensor has to look like, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qhal.decisions import Decision
+from qhal.errors import RefusedError, UnknownRecipeError
+from qhal.ir.graph import Graph
+from qhal.ir.ops import Role
+from qhal.quant.boundary import Typed, insert_steps
+from qhal.quant.recipe import RECIPES, Recipe
+from qhal.quant.relations import relate
+from qhal.quant.select import Choice, Verdict, select
+from qhal.quant.spec import SameAsInput
+from qhal.target.capability import Arithmetic, Capabilities
+
+
+@dataclass(frozen=True, eq=False)
+class Constraints:
+    """The problem that assignment has to solve; nothing in it depends on data.
+
+    Attributes:
+        recipe: the recipe.
+        arithmetic: how the target's integer kernels round.
+        choices: node -> kernel row and reason.
+        typed: the graph with all inserted steps and the form of every tensor.
+        groups: tensors that share parameters.
+        decisions: fallbacks and inserted steps.
+    """
+
+    recipe: Recipe
+    arithmetic: Arithmetic
+    choices: Mapping[str, Choice]
+    typed: Typed
+    groups: tuple[tuple[str, ...], ...]
+    decisions: tuple[Decision, ...]
+
+    @property
+    def to_observe(self) -> tuple[str, ...]:
+        """Tensors of the float graph whose ranges are needed.
+
+        Results of data movement lie within the range of what they move, so they are left out.
+        """
+        moved = {
+            out
+            for node in self.typed.graph.nodes
+            if (choice := self.choices.get(node.name)) is not None
+            and choice.row is not None
+            and isinstance(choice.row.output, SameAsInput)
+            for out in node.outputs
+        }
+        names = (self.typed.observed[n] for n in self.typed.specs if n not in moved)
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def to_average(self) -> tuple[str, ...]:
+        """Tensors of the float graph whose channel means bias correction needs."""
+        names = (
+            self.typed.observed[node.inputs[0]]
+            for node in self.typed.graph.nodes
+            if Role.WEIGHT in node.op.roles and node.inputs[0] in self.typed.specs
+        )
+        return tuple(dict.fromkeys(names))
+
+
+def recipes_of(caps: Capabilities) -> tuple[Recipe, ...]:
+    """The recipes for which a target has at least one kernel of a weighted operator."""
+    rows = [row for capability in caps.kernels for row in capability.rows if row.weight]
+    return tuple(r for r in RECIPES if any(r.accepts(row, weighted=True) for row in rows))
+
+
+def find_recipe(name: str, caps: Capabilities, target: str) -> Recipe:
+    """The recipe of this name.
+
+    Raises:
+        UnknownRecipeError: there is no such recipe, or the target has no kernels for it.
+    """
+    have = {recipe.name: recipe for recipe in recipes_of(caps)}
+    if name in have:
+        return have[name]
+    known = any(recipe.name == name for recipe in RECIPES)
+    what = f"target {target} has no kernels for it" if known else "there is no such recipe"
+    raise UnknownRecipeError(
+        f"recipe {name!r}: {what}.", f"Recipes of {target}: {', '.join(have) or 'none'}."
+    )
+
+
+def refuse(choices: Mapping[str, Choice], graph: Graph, target: str) -> None:
+    """Raise RefusedError if any node has no kernel; the message counts and quotes reasons."""
+    refused = [c for c in choices.values() if c.verdict is Verdict.REFUSED]
+    if not refused:
+        return
+    kinds = {node.name: node.op.kind for node in graph.nodes}
+    quoted = "\n".join(f"  {kinds[c.node]} {c.node}: {c.reason}." for c in refused[:10])
+    more = f"\n  … and {len(refused) - 10} more" if len(refused) > 10 else ""
+    raise RefusedError(
+        f"target {target} cannot run {len(refused)} of {len(choices)} nodes:\n{quoted}{more}\n",
+        f"`qhal check MODEL --target {target}` lists every node.",
+    )
+
+
+def constrain(
+    graph: Graph,
+    caps: Capabilities,
+    recipe: Recipe,
+    choices: Mapping[str, Choice] | None = None,
+) -> Constraints:
+    """Turn capabilities into constraints on this graph.
+
+    Args:
+        graph: legal for the target and in its layout.
+        caps: what the target has.
+        recipe: what the user wants.
+        choices: the result of :func:`qhal.quant.select.select`, if there already is one.
+
+    Raises:
+        RefusedError: a node has no kernel.
+    """
+    choices = select(graph, caps, recipe) if choices is None else choices
+    refuse(choices, graph, "this target")
+    related = relate(insert_steps(graph, choices, caps.integer_io), choices)
+    named = ((choices[node.name], node) for node in graph.nodes)
+    reasons = tuple(d for choice, node in named if (d := choice.decision(node)) is not None)
+    return Constraints(
+        recipe,
+        caps.arithmetic,
+        choices,
+        related.typed,
+        related.groups,
+        (*reasons, *related.typed.decisions),
+    )

@@ -1,0 +1,143 @@
+"""The float graph in onnxruntime: what calibration observes and float outputs come from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, TypeVar
+
+import numpy as np
+
+from qhal.errors import DataValueError, ModelInvalidError, QhalError
+from qhal.ir.export import to_onnx
+from qhal.ir.graph import Array, Graph
+
+T = TypeVar("T")
+
+_MAX_THREADS = 8
+
+
+class FloatRun:
+    """A float graph, loaded once, that returns any of its tensors.
+
+    Results are written into buffers that are allocated once per *slot*, so that a run makes no
+    garbage. Two slots let one sample be evaluated while the next one runs.
+    """
+
+    def __init__(
+        self, graph: Graph, tensors: Sequence[str], *, slots: int = 1, threads: int = 0
+    ) -> None:
+        """Load the graph.
+
+        Args:
+            graph: a float canonical graph in NCHW.
+            tensors: what :meth:`run` returns; made by nodes, not inputs or constants.
+            slots: sets of result buffers.
+            threads: of onnxruntime; 0 leaves one core to the caller.
+
+        Raises:
+            ModelInvalidError: onnxruntime does not take the graph.
+        """
+        self._graph = graph
+        self._tensors = tuple(tensors)
+        proto = to_onnx(graph, outputs=self._tensors)
+        self._session = _guarded(
+            lambda: _session(proto.SerializeToString(), threads or _spare_cores()),
+            lambda reason: ModelInvalidError(
+                f"onnxruntime does not take the float model {graph.name!r}: {reason}"
+            ),
+        )
+        self._taken = {argument.name for argument in self._session.get_inputs()}
+        self._slots = [self._new_slot() for _ in range(slots)]
+
+    def run(
+        self, inputs: Mapping[str, Array], *, slot: int = 0, where: str = ""
+    ) -> dict[str, Array]:
+        """Run once.
+
+        Args:
+            inputs: by name, with the graph's shapes and types.
+            slot: which buffers to write into.
+            where: what the inputs are called in an error message.
+
+        Returns:
+            The tensors by name. The arrays are overwritten by the next run in the same slot.
+
+        Raises:
+            DataValueError: a kernel of onnxruntime fails on these inputs.
+        """
+        binding, results = self._slots[slot]
+        for name in self._taken:
+            binding.bind_cpu_input(name, np.asarray(inputs[name], order="C"))
+        _guarded(
+            lambda: self._session.run_with_iobinding(binding),
+            lambda reason: DataValueError(
+                f"onnxruntime fails to run the float model on {where or 'the inputs'}: {reason}",
+                "Check that the values make sense to the model, such as indices within a table.",
+            ),
+        )
+        return dict(results)
+
+    def _new_slot(self) -> tuple[Any, dict[str, Array]]:
+        binding = self._session.io_binding()
+        results: dict[str, Array] = {}
+        for name in self._tensors:
+            kind = self._graph.tensors[name]
+            results[name] = array = np.empty(kind.shape, kind.dtype.numpy)
+            pointer = array.ctypes.data
+            binding.bind_output(name, "cpu", 0, array.dtype.type, kind.shape, pointer)
+        return binding, results
+
+
+def runtime_version() -> str:
+    """Name and version of what runs the float model."""
+    import onnxruntime
+
+    return f"onnxruntime {onnxruntime.__version__}"
+
+
+def tensor_bytes(graph: Graph, tensors: Sequence[str]) -> int:
+    """Bytes that the values of the tensors take in one sample."""
+    kinds = [graph.tensors[name] for name in tensors]
+    return sum(kind.elements * kind.dtype.numpy.itemsize for kind in kinds)
+
+
+def _spare_cores() -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(_MAX_THREADS, (cores or 1) - 1))
+
+
+def _session(model: bytes, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # everything that matters arrives as an exception
+    # Waiting threads must not spin: the core is needed for the statistics.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+@cache
+def _runtime_errors() -> tuple[type[Exception], ...]:
+    """onnxruntime's exceptions; they have no base of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    kinds = (kind for kind in vars(state).values() if isinstance(kind, type))
+    return (*(k for k in kinds if issubclass(k, Exception)), RuntimeError, ValueError)
+
+
+def _guarded(call: Callable[[], T], error: Callable[[str], QhalError]) -> T:
+    """Call into onnxruntime; what it raises becomes one of our errors."""
+    try:
+        return call()
+    except _runtime_errors() as raised:
+        raise error(_first_line(raised)) from raised
+
+
+def _first_line(error: BaseException) -> str:
+    """onnxruntime's message without its C++ stack."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

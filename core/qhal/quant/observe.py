@@ -1,0 +1,328 @@
+"""What calibration remembers of one tensor, and the range that an observer chooses from it.
+
+All observers derive from one :class:`TensorStats`, so that one pass over the data feeds them all
+and the statistics can be cached without knowing which observer will be asked.
+
+The exact extremes come from every element. The histogram comes from a deterministic strided
+subset of them, which is what makes a pass cheap; its bins have a power-of-two width that doubles
+as the range grows. Merging two bins is then exact, and the result does not depend on the order of
+the samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import ceil, floor, frexp, isfinite
+
+import numpy as np
+import numpy.typing as npt
+
+from qhal.errors import DataValueError, OptionError
+from qhal.ir.graph import Array
+from qhal.quant.spec import QuantSpec
+
+MAX_BINS = 2048
+"""Bins of a histogram; between half as many and this many are in use."""
+MAX_PICKS = 4096
+"""Elements of one tensor and one sample that enter the histogram."""
+
+_PENDING = 2 * MAX_PICKS
+_MIN_EXPONENT = -100  # bins narrower than 2^-100 would need a factor that float32 lacks
+_MAX_INDEX = 1 << 23  # up to here float32 holds every integer, so that floor() is exact
+_OFFSET_STEP = 40503  # odd, near 2^16 / golden ratio: successive samples pick other elements
+
+Floats = npt.NDArray[np.float64]
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """Counts over bins of equal, power-of-two width.
+
+    Attributes:
+        exponent: a bin is ``2**exponent`` wide.
+        first: bin j covers ``[(first + j) * 2**exponent, (first + j + 1) * 2**exponent)``.
+        counts: int64 (bins,).
+    """
+
+    exponent: int
+    first: int
+    counts: npt.NDArray[np.int64]
+
+    @property
+    def width(self) -> float:
+        """Width of a bin, in the tensor's unit."""
+        return 2.0**self.exponent
+
+    @property
+    def edges(self) -> Floats:
+        """Borders of the bins, float64 (bins + 1,)."""
+        return np.asarray((self.first + np.arange(len(self.counts) + 1)) * self.width, np.float64)
+
+    @property
+    def total(self) -> int:
+        """Number of values counted."""
+        return int(self.counts.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class TensorStats:
+    """Statistics of one tensor over the calibration samples.
+
+    Attributes:
+        minimum: smallest element seen, exact.
+        maximum: largest element seen, exact.
+        histogram: distribution of a strided subset of the elements; its bins span the extremes.
+        channel_mean: mean of each channel, float64 (C,), where it was asked for.
+    """
+
+    minimum: float
+    maximum: float
+    histogram: Histogram
+    channel_mean: Floats | None = None
+
+
+class TensorObserver:
+    """Collects the statistics of one tensor, sample by sample, in constant memory."""
+
+    def __init__(self, name: str, channel_axis: int | None = None) -> None:
+        """Start without data.
+
+        Args:
+            name: of the tensor, for messages.
+            channel_axis: axis whose means are wanted, or None.
+        """
+        self._name = name
+        self._axis = channel_axis
+        self._samples = 0
+        self._channel_sum: Floats | None = None
+        self._low, self._high = np.inf, -np.inf
+        self._histogram = Histogram(_MIN_EXPONENT, 0, np.zeros(0, np.int64))
+        self._pending = np.empty(0, np.float32)
+        self._used = 0
+
+    def update(self, values: Array) -> None:
+        """Take the tensor's value in one more sample.
+
+        Raises:
+            DataValueError: it holds NaN or Inf (small tensors are looked at in batches, so the
+                error may come a few samples late).
+        """
+        flat = np.asarray(values, np.float32).reshape(-1)
+        if flat.size > MAX_PICKS:
+            self._widen(flat)
+            flat = _strided_picks(flat, self._samples)
+        self._samples += 1
+        self._append(flat)
+        if self._axis is not None:
+            self._add_means(values, self._axis)
+
+    def stats(self) -> TensorStats:
+        """The statistics so far; there must have been at least one non-empty sample."""
+        self._flush()
+        mean = None if self._channel_sum is None else self._channel_sum / self._samples
+        return TensorStats(float(self._low), float(self._high), self._histogram, mean)
+
+    def _append(self, picks: npt.NDArray[np.float32]) -> None:
+        if self._used + picks.size > self._pending.size:
+            self._flush()
+            if not self._pending.size:
+                self._pending = np.empty(min(_PENDING, 32 * picks.size), np.float32)
+        self._pending[self._used : self._used + picks.size] = picks
+        self._used += picks.size
+
+    def _flush(self) -> None:
+        """Count what is pending.
+
+        The chunk is counted at its final bin width: it was widened before by the whole tensor
+        or is widened here.
+        """
+        if not self._used:
+            return
+        chunk = self._pending[: self._used]
+        self._used = 0
+        self._widen(chunk)
+        bins = frame(self._low, self._high)
+        self._histogram = _add_counts(_reframe(self._histogram, *bins), chunk)
+
+    def _widen(self, flat: npt.NDArray[np.float32]) -> None:
+        low, high = float(np.minimum.reduce(flat)), float(np.maximum.reduce(flat))
+        if not (isfinite(low) and isfinite(high)):
+            raise DataValueError(
+                f"Tensor {self._name!r} becomes NaN or Inf when the float model runs on the "
+                "calibration data.",
+                "Look for a division by zero, a logarithm of 0 or an overflow in the model, or "
+                "for calibration data far outside what the model was trained on.",
+            )
+        self._low, self._high = min(self._low, low), max(self._high, high)
+
+    def _add_means(self, values: Array, axis: int) -> None:
+        means = _channel_means(values, axis)
+        self._channel_sum = means if self._channel_sum is None else self._channel_sum + means
+
+
+def frame(low: float, high: float) -> tuple[int, int, int]:
+    """The bins that span a range: exponent, first bin and number of bins (at most MAX_BINS).
+
+    The exponent grows, and never shrinks, as the range grows.
+    """
+    reach = max(high - low, 0.0) / MAX_BINS
+    exponent = max(_MIN_EXPONENT, frexp(reach)[1] - 1 if reach else _MIN_EXPONENT)
+    while True:
+        scale = 2.0**-exponent
+        first, last = floor(low * scale), floor(high * scale)
+        if last - first < MAX_BINS and max(-first, last) < _MAX_INDEX:
+            return exponent, first, last - first + 1
+        exponent += 1
+
+
+def _strided_picks(flat: npt.NDArray[np.float32], sample: int) -> npt.NDArray[np.float32]:
+    """At most MAX_PICKS elements; an odd stride avoids always hitting the same channels."""
+    step = ceil(flat.size / MAX_PICKS) | 1
+    return flat[(sample * _OFFSET_STEP) % step :: step]
+
+
+def _reframe(histogram: Histogram, exponent: int, first: int, bins: int) -> Histogram:
+    """The same counts over bins at least as wide that span at least as much."""
+    if (histogram.exponent, histogram.first, len(histogram.counts)) == (exponent, first, bins):
+        return histogram
+    merged = histogram.first + np.arange(len(histogram.counts), dtype=np.int64)
+    merged >>= exponent - histogram.exponent
+    counts = np.zeros(bins, np.int64)
+    np.add.at(counts, merged - first, histogram.counts)
+    return Histogram(exponent, first, counts)
+
+
+def _add_counts(histogram: Histogram, chunk: npt.NDArray[np.float32]) -> Histogram:
+    scaled = chunk * np.float32(2.0**-histogram.exponent)
+    np.floor(scaled, out=scaled)
+    scaled -= np.float32(histogram.first)
+    counts = np.bincount(scaled.astype(np.intp), minlength=len(histogram.counts))
+    return Histogram(histogram.exponent, histogram.first, histogram.counts + counts)
+
+
+def _channel_means(values: Array, axis: int) -> Floats:
+    """Mean over all axes but one, float64 (C,)."""
+    channels = values.shape[axis]
+    if axis == values.ndim - 1:
+        rows = np.asarray(values, np.float32).reshape(-1, channels)
+        return np.asarray(rows.mean(axis=0, dtype=np.float64))
+    outer = int(np.prod(values.shape[:axis]))
+    planes = np.asarray(values, np.float32).reshape(outer, channels, -1)
+    return np.asarray(planes.mean(axis=2).mean(axis=0, dtype=np.float64))
+
+
+# --- observers ----------------------------------------------------------------
+
+
+def choose_range(stats: TensorStats, spec: QuantSpec, observer: str) -> Range:
+    """The real range that a tensor's integers shall cover.
+
+    Args:
+        stats: what calibration saw.
+        spec: integer type, and whether it is symmetric.
+        observer: ``minmax``, ``percentile`` or ``mse``.
+
+    Returns:
+        (low, high), within the extremes that were seen. It need not contain 0 or be symmetric:
+        whoever turns it into parameters extends it.
+
+    Raises:
+        OptionError: there is no such observer.
+    """
+    try:
+        choose = OBSERVERS[observer]
+    except KeyError:
+        known = ", ".join(OBSERVERS)
+        raise OptionError(f"There is no observer {observer!r}.", f"Use one of {known}.") from None
+    return choose(stats, spec)
+
+
+def _minmax(stats: TensorStats, spec: QuantSpec) -> Range:
+    """All that was seen."""
+    return stats.minimum, stats.maximum
+
+
+PERCENTILE = 99.99
+"""The share of the elements, in percent, that the percentile observer keeps."""
+
+
+def _percentile(stats: TensorStats, spec: QuantSpec) -> Range:
+    """What is left when (100 - PERCENTILE)/2 percent are cut off at each end."""
+    histogram = stats.histogram
+    below = np.cumsum(histogram.counts)
+    cut = (1.0 - PERCENTILE / 100.0) / 2.0 * below[-1]
+    low = histogram.edges[int(np.searchsorted(below, cut, side="right"))]
+    high = histogram.edges[int(np.searchsorted(below, below[-1] - cut, side="left")) + 1]
+    return max(stats.minimum, float(low)), min(stats.maximum, float(high))
+
+
+_CANDIDATES = 128
+
+
+def _mse(stats: TensorStats, spec: QuantSpec) -> Range:
+    """The range with the least expected squared error.
+
+    A value inside the range is off by a uniform rounding error, step^2/12; a value outside by its
+    distance to the range. Both are summed over the histogram for every pair of candidate ends
+    (as in Banner et al., "Post training 4-bit quantization of convolutional networks", 2019,
+    with the measured distribution in the place of a Laplace one).
+    """
+    low, high = min(stats.minimum, 0.0), max(stats.maximum, 0.0)
+    if low == high:
+        return stats.minimum, stats.maximum
+    below = _candidate_ends(low)
+    above = _candidate_ends(high)
+    if spec.symmetric:
+        reach = max(-low, high)
+        above = _candidate_ends(reach)
+        below = -above
+        clipped = _clip_errors(stats.histogram, below)[0] + _clip_errors(stats.histogram, above)[1]
+        span = above - below
+    else:
+        clip_low = _clip_errors(stats.histogram, below)[0]
+        clip_high = _clip_errors(stats.histogram, above)[1]
+        clipped = clip_low[:, None] + clip_high[None, :]
+        span = above[None, :] - below[:, None]
+    levels = float(spec.dtype.qmax - spec.dtype.qmin - spec.narrow_range)
+    rounding = (span / levels) ** 2 / 12.0 * stats.histogram.total
+    best = np.unravel_index(int(np.argmin(clipped + rounding)), span.shape)
+    chosen = float(below[best[0]]), float(above[best[-1]])
+    return max(chosen[0], stats.minimum), min(chosen[1], stats.maximum)
+
+
+def _candidate_ends(extreme: float) -> Floats:
+    """From the extreme towards 0, in equal steps; 0 itself is left out unless it is the extreme."""
+    if extreme == 0.0:
+        return np.zeros(1)
+    return extreme * np.linspace(1.0, 1.0 / _CANDIDATES, _CANDIDATES)
+
+
+def _clip_errors(histogram: Histogram, ends: Floats) -> tuple[Floats, Floats]:
+    """Summed squared distances of all values below, and above, each of the ends."""
+    edges = histogram.edges
+    centers = (edges[:-1] + edges[1:]) / 2.0
+    moments = np.stack([histogram.counts, histogram.counts * centers])
+    moments = np.concatenate([moments, (histogram.counts * (centers**2))[None]])
+    upto = np.concatenate([np.zeros((3, 1)), np.cumsum(moments, axis=1)], axis=1)
+    # A bin counts as a whole on the side of the end that its centre is on.
+    at = np.searchsorted(centers, ends)
+    under, over = upto[:, at], upto[:, -1:] - upto[:, at]
+    return _squares(under, ends), _squares(over, ends)
+
+
+def _squares(moments: Floats, ends: Floats) -> Floats:
+    """Sum of (x - end)^2 from the sums of 1, x and x^2."""
+    count, first, second = moments
+    return np.asarray(np.maximum(second - 2.0 * ends * first + ends**2 * count, 0.0))
+
+
+OBSERVERS: Mapping[str, Callable[[TensorStats, QuantSpec], Range]] = {
+    "minmax": _minmax,
+    "percentile": _percentile,
+    "mse": _mse,
+}
+"""The observers by name."""
+
+DEFAULT_OBSERVER = "mse"

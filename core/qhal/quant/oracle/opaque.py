@@ -1,0 +1,67 @@
+"""Operators without a canonical form: ONNX Runtime computes them, in float."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qhal.errors import MissingDependencyError
+from qhal.ir import ops
+from qhal.ir.graph import TensorType
+from qhal.quant.oracle.step import Kernel, Operands, Step
+from qhal.quant.oracle.values import Array
+
+
+def build_opaque(step: Step) -> Kernel:
+    """A model of this one node, in an ONNX Runtime session without optimisations.
+
+    Raises:
+        MissingDependencyError: onnx or onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"the node '{step.node.name}' ({step.op.kind}) has no canonical form and needs"
+            " onnxruntime to be checked",
+            "Install it with: pip install onnxruntime",
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        _one_node_model(step), options, providers=["CPUExecutionProvider"]
+    )
+
+    def run(operands: Operands) -> tuple[Array, ...]:
+        named = zip(step.node.inputs, operands, strict=True)
+        feeds = {name: np.ascontiguousarray(x) for name, x in named if x is not None}
+        return tuple(session.run(list(step.node.outputs), feeds))
+
+    return run
+
+
+def _one_node_model(step: Step) -> bytes:
+    import onnx
+    from onnx import helper
+
+    op = step.op
+    assert isinstance(op, ops.Opaque)
+    node = onnx.NodeProto.FromString(op.proto)
+    del node.input[:], node.output[:]
+    node.input.extend(step.node.inputs)
+    node.output.extend(step.node.outputs)
+
+    def info(name: str, type_: TensorType) -> onnx.ValueInfoProto:
+        kind = helper.np_dtype_to_tensor_dtype(type_.dtype.numpy)
+        return helper.make_tensor_value_info(name, kind, list(type_.shape))
+
+    types = step.graph.tensors
+    inputs = [info(name, types[name]) for name in dict.fromkeys(filter(None, step.node.inputs))]
+    outputs = [info(name, types[name]) for name in step.node.outputs if name]
+    graph = helper.make_graph([node], "opaque", inputs, outputs)
+    imports = [helper.make_opsetid(op.domain, op.opset)]
+    if op.domain:
+        imports.append(helper.make_opsetid("", 17))
+    model: bytes = helper.make_model(graph, opset_imports=imports, ir_version=8).SerializeToString()
+    return model

@@ -1,0 +1,130 @@
+"""One node with all that its kernel needs to know before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from qhal.errors import InternalError
+from qhal.ir.dtypes import DType
+from qhal.ir.graph import Graph, Node, TensorType
+from qhal.ir.ops import Op, Role
+from qhal.quant.arithmetic import dequantize
+from qhal.quant.model import QuantModel, QuantParams
+from qhal.quant.oracle.values import Array
+from qhal.target.capability import Arithmetic
+
+Operands = Sequence[Array | None]
+"""Values of a node's operands in order; None where an optional operand is absent."""
+
+Kernel = Callable[[Operands], tuple[Array, ...]]
+"""Computes a node's results. Built once per node, run once per sample."""
+
+Real = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A node, its surroundings and the arithmetic of its kernel.
+
+    Attributes:
+        node: the node.
+        graph: types and constants.
+        params: quantized tensor -> parameters.
+        arithmetic: how integer kernels round.
+    """
+
+    node: Node
+    graph: Graph
+    params: Mapping[str, QuantParams]
+    arithmetic: Arithmetic
+
+    @staticmethod
+    def of(model: QuantModel, node: Node) -> Step:
+        """The step of one node of a model."""
+        return Step(node, model.graph, model.params, model.arithmetic)
+
+    @property
+    def op(self) -> Op:
+        """The operator."""
+        return self.node.op
+
+    def has(self, index: int) -> bool:
+        """True if operand ``index`` is there."""
+        return index < len(self.node.inputs) and bool(self.node.inputs[index])
+
+    def input_type(self, index: int = 0) -> TensorType:
+        """Type of operand ``index``."""
+        return self.graph.tensors[self.node.inputs[index]]
+
+    def output_type(self, index: int = 0) -> TensorType:
+        """Type of result ``index``."""
+        return self.graph.tensors[self.node.outputs[index]]
+
+    def constant(self, index: int) -> Array | None:
+        """Stored value of operand ``index``, or None if it is absent or computed."""
+        return self.graph.constants.get(self.node.inputs[index]) if self.has(index) else None
+
+    def input_params(self, index: int = 0) -> QuantParams:
+        """Parameters of operand ``index``; an error if it has none."""
+        return self._params(self.node.inputs[index])
+
+    def output_params(self, index: int = 0) -> QuantParams:
+        """Parameters of result ``index``; an error if it has none."""
+        return self._params(self.node.outputs[index])
+
+    def _params(self, tensor: str) -> QuantParams:
+        if tensor not in self.params:
+            raise InternalError(
+                f"the oracle reached {self.op.kind} '{self.node.name}' whose tensor"
+                f" '{tensor}' has no quantization parameters"
+            )
+        return self.params[tensor]
+
+    @cached_property
+    def integer(self) -> bool:
+        """True if the node computes on quantized activations (a float node may have weights)."""
+        activations = (
+            name
+            for index, name in enumerate(self.node.inputs)
+            if self.op.role(index) is Role.ACTIVATION
+        )
+        return not self.output_type().dtype.is_float and any(n in self.params for n in activations)
+
+    def real_value(self, index: int) -> Array | None:
+        """Constant operand ``index`` as a float kernel sees it (dequantized, float16 widened)."""
+        value = self.constant(index)
+        return None if value is None else self.to_real(value, index)
+
+    def to_real(self, value: Array, index: int) -> Array:
+        """Value of operand ``index`` as a float kernel sees it."""
+        name = self.node.inputs[index]
+        if name in self.params:
+            return dequantize(value, self.params[name])
+        return widen(value)
+
+
+def operands_of(operands: Operands) -> list[Array]:
+    """The operands that are there."""
+    return [x for x in operands if x is not None]
+
+
+def widen(value: Array) -> Array:
+    """float16 as float32; anything else as it is."""
+    return value.astype(np.float32) if value.dtype == np.float16 else value
+
+
+def scalar(params: QuantParams) -> tuple[np.float32, int]:
+    """Scale and zero point of per-tensor parameters."""
+    if params.axis is not None:
+        raise InternalError(f"per-tensor parameters expected, found an axis {params.axis}")
+    return np.float32(params.scale), int(params.zero_point)
+
+
+def saturate(values: npt.NDArray[np.generic], dtype: DType) -> Array:
+    """Clip to the range of ``dtype`` and convert."""
+    return np.asarray(np.clip(values, dtype.qmin, dtype.qmax).astype(dtype.numpy))

@@ -1,0 +1,245 @@
+"""Convolutions and fully connected layers, in float and in integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from qhal.ir import ops
+from qhal.ir.ops import Activation, Layout, Op
+from qhal.quant.oracle import window as windows
+from qhal.quant.oracle.rescale import activation_range, exact_rescaler, rescaler
+from qhal.quant.oracle.step import Kernel, Operands, Step, scalar
+from qhal.quant.oracle.values import Array
+from qhal.quant.oracle.window import Epilogue, Window
+from qhal.target.capability import Arithmetic
+
+Weighted = ops.Conv | ops.DepthwiseConv | ops.ConvTranspose | ops.FullyConnected
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """What a weighted operator multiplies, and what happens to the sums.
+
+    Attributes:
+        weight: real numbers, or integers less their zero point, in the type of the products.
+        zero_point: taken from every input element; padding is zero after that.
+        epilogue: from sums (M, O) to results (M, O).
+        dtype: type of the results.
+    """
+
+    weight: Array
+    zero_point: int
+    epilogue: Epilogue
+    dtype: npt.DTypeLike
+
+    def centre(self, x: Array) -> Array:
+        """Input less its zero point, in the type of the products."""
+        centred = x.astype(self.weight.dtype, copy=bool(self.zero_point))
+        if self.zero_point:
+            centred -= self.weight.dtype.type(self.zero_point)
+        return centred
+
+
+Geometry = Callable[[Step, Numbers], Kernel]
+
+
+def build_weighted(step: Step) -> Kernel:
+    """The kernel of a weighted operator: integer for a quantized node, float for any other.
+
+    Constants are prepared once. A computed weight arrives as the other operands do: integers
+    for a quantized node, real numbers otherwise.
+    """
+    geometry = GEOMETRIES[type(step.op)]
+    numbers = _integer_numbers if step.integer else _real_numbers
+    if step.constant(1) is not None and (step.constant(2) is not None or not step.has(2)):
+        weight, bias = step.constant(1), step.constant(2)
+        if not step.integer:
+            weight, bias = step.real_value(1), step.real_value(2)
+        assert weight is not None
+        return geometry(step, numbers(step, weight, bias))
+
+    def run(operands: Operands) -> tuple[Array, ...]:
+        weight = operands[1]
+        assert weight is not None
+        return geometry(step, numbers(step, weight, operands[2] if step.has(2) else None))(operands)
+
+    return run
+
+
+def _real_numbers(step: Step, weight: Array, bias: Array | None) -> Numbers:
+    return Numbers(
+        weight.astype(np.float32, copy=False),
+        0,
+        _real_epilogue(bias, _activation(step.op)),
+        np.float32,
+    )
+
+
+def _real_epilogue(bias: Array | None, activation: Activation) -> Epilogue:
+    def run(sums: Array) -> Array:
+        total = sums if bias is None else sums + bias
+        return activate(total, activation)
+
+    return run
+
+
+def activate(x: Array, activation: Activation) -> Array:
+    """A fused activation on real numbers."""
+    if activation is Activation.NONE:
+        return x
+    high = 6 if activation is Activation.RELU6 else None
+    return np.clip(x, 0, high)
+
+
+def _activation(op: Op) -> Activation:
+    assert isinstance(op, ops.Conv | ops.DepthwiseConv | ops.ConvTranspose | ops.FullyConnected)
+    return op.activation
+
+
+def _integer_numbers(step: Step, weight: Array, bias: Array | None) -> Numbers:
+    source, output = step.input_params(0), step.output_params()
+    params = step.input_params(1)
+    _, zero_point = scalar(source)
+    centred = weight.astype(np.int64) - _per_channel(params.zero_point, params.axis, weight.ndim)
+    largest = max(source.dtype.qmax - zero_point, zero_point - source.dtype.qmin)
+    work = windows.exact_type(float(largest), centred, output_axis(step.op, weight.ndim))
+    factors = _factors(step)
+    limits = activation_range(_activation(step.op), output, step.arithmetic)
+    # LiteRT's reference kernel of FullyConnected does not use the fixed-point multiplier.
+    if step.arithmetic is Arithmetic.FIXED_POINT and isinstance(step.op, ops.FullyConnected):
+        epilogue = exact_rescaler(factors, bias, output, limits)
+    else:
+        wide = source.dtype.bits > 8 and (bias is None or bias.dtype == np.int64)
+        epilogue = rescaler(factors, bias, output, limits, step.arithmetic, wide)
+    return Numbers(centred.astype(work), zero_point, epilogue, output.dtype.numpy)
+
+
+def _factors(step: Step) -> npt.NDArray[np.float64]:
+    """``s_input * s_weight / s_output``, in the precision in which the runtime divides."""
+    work = np.float64 if step.arithmetic is Arithmetic.FIXED_POINT else np.float32
+    source, weight, output = step.input_params(0), step.input_params(1), step.output_params()
+    product = source.scale.astype(work) * weight.scale.astype(work)
+    factors = np.asarray(product / output.scale.astype(work), np.float64)
+    if isinstance(step.op, ops.ConvTranspose) and factors.ndim:
+        factors = np.tile(factors, step.op.groups)
+    return factors
+
+
+def _per_channel(values: npt.NDArray[np.int64], axis: int | None, rank: int) -> Array:
+    return values if axis is None else values.reshape([-1 if i == axis else 1 for i in range(rank)])
+
+
+def output_axis(op: Op, rank: int) -> int:
+    """The axis of the output channels in the weight of an operator."""
+    if isinstance(op, ops.DepthwiseConv):
+        return 0 if op.layout is Layout.NCHW else rank - 1
+    if isinstance(op, ops.ConvTranspose):
+        return 1 if op.layout is Layout.NCHW else 0
+    return 0
+
+
+# --- geometries ---------------------------------------------------------------
+
+
+def _conv(step: Step, given: Numbers) -> Kernel:
+    op = step.op
+    assert isinstance(op, ops.Conv)
+    taps = np.moveaxis(given.weight, 1, -1) if op.layout is Layout.NCHW else given.weight
+    window = _window(step, op, taps.shape[1:-1])
+    rows = taps.reshape(op.groups, taps.shape[0] // op.groups, -1)
+    matrix = np.ascontiguousarray(rows.swapaxes(1, 2))
+
+    def run(operands: Operands) -> tuple[Array, ...]:
+        x = _padded(operands, op.layout, window, given)
+        found = windows.convolve(x, matrix, window, given.epilogue, given.dtype)
+        return (windows.from_channels_last(found, op.layout),)
+
+    return run
+
+
+def _depthwise(step: Step, given: Numbers) -> Kernel:
+    op = step.op
+    assert isinstance(op, ops.DepthwiseConv)
+    taps = np.moveaxis(given.weight, 0, -1)[0] if op.layout is Layout.NCHW else given.weight[0]
+    window = _window(step, op, taps.shape[:-1])
+    matrix = np.ascontiguousarray(taps.reshape(-1, taps.shape[-1]))
+
+    def run(operands: Operands) -> tuple[Array, ...]:
+        x = _padded(operands, op.layout, window, given)
+        if op.multiplier > 1:
+            x = np.repeat(x, op.multiplier, axis=-1)
+        found = windows.convolve_depthwise(x, matrix, window, given.epilogue, given.dtype)
+        return (windows.from_channels_last(found, op.layout),)
+
+    return run
+
+
+def _transposed(step: Step, given: Numbers) -> Kernel:
+    op = step.op
+    assert isinstance(op, ops.ConvTranspose)
+    matrix = _transposed_weight(given.weight, op)
+    kernel = given.weight.shape[2:] if op.layout is Layout.NCHW else given.weight.shape[1:-1]
+    size = windows.spatial(step.input_type().shape, op.layout)
+    window = Window(kernel, op.strides, op.pads[: len(kernel)], op.dilations, size)
+    out = windows.spatial(step.output_type().shape, op.layout)
+
+    def run(operands: Operands) -> tuple[Array, ...]:
+        x = given.centre(windows.channels_last(_first(operands), op.layout))
+        full = windows.crop(windows.scatter(x, matrix, window), window.begins, out)
+        found = given.epilogue(full.reshape(-1, full.shape[-1])).reshape(full.shape)
+        return (windows.from_channels_last(found.astype(given.dtype, copy=False), op.layout),)
+
+    return run
+
+
+def _transposed_weight(weight: Array, op: ops.ConvTranspose) -> Array:
+    """The weight as (groups, taps, I/groups, O/groups)."""
+    if op.layout is Layout.NHWC:
+        taps = weight.reshape(weight.shape[0], -1, weight.shape[-1])
+        return np.ascontiguousarray(taps.transpose(1, 2, 0))[np.newaxis]
+    inputs, width = weight.shape[:2]
+    grouped = weight.reshape(op.groups, inputs // op.groups, width, -1)
+    return np.ascontiguousarray(grouped.transpose(0, 3, 1, 2))
+
+
+def _fully_connected(step: Step, given: Numbers) -> Kernel:
+    matrix = np.ascontiguousarray(given.weight.T)
+
+    def run(operands: Operands) -> tuple[Array, ...]:
+        x = given.centre(_first(operands))
+        found = given.epilogue(x.reshape(-1, x.shape[-1]) @ matrix)
+        return (found.reshape(*x.shape[:-1], -1).astype(given.dtype, copy=False),)
+
+    return run
+
+
+GEOMETRIES: Mapping[type[Op], Geometry] = {
+    ops.Conv: _conv,
+    ops.DepthwiseConv: _depthwise,
+    ops.ConvTranspose: _transposed,
+    ops.FullyConnected: _fully_connected,
+}
+
+
+def _window(step: Step, op: ops.Conv | ops.DepthwiseConv, kernel: ops.Ints) -> Window:
+    out = windows.spatial(step.output_type().shape, op.layout)
+    return Window(kernel, op.strides, op.pads[: len(kernel)], op.dilations, out)
+
+
+def _padded(operands: Operands, layout: Layout, window: Window, given: Numbers) -> Array:
+    x = windows.channels_last(_first(operands), layout)
+    if x.shape[1:-1] == window.padded and not any(window.begins):
+        return given.centre(x)
+    padded = windows.pad(x, window, given.zero_point, given.weight.dtype)
+    if given.zero_point:
+        padded -= given.weight.dtype.type(given.zero_point)
+    return padded
+
+
+def _first(operands: Operands) -> Array:
+    assert operands[0] is not None
+    return operands[0]

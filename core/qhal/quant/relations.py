@@ -1,0 +1,137 @@
+"""Tensors that must share their parameters, as groups; fixed parameters pin a group.
+
+Where a fixed tensor meets a relation that it cannot satisfy without clipping the others (a
+Sigmoid's output in a Concat with other tensors), a Requantize step is inserted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from qhal.decisions import Code, Decision
+from qhal.ir.graph import Node, TensorType
+from qhal.ir.ops import Requantize, Role
+from qhal.quant.boundary import Typed
+from qhal.quant.select import Choice
+from qhal.quant.spec import FixedQParams, QuantSpec, SameAsInput
+
+
+@dataclass(frozen=True, eq=False)
+class Related:
+    """A typed graph with its groups.
+
+    Attributes:
+        typed: the graph, now with the requantize steps that relations needed.
+        groups: tensors with the same parameters; every quantized activation, and every constant
+            with the role activation, is in exactly one.
+    """
+
+    typed: Typed
+    groups: tuple[tuple[str, ...], ...]
+
+
+def relate(typed: Typed, choices: Mapping[str, Choice]) -> Related:
+    """Solve the relations of all kernel rows."""
+    return _Relater(typed, choices).run()
+
+
+@dataclass
+class _Relater:
+    typed: Typed
+    choices: Mapping[str, Choice]
+    parent: dict[str, str] = field(default_factory=dict)
+    pins: dict[str, FixedQParams] = field(default_factory=dict)
+    specs: dict[str, QuantSpec | FixedQParams] = field(default_factory=dict)
+    observed: dict[str, str] = field(default_factory=dict)
+    tensors: dict[str, TensorType] = field(default_factory=dict)
+    decisions: list[Decision] = field(default_factory=list)
+    moved: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(tensor, node) -> the requantized copy that the node reads instead."""
+
+    def run(self) -> Related:
+        self.specs = dict(self.typed.specs)
+        self.observed = dict(self.typed.observed)
+        self.tensors = dict(self.typed.graph.tensors)
+        self.parent = {name: name for name in self._members()}
+        self.pins = {n: s for n, s in self.specs.items() if isinstance(s, FixedQParams)}
+        for node in self.typed.graph.nodes:
+            if self._relation(node) == SameAsInput():
+                self._join((node.inputs[0], *node.outputs))
+        for node in self.typed.graph.nodes:
+            if self._relation(node) == SameAsInput(every=True):
+                self._share(node)
+        return Related(self._typed(), self._groups())
+
+    def _members(self) -> Iterable[str]:
+        yield from self.typed.specs
+        for name, form in self.typed.forms.items():
+            if form.role is Role.ACTIVATION:
+                yield name
+
+    def _relation(self, node: Node) -> SameAsInput | None:
+        choice = self.choices.get(node.name)
+        if choice is None or choice.row is None or not choice.quantized:
+            return None
+        return choice.row.output if isinstance(choice.row.output, SameAsInput) else None
+
+    # --- union-find ---
+
+    def _root(self, name: str) -> str:
+        while self.parent[name] != name:
+            name = self.parent[name]
+        return name
+
+    def _join(self, names: Iterable[str]) -> None:
+        roots = list(dict.fromkeys(self._root(name) for name in names if name in self.parent))
+        for root in roots[1:]:
+            self.parent[root] = roots[0]
+            if root in self.pins:
+                self.pins[roots[0]] = self.pins.pop(root)
+
+    def _share(self, node: Node) -> None:
+        """All activations and results share; pinned operands that differ are requantized."""
+        operands = [name for name in dict.fromkeys(node.inputs) if name in self.parent]
+        pins = {name: self.pins.get(self._root(name)) for name in operands}
+        agree = len(set(pins.values())) == 1
+        if not agree:
+            operands = [self._requantized(n, node) if pins[n] else n for n in operands]
+        self._join((*operands, *node.outputs))
+
+    def _requantized(self, name: str, node: Node) -> str:
+        copy = f"{name}__for_{node.name}"
+        self.moved[name, node.name] = copy
+        self.parent[copy] = copy
+        pinned = self.pins[self._root(name)]
+        self.specs[copy] = QuantSpec(pinned.dtype)
+        self.observed[copy] = self.observed[name]
+        self.tensors[copy] = self.tensors[name]
+        sentence = (
+            f"Requantize of {name} for {node.op.kind} {node.name}: its parameters are fixed "
+            f"at {pinned}, and the node wants one scale for all operands."
+        )
+        self.decisions.append(Decision(Code.RELATION, sentence, name))
+        return copy
+
+    # --- results ---
+
+    def _groups(self) -> tuple[tuple[str, ...], ...]:
+        found: dict[str, list[str]] = {}
+        for name in self.parent:
+            found.setdefault(self._root(name), []).append(name)
+        return tuple(tuple(names) for names in found.values())
+
+    def _typed(self) -> Typed:
+        nodes: list[Node] = []
+        for node in self.typed.graph.nodes:
+            copies = {
+                n: self.moved[n, node.name] for n in node.inputs if (n, node.name) in self.moved
+            }
+            for name, copy in copies.items():
+                nodes.append(Node(f"{copy}/step", Requantize(), (name,), (copy,)))
+            nodes.append(replace(node, inputs=tuple(copies.get(n, n) for n in node.inputs)))
+        graph = self.typed.graph.with_nodes(nodes, self.tensors)
+        decisions = (*self.typed.decisions, *self.decisions)
+        return replace(
+            self.typed, graph=graph, specs=self.specs, observed=self.observed, decisions=decisions
+        )

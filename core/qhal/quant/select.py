@@ -1,0 +1,213 @@
+"""Pick one kernel row for every node, or say why there is none.
+
+Fail closed: a node takes a row only if a row exists for its operator and every limit of the
+capability and of the row is met. Rows of the recipe come first; a float row is a recorded
+fallback; without either the node is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from qhal.decisions import Code, Decision, Severity
+from qhal.ir.graph import Graph, Node, NodeView
+from qhal.ir.ops import Opaque, Role
+from qhal.quant.recipe import Recipe
+from qhal.quant.spec import FLOAT, SameAsInput
+from qhal.target.capability import Capabilities, KernelRow, Limit
+
+
+class Verdict(Enum):
+    """What became of a node."""
+
+    NATIVE = "native"
+    FALLBACK = "fallback"
+    HOST = "host"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The kernel row of one node.
+
+    Attributes:
+        node: the node's name.
+        verdict: native, fallback (float), host (another unit) or refused.
+        row: the row, None if refused.
+        source: where the fact about the row comes from.
+        reason: why it is not native; empty if it is.
+        follows: True for data movement that stays in float only because its input is float.
+    """
+
+    node: str
+    verdict: Verdict
+    row: KernelRow | None
+    source: str = ""
+    reason: str = ""
+    follows: bool = False
+
+    @property
+    def quantized(self) -> bool:
+        """True if the node's activations are integers."""
+        return self.row is not None and self.row.activation.quantized
+
+    def decision(self, node: Node) -> Decision | None:
+        """What the record says of the choice; None for a native one."""
+        code, severity = {
+            Verdict.NATIVE: (None, Severity.INFO),
+            Verdict.FALLBACK: (Code.FLOAT_FALLBACK, Severity.WARNING),
+            Verdict.HOST: (Code.UNIT_FALLBACK, Severity.WARNING),
+            Verdict.REFUSED: (Code.REFUSED, Severity.REFUSAL),
+        }[self.verdict]
+        if self.follows:
+            code, severity = Code.FOLLOWED_FLOAT, Severity.INFO
+        if code is None:
+            return None
+        return Decision(code, f"{node.op.kind} {node.name}: {self.reason}.", node.name, severity)
+
+
+def select(graph: Graph, caps: Capabilities, recipe: Recipe) -> Mapping[str, Choice]:
+    """A choice for every node, by name, in the graph's order."""
+    choices: dict[str, Choice] = {}
+    for node in graph.nodes:
+        choice = _choose(NodeView(graph, node), caps, recipe)
+        if _is_movement(choice) and _all_float(graph, node, choices):
+            choice = _follow(NodeView(graph, node), caps, choice, "its input is float")
+        choices[node.name] = choice
+    _release_movement(graph, caps, choices)
+    return choices
+
+
+def _choose(view: NodeView, caps: Capabilities, recipe: Recipe) -> Choice:
+    name = view.node.name
+    if isinstance(view.op, Opaque):
+        return _choose_opaque(name, view.op, caps, recipe)
+    if not _touches_float(view):
+        return _without_floats(view, caps)
+    reasons: list[str] = []
+    weighted = Role.WEIGHT in view.op.roles
+    for row, source, limits in _rows(view.op.kind, caps):
+        if not recipe.accepts(row, weighted):
+            continue
+        broken = _first_broken(view, row, limits)
+        if broken is None:
+            return _accept(name, row, source, reasons)
+        reasons.append(broken)
+    return _fall_back(view, caps, _join(reasons) or _no_row(view, caps, recipe))
+
+
+def _rows(kind: str, caps: Capabilities) -> Iterator[tuple[KernelRow, str, tuple[Limit, ...]]]:
+    for capability in caps.of(kind):
+        for row in capability.rows:
+            yield row, capability.source, (*capability.limits, *row.limits)
+
+
+def _accept(name: str, row: KernelRow, source: str, reasons: list[str]) -> Choice:
+    if not row.unit:
+        return Choice(name, Verdict.NATIVE, row, source)
+    why = _join(reasons) or "the main unit has no kernel for it"
+    return Choice(name, Verdict.HOST, row, source, f"runs on the {row.unit}, because {why}")
+
+
+def _join(reasons: list[str]) -> str:
+    return "; ".join(dict.fromkeys(reasons))
+
+
+def _no_row(view: NodeView, caps: Capabilities, recipe: Recipe) -> str:
+    if not caps.has(view.op.kind):
+        return f"the target has no kernel for {view.op.kind}"
+    return f"the target has no {recipe.name} kernel for {view.op.kind}"
+
+
+def _first_broken(view: NodeView, row: KernelRow, limits: tuple[Limit, ...]) -> str | None:
+    for index, name in enumerate(view.node.inputs):
+        role = view.op.role(index)
+        if name and role in (Role.WEIGHT, Role.BIAS) and not view.is_constant(index):
+            return f"operand {name} is the {role.value} and not a constant"
+    return next((text for limit in limits if (text := limit(view)) is not None), None)
+
+
+def _fall_back(view: NodeView, caps: Capabilities, reason: str) -> Choice:
+    name, reasons = view.node.name, [reason]
+    for row, source, limits in _rows(view.op.kind, caps):
+        if not _is_float_row(row):
+            continue
+        broken = _first_broken(view, row, limits)
+        if broken is None:
+            return Choice(name, Verdict.FALLBACK, row, source, f"runs in float, because {reason}")
+        reasons.append(f"in float, {broken}")
+    return Choice(name, Verdict.REFUSED, None, "", _join(reasons))
+
+
+def _is_float_row(row: KernelRow) -> bool:
+    weight_is_float = row.weight is None or row.weight == FLOAT
+    return row.activation == FLOAT and weight_is_float
+
+
+def _choose_opaque(name: str, op: Opaque, caps: Capabilities, recipe: Recipe) -> Choice:
+    if caps.opaque is not None:
+        return Choice(name, Verdict.REFUSED, None, "", f"{caps.opaque}: {op.reason}")
+    row = KernelRow(FLOAT, FLOAT, name="float")
+    verdict = Verdict.NATIVE if recipe.is_float else Verdict.FALLBACK
+    return Choice(name, verdict, row, "", f"runs in float as it is, because {op.reason}")
+
+
+def _touches_float(view: NodeView) -> bool:
+    names = (*filter(None, view.node.inputs), *view.node.outputs)
+    return any(view.graph.tensors[name].dtype.is_float for name in names)
+
+
+def _without_floats(view: NodeView, caps: Capabilities) -> Choice:
+    """A node on indices or booleans: nothing to quantize, but the runtime must have it."""
+    choice = _fall_back(view, caps, f"it works on {view.input().dtype.value}")
+    if choice.row is None:
+        return choice
+    return replace(choice, verdict=Verdict.NATIVE, reason="")
+
+
+# --- data movement goes where its neighbours are -------------------------------
+
+
+def _is_movement(choice: Choice) -> bool:
+    return (
+        choice.quantized and choice.row is not None and isinstance(choice.row.output, SameAsInput)
+    )
+
+
+def _activations(graph: Graph, node: Node) -> list[str]:
+    return [
+        name
+        for index, name in enumerate(node.inputs)
+        if name and node.op.role(index) is Role.ACTIVATION and name not in graph.constants
+    ]
+
+
+def _all_float(graph: Graph, node: Node, choices: Mapping[str, Choice]) -> bool:
+    """True if every operand comes from a node that runs in float (an input is neutral)."""
+    producers = [graph.producers.get(name) for name in _activations(graph, node)]
+    return bool(producers) and all(p is not None and _is_float(p, choices) for p in producers)
+
+
+def _is_float(node: Node, choices: Mapping[str, Choice]) -> bool:
+    choice = choices[node.name]
+    return choice.row is not None and not choice.row.activation.quantized
+
+
+def _follow(view: NodeView, caps: Capabilities, choice: Choice, why: str) -> Choice:
+    followed = _fall_back(view, caps, why)
+    return choice if followed.row is None else replace(followed, follows=True)
+
+
+def _release_movement(graph: Graph, caps: Capabilities, choices: dict[str, Choice]) -> None:
+    """Data movement between the model's inputs and float nodes stays in float too."""
+    for node in reversed(graph.nodes):
+        choice = choices[node.name]
+        readers = [r for out in node.outputs for r in graph.consumers[out]]
+        if not _is_movement(choice) or not readers or set(node.outputs) & set(graph.outputs):
+            continue
+        from_inputs = all(name in graph.inputs for name in _activations(graph, node))
+        if from_inputs and all(_is_float(reader, choices) for reader in readers):
+            why = "only float nodes read its result"
+            choices[node.name] = _follow(NodeView(graph, node), caps, choice, why)

@@ -1,0 +1,97 @@
+"""What a quantized tensor may look like, as hardware states it.
+
+Absolute specs (:class:`QuantSpec`, :class:`FixedQParams`) say what a tensor is; relations
+(:class:`SameAsInput`, :class:`Derived`) say what it is in terms of others. The vocabulary
+is the one of PyTorch 2 Export quantization, in data instead of annotations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qhal.ir.dtypes import DType
+
+
+@dataclass(frozen=True)
+class PerTensor:
+    """One scale for the whole tensor: scale shape ()."""
+
+
+@dataclass(frozen=True)
+class PerAxis:
+    """One scale per output channel: scale shape (O,). The axis follows from the operator."""
+
+
+@dataclass(frozen=True)
+class PerGroup:
+    """One scale per ``size`` consecutive weights of an output channel: scale shape (O, K/size)."""
+
+    size: int
+
+
+Granularity = PerTensor | PerAxis | PerGroup
+
+
+@dataclass(frozen=True)
+class QuantSpec:
+    """An element type with its granularity.
+
+    Attributes:
+        dtype: stored type; a float type means "not quantized".
+        granularity: how many scales.
+        symmetric: zero point is 0 (or the middle of an unsigned type).
+        narrow_range: the most negative integer is not used (-127 … 127).
+    """
+
+    dtype: DType
+    granularity: Granularity = PerTensor()
+    symmetric: bool = False
+    narrow_range: bool = False
+
+    @property
+    def quantized(self) -> bool:
+        """True if the type is an integer type."""
+        return not self.dtype.is_float
+
+    def __str__(self) -> str:
+        return self.dtype.value
+
+
+@dataclass(frozen=True)
+class FixedQParams:
+    """A tensor whose parameters the hardware fixes, such as Softmax at 1/256."""
+
+    dtype: DType
+    scale: float
+    zero_point: int
+
+    @property
+    def quantized(self) -> bool:
+        """Always true."""
+        return True
+
+    def __str__(self) -> str:
+        return f"{self.dtype.value} (scale {self.scale:g}, zero point {self.zero_point})"
+
+
+@dataclass(frozen=True)
+class SameAsInput:
+    """The output has the parameters of operand 0 — and, with ``every``, of every activation."""
+
+    every: bool = False
+
+    def __str__(self) -> str:
+        return "same as every input" if self.every else "same as input"
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A bias: an integer with ``scale = s_input * s_weight`` and zero point 0."""
+
+    dtype: DType = DType.INT32
+
+
+OutputSpec = QuantSpec | FixedQParams | SameAsInput
+
+FLOAT = QuantSpec(DType.FLOAT32)
+HALF = QuantSpec(DType.FLOAT16)

@@ -1,0 +1,149 @@
+"""Calibration statistics kept between runs, by content.
+
+A tensor is identified by a digest of *how it is computed*: the operators, weights and inputs that
+lead to it. Names do not matter, and an activation that one target fuses and another does not
+leads to the same digest. Statistics are stored per set of tensors and data; whoever asks for the
+same set gets back exactly what a fresh run would find, so that a cache never changes an artifact.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from hashlib import blake2b
+from io import BytesIO
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from qhal.ir.graph import Array, Graph, Node
+from qhal.ir.ops import Activation, Op, Relu, Relu6
+from qhal.quant.observe import Histogram, TensorStats
+
+_VERSION = "1"
+"""Changes whenever the same graph and data would give other statistics."""
+_ALONE: Mapping[Activation, Op] = {Activation.RELU: Relu(), Activation.RELU6: Relu6()}
+
+
+def default_cache() -> Path:
+    """``$QHAL_CACHE``, else ``qhal`` in the user's cache folder."""
+    if own := os.environ.get("QHAL_CACHE"):
+        return Path(own)
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "qhal"
+
+
+def tensor_digests(graph: Graph) -> dict[str, str]:
+    """Tensor -> digest of the computation that it is the result of."""
+    found: dict[str, str] = {"": ""}
+    for name in graph.inputs:
+        found[name] = _digest("input", name, str(graph.tensors[name]))
+    for name, value in graph.constants.items():
+        found[name] = _digest("constant", str(graph.tensors[name]), content=value)
+    for node in graph.nodes:
+        operands = [found[name] for name in node.inputs]
+        found.update(zip(node.outputs, _node_digests(node, operands), strict=True))
+    del found[""]
+    return found
+
+
+def cache_key(entries: Iterable[str], fingerprint: str, runtime: str) -> str:
+    """The name under which a set of statistics over some data is stored.
+
+    Args:
+        entries: what identifies each statistic: digest of the tensor and what is kept of it.
+        fingerprint: of the data.
+        runtime: name and version of what runs the float model.
+    """
+    return _digest("statistics", _VERSION, fingerprint, runtime, *sorted(entries))
+
+
+def load(folder: Path, key: str) -> dict[str, TensorStats] | None:
+    """Statistics by entry; None if there are none, or the file is damaged."""
+    try:
+        with np.load(_file(folder, key), allow_pickle=False) as arrays:
+            return _unpack(dict(arrays))
+    except (OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile):
+        return None
+
+
+def store(folder: Path, key: str, stats: Mapping[str, TensorStats]) -> None:
+    """Write statistics by entry, atomically.
+
+    A folder that cannot be written, or a full disk, only means that nothing is remembered.
+    """
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_atomically(_file(folder, key), _pack(stats))
+
+
+def _file(folder: Path, key: str) -> Path:
+    return folder / f"calibration-{key}.npz"
+
+
+def _write_atomically(target: Path, content: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".calibration-")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _node_digests(node: Node, operands: list[str]) -> list[str]:
+    """A digest per output; a fused activation counts as a node of its own."""
+    op = node.op
+    fused = getattr(op, "activation", Activation.NONE)
+    if fused is Activation.NONE:
+        return [_digest(repr(op), str(i), *operands) for i in range(len(node.outputs))]
+    plain = replace(op, activation=Activation.NONE)  # type: ignore[call-arg]
+    before = _digest(repr(plain), "0", *operands)
+    return [_digest(repr(_ALONE[fused]), "0", before)]
+
+
+def _digest(*parts: str, content: Array | None = None) -> str:
+    found = blake2b("\0".join(parts).encode(), digest_size=16)
+    if content is not None:
+        found.update(np.ascontiguousarray(content).view(np.uint8).data)
+    return found.hexdigest()
+
+
+def _pack(stats: Mapping[str, TensorStats]) -> bytes:
+    """All statistics as a handful of arrays; ragged ones are joined, with their lengths."""
+    kept = [stats[entry] for entry in sorted(stats)]
+    counts = [s.histogram.counts for s in kept]
+    means = [np.zeros(0) if s.channel_mean is None else s.channel_mean for s in kept]
+    file = BytesIO()
+    np.savez(
+        file,
+        entry=np.array(sorted(stats), np.str_),
+        minimum=np.array([s.minimum for s in kept], np.float64),
+        maximum=np.array([s.maximum for s in kept], np.float64),
+        exponent=np.array([s.histogram.exponent for s in kept], np.int64),
+        first=np.array([s.histogram.first for s in kept], np.int64),
+        counts=np.concatenate([np.zeros(0, np.int64), *counts]),
+        counts_length=np.array([len(c) for c in counts], np.int64),
+        means=np.concatenate([np.zeros(0), *means]),
+        means_length=np.array([len(m) for m in means], np.int64),
+    )
+    return file.getvalue()
+
+
+def _unpack(arrays: Mapping[str, Array]) -> dict[str, TensorStats]:
+    counts = np.split(arrays["counts"].astype(np.int64), np.cumsum(arrays["counts_length"])[:-1])
+    means = np.split(arrays["means"].astype(np.float64), np.cumsum(arrays["means_length"])[:-1])
+    return {
+        str(entry): TensorStats(
+            float(arrays["minimum"][i]),
+            float(arrays["maximum"][i]),
+            Histogram(int(arrays["exponent"][i]), int(arrays["first"][i]), counts[i]),
+            means[i] if len(means[i]) else None,
+        )
+        for i, entry in enumerate(arrays["entry"])
+    }

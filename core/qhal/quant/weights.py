@@ -1,0 +1,185 @@
+"""Integer weights and biases of one weighted node, with bias correction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from qhal.decisions import Code, Decision
+from qhal.errors import InternalError
+from qhal.ir.dtypes import DType
+from qhal.ir.graph import Array
+from qhal.ir.ops import Conv, ConvTranspose, DepthwiseConv, FullyConnected, Layout, Op
+from qhal.quant.arithmetic import bias_params, dequantize, quantize, weight_params
+from qhal.quant.model import QuantParams
+from qhal.quant.spec import QuantSpec
+
+Float = npt.NDArray[np.float32]
+
+SMALLEST_MULTIPLIER = 2.0**-30
+"""Least ``s_in * s_w / s_out`` that is emitted.
+
+XNNPACK refuses requantization scales under 2**-32 (src/subgraph/validation); a channel so small
+adds less than 1/64 of an output step over 1,000 products, so raising its scale loses nothing.
+"""
+
+_BIAS_ROOM = 2.0**30
+"""Largest integer bias: half of int32, so that the accumulator has the other half."""
+
+
+@dataclass(frozen=True, eq=False)
+class WeightResult:
+    """The stored form of a weight and, where the node has one, its bias."""
+
+    weight: Array
+    weight_params: QuantParams
+    bias: Array | None
+    bias_params: QuantParams | None
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class WeightTask:
+    """All that quantizing one weighted node needs.
+
+    Attributes:
+        node: its name, for decisions.
+        op: the operator, for the meaning of the weight's axes.
+        weight: float weight in the op's layout.
+        bias: float bias (O,), None if absent.
+        spec: stored form of the weight.
+        bias_dtype: stored type of the bias, None if it stays in float.
+        source: parameters of the input activation, None if it is float.
+        result: parameters of the output activation, None if it is float.
+        channel_mean: mean of each input channel (C,) over the calibration data, None if unknown.
+    """
+
+    node: str
+    op: Op
+    weight: Array
+    bias: Array | None
+    spec: QuantSpec
+    bias_dtype: DType | None
+    source: QuantParams | None
+    result: QuantParams | None
+    channel_mean: Float | None
+
+
+def output_axis(op: Op) -> int:
+    """The axis of the output channels in the weight of an operator."""
+    nchw = getattr(op, "layout", Layout.NCHW) is Layout.NCHW
+    if isinstance(op, DepthwiseConv):
+        return 0 if nchw else len(op.strides) + 1
+    if isinstance(op, ConvTranspose):
+        return 1 if nchw else 0
+    return 0
+
+
+def quantize_weights(task: WeightTask) -> WeightResult:
+    """Round weights, correct the bias for their mean error, round the bias."""
+    decisions: list[Decision] = []
+    params = _weight_scales(task, decisions)
+    integers = quantize(task.weight, params)
+    bias = task.bias
+    if bias is not None and task.channel_mean is not None:
+        bias = _corrected(task, integers, params, decisions)
+    if bias is None or task.bias_dtype is None or task.source is None:
+        return WeightResult(integers, params, bias, None, tuple(decisions))
+    derived = bias_params(task.source, params, task.bias_dtype)
+    return WeightResult(integers, params, quantize(bias, derived), derived, tuple(decisions))
+
+
+# --- scales -------------------------------------------------------------------
+
+
+def _weight_scales(task: WeightTask, decisions: list[Decision]) -> QuantParams:
+    """Scales that cover the weights, raised where the bias or the multiplier would not fit."""
+    params = weight_params(task.weight, task.spec, output_axis(task.op))
+    if task.source is None or params.group_size:
+        return params
+    least = _least_scale(task, params)
+    raised = least > params.scale
+    if not np.any(raised):
+        return params
+    scale = np.maximum(params.scale, least).astype(np.float32)
+    sentence = (
+        f"{int(np.count_nonzero(raised))} of {raised.size} weight scales of {task.node} were "
+        f"raised (smallest from {float(params.scale.min()):.3g} to {float(scale.min()):.3g}), "
+        f"because bias or multiplier do not fit int32 otherwise."
+    )
+    decisions.append(Decision(Code.BIAS_SCALE_RAISED, sentence, task.node))
+    return replace(params, scale=scale)
+
+
+def _least_scale(task: WeightTask, params: QuantParams) -> Float:
+    assert task.source is not None
+    source = float(task.source.scale)
+    least = np.zeros_like(params.scale, dtype=np.float64)
+    if task.bias is not None and task.bias_dtype is DType.INT32:
+        magnitude = np.abs(task.bias.astype(np.float64))
+        per_channel = magnitude if params.scale.ndim else magnitude.max()
+        least = np.maximum(least, per_channel / (source * _BIAS_ROOM))
+    if task.result is not None:
+        least = np.maximum(least, SMALLEST_MULTIPLIER * float(task.result.scale) / source)
+    return least.astype(np.float32)
+
+
+# --- bias correction ------------------------------------------------------------
+
+
+def _corrected(
+    task: WeightTask, integers: Array, params: QuantParams, decisions: list[Decision]
+) -> Float:
+    """Subtract the mean output error that rounding the weights causes.
+
+    ``E[Wq x + b] - E[W x + b] = (Wq - W) E[x]``, with the channel means of the calibration data
+    (Nagel et al. 2019, "Data-Free Quantization through Weight Equalization and Bias Correction",
+    section 4.2; padding is ignored).
+    """
+    assert task.bias is not None and task.channel_mean is not None
+    error = np.subtract(dequantize(integers, params), task.weight, dtype=np.float32)
+    shift = mean_response(task.op, error, task.channel_mean)
+    largest = float(np.abs(shift).max(initial=0.0))
+    sentence = (
+        f"The bias of {task.node} was corrected by up to {largest:.3g} for the mean error of its "
+        f"{task.spec.dtype.value} weights."
+    )
+    decisions.append(Decision(Code.BIAS_CORRECTED, sentence, task.node))
+    return np.subtract(task.bias, shift, dtype=np.float32)
+
+
+def mean_response(op: Op, weight: Float, mean: Float) -> Float:
+    """Output (O,) of a weighted operator for an input that is constant in space.
+
+    Args:
+        op: Conv, DepthwiseConv, ConvTranspose or FullyConnected.
+        weight: in the op's layout.
+        mean: value of each input channel, (C,).
+    """
+    nchw = getattr(op, "layout", Layout.NCHW) is Layout.NCHW
+    if isinstance(op, FullyConnected):
+        return np.asarray(weight @ mean, np.float32)
+    if isinstance(op, DepthwiseConv):
+        axes = range(1, weight.ndim) if nchw else range(weight.ndim - 1)
+        return np.asarray(weight.sum(tuple(axes)) * np.repeat(mean, op.multiplier), np.float32)
+    # Taps are (O, I/groups); a transposed kernel is stored (I, O/groups) in NCHW.
+    axes = range(2, weight.ndim) if nchw else range(1, weight.ndim - 1)
+    taps = weight.sum(tuple(axes))
+    if isinstance(op, Conv):
+        return _grouped(taps.reshape(op.groups, -1, taps.shape[1]), mean)
+    if isinstance(op, ConvTranspose):
+        # Each output position sees about 1/prod(strides) of the taps.
+        taps = taps / np.float32(np.prod(op.strides))
+        if not nchw:
+            return _grouped(taps[np.newaxis], mean)
+        by_group = taps.reshape(op.groups, -1, taps.shape[1])
+        return _grouped(by_group.transpose(0, 2, 1), mean)
+    raise InternalError(f"{op.kind} has no weights to correct.")
+
+
+def _grouped(taps: Float, mean: Float) -> Float:
+    """Taps (groups, O/groups, I/groups) times the means (I,), as (O,)."""
+    means = mean.reshape(taps.shape[0], taps.shape[2], 1)
+    return np.asarray(np.matmul(taps, means), np.float32).ravel()

@@ -1,0 +1,107 @@
+"""Capabilities: what a target's hardware can execute, as data with sources.
+
+A capability is a list of *rows*, not a cross product of types: real hardware couples the
+types of activation, weight and output. Fail closed: what no row states is not supported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from qhal.ir.graph import NodeView
+from qhal.ir.ops import Activation, Layout
+from qhal.quant.spec import Derived, OutputSpec, QuantSpec
+
+Limit = Callable[[NodeView], str | None]
+"""A rule that a node must meet.
+
+Its docstring is the rule in English with its bounds; it returns None, or one sentence with
+the offending value ("stride is 4, allowed 1 to 3").
+"""
+
+
+class Arithmetic(Enum):
+    """How integer kernels rescale an accumulator; what the oracle computes."""
+
+    FIXED_POINT = "fixed-point"
+    """int32 multiplier and shift, double rounding (gemmlowp; LiteRT's reference kernels)."""
+    FLOAT = "float"
+    """float32 multiply, round half to even (ONNX Runtime)."""
+
+
+@dataclass(frozen=True)
+class KernelRow:
+    """One combination of types that the hardware really has for an operator.
+
+    Attributes:
+        activation: of every non-constant operand with the role activation.
+        output: of every result; a spec, fixed parameters or a relation.
+        weight: of the operands with the role weight; None where the operator has none.
+        bias: of the operand with the role bias.
+        unit: where it runs; "" is the target's main unit, "host" the host's processor.
+        limits: further rules for this row alone.
+        name: what reports call it, such as ``int8 per-axis``.
+    """
+
+    activation: QuantSpec
+    output: OutputSpec
+    weight: QuantSpec | None = None
+    bias: Derived | QuantSpec | None = None
+    unit: str = ""
+    limits: tuple[Limit, ...] = ()
+    name: str = ""
+
+    def __str__(self) -> str:
+        if self.name:
+            return self.name
+        weight = f" x {self.weight}" if self.weight else ""
+        return f"{self.activation}{weight} -> {self.output}"
+
+
+@dataclass(frozen=True)
+class Capability:
+    """What a target has for one operator.
+
+    Attributes:
+        op: the operator's ``kind`` (``Conv``, ``ReduceMean`` …).
+        rows: in order of preference within a recipe.
+        source: document, file or probe that says so, with the version it holds for.
+        limits: rules for all rows.
+    """
+
+    op: str
+    rows: tuple[KernelRow, ...]
+    source: str
+    limits: tuple[Limit, ...] = ()
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """All that a target can execute.
+
+    Attributes:
+        kernels: capabilities; several entries of one operator add up, earlier ones first.
+        layout: order of dimensions that its spatial kernels want.
+        arithmetic: how its integer kernels round.
+        fused: operator kind -> activations that it can fuse.
+        integer_io: True if the artifact's inputs and outputs are integers.
+        opaque: the sentence why unknown operators are refused, or None if the runtime takes
+            any ONNX operator in float.
+    """
+
+    kernels: tuple[Capability, ...]
+    layout: Layout = Layout.NCHW
+    arithmetic: Arithmetic = Arithmetic.FIXED_POINT
+    fused: Mapping[str, frozenset[Activation]] = field(default_factory=dict)
+    integer_io: bool = False
+    opaque: str | None = "the target runs canonical operators only"
+
+    def of(self, kind: str) -> tuple[Capability, ...]:
+        """The entries for an operator kind, in order."""
+        return tuple(c for c in self.kernels if c.op == kind)
+
+    def has(self, kind: str) -> bool:
+        """True if there is any kernel for the operator kind."""
+        return any(c.op == kind and c.rows for c in self.kernels)
