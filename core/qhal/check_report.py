@@ -1,0 +1,134 @@
+"""What ``qhal check`` answers: per node, may the target run it, on which kernel, and if not why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from qhal.codec import Json, encode
+from qhal.decisions import Decision
+from qhal.ir.graph import Graph
+from qhal.quant.select import Choice, Verdict
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """One node.
+
+    Attributes:
+        node: name in the legalised graph.
+        op: canonical operator.
+        verdict: native, fallback, host or refused.
+        kernel: the kernel row; empty if refused.
+        unit: where it runs; empty for the target's main unit.
+        reason: why it is not native; empty if it is.
+        source: where the fact about the kernel comes from.
+    """
+
+    node: str
+    op: str
+    verdict: Verdict
+    kernel: str = ""
+    unit: str = ""
+    reason: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class CheckGroup:
+    """Nodes of one operator with the same verdict, kernel and reason."""
+
+    op: str
+    verdict: Verdict
+    kernel: str
+    unit: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """The answer for one model, target and recipe.
+
+    Attributes:
+        model: file name of the model.
+        target: name of the target.
+        recipe: name of the recipe.
+        rows: one per node, in the graph's order.
+        decisions: of import, legalisation, layout and constraints.
+    """
+
+    model: str
+    target: str
+    recipe: str
+    rows: tuple[CheckRow, ...]
+    decisions: tuple[Decision, ...] = ()
+
+    @cached_property
+    def counts(self) -> Mapping[Verdict, int]:
+        """Nodes per verdict; every verdict is there."""
+        found = Counter(row.verdict for row in self.rows)
+        return {verdict: found[verdict] for verdict in Verdict}
+
+    @cached_property
+    def groups(self) -> tuple[CheckGroup, ...]:
+        """The rows, merged; worst verdict first, then by number of nodes."""
+        keys = Counter((r.op, r.verdict, r.kernel, r.unit, _generic_reason(r)) for r in self.rows)
+        groups = [CheckGroup(*key, count=count) for key, count in keys.items()]
+        return tuple(sorted(groups, key=_gravity))
+
+    @property
+    def ok(self) -> bool:
+        """True if the target runs every node somewhere."""
+        return not self.counts[Verdict.REFUSED]
+
+    def to_json(self) -> dict[str, Json]:
+        """All of it, the derived parts included."""
+        return {
+            "model": self.model,
+            "target": self.target,
+            "recipe": self.recipe,
+            "ok": self.ok,
+            "counts": {verdict.value: count for verdict, count in self.counts.items()},
+            "groups": encode(self.groups),
+            "nodes": encode(self.rows),
+            "decisions": [decision.to_json() for decision in self.decisions],
+        }
+
+    def to_text(self) -> str:
+        """The report, for a terminal."""
+        from qhal.report import check_page, to_text
+
+        return to_text(check_page(self))
+
+
+def check_report(
+    model: str,
+    target: str,
+    recipe: str,
+    graph: Graph,
+    choices: Mapping[str, Choice],
+    decisions: tuple[Decision, ...] = (),
+) -> CheckReport:
+    """The report for the choices that the solver made for a graph's nodes."""
+    rows = tuple(_row(node.op.kind, choices[node.name]) for node in graph.nodes)
+    return CheckReport(model, target, recipe, rows, decisions)
+
+
+def _row(kind: str, choice: Choice) -> CheckRow:
+    kernel, unit = (str(choice.row), choice.row.unit) if choice.row else ("", "")
+    return CheckRow(choice.node, kind, choice.verdict, kernel, unit, choice.reason, choice.source)
+
+
+def _generic_reason(row: CheckRow) -> str:
+    """The reason without the node's own name, so that equal reasons merge."""
+    return row.reason.replace(row.node, "the node")
+
+
+_ORDER = (Verdict.REFUSED, Verdict.FALLBACK, Verdict.HOST, Verdict.NATIVE)
+
+
+def _gravity(group: CheckGroup) -> tuple[int, int, str]:
+    return _ORDER.index(group.verdict), -group.count, group.op

@@ -1,0 +1,40 @@
+"""Progress bars: on stderr, on a terminal, and only for steps longer than two seconds."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from qhal.progress import SILENT, Advance, Progress
+
+_DELAY_S = 2.0
+
+
+def bars() -> Progress:
+    """Bars if somebody is there to see them."""
+    return TerminalBars() if sys.stderr.isatty() else SILENT
+
+
+class TerminalBars:
+    """Draws one bar per long step; a step that ends sooner is never seen."""
+
+    @contextmanager
+    def step(self, title: str, total: int | None = None) -> Iterator[Advance]:
+        """Enter a step."""
+        from rich.console import Console
+        from rich.progress import Progress as RichProgress
+
+        bar = RichProgress(console=Console(stderr=True), transient=True)
+        task = bar.add_task(title, total=total)
+        timer = threading.Timer(_DELAY_S, bar.start)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield lambda units: bar.advance(task, units)
+        finally:
+            timer.cancel()
+            timer.join()
+            if bar.live.is_started:
+                bar.stop()

@@ -1,0 +1,97 @@
+"""``qhal deploy``: quantize a model for a target, verify it, measure it."""
+
+from __future__ import annotations
+
+import argparse
+
+from qhal.cli import options
+
+SUMMARY = "quantize a model for a target, check it against the float model, and measure it"
+
+
+def add_arguments(parser: options.Parser) -> None:
+    """Everything of :func:`qhal.deploy`."""
+    options.add_model(parser)
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data",
+        required=True,
+        metavar="D",
+        help="calibration data: .npz, folder of .npy or images, or package.module:function",
+    )
+    data.add_argument(
+        "--eval", metavar="E", help="evaluation data (default: what calibration does not use)"
+    )
+    data.add_argument(
+        "--preprocess",
+        metavar="P",
+        help=f"{', '.join(options.PREPROCESSINGS)} or a TOML file (default: data as they are)",
+    )
+    data.add_argument("--labels", metavar="L", help="a labels.csv, or the name of an array")
+    data.add_argument(
+        "--label-offset", type=int, default=0, metavar="N", help="added to every label"
+    )
+    data.add_argument(
+        "--calib-samples",
+        type=options.whole(1),
+        default=128,
+        metavar="N",
+        help="samples to calibrate with, spread evenly (default: 128)",
+    )
+    data.add_argument(
+        "--observer",
+        choices=options.OBSERVERS,
+        default="mse",
+        help="how ranges are chosen from what was seen (default: mse)",
+    )
+    data.add_argument(
+        "--no-cache", dest="cache", action="store_false", help="neither read nor keep statistics"
+    )
+    _add_output(parser)
+
+
+def _add_output(parser: options.Parser) -> None:
+    gates = parser.add_argument_group("gates (exit code 1 if one is not met)")
+    gates.add_argument(
+        "--max-fallback",
+        type=options.whole(0),
+        metavar="N",
+        help="at most N nodes may run in float or on another unit",
+    )
+    gates.add_argument(
+        "--max-drop",
+        type=options.points,
+        metavar="PP",
+        help="top-1 may drop by at most PP percentage points",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--out", metavar="DIR", help="the output folder (default: MODEL-TARGET-RECIPE)"
+    )
+    output.add_argument("--force", action="store_true", help="replace an output folder of qhal")
+    output.add_argument(
+        "--threads",
+        type=options.whole(1),
+        default=1,
+        metavar="N",
+        help="threads to measure with (default: 1)",
+    )
+    options.add_json(output)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    import qhal
+    from qhal.cli import console
+    from qhal.cli.bars import bars
+    from qhal.report import record_page, to_text
+
+    given = dict(vars(arguments))
+    as_json = given.pop("json")
+    shapes = options.shapes(given.pop("shape"))
+    record = qhal.deploy(**given, shapes=shapes, progress=bars())
+    if as_json:
+        console.write_json(record.to_json())
+    else:
+        console.write(to_text(record_page(record)))
+    return 0

@@ -1,0 +1,30 @@
+"""``qhal explain``: everything that a record says about one node."""
+
+from __future__ import annotations
+
+import argparse
+
+from qhal.cli import console, options
+
+SUMMARY = "tell what was decided about one node or tensor of a deployed model, and why"
+
+
+def add_arguments(parser: options.Parser) -> None:
+    """RECORD NODE --json."""
+    parser.add_argument(
+        "record", metavar="RECORD", help="an output folder, or the record.json in it"
+    )
+    parser.add_argument("node", metavar="NODE", help="name of a node or tensor")
+    options.add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from qhal.report.explain import explain
+
+    explanation = explain(arguments.record, arguments.node)
+    if arguments.json:
+        console.write_json(explanation.to_json())
+    else:
+        console.write(explanation.to_text())
+    return 0

@@ -1,0 +1,133 @@
+"""Options that several commands share, and a parser that complains like the rest of qhal."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from qhal.errors import OptionError
+
+RECIPES = ("w8a8", "w8a16", "w8", "w4", "fp16")
+OBSERVERS = ("minmax", "percentile", "mse")
+PREPROCESSINGS = ("imagenet-torch", "imagenet-tf", "unit", "raw")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, except that errors are OptionErrors with near matches, and nothing is guessed."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing usage and exiting."""
+        raise OptionError(f"{message[:1].upper()}{message[1:]}.", self._advice(message))
+
+    def _advice(self, message: str) -> str:
+        wrong = re.search(r"invalid choice: '([^']*)'", message)
+        choices = [str(c) for action in self._actions for c in action.choices or ()]
+        return advice(wrong[1], choices, self.prog) if wrong else f"See {self.prog} --help."
+
+    def options(self) -> list[str]:
+        """All option strings."""
+        return [text for action in self._actions for text in action.option_strings]
+
+
+def advice(wrong: str, known: Iterable[str], program: str) -> str:
+    """A hint with the nearest known word."""
+    near = difflib.get_close_matches(wrong, list(known), 1)
+    return f"Did you mean {near[0]}?" if near else f"See {program} --help."
+
+
+def add_model(parser: Parser) -> None:
+    """MODEL, --target, --recipe, --shape, --keep-layout, --targets."""
+    parser.add_argument("model", metavar="MODEL", help="the float model, an .onnx file")
+    parser.add_argument(
+        "--target", required=True, metavar="T", help="the device, see `qhal targets`"
+    )
+    parser.add_argument(
+        "--recipe", default="w8a8", metavar="R", help=f"{', '.join(RECIPES)} (default: w8a8)"
+    )
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        type=shape,
+        metavar="NAME=D,D,…",
+        help="bind the free dimensions of an input, such as input=1,3,224,224 (repeatable)",
+    )
+    parser.add_argument(
+        "--keep-layout",
+        action="store_true",
+        help="inputs and outputs keep the model's order of dimensions (costs transposes)",
+    )
+    add_targets_file(parser)
+
+
+def add_targets_file(parser: Parser) -> None:
+    """--targets."""
+    parser.add_argument(
+        "--targets",
+        dest="targets_file",
+        type=Path,
+        metavar="FILE",
+        help="a targets.toml with devices of your own (default: the one in the working folder)",
+    )
+
+
+def add_json(parser: argparse._ActionsContainer) -> None:
+    """--json."""
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def add_dump(parser: Parser) -> None:
+    """--dump."""
+    parser.add_argument(
+        "--dump",
+        choices=("ir", "plan"),
+        help="print the graph, or the graph with its chosen kernels, instead of the result",
+    )
+
+
+def shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """``input=1,3,224,224`` -> ("input", (1, 3, 224, 224)); the name may contain "="."""
+    name, _, listed = text.rpartition("=")
+    if not name or not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", listed):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a name and its dimensions, such as input=1,3,224,224"
+        )
+    return name, tuple(int(d) for d in listed.split(","))
+
+
+def shapes(pairs: Sequence[tuple[str, tuple[int, ...]]]) -> Mapping[str, tuple[int, ...]]:
+    """The --shape options as one mapping."""
+    bound = dict(pairs)
+    if len(bound) < len(pairs):
+        twice = next(name for name in bound if sum(name == other for other, _ in pairs) > 1)
+        raise OptionError(f"Argument --shape: {twice!r} is given twice.")
+    return bound
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """A parser of whole numbers from ``least`` on."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"\d{1,9}", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
+        return int(text)
+
+    return parse
+
+
+def points(text: str) -> float:
+    """Percentage points, 0 to 100."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 100")
+    return value

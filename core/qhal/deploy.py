@@ -1,0 +1,146 @@
+"""The straight line: one float model and its data in, a folder with a proven artifact out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qhal.adapter import Subject
+from qhal.data import Source, Split, load_dataset, split
+from qhal.energy import energy
+from qhal.gates import accuracy_gate, fallback_gate
+from qhal.ir.importer import Imported
+from qhal.measure import measure
+from qhal.options import Options
+from qhal.output import OutputFolder, check_free, default_folder
+from qhal.plan import plan_of
+from qhal.prepare import Target, find_target, prepare, read_model
+from qhal.progress import SILENT, Progress
+from qhal.quant.assign import assign
+from qhal.quant.calibrate import calibrate
+from qhal.quant.constraints import constrain, refuse
+from qhal.quant.model import QuantModel
+from qhal.quant.stats_cache import default_cache
+from qhal.reconcile import reconcile
+from qhal.record import FILE_NAME, RunRecord, build_record
+from qhal.report import record_page, to_markdown
+from qhal.stages import Stages
+from qhal.verify import FloatReference, check_import, verify
+
+
+def deploy(
+    model: str | Path, *, target: str, data: Source, progress: Progress = SILENT, **options: Any
+) -> RunRecord:
+    """Quantize a model for a target, prove the artifact, measure it, and write it all down.
+
+    Args:
+        model: path of an ONNX file.
+        target: name of a device, as in ``qhal targets``.
+        data: calibration data, see :class:`qhal.options.Options`.
+        progress: who shows the progress of long steps.
+        **options: the other fields of :class:`qhal.options.Options`.
+
+    Returns:
+        The record, as it is in the output folder.
+
+    Raises:
+        QhalError: something in the input is not usable, a gate was not met, or something that
+            is needed is not installed. Nothing is written then.
+    """
+    return run_line(Path(model), target, Options(data, **options), progress)
+
+
+def run_line(model: Path, target_name: str, options: Options, progress: Progress) -> RunRecord:
+    """The line, from top to bottom: every value is made once and never changed."""
+    stages = Stages()
+    folder = Path(options.out or default_folder(model, target_name, options.recipe))
+    check_free(folder, options.force)
+    with stages("import"):
+        target = find_target(target_name, options.recipe, options.targets_file)
+        target.check_can_lower()
+        imported = read_model(model, options.shapes)
+    with stages("prepare"):
+        ready = prepare(target, imported, keep_layout=options.keep_layout)
+        refuse(ready.choices, ready.laid.graph, target_name)
+        constraints = constrain(ready.laid.graph, target.caps, target.recipe, ready.choices)
+        gates = fallback_gate(ready.choices, options.max_fallback)
+    with stages("data"):
+        data = _load(imported, options)
+    with stages("calibrate"):
+        calibration = calibrate(
+            ready.legal.graph,
+            data.calibration,
+            constraints.to_observe,
+            constraints.to_average,
+            cache=default_cache() if options.cache else None,
+            progress=progress,
+        )
+    with stages("assign"):
+        order = ready.laid.element_order
+        assigned = assign(constraints, calibration.stats, options.observer, order)
+    with stages("lower"):
+        subject = _lower(target, assigned.model)
+        baseline = _lower(target, QuantModel(ready.laid.graph))
+    with stages("verify"):
+        first = data.evaluation.sample(0)
+        reference = FloatReference(model, imported.graph.outputs)
+        matching = check_import(imported.graph, reference, first)
+        verified = verify(subject, reference, data.evaluation, progress=progress)
+        gates += accuracy_gate(verified.metrics, options.max_drop)
+    with stages("measure"):
+        size, threads = imported.size_bytes, options.threads
+        measured = measure(
+            subject, baseline, first, model_bytes=size, threads=threads, progress=progress
+        )
+        joules = energy(assigned.model, baseline.model, target.profile, measured.metrics)
+        placement = target.backend.placement(subject.artifact, target.profile)
+    made_by = (ready, data, constraints, calibration, assigned, subject.artifact)
+    decisions = [d for made in (*made_by, verified, measured, joules) for d in made.decisions]
+    executed = reconcile(plan_of(assigned.model, ready.choices, decisions), placement)
+    record = build_record(
+        path=model,
+        imported=imported,
+        model=assigned.model,
+        artifact=subject.artifact,
+        runtime=verified.runtime,
+        profile=target.profile,
+        metrics={**verified.metrics, **matching, **measured.metrics, **joules.metrics},
+        decisions=[*decisions, *executed.decisions],
+        plan=executed.plan,
+        options={"target": target_name, **options.as_given()},
+        gates=gates,
+        data=data.describe(),
+        timings_s=stages.timings_s,
+    )
+    _write(folder, record, subject, options.force)
+    return record
+
+
+def _load(imported: Imported, options: Options) -> Split:
+    graph = imported.graph
+    inputs = {name: graph.tensors[name] for name in graph.inputs}
+    sources = [options.data] if options.eval is None else [options.data, options.eval]
+    loaded = [
+        load_dataset(
+            source,
+            inputs,
+            preprocess=options.preprocess,
+            labels=options.labels,
+            label_offset=options.label_offset,
+        )
+        for source in sources
+    ]
+    return split(loaded[0], options.calib_samples, *loaded[1:])
+
+
+def _lower(target: Target, model: QuantModel) -> Subject:
+    artifact = target.backend.lower(model, target.profile)
+    return Subject(model, artifact, target.backend, target.profile)
+
+
+def _write(folder: Path, record: RunRecord, subject: Subject, force: bool) -> None:
+    with OutputFolder(folder, force=force) as output:
+        for name, content in subject.artifact.files.items():
+            output.write(name, content)
+        output.write(FILE_NAME, record.dumps())
+        output.write("report.md", to_markdown(record_page(record)))

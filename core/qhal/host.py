@@ -1,0 +1,112 @@
+"""The machine that runs qhal: what a reader needs to judge a measured number."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = (
+    "quant-hal",
+    "numpy",
+    "onnx",
+    "onnx-ir",
+    "onnxruntime",
+    "ai-edge-litert",
+    "tflite-runtime",
+    "flatbuffers",
+    "openvino",
+    "ethos-u-vela",
+)
+"""Packages whose versions change results."""
+
+_ISA_FLAGS = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "amx_int8",
+    "neon",
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "sve",
+)
+
+
+def versions() -> dict[str, str]:
+    """Version of Python and of every package in :data:`PACKAGES` that is installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def describe() -> dict[str, object]:
+    """Processor, instruction sets that matter for int8, cores, memory, load and system."""
+    cpu = _cpu_info()
+    found: dict[str, object] = {
+        "cpu": cpu.get("model name") or platform.processor() or platform.machine(),
+        "machine": platform.machine(),
+        "isa": _isa(cpu.get("flags", cpu.get("Features", ""))),
+        "cores": usable_cores(),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+    if (memory := memory_bytes()) is not None:
+        found["memory_bytes"] = memory
+    if (load := load_average()) is not None:
+        found["load_average"] = load
+    return found
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def load_average() -> float | None:
+    """Runnable processes, averaged over the last minute; None where the system has no such."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):
+        return None
+
+
+def memory_bytes() -> int | None:
+    """Physical memory; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def peak_memory_bytes() -> int | None:
+    """The largest resident size of this process so far; None where the system does not say."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return None
+    lines = (line.split() for line in status.splitlines())
+    return next((int(words[1]) * 1024 for words in lines if words[:1] == ["VmHWM:"]), None)
+
+
+def _cpu_info() -> dict[str, str]:
+    """The first processor's fields of /proc/cpuinfo; empty elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    first = text.split("\n\n", 1)[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _isa(flags: str) -> list[str]:
+    have = set(flags.split())
+    return [flag for flag in _ISA_FLAGS if flag in have]

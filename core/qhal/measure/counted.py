@@ -1,0 +1,105 @@
+"""What can be counted in a lowered model: bytes, operations, bits."""
+
+from __future__ import annotations
+
+from qhal.ir.cost import macs, size_bytes
+from qhal.ir.dtypes import DType
+from qhal.ir.graph import NodeView, TensorType
+from qhal.ir.ops import Role
+from qhal.metric import Basis, Metric
+from qhal.plan import declared_type
+from qhal.plugin.backend import Artifact
+from qhal.quant.model import QuantModel
+
+
+def sizes(artifact: Artifact, baseline: Artifact | None, model_bytes: int) -> dict[str, Metric]:
+    """File sizes: the artifact's, the float artifact's, the user's model's, and their ratio."""
+    found = {"size_artifact": _bytes(artifact.size_bytes), "size_model": _bytes(model_bytes)}
+    if baseline is not None and artifact.size_bytes:
+        ratio = baseline.size_bytes / artifact.size_bytes
+        found["size_float_artifact"] = _bytes(baseline.size_bytes)
+        note = "float artifact over quantized artifact"
+        found["size_ratio"] = Metric(ratio, "ratio", Basis.COUNTED, note=note)
+    return found
+
+
+def bits(model: QuantModel) -> dict[str, Metric]:
+    """Bits that are stored and bits that are computed in: two things that often differ."""
+    found = {}
+    elements, stored = _stored_bits(model)
+    if elements:
+        note = f"{elements:,} weights"
+        value = stored / elements
+        found["stored_bits_per_weight"] = Metric(value, "bits", Basis.COUNTED, note=note)
+    per_type = macs_per_type(model)
+    total = sum(per_type.values())
+    found["macs"] = Metric(total, "count", Basis.COUNTED, note="multiply-accumulates per inference")
+    if total:
+        value = sum(kind.bits * count for kind, count in per_type.items()) / total
+        note = ", ".join(f"{100 * n / total:.1f} % {k.value}" for k, n in sorted_items(per_type))
+        found["compute_bits"] = Metric(
+            value, "bits", Basis.COUNTED, note=f"of activations, per multiply-accumulate: {note}"
+        )
+    return found
+
+
+def macs_per_type(model: QuantModel) -> dict[DType, int]:
+    """Multiply-accumulates by the element type of their activations."""
+    found: dict[DType, int] = {}
+    for node in model.graph.nodes:
+        count = macs(NodeView(model.graph, node))
+        if count:
+            kind = declared_type(model, node)
+            found[kind] = found.get(kind, 0) + count
+    return found
+
+
+def sorted_items(per_type: dict[DType, int]) -> list[tuple[DType, int]]:
+    """Largest count first."""
+    return sorted(per_type.items(), key=lambda item: (-item[1], item[0].value))
+
+
+def constant_bytes(model: QuantModel, unit: str | None = None) -> int:
+    """Bytes of all constants, each once; with ``unit``, of the nodes that run there."""
+    names = {
+        name
+        for node in model.graph.nodes
+        if unit is None or unit_of(model, node.name) == unit
+        for name in node.inputs
+        if name in model.graph.constants
+    }
+    return sum(_stored_size(model, name) for name in names)
+
+
+def unit_of(model: QuantModel, node: str) -> str:
+    """Where a node is to run; "" is the target's main unit."""
+    row = model.kernels.get(node)
+    return "" if row is None else row.unit
+
+
+def _stored_bits(model: QuantModel) -> tuple[int, int]:
+    """Elements of all weights, and the bits that they take."""
+    names = {
+        name
+        for node in model.graph.nodes
+        for index, name in enumerate(node.inputs)
+        if name in model.graph.constants and node.op.role(index) is Role.WEIGHT
+    }
+    elements = sum(model.graph.tensors[name].elements for name in names)
+    return elements, sum(
+        model.graph.tensors[n].elements * _stored_type(model, n).bits for n in names
+    )
+
+
+def _stored_type(model: QuantModel, name: str) -> DType:
+    """Element type in the file; NumPy holds 4-bit integers in 8 bits."""
+    params = model.params.get(name)
+    return model.graph.tensors[name].dtype if params is None else params.dtype
+
+
+def _stored_size(model: QuantModel, name: str) -> int:
+    return size_bytes(TensorType(model.graph.tensors[name].shape, _stored_type(model, name)))
+
+
+def _bytes(count: int) -> Metric:
+    return Metric(count, "bytes", Basis.COUNTED)

@@ -1,0 +1,68 @@
+"""Peak memory of loading and running an artifact, in a process of its own.
+
+The child is :mod:`qhal.measure.child`; both sides exchange a folder with the artifact's files,
+the inputs, and ``task.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from qhal.adapter import Subject
+from qhal.codec import encode
+from qhal.ir.graph import Array
+from qhal.metric import Basis, Metric
+
+TASK_FILE = "task.json"
+TIMEOUT_S = 60.0
+_NOTE = "a fresh Python process that loads the artifact and runs it once, interpreter included"
+
+
+def peak_memory(subject: Subject, inputs: Mapping[str, Array]) -> Metric | None:
+    """Peak resident memory of a fresh process that loads the artifact and runs it once.
+
+    Args:
+        subject: what to load; its backend must be installed as a plugin.
+        inputs: one sample in the artifact's own types.
+
+    Returns:
+        None where the child process cannot do it: the system has no /proc, or the backend is
+        not an installed plugin.
+    """
+    with TemporaryDirectory(prefix="qhal-") as name:
+        _write(Path(name), subject, inputs)
+        command = [sys.executable, "-P", "-m", "qhal.measure.child", name]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+    last = done.stdout.strip().rpartition("\n")[2]
+    if done.returncode or not last.isdigit():
+        return None
+    return Metric(int(last), "bytes", Basis.MEASURED_HOST, note=_NOTE)
+
+
+def _write(folder: Path, subject: Subject, inputs: Mapping[str, Array]) -> None:
+    artifact = subject.artifact
+    for name, content in artifact.files.items():
+        (folder / name).write_bytes(content)
+    for index, array in enumerate(inputs.values()):
+        np.save(folder / f"{index}.npy", array, allow_pickle=False)
+    task = {
+        "profile": encode(subject.profile),
+        "main": artifact.main,
+        "files": list(artifact.files),
+        "inputs": list(inputs),
+        "input_names": dict(artifact.input_names),
+        "output_names": dict(artifact.output_names),
+    }
+    (folder / TASK_FILE).write_text(json.dumps(task), encoding="utf-8")

@@ -1,0 +1,111 @@
+"""A number that says what it is: value, unit, and where it comes from.
+
+All rules for printing numbers are here. A modelled number never appears without the word
+"modelled" and its band, and a number that is not finite cannot be made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from math import isfinite
+
+from qhal.errors import InternalError
+
+
+class Basis(Enum):
+    """Where a number comes from; the value is what reports print."""
+
+    MEASURED_DEVICE = "measured-device"
+    """A clock or meter on the target itself."""
+    MEASURED_HOST = "measured-host"
+    """A clock or a comparison on the machine that runs qhal."""
+    COUNTED = "counted"
+    """An exact count of something that exists: bytes of a file, operations of a graph."""
+    COUNTED_EMULATED = "counted-emulated"
+    """Counted or computed in an emulation of the target, the oracle included."""
+    ESTIMATED_COMPILER = "estimated-compiler"
+    """What the vendor's compiler says."""
+    MODELLED = "modelled"
+    """A formula over published figures. Always has a band."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number.
+
+    Attributes:
+        value: finite.
+        unit: one of the keys of :data:`UNITS`, or any other word, which is printed as it is.
+        basis: where it comes from.
+        low: lower end of the band, in the same unit; a modelled number must have one.
+        high: upper end of the band.
+        note: one short sentence, such as what the band means.
+    """
+
+    value: float
+    unit: str
+    basis: Basis
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        present = [x for x in (self.value, self.low, self.high) if x is not None]
+        if not all(map(isfinite, present)):
+            raise InternalError(f"a metric in {self.unit or 'no unit'} is not finite: {present}.")
+        if self.basis is Basis.MODELLED and len(present) < 3:
+            raise InternalError(f"a modelled metric ({self.value} {self.unit}) has no band.")
+
+    def __str__(self) -> str:
+        text = format_value(self.value, self.unit)
+        band = format_band(self.low, self.high, self.unit)
+        modelled = "modelled" if self.basis is Basis.MODELLED else ""
+        remark = ", ".join(filter(None, (modelled, band)))
+        return f"{text} ({remark})" if remark else text
+
+
+_Ladder = tuple[tuple[float, str], ...]
+
+UNITS: dict[str, _Ladder] = {
+    "ns": ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1, "ns")),
+    "bytes": ((1e9, "GB"), (1e6, "MB"), (1e3, "KB"), (1, "B")),
+    "pJ": ((1e12, "J"), (1e9, "mJ"), (1e6, "uJ"), (1e3, "nJ"), (1, "pJ")),
+    "count": ((1e9, "G"), (1e6, "M"), (1, "")),
+}
+"""Units that are scaled for reading: (factor, printed unit), largest first."""
+
+
+def format_value(value: float, unit: str) -> str:
+    """A value with its unit, scaled for reading: ``format_value(2.3e6, "ns") == "2.30 ms"``."""
+    if unit == "fraction":
+        return f"{100 * value:.2f} %"
+    if unit == "ratio":
+        return f"{value:.2f}x"
+    if unit == "cosine":
+        return f"{value:.5f}"
+    if unit in UNITS:
+        factor, printed = _rung(value, UNITS[unit])
+        return f"{_digits(value / factor, whole=factor == 1)} {printed}".rstrip()
+    return f"{_digits(value)} {unit}".rstrip()
+
+
+def format_band(low: float | None, high: float | None, unit: str) -> str:
+    """``1.2 ms to 3.4 ms``, or nothing where either end is absent."""
+    if low is None or high is None:
+        return ""
+    return f"{format_value(low, unit)} to {format_value(high, unit)}"
+
+
+def _rung(value: float, ladder: _Ladder) -> tuple[float, str]:
+    return next((rung for rung in ladder if abs(value) >= rung[0]), ladder[-1])
+
+
+def _digits(value: float, whole: bool = False) -> str:
+    """About three significant digits, never in scientific notation unless it is tiny."""
+    magnitude = abs(value)
+    if value == int(value) and (whole or magnitude < 1000):
+        return f"{int(value):,}"
+    if magnitude >= 100:
+        return f"{value:,.0f}" if magnitude >= 1000 else f"{value:.1f}"
+    return f"{value:.2f}" if magnitude >= 0.1 else f"{value:.2g}"

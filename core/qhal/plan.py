@@ -1,0 +1,240 @@
+"""The plan: what was decided for every tensor and every node, in the form that records hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from qhal.decisions import Code, Decision
+from qhal.ir.dtypes import DType
+from qhal.ir.graph import Node, TensorType
+from qhal.ir.ops import Role
+from qhal.quant.model import QuantModel, QuantParams
+from qhal.quant.select import Choice
+
+
+class Status(Enum):
+    """How what really runs compares with the plan."""
+
+    AS_PLANNED = "as planned"
+    DIFFERS = "differs"
+    ABSORBED = "absorbed"
+    """The runtime shows no such node: it became a part of another one."""
+    UNKNOWN = "unknown"
+    """Nobody can tell what the runtime did."""
+
+
+@dataclass(frozen=True)
+class TensorPlan:
+    """One tensor of the artifact's graph.
+
+    Attributes:
+        name: the tensor.
+        dtype: stored element type.
+        shape: in the artifact's order of dimensions.
+        constant: True for weights, biases and other constants.
+        scale: one per tensor, channel or group; empty if it is not quantized, or derived.
+        zero_point: as many as scales, or a single one if all are equal.
+        axis: axis of the scales; None per tensor.
+        group_size: weights per scale along the other axis; 0 without groups.
+        range: smallest and largest real number that it can hold; empty for 32 bits and more.
+        derived_from: for a bias, the input and the weight whose scales are multiplied.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    constant: bool = False
+    scale: tuple[float, ...] = ()
+    zero_point: tuple[int, ...] = ()
+    axis: int | None = None
+    group_size: int = 0
+    range: tuple[float, ...] = ()
+    derived_from: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """One node: declared by qhal, placed by the vendor's compiler, executed by the runtime.
+
+    Attributes:
+        name: the node.
+        op: canonical operator.
+        inputs: operand tensors; "" where one is absent.
+        outputs: result tensors.
+        origin: nodes of the user's model that it comes from.
+        verdict: native, fallback or host; ``step`` for an inserted conversion.
+        kernel: the kernel row that the plan wants.
+        source: where the fact about that kernel comes from.
+        unit: where it is to run; empty for the target's main unit.
+        declared: element type that it is to compute in.
+        placed: unit that the compiler or runtime put it on; empty if nobody can tell.
+        executed: kernel and type that really ran; empty if nobody can tell.
+        status: how the last two compare with the plan.
+        reason: why it is not native, or how it differs.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    origin: tuple[str, ...] = ()
+    verdict: str = "native"
+    kernel: str = ""
+    source: str = ""
+    unit: str = ""
+    declared: str = ""
+    placed: str = ""
+    executed: str = ""
+    status: Status = Status.UNKNOWN
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of a whole model.
+
+    Attributes:
+        tensors: in the order of the graph.
+        nodes: in execution order.
+        placement_source: how ``placed`` and ``executed`` were found out; empty if they were not.
+    """
+
+    tensors: tuple[TensorPlan, ...]
+    nodes: tuple[NodePlan, ...]
+    placement_source: str = ""
+
+
+STEP = "step"
+"""Verdict of a node that qhal inserted to convert between types."""
+
+_FALLBACK_CODES = {
+    Code.FLOAT_FALLBACK: "fallback",
+    Code.FOLLOWED_FLOAT: "fallback",
+    Code.UNIT_FALLBACK: "host",
+}
+
+
+def plan_of(
+    model: QuantModel,
+    choices: Mapping[str, Choice] | None = None,
+    decisions: Iterable[Decision] = (),
+) -> Plan:
+    """The plan of a quantized model, before anything is known of the runtime.
+
+    Args:
+        model: the model.
+        choices: what the solver chose, for verdicts, reasons and sources.
+        decisions: where a node has no choice, fallbacks named here give verdict and reason.
+    """
+    fallbacks = {d.subject: d for d in decisions if d.code in _FALLBACK_CODES}
+    weights = _derivations(model)
+    tensors = tuple(
+        _tensor(model, name, kind, weights.get(name)) for name, kind in model.graph.tensors.items()
+    )
+    nodes = tuple(_node(model, n, choices or {}, fallbacks) for n in model.graph.nodes)
+    return Plan(tensors, nodes)
+
+
+def declared_type(model: QuantModel, node: Node) -> DType:
+    """The element type that a node computes in, by its kernel row, else by its result."""
+    row = model.kernels.get(node.name)
+    return model.graph.tensors[node.outputs[0]].dtype if row is None else row.activation.dtype
+
+
+def _node(
+    model: QuantModel,
+    node: Node,
+    choices: Mapping[str, Choice],
+    fallbacks: Mapping[str, Decision],
+) -> NodePlan:
+    row = model.kernels.get(node.name)
+    verdict, reason, source = _verdict(model, node, choices.get(node.name), fallbacks)
+    return NodePlan(
+        name=node.name,
+        op=node.op.kind,
+        inputs=node.inputs,
+        outputs=node.outputs,
+        origin=node.origin,
+        verdict=verdict,
+        kernel="" if row is None else str(row),
+        source=source,
+        unit="" if row is None else row.unit,
+        declared=declared_type(model, node).value,
+        reason=reason,
+    )
+
+
+def _verdict(
+    model: QuantModel,
+    node: Node,
+    choice: Choice | None,
+    fallbacks: Mapping[str, Decision],
+) -> tuple[str, str, str]:
+    if choice is not None:
+        return choice.verdict.value, choice.reason, choice.source
+    if node.name in fallbacks:
+        decision = fallbacks[node.name]
+        return _FALLBACK_CODES[decision.code], decision.sentence, ""
+    return (STEP if node.name not in model.kernels else "native"), "", ""
+
+
+def _derivations(model: QuantModel) -> dict[str, tuple[str, str]]:
+    """Bias -> (input, weight) whose scales its own scale is the product of."""
+    found = {}
+    for node in model.graph.nodes:
+        roles = {node.op.role(i): name for i, name in reversed(list(enumerate(node.inputs)))}
+        bias, weight = roles.get(Role.BIAS), roles.get(Role.WEIGHT)
+        if bias and weight and _is_product(model, bias, node.inputs[0], weight):
+            found[bias] = (node.inputs[0], weight)
+    return found
+
+
+def _is_product(model: QuantModel, bias: str, operand: str, weight: str) -> bool:
+    params = [model.params.get(name) for name in (bias, operand, weight)]
+    b, x, w = params
+    if b is None or x is None or w is None or b.scale.size != w.scale.size:
+        return False
+    return bool(np.allclose(b.scale.ravel(), x.scale * w.scale.ravel(), rtol=1e-5, atol=0))
+
+
+def _tensor(
+    model: QuantModel, name: str, kind: TensorType, derived: tuple[str, str] | None
+) -> TensorPlan:
+    params = model.params.get(name)
+    constant = name in model.graph.constants
+    if params is None:
+        return TensorPlan(name, kind.dtype.value, kind.shape, constant)
+    return TensorPlan(
+        name,
+        params.dtype.value,
+        kind.shape,
+        constant,
+        scale=() if derived else _shortest(params.scale),
+        zero_point=_collapsed(params),
+        axis=params.axis,
+        group_size=params.group_size,
+        range=_range(params),
+        derived_from=derived or (),
+    )
+
+
+def _shortest(values: np.ndarray) -> tuple[float, ...]:
+    """Each float32 as the decimal with the fewest digits that reads back as the same float32."""
+    return tuple(float(str(x)) for x in np.asarray(values, np.float32).ravel())
+
+
+def _collapsed(params: QuantParams) -> tuple[int, ...]:
+    values = params.zero_point.ravel().tolist()
+    return tuple(values[:1] if len(set(values)) == 1 else values)
+
+
+def _range(params: QuantParams) -> tuple[float, ...]:
+    if params.dtype.bits >= 32:
+        return ()
+    low = (params.scale * (params.dtype.qmin - params.zero_point)).min()
+    high = (params.scale * (params.dtype.qmax - params.zero_point)).max()
+    return _shortest(np.array([low, high]))

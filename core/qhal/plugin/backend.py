@@ -1,0 +1,126 @@
+"""The backend class: what somebody who adds hardware writes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from qhal.decisions import Decision
+from qhal.quant.model import QuantModel
+from qhal.target.capability import Capabilities
+from qhal.target.profile import TargetProfile
+
+Array = npt.NDArray[np.generic]
+Arrays = Mapping[str, Array]
+
+API_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What ships: files in memory, written by the core.
+
+    Attributes:
+        files: file name -> content; names are ``model.<ext>`` and the like, no folders.
+        main: the file that the runtime loads.
+        decisions: what the backend decided while lowering.
+        input_names: graph input -> the name that the runtime knows it by.
+        output_names: graph output -> the name that the runtime knows it by.
+    """
+
+    files: Mapping[str, bytes]
+    main: str
+    decisions: tuple[Decision, ...] = ()
+    input_names: Mapping[str, str] = field(default_factory=dict)
+    output_names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(map(len, self.files.values()))
+
+
+class Runner(Protocol):
+    """A loaded artifact."""
+
+    runtime: str
+    """Name and version of the runtime, such as ``onnxruntime 1.31.1``."""
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        """Run once.
+
+        Keys are the names of the graph's inputs and outputs; arrays have the shapes and types
+        of the graph's tensors (integers where the artifact's inputs or outputs are integers).
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class PlacedNode:
+    """What the runtime or the vendor's compiler did with one node of the artifact."""
+
+    name: str
+    kernel: str
+    unit: str
+    executed_dtype: str = ""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What really runs, read back from the runtime or the compiler.
+
+    Attributes:
+        nodes: in execution order.
+        source: how it was found out, such as "optimized graph of onnxruntime 1.31.1".
+    """
+
+    nodes: tuple[PlacedNode, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to load an artifact: threads, and whether LiteRT-like runtimes use reference kernels."""
+
+    threads: int = 1
+    reference: bool = False
+
+
+class Backend(ABC):
+    """Code for a family of targets. Only :meth:`capabilities` and :meth:`lower` have no default."""
+
+    name: ClassVar[str]
+    api_version: ClassVar[int] = API_VERSION
+
+    def unavailable(self) -> str | None:
+        """Why artifacts cannot be *run* here, with the command that mends it; None if they can."""
+        return None
+
+    def cannot_lower(self) -> str | None:
+        """Why this backend cannot *lower* here, with the command that mends it; None if it can."""
+        return None
+
+    @abstractmethod
+    def capabilities(self, target: TargetProfile) -> Capabilities:
+        """What the target can execute."""
+
+    @abstractmethod
+    def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
+        """Write the target's form of a quantized (or plain float) model.
+
+        Nothing may be decided here silently: what is not in the model is an entry in
+        ``Artifact.decisions``.
+        """
+
+    def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> Runner | None:
+        """A runner for the artifact, or None if it cannot run on this machine."""
+        return None
+
+    def placement(self, artifact: Artifact, target: TargetProfile) -> Placement | None:
+        """What the runtime or compiler did with each node; None if nobody can tell."""
+        return None

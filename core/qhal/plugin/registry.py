@@ -1,0 +1,101 @@
+"""The registry: which backends and targets there are, and what is wrong with the others."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+from qhal.errors import UnknownTargetError
+from qhal.plugin.backend import Backend
+from qhal.plugin.discovery import Found, Problem, Provider, discover
+from qhal.target import catalogue
+from qhal.target.profile import TargetProfile
+
+__all__ = ["Problem", "Provider", "Registry", "registry"]
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Backends and targets that are installed here.
+
+    Attributes:
+        backends: by name.
+        targets: by name: qhal's catalogue, then plugins', then the user's own file.
+        providers: the plugins that were loaded.
+        backend_providers: backend name -> the plugin that brings it.
+        problems: plugins, or parts of them, that are not used, and why.
+    """
+
+    backends: Mapping[str, Backend]
+    targets: Mapping[str, TargetProfile]
+    providers: tuple[Provider, ...] = ()
+    backend_providers: Mapping[str, Provider] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+    def resolve(self, name: str) -> tuple[Backend, TargetProfile]:
+        """The backend and the profile of a target.
+
+        Raises:
+            UnknownTargetError: no target has this name, or its backend is missing; the hint
+                lists near names and the plugins that could not be used.
+        """
+        if name not in self.targets:
+            raise UnknownTargetError(f"There is no target {name!r}.", self._hint(name))
+        profile = self.targets[name]
+        if profile.backend not in self.backends:
+            raise UnknownTargetError(
+                f"The target {name!r} ({profile.origin}) needs the backend {profile.backend!r}, "
+                "which is not installed.",
+                self._blame(profile.backend) or f"Installed backends: {_listed(self.backends)}.",
+            )
+        return self.backends[profile.backend], profile
+
+    def _hint(self, name: str) -> str:
+        near = difflib.get_close_matches(name.lower(), self.targets, 3)
+        parts = [f"Did you mean {' or '.join(near)}?"] if near else []
+        parts.append(f"Known targets: {_listed(self.targets)}.")
+        return "\n".join(filter(None, [" ".join(parts), self._blame(name)]))
+
+    def _blame(self, name: str) -> str:
+        """The plugins that would bring a name, else all that may bring anything."""
+        guilty = [p for p in self.problems if name in p.lost] or self.problems
+        return "\n".join(f"A plugin is not used: {problem}" for problem in guilty)
+
+
+@cache
+def _plugins() -> Found:
+    return discover(reserved=catalogue.builtin())
+
+
+def registry(targets_file: str | Path | None = None) -> Registry:
+    """The registry of this process; plugins are loaded once, at the first call.
+
+    Args:
+        targets_file: a ``targets.toml`` of the user; without it the one in the working folder.
+
+    Raises:
+        CatalogueError: the user's file is missing or malformed.
+    """
+    found = _plugins()
+    targets = {**catalogue.builtin(), **found.targets}
+    path = catalogue.user_file(targets_file)
+    if path is not None:
+        targets.update(catalogue.read(path, targets))
+    return Registry(
+        backends=found.backends,
+        targets={name: _titled(profile) for name, profile in targets.items()},
+        providers=found.providers,
+        backend_providers=found.backend_providers,
+        problems=found.problems,
+    )
+
+
+def _titled(profile: TargetProfile) -> TargetProfile:
+    return profile if profile.family else replace(profile, family=profile.backend)
+
+
+def _listed(names: Mapping[str, object]) -> str:
+    return ", ".join(sorted(names)) or "none"

@@ -1,0 +1,87 @@
+"""The first half of the line, which needs no data: import, legalise, lay out, select kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qhal.decisions import Decision
+from qhal.errors import MissingDependencyError
+from qhal.ir.importer import Imported, import_model
+from qhal.ir.layout import LaidOut, to_layout
+from qhal.ir.legalize import Legalized, legalize
+from qhal.plugin.backend import Backend
+from qhal.plugin.registry import registry
+from qhal.quant.constraints import find_recipe
+from qhal.quant.recipe import Recipe
+from qhal.quant.select import Choice, select
+from qhal.target.capability import Capabilities
+from qhal.target.profile import TargetProfile
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device, the backend that serves it, what it can execute, and the recipe."""
+
+    profile: TargetProfile
+    backend: Backend
+    caps: Capabilities
+    recipe: Recipe
+
+    def check_can_lower(self) -> None:
+        """Raise MissingDependencyError if the backend lacks a package that lowering needs."""
+        why = self.backend.cannot_lower()
+        if why is not None:
+            raise MissingDependencyError(f"Target {self.profile.name} cannot be lowered here.", why)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A model made ready for a target, with a kernel (or a refusal) for every node.
+
+    Attributes:
+        target: what it is made ready for.
+        imported: the user's model as a canonical graph.
+        legal: the graph in operators that the target has, still in the model's layout.
+        laid: the same in the target's layout.
+        choices: node of ``laid.graph`` -> kernel row or refusal.
+    """
+
+    target: Target
+    imported: Imported
+    legal: Legalized
+    laid: LaidOut
+    choices: Mapping[str, Choice]
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """What was decided up to here."""
+        return (*self.imported.decisions, *self.legal.decisions, *self.laid.decisions)
+
+
+def find_target(name: str, recipe: str, targets_file: str | Path | None = None) -> Target:
+    """Look up a target and check that it has the recipe.
+
+    Raises:
+        UnknownTargetError: no plugin has it.
+        UnknownRecipeError: there is no such recipe, or the target has no kernels for it.
+    """
+    backend, profile = registry(targets_file).resolve(name)
+    caps = backend.capabilities(profile)
+    return Target(profile, backend, caps, find_recipe(recipe, caps, name))
+
+
+def prepare(target: Target, imported: Imported, *, keep_layout: bool = False) -> Prepared:
+    """Make an imported model ready for a target. Nothing is refused here, only recorded."""
+    legal = legalize(imported.graph, target.caps)
+    laid = to_layout(legal.graph, target.caps.layout, keep_layout)
+    choices = select(laid.graph, target.caps, target.recipe)
+    return Prepared(target, imported, legal, laid, choices)
+
+
+def read_model(model: str | Path, shapes: Shapes | None = None) -> Imported:
+    """Import a model file; see :func:`qhal.ir.importer.import_model`."""
+    return import_model(Path(model), shapes or {})

@@ -1,0 +1,38 @@
+"""Progress of long steps: the library reports it, the caller decides how it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+Advance = Callable[[int], None]
+"""Say that so many more units of the step are done."""
+
+
+class Progress(Protocol):
+    """Somebody who shows progress.
+
+    Example::
+
+        with progress.step("calibrate", total=len(samples)) as advance:
+            for sample in samples:
+                ...
+                advance(1)
+    """
+
+    def step(self, title: str, total: int | None = None) -> AbstractContextManager[Advance]:
+        """Enter a step of ``total`` units, or of unknown length if it is None."""
+        ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    @contextmanager
+    def step(self, title: str, total: int | None = None) -> Iterator[Advance]:
+        """Enter a step."""
+        yield lambda units: None
+
+
+SILENT: Progress = Silent()

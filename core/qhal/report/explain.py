@@ -1,0 +1,152 @@
+"""``qhal explain``: everything that a record says about one node or tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from qhal.codec import Json, encode
+from qhal.decisions import Decision
+from qhal.errors import OptionError
+from qhal.plan import NodePlan, TensorPlan
+from qhal.record import RunRecord
+from qhal.report.page import Page, Section, Table
+from qhal.report.text import to_text
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a record says about a name.
+
+    Attributes:
+        name: as it was asked for.
+        nodes: nodes of that name, that come from a node of that name, or, for a tensor, that
+            make and read it.
+        tensors: the tensor of that name, or those of the nodes.
+        decisions: about any of these.
+    """
+
+    name: str
+    nodes: tuple[NodePlan, ...]
+    tensors: tuple[TensorPlan, ...]
+    decisions: tuple[Decision, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """A JSON object."""
+        return {
+            "name": self.name,
+            "nodes": encode(self.nodes),
+            "tensors": encode(self.tensors),
+            "decisions": [decision.to_json() for decision in self.decisions],
+        }
+
+    def to_text(self) -> str:
+        """For a terminal."""
+        return to_text(_page(self))
+
+
+def explain(record: RunRecord | str | Path, name: str) -> Explanation:
+    """Collect everything about a node or tensor.
+
+    Args:
+        record: a record, its file, or an output folder.
+        name: of a node or tensor of the artifact, or of a node of the user's model.
+
+    Raises:
+        RecordError: the record cannot be read.
+        OptionError: it has no such name; the hint lists near ones.
+    """
+    run = record if isinstance(record, RunRecord) else RunRecord.load(record)
+    nodes = [n for n in run.plan.nodes if name == n.name or name in n.origin]
+    if nodes:
+        wanted = {t for node in nodes for t in (*node.inputs, *node.outputs)}
+    else:
+        wanted = {name}
+        nodes = [n for n in run.plan.nodes if name in (*n.outputs, *n.inputs)]
+    tensors = tuple(t for t in run.plan.tensors if t.name in wanted)
+    if not nodes and not tensors:
+        raise _unknown(run, name)
+    subjects = {name, *(n.name for n in nodes), *(t.name for t in tensors)}
+    decisions = tuple(d for d in run.decisions if d.subject in subjects)
+    return Explanation(name, tuple(nodes), tensors, decisions)
+
+
+def _unknown(run: RunRecord, name: str) -> OptionError:
+    plan = run.plan
+    known = dict.fromkeys(
+        [*(n.name for n in plan.nodes), *(o for n in plan.nodes for o in n.origin)]
+        + [t.name for t in plan.tensors]
+    )
+    near = get_close_matches(name, known, 5, 0.5) or [k for k in known if name in k][:5]
+    hint = f"Did you mean {' or '.join(near)}?" if near else "report.md lists the operators."
+    return OptionError(f"The record has no node or tensor named {name!r}.", hint)
+
+
+# --- the page ---------------------------------------------------------------------
+
+
+def _page(found: Explanation) -> Page:
+    if len(found.nodes) == 1 or (found.nodes and found.nodes[0].name == found.name):
+        verdict = _node_sentence(found.nodes[0])
+    else:
+        verdict = f"{len(found.nodes)} nodes and {len(found.tensors)} tensors."
+    sections = (
+        *(Section(f"Node {node.name}", table=_node_table(node)) for node in found.nodes),
+        Section("Tensors", table=_tensor_table(found.tensors)),
+        Section("Decisions", items=tuple(f"{d.code.id}: {d.sentence}" for d in found.decisions)),
+    )
+    return Page(found.name, verdict, sections)
+
+
+def _node_sentence(node: NodePlan) -> str:
+    what = f"{node.op}, {node.verdict}, declared {node.declared or 'as it is'}"
+    return f"{what}: {node.reason}." if node.reason else f"{what}."
+
+
+def _node_table(node: NodePlan) -> Table:
+    rows = (
+        ("operator", node.op),
+        ("comes from", ", ".join(node.origin)),
+        ("verdict", node.verdict),
+        ("why", node.reason),
+        ("kernel", node.kernel),
+        ("known from", node.source),
+        ("planned for", node.unit or "the target's main unit"),
+        ("placed on", node.placed),
+        ("executed as", node.executed),
+        ("status", node.status.value),
+        ("reads", ", ".join(filter(None, node.inputs))),
+        ("makes", ", ".join(node.outputs)),
+    )
+    return Table(("", ""), tuple(row for row in rows if row[1]))
+
+
+def _tensor_table(tensors: Iterable[TensorPlan]) -> Table:
+    rows = tuple(
+        (
+            tensor.name,
+            "constant" if tensor.constant else "activation",
+            f"{tensor.dtype}[{'x'.join(map(str, tensor.shape))}]",
+            _scale_words(tensor),
+            _several(tensor.zero_point),
+            " to ".join(f"{x:.6g}" for x in tensor.range),
+        )
+        for tensor in tensors
+    )
+    return Table(("tensor", "kind", "type", "scale", "zero point", "range"), rows)
+
+
+def _scale_words(tensor: TensorPlan) -> str:
+    if tensor.derived_from:
+        return f"scale of {' x scale of '.join(tensor.derived_from)}"
+    text = _several(tensor.scale)
+    return f"{text} along axis {tensor.axis}" if tensor.axis is not None else text
+
+
+def _several(values: tuple[float, ...] | tuple[int, ...]) -> str:
+    """One value, or how many there are and between which bounds."""
+    if len(values) < 2:
+        return "".join(f"{value:.6g}" for value in values)
+    return f"{len(values)} values, {min(values):.6g} to {max(values):.6g}"

@@ -1,0 +1,99 @@
+"""Which metric stands where in a report, and what it is called there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from qhal.metric import Metric
+from qhal.report.page import Section, Table
+
+_SECTIONS: Mapping[str, Mapping[str, str]] = {
+    "Accuracy": {
+        "top1": "top-1",
+        "top1_float": "top-1, float model",
+        "top1_drop": "top-1 drop",
+        "top5": "top-5",
+        "top5_float": "top-5, float model",
+        "agreement": "agreement",
+        "sqnr": "SQNR",
+        "cosine": "cosine",
+        "max_abs_error": "largest error",
+        "oracle_max_steps": "runtime to oracle, largest",
+        "oracle_within_1_step": "runtime to oracle, within 1 step",
+        "oracle_reference_max_steps": "reference kernels to oracle, largest",
+        "oracle_reference_within_1_step": "reference kernels to oracle, within 1 step",
+        "import_error": "import",
+        "evaluation_samples": "evaluation samples",
+    },
+    "Latency": {
+        "latency": "on the target",
+        "latency_host_p50": "on this host, p50",
+        "latency_host_p90": "on this host, p90",
+        "latency_host_float_p50": "float on this host, p50",
+        "latency_host_float_p90": "float on this host, p90",
+        "speedup_host": "speed-up on this host",
+    },
+    "Size and memory": {
+        "size_artifact": "artifact",
+        "size_float_artifact": "float artifact",
+        "size_ratio": "float over quantized",
+        "size_model": "the model file",
+        "stored_bits_per_weight": "stored bits per weight",
+        "compute_bits": "compute bits",
+        "macs": "multiply-accumulates",
+        "peak_memory": "peak memory",
+        "peak_memory_float": "peak memory, float",
+    },
+    "Energy": {
+        "energy_proxy": "energy proxy",
+        "energy_proxy_float": "energy proxy, float",
+        "energy_lower_bound": "arithmetic lower bound",
+        "energy_lower_bound_float": "arithmetic lower bound, float",
+        "energy_lower_bound_ratio": "lower bounds, float over quantized",
+    },
+}
+
+_ONLY_IN_THE_RECORD = frozenset(
+    {
+        "top5_drop",
+        "oracle_sqnr",
+        "oracle_reference_sqnr",
+        "latency_host_min",
+        "latency_host_float_min",
+    }
+)
+"""What would make the page longer and nobody wiser."""
+
+_MOST_OUTPUTS = 6
+
+
+def metric_sections(metrics: Mapping[str, Metric]) -> tuple[Section, ...]:
+    """Tables of all metrics; what has no place of its own comes last."""
+    named = {name for labels in _SECTIONS.values() for name in labels} | _ONLY_IN_THE_RECORD
+    sections = []
+    for title, labels in _SECTIONS.items():
+        rows = [(labels[name], metrics[name]) for name in labels if name in metrics]
+        sections.append(_section(title, rows))
+    rest = [(n, m) for n, m in metrics.items() if n not in named and not n.startswith("sqnr[")]
+    return (*sections, _outputs(metrics), _section("Other figures", rest))
+
+
+def _section(title: str, rows: Iterable[tuple[str, Metric]]) -> Section:
+    """A table of metrics; a note that the row above has too is not repeated."""
+    cells = []
+    above = ""
+    for label, metric in rows:
+        note = "" if metric.note == above else metric.note
+        cells.append((label, str(metric), metric.basis.value, note))
+        above = metric.note
+    return Section(title, table=Table(("figure", "value", "basis", "note"), tuple(cells)))
+
+
+def _outputs(metrics: Mapping[str, Metric]) -> Section:
+    """SQNR of single outputs, the worst first."""
+    found = [(n[5:-1], m) for n, m in metrics.items() if n.startswith("sqnr[")]
+    found.sort(key=lambda item: item[1].value)
+    rest = len(found) - _MOST_OUTPUTS
+    sentences = (f"The {_MOST_OUTPUTS} worst of {len(found)} outputs.",) if rest > 0 else ()
+    rows = tuple((name, str(m)) for name, m in found[:_MOST_OUTPUTS])
+    return Section("SQNR per output", sentences, Table(("output", "SQNR"), rows))

@@ -1,0 +1,315 @@
+"""The pages: what a record and a check report say, in the order in which people ask."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from qhal.check_report import CheckReport
+from qhal.decisions import Code, Decision, Severity
+from qhal.metric import format_band, format_value
+from qhal.plan import STEP, NodePlan, Plan, Status
+from qhal.quant.select import Verdict
+from qhal.record import Gate, Port, RunRecord
+from qhal.report.metrics import metric_sections
+from qhal.report.page import Page, Section, Table
+
+_EXAMPLES_PER_CODE = 3
+_MEANING = {code.id: code.meaning for code in Code}
+
+
+def record_page(record: RunRecord) -> Page:
+    """The report of a run: verdict first, what to run next last."""
+    sections = (
+        _summary(record),
+        *metric_sections(record.metrics),
+        _ports(record),
+        _decisions(record.decisions),
+        _operators(record.plan),
+        Section("What to run next", items=tuple(_next_steps(record))),
+    )
+    title = f"{record.model.file} for {record.target.name}, {record.recipe}"
+    return Page(title, _verdict(record), sections)
+
+
+# --- verdict and summary ----------------------------------------------------------
+
+
+def _verdict(record: RunRecord) -> str:
+    failed = [gate for gate in record.gates if not gate.passed]
+    if failed:
+        return f"Gate not met: {failed[0].sentence}."
+    parts = [_accuracy_words(record), _latency_words(record), _size_words(record)]
+    warnings = sum(d.severity is Severity.WARNING for d in record.decisions)
+    noted = f" {_count(warnings, 'warning')}, listed below." if warnings else ""
+    return f"Done: {'; '.join(filter(None, parts))}.{noted}"
+
+
+def _accuracy_words(record: RunRecord) -> str:
+    metrics = record.metrics
+    if "top1" in metrics:
+        ours, theirs = (format_value(metrics[n].value, "fraction") for n in ("top1", "top1_float"))
+        return f"top-1 {ours} (float {theirs})"
+    return f"SQNR {metrics['sqnr']}" if "sqnr" in metrics else ""
+
+
+def _latency_words(record: RunRecord) -> str:
+    metrics = record.metrics
+    words = []
+    if "latency" in metrics:
+        modelled = metrics["latency"]
+        band = format_band(modelled.low, modelled.high, modelled.unit)
+        words.append(f"{band} on the target, {modelled.basis.value}")
+    if "latency_host_p50" in metrics:
+        p50 = metrics["latency_host_p50"]
+        words.append(f"{format_value(p50.value, p50.unit)} on this host")
+    if "speedup_host" in metrics:
+        ratio = format_value(metrics["speedup_host"].value, "ratio")
+        words.append(f"{ratio} the speed of float there")
+    return ", ".join(words)
+
+
+def _size_words(record: RunRecord) -> str:
+    if "size_artifact" not in record.metrics:
+        return ""
+    words = str(record.metrics["size_artifact"])
+    ratio = record.metrics.get("size_ratio")
+    return f"{words}, {ratio} smaller than float" if ratio is not None else words
+
+
+def _summary(record: RunRecord) -> Section:
+    rows = [
+        ("model", f"{record.model.file}, opset {record.model.opset}, {record.model.sha256[:12]}"),
+        ("target", f"{record.target.name}: {record.target.title}"),
+        ("recipe", record.recipe),
+        ("artifact", _files(record)),
+        ("run on", record.artifact.runtime or "not run on this machine"),
+        ("nodes", _node_counts(record.plan)),
+        *((key.replace("_", " "), text) for key, text in _data_rows(record.data)),
+        *((f"gate {gate.name}", _gate_words(gate)) for gate in record.gates),
+        ("host", _host_words(record)),
+        ("time", _time_words(record.timings_s)),
+    ]
+    return Section("Summary", table=Table(("", ""), tuple(row for row in rows if row[1])))
+
+
+def _files(record: RunRecord) -> str:
+    files = record.artifact.files
+    return ", ".join(f"{f.name} ({format_value(f.size_bytes, 'bytes')})" for f in files)
+
+
+def _node_counts(plan: Plan) -> str:
+    counts = Counter(node.verdict for node in plan.nodes)
+    words = {
+        Verdict.NATIVE.value: "as the recipe wants",
+        Verdict.FALLBACK.value: "in float",
+        Verdict.HOST.value: "on another unit",
+        STEP: "inserted conversions",
+    }
+    return ", ".join(f"{counts[key]} {text}" for key, text in words.items() if counts[key])
+
+
+def _data_rows(data: Mapping[str, object]) -> Iterable[tuple[str, str]]:
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            pairs = (f"{k.replace('_', ' ')} {_brief(v)}" for k, v in value.items() if v)
+            yield key, ", ".join(pairs)
+        elif value:
+            yield key, _brief(value)
+
+
+def _brief(value: object) -> str:
+    """A short form: hashes are cut, the record has them whole."""
+    text = str(value)
+    is_hash = len(text) >= 32 and all(c in "0123456789abcdef" for c in text)
+    return text[:12] if is_hash else text
+
+
+def _gate_words(gate: Gate) -> str:
+    return f"{'met' if gate.passed else 'NOT MET'}: {gate.sentence}"
+
+
+def _host_words(record: RunRecord) -> str:
+    host, versions = record.host, record.versions
+    parts = [str(host[key]) for key in ("cpu", "system") if key in host]
+    if "cores" in host:
+        parts.append(f"{host['cores']} cores")
+    if "load_average" in host:
+        parts.append(f"load {host['load_average']}")
+    if "python" in versions:
+        parts.append(f"Python {versions['python']}")
+    return ", ".join([*parts, f"qhal {record.qhal}"])
+
+
+def _time_words(timings_s: Mapping[str, float]) -> str:
+    if not timings_s:
+        return ""
+    stages = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in timings_s.items())
+    return f"{sum(timings_s.values()):.2f} s ({stages})"
+
+
+# --- inputs and outputs -----------------------------------------------------------
+
+
+def _ports(record: RunRecord) -> Section:
+    rows = [
+        (kind, *_port_cells(port))
+        for kind, ports in (("in", record.model.inputs), ("out", record.model.outputs))
+        for port in ports
+    ]
+    columns = ("", "name", "in the model", "in the artifact", "how to convert")
+    return Section("Inputs and outputs", table=Table(columns, tuple(rows)))
+
+
+def _port_cells(port: Port) -> tuple[str, str, str, str]:
+    name = port.name
+    if port.artifact_name != name:
+        name = f"{name} (artifact: {port.artifact_name})"
+    steps = []
+    if port.permutation:
+        steps.append(f"transpose({', '.join(map(str, port.permutation))})")
+    if port.scale is not None:
+        steps.append(_real(port.scale, port.zero_point or 0))
+    theirs = _type(port.dtype, port.shape)
+    ours = _type(port.artifact_dtype, port.artifact_shape)
+    return name, theirs, ours, "; ".join(steps) or "as it is"
+
+
+def _real(scale: float, zero_point: int) -> str:
+    """How an integer becomes a real number, such as ``real = 0.5 * (q + 3)``."""
+    if not zero_point:
+        return f"real = {scale:.6g} * q"
+    return f"real = {scale:.6g} * (q {'-' if zero_point > 0 else '+'} {abs(zero_point)})"
+
+
+def _type(dtype: str, shape: tuple[int, ...]) -> str:
+    return f"{dtype}[{'x'.join(map(str, shape))}]"
+
+
+# --- decisions --------------------------------------------------------------------
+
+_SEVERITIES = (Severity.REFUSAL, Severity.WARNING, Severity.INFO)
+
+
+def _decisions(decisions: Iterable[Decision]) -> Section:
+    """One row per code: how often, what it means, the first sentences."""
+    groups: dict[tuple[Severity, Code], list[str]] = {}
+    for decision in decisions:
+        groups.setdefault((decision.severity, decision.code), []).append(decision.sentence)
+    ordered = sorted(groups.items(), key=lambda g: (_SEVERITIES.index(g[0][0]), g[0][1].id))
+    rows = tuple(
+        (code.id, severity.value, str(len(sentences)), code.meaning, _examples(severity, sentences))
+        for (severity, code), sentences in ordered
+    )
+    columns = ("code", "severity", "count", "meaning", "for example")
+    return Section("Decisions", table=Table(columns, rows))
+
+
+def _examples(severity: Severity, sentences: list[str]) -> str:
+    shown = 1 if severity is Severity.INFO else _EXAMPLES_PER_CODE
+    more = len(sentences) - shown
+    text = " ".join(sentences[:shown])
+    return f"{text} (and {more} more)" if more > 0 else text
+
+
+# --- operators --------------------------------------------------------------------
+
+
+def _operators(plan: Plan) -> Section:
+    """Nodes grouped by what was declared, placed and executed."""
+    counts = Counter(_operator_cells(node) for node in plan.nodes)
+    ordered = sorted(counts.items(), key=lambda item: (item[0][-1] != _DIFFERS, -item[1], item[0]))
+    rows = tuple((cells[0], str(count), *cells[1:]) for cells, count in ordered)
+    sentences = (
+        f"Placed and executed: {plan.placement_source}."
+        if plan.placement_source
+        else "Nobody can tell here what the runtime does with each node: declared only.",
+    )
+    columns = ("operator", "nodes", "verdict", "declared", "placed", "executed", "status")
+    return Section("Operators", sentences if rows else (), Table(columns, rows))
+
+
+_DIFFERS = Status.DIFFERS.value
+
+
+def _operator_cells(node: NodePlan) -> tuple[str, ...]:
+    declared = f"{node.kernel} on {node.unit}" if node.unit else node.kernel
+    declared = declared or node.declared
+    return node.op, node.verdict, declared, node.placed, node.executed, node.status.value
+
+
+# --- what next --------------------------------------------------------------------
+
+
+def _next_steps(record: RunRecord) -> Iterable[str]:
+    by_code = {decision.code: decision for decision in record.decisions}
+    if Code.NOT_COMPILED in by_code:
+        yield by_code[Code.NOT_COMPILED].sentence
+    if Code.NOT_RUNNABLE in by_code:
+        yield by_code[Code.NOT_RUNNABLE].sentence
+    drop = record.metrics.get("top1_drop")
+    if drop is not None and drop.value > 1 and record.recipe == "w8a8":
+        yield (
+            f"Top-1 dropped by {drop.value:.2f} points: try `--recipe w8a16`, more "
+            "`--calib-samples`, or another `--observer`."
+        )
+    node = _most_interesting(record) or "NAME"
+    yield f"`qhal explain FOLDER {node}` tells all about a node or tensor (FOLDER: this output)."
+
+
+def _most_interesting(record: RunRecord) -> str:
+    """A node that differs from the plan, else one that fell back."""
+    nodes = record.plan.nodes
+    differing = [n.name for n in nodes if n.status is Status.DIFFERS]
+    fallen = [n.name for n in nodes if n.verdict in (Verdict.FALLBACK.value, Verdict.HOST.value)]
+    return next(iter((*differing, *fallen)), "")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" + ("" if number == 1 else "s")
+
+
+# --- check ------------------------------------------------------------------------
+
+
+def check_page(report: CheckReport) -> Page:
+    """The answer of ``qhal check``: a verdict and a table per operator."""
+    rows = tuple(
+        (
+            group.op,
+            str(group.count),
+            group.verdict.value,
+            f"{group.kernel} on {group.unit}" if group.unit else group.kernel,
+            group.reason,
+        )
+        for group in report.groups
+    )
+    columns = ("operator", "count", "verdict", "kernel", "reason")
+    sections = (
+        Section("Operators", table=Table(columns, rows)),
+        _decisions(d for d in report.decisions if d.code not in _SHOWN_BY_ROWS),
+    )
+    title = f"{report.model} for {report.target}, {report.recipe}"
+    return Page(title, _check_verdict(report), sections)
+
+
+_SHOWN_BY_ROWS = frozenset(
+    {Code.FLOAT_FALLBACK, Code.FOLLOWED_FLOAT, Code.UNIT_FALLBACK, Code.REFUSED}
+)
+
+
+def _check_verdict(report: CheckReport) -> str:
+    counts = report.counts
+    total = len(report.rows)
+    if not report.ok:
+        return f"No: the target has no kernel for {counts[Verdict.REFUSED]} of {total} nodes."
+    native = f"{counts[Verdict.NATIVE]} of {total} nodes run as the recipe wants"
+    others = [
+        f"{counts[verdict]} {words}"
+        for verdict, words in (
+            (Verdict.FALLBACK, "fall back to float"),
+            (Verdict.HOST, "run on another unit"),
+        )
+        if counts[verdict]
+    ]
+    return f"Yes: {', '.join([native, *others])}."

@@ -1,0 +1,202 @@
+"""Verification: the artifact against the oracle and against the user's float model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import monotonic
+from typing import Protocol
+
+from qhal.adapter import Adapter, Subject, run_raw
+from qhal.decisions import Code, Decision, Severity
+from qhal.ir.graph import Array
+from qhal.metric import Basis, Metric
+from qhal.plugin.backend import Runner, RunOptions
+from qhal.progress import SILENT, Progress
+from qhal.verify.accuracy import Accuracy, check_labels, scores_output
+from qhal.verify.oracle_gap import OracleGap
+from qhal.verify.reference import FloatReference, check_import
+
+__all__ = [
+    "FloatReference",
+    "Samples",
+    "Verification",
+    "check_import",
+    "check_labels",
+    "verify",
+]
+
+ORACLE_SAMPLES = 8
+ORACLE_BUDGET_S = 20.0
+"""The oracle is exact, not fast: after this time no further sample is given to it."""
+
+_REFERENCE = "oracle_reference"
+"""Prefix of the metrics of a runtime's reference kernels."""
+
+Arrays = Mapping[str, Array]
+_Run = Callable[[Arrays], dict[str, Array]]
+
+
+class Samples(Protocol):
+    """What verification needs of a dataset; :class:`qhal.data.Dataset` has it."""
+
+    @property
+    def labels(self) -> Array | None:
+        """One class index per sample, or None."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        ...
+
+    def sample(self, index: int) -> Arrays:
+        """One sample of every input, in the shapes and types of the user's model."""
+        ...
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found out.
+
+    Attributes:
+        metrics: accuracy and the gap to the oracle.
+        decisions: warnings about them.
+        runtime: name and version of the runtime that ran the artifact; empty if none did.
+    """
+
+    metrics: Mapping[str, Metric]
+    decisions: tuple[Decision, ...] = ()
+    runtime: str = ""
+
+
+def verify(
+    subject: Subject,
+    reference: FloatReference,
+    evaluation: Samples,
+    *,
+    oracle_samples: int = ORACLE_SAMPLES,
+    progress: Progress = SILENT,
+) -> Verification:
+    """Run the artifact on all evaluation samples and compare.
+
+    With a runtime on this machine: all samples against the float model, and the first
+    ``oracle_samples`` against the oracle, the runtime's reference kernels included where it
+    has them. Without one, the oracle takes the artifact's place, on as many samples as fit
+    into :data:`ORACLE_BUDGET_S`.
+
+    Raises:
+        VerificationError: the artifact does not load, does not run, gives NaN, or computes
+            something else than the oracle.
+        LabelError: a label is not a class of the model.
+    """
+    check_labels(subject.graph, evaluation.labels, subject.model.params)
+    runner = subject.load()
+    if runner is None:
+        return _verify_by_oracle(subject, reference, evaluation, progress)
+    accuracy = _compare(
+        subject, reference, evaluation, _bound(subject, runner), "verify", None, progress
+    )
+    metrics = accuracy.metrics(Basis.MEASURED_HOST)
+    decisions: list[Decision] = []
+    runners = _runners(subject, runner)
+    gaps = _oracle_gaps(subject, evaluation, runners, oracle_samples, progress)
+    for prefix, gap in gaps.items():
+        name = runners[prefix].runtime
+        gap.check(name)
+        metrics.update(gap.metrics(prefix))
+        excused = prefix != _REFERENCE and _REFERENCE in gaps and gaps[_REFERENCE].close
+        decisions.extend(gap.decisions(name, excused))
+    return Verification(metrics, tuple(decisions), runner.runtime)
+
+
+def _bound(subject: Subject, runner: Runner) -> _Run:
+    return lambda inputs: run_raw(runner, subject, inputs)
+
+
+def _runners(subject: Subject, runner: Runner) -> dict[str, Runner]:
+    """The runner, and the one on reference kernels where the runtime says that it has them."""
+    found = {"oracle": runner}
+    reference = subject.load(RunOptions(reference=True))
+    if reference is not None and reference.runtime != runner.runtime:
+        found[_REFERENCE] = reference
+    return found
+
+
+def _verify_by_oracle(
+    subject: Subject, reference: FloatReference, evaluation: Samples, progress: Progress
+) -> Verification:
+    from qhal.quant.oracle import Oracle
+
+    oracle = Oracle(subject.model)
+    title = "verify with the oracle"
+    accuracy = _compare(
+        subject, reference, evaluation, oracle.run, title, ORACLE_BUDGET_S, progress
+    )
+    why = subject.backend.unavailable() or f"backend {subject.backend.name} has no runtime here"
+    sentence = (
+        f"The artifact was not run: {why.rstrip('.')}. Accuracy is the oracle's, "
+        f"on {accuracy.samples} of {len(evaluation)} samples; latency was not measured."
+    )
+    decision = Decision(Code.NOT_RUNNABLE, sentence, severity=Severity.WARNING)
+    return Verification(accuracy.metrics(Basis.COUNTED_EMULATED), (decision,))
+
+
+def _compare(
+    subject: Subject,
+    reference: FloatReference,
+    evaluation: Samples,
+    run: _Run,
+    title: str,
+    budget_s: float | None,
+    progress: Progress,
+) -> Accuracy:
+    """Stream the samples through both models; they run side by side, one thread each."""
+    accuracy = Accuracy(scores_output(subject.graph, subject.model.params))
+    adapter = Adapter(subject.model)
+    began = monotonic()
+    with (
+        progress.step(title, total=len(evaluation)) as advance,
+        ThreadPoolExecutor(1, "float-reference") as pool,
+    ):
+        for index in range(len(evaluation)):
+            sample = evaluation.sample(index)
+            expected = pool.submit(reference.run, sample)
+            outputs = adapter.to_user(run(adapter.to_artifact(sample)))
+            accuracy.add(expected.result(), outputs, _labels(evaluation, index))
+            advance(1)
+            if budget_s is not None and monotonic() - began > budget_s:
+                break
+    return accuracy
+
+
+def _labels(evaluation: Samples, index: int) -> Array | None:
+    """The labels of one sample, one per row of its batch."""
+    labels = evaluation.labels
+    return None if labels is None else labels.reshape(len(evaluation), -1)[index]
+
+
+def _oracle_gaps(
+    subject: Subject,
+    evaluation: Samples,
+    runners: Mapping[str, Runner],
+    samples: int,
+    progress: Progress,
+) -> dict[str, OracleGap]:
+    """The gap of every runner to one oracle, on the same samples."""
+    from qhal.quant.oracle import Oracle
+
+    oracle, adapter = Oracle(subject.model), Adapter(subject.model)
+    gaps = {prefix: OracleGap(subject.model) for prefix in runners}
+    samples = min(samples, len(evaluation))
+    began = monotonic()
+    with progress.step("compare with the oracle", total=samples) as advance:
+        for index in range(samples):
+            inputs = adapter.to_artifact(evaluation.sample(index))
+            expected = oracle.run(inputs)
+            for prefix, runner in runners.items():
+                gaps[prefix].add(expected, run_raw(runner, subject, inputs))
+            advance(1)
+            if monotonic() - began > ORACLE_BUDGET_S:
+                break
+    return gaps

@@ -1,0 +1,195 @@
+"""Compare arrays as they stream by: memory does not grow with the number of samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log10, sqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from qhal.errors import VerificationError
+from qhal.ir.graph import Array
+
+SQNR_LIMIT_DB = 200.0
+"""SQNR of equal arrays, whose ratio is infinite: beyond what float32 can express."""
+
+
+@dataclass
+class Difference:
+    """Sums over all elements seen so far of a reference and another tensor.
+
+    Attributes:
+        elements: number of elements.
+        signal: sum of squares of the reference.
+        other: sum of squares of the other.
+        product: sum of products.
+        noise: sum of squared differences.
+        max_abs: largest absolute difference.
+        peak: largest absolute value of the reference.
+    """
+
+    elements: int = 0
+    signal: float = 0.0
+    other: float = 0.0
+    product: float = 0.0
+    noise: float = 0.0
+    max_abs: float = 0.0
+    peak: float = 0.0
+
+    def add(self, reference: Array, other: Array) -> None:
+        """Take in one pair; where the reference is not finite, nothing is compared.
+
+        Raises:
+            VerificationError: the shapes differ, or ``other`` is not finite where the
+                reference is.
+        """
+        a, b = _finite_pair(reference, other)
+        if not a.size:
+            return
+        error = a - b
+        self.elements += a.size
+        self.signal += float(np.dot(a, a))
+        self.other += float(np.dot(b, b))
+        self.product += float(np.dot(a, b))
+        self.noise += float(np.dot(error, error))
+        self.max_abs = max(self.max_abs, float(np.abs(error).max()))
+        self.peak = max(self.peak, float(np.abs(a).max()))
+
+    def merge(self, other: Difference) -> Difference:
+        """Both together."""
+        return Difference(
+            self.elements + other.elements,
+            self.signal + other.signal,
+            self.other + other.other,
+            self.product + other.product,
+            self.noise + other.noise,
+            max(self.max_abs, other.max_abs),
+            max(self.peak, other.peak),
+        )
+
+    @property
+    def sqnr_db(self) -> float:
+        """``10 log10(signal / noise)``, within plus and minus :data:`SQNR_LIMIT_DB`."""
+        if not self.noise:
+            return SQNR_LIMIT_DB
+        if not self.signal:
+            return -SQNR_LIMIT_DB
+        decibels = 10 * (log10(self.signal) - log10(self.noise))
+        return max(-SQNR_LIMIT_DB, min(SQNR_LIMIT_DB, decibels))
+
+    @property
+    def cosine(self) -> float:
+        """Cosine of the angle between both; 1 if both are zero, 0 if one is."""
+        norm = sqrt(self.signal) * sqrt(self.other)
+        if norm:
+            return max(-1.0, min(1.0, self.product / norm))
+        return 1.0 if self.signal == self.other else 0.0
+
+
+def difference(reference: Array, other: Array) -> Difference:
+    """The comparison of one pair of arrays."""
+    found = Difference()
+    found.add(reference, other)
+    return found
+
+
+def _finite_pair(
+    reference: Array, other: Array
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    if reference.shape != other.shape:
+        raise VerificationError(
+            f"An output has shape {other.shape}; the float model's has {reference.shape}."
+        )
+    a, b = (x.astype(np.float64).ravel() for x in (reference, other))
+    finite = np.isfinite(a)
+    if not finite.all():
+        a, b = a[finite], b[finite]
+    if not np.isfinite(b).all():
+        raise VerificationError(
+            f"{np.count_nonzero(~np.isfinite(b))} of {b.size} elements of an output are NaN or "
+            "Inf where the float model's are finite.",
+            "If the recipe is fp16, values beyond 65504 overflow: take another recipe.",
+        )
+    return a, b
+
+
+@dataclass
+class StepGap:
+    """How far two runs of the same integer graph are apart, in steps of the output's scale.
+
+    Attributes:
+        elements: number of elements.
+        within_one: how many of them differ by at most one step.
+        largest: largest difference in steps.
+    """
+
+    elements: int = 0
+    within_one: int = 0
+    largest: int = 0
+
+    def add(self, reference: Array, other: Array, step: float | None = None) -> None:
+        """Take in one pair of integer tensors, or of float tensors with their ``step``."""
+        if step is None:
+            steps = np.abs(reference.astype(np.int64) - other.astype(np.int64))
+        else:
+            apart = np.abs(reference.astype(np.float64) - other.astype(np.float64))
+            steps = np.rint(apart / step).astype(np.int64)
+        self.elements += steps.size
+        self.within_one += int(np.count_nonzero(steps <= 1))
+        self.largest = max(self.largest, int(steps.max(initial=0)))
+
+    @property
+    def share_within_one(self) -> float:
+        """Share of elements that differ by at most one step."""
+        return self.within_one / self.elements if self.elements else 1.0
+
+
+@dataclass
+class Scores:
+    """Classification results of two models on the same samples.
+
+    Attributes:
+        samples: rows seen.
+        agree: rows in which both have the same largest class.
+        labelled: rows with a label.
+        top1: (reference, other) rows whose largest class is the label.
+        top5: (reference, other) rows whose five largest classes hold the label.
+    """
+
+    samples: int = 0
+    agree: int = 0
+    labelled: int = 0
+    top1: tuple[int, int] = (0, 0)
+    top5: tuple[int, int] = (0, 0)
+
+    def add(self, reference: Array, other: Array, labels: Array | None = None) -> None:
+        """Take in scores of shape (N, classes), with labels (N,) if there are any."""
+        self.samples += len(reference)
+        self.agree += int(np.count_nonzero(reference.argmax(1) == other.argmax(1)))
+        if labels is None:
+            return
+        self.labelled += len(reference)
+        pair = (reference, other)
+        self.top1 = _plus(self.top1, tuple(_hits(x, labels, 1) for x in pair))
+        self.top5 = _plus(self.top5, tuple(_hits(x, labels, 5) for x in pair))
+
+
+def _hits(scores: Array, labels: Array, k: int) -> int:
+    """Rows whose ``k`` largest scores hold the label; of equal scores the first class counts."""
+    best = np.argsort(-scores.astype(np.float64), axis=1, kind="stable")[:, :k]
+    return int(np.count_nonzero((best == labels.reshape(-1, 1)).any(1)))
+
+
+def _plus(a: tuple[int, int], b: tuple[int, ...]) -> tuple[int, int]:
+    return a[0] + b[0], a[1] + b[1]
+
+
+def as_scores(array: Array) -> Array | None:
+    """(N, classes) if the tensor looks like class scores, else None.
+
+    That is: beside the first dimension, exactly one is larger than 1.
+    """
+    if array.ndim < 2 or sum(size > 1 for size in array.shape[1:]) != 1:
+        return None
+    return array.reshape(len(array), -1)

@@ -1,0 +1,121 @@
+"""Compare what a runtime computes with what the NumPy oracle computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from qhal.decisions import Code, Decision, Severity
+from qhal.errors import VerificationError
+from qhal.ir.graph import Array, Graph
+from qhal.ir.ops import Dequantize, Reshape, Transpose
+from qhal.metric import Basis, Metric
+from qhal.quant.model import QuantModel
+from qhal.verify.compare import Difference, StepGap
+
+_SMALLEST_SQNR_DB = 0.0
+"""Below this the difference is larger than the signal: that is no rounding."""
+
+_CLOSE = 0.999
+"""Share of elements within one step from which on a gap is not worth a warning."""
+
+
+def output_steps(model: QuantModel) -> dict[str, float | None]:
+    """Outputs whose elements are steps of one scale.
+
+    Returns:
+        Output -> None where it is an integer tensor, or the scale of the Dequantize that makes
+        it. Outputs that are computed in float are left out.
+    """
+    steps: dict[str, float | None] = {}
+    for name in model.graph.outputs:
+        if name in model.params or not model.graph.tensors[name].dtype.is_float:
+            steps[name] = None
+            continue
+        source = _dequantized(model.graph, name)
+        if source in model.params and model.params[source].axis is None:
+            steps[name] = float(model.params[source].scale)
+    return steps
+
+
+def _dequantized(graph: Graph, name: str) -> str:
+    """The integer tensor of which ``name`` is the float form, or ""."""
+    node = graph.producers.get(name)
+    while node is not None and isinstance(node.op, Reshape | Transpose):
+        node = graph.producers.get(node.inputs[0])
+    return node.inputs[0] if node is not None and isinstance(node.op, Dequantize) else ""
+
+
+@dataclass
+class OracleGap:
+    """The differences of one runtime, over some samples.
+
+    Attributes:
+        model: the model that both ran.
+        samples: samples seen.
+        steps: in steps of the outputs' scales, over the outputs that have one.
+        difference: in real numbers, over all outputs.
+    """
+
+    model: QuantModel
+    samples: int = 0
+    steps: StepGap = field(default_factory=StepGap)
+    difference: Difference = field(default_factory=Difference)
+
+    def add(self, oracle: Mapping[str, Array], runtime: Mapping[str, Array]) -> None:
+        """Take in the outputs of one sample, in the artifact's own types."""
+        self.samples += 1
+        for name, step in output_steps(self.model).items():
+            self.steps.add(oracle[name], runtime[name], step)
+        for name in self.model.graph.outputs:
+            self.difference.add(oracle[name], runtime[name])
+
+    def metrics(self, prefix: str) -> dict[str, Metric]:
+        """The gap as metrics: ``<prefix>_max_steps``, ``_within_1_step`` and ``_sqnr``."""
+        note = f"runtime against the oracle, {self.samples} samples"
+        sqnr = Metric(self.difference.sqnr_db, "dB", Basis.MEASURED_HOST, note=note)
+        found = {f"{prefix}_sqnr": sqnr}
+        if self.steps.elements:
+            largest, share = float(self.steps.largest), self.steps.share_within_one
+            found[f"{prefix}_max_steps"] = Metric(largest, "steps", Basis.MEASURED_HOST, note=note)
+            within = Metric(share, "fraction", Basis.MEASURED_HOST, note=note)
+            found[f"{prefix}_within_1_step"] = within
+        return found
+
+    @property
+    def close(self) -> bool:
+        """True if (almost) all elements are within one step."""
+        return self.steps.share_within_one >= _CLOSE
+
+    def decisions(self, runtime: str, excused: bool = False) -> tuple[Decision, ...]:
+        """What the record says of a gap of more than one step.
+
+        Args:
+            runtime: its name.
+            excused: the runtime's own reference kernels agree with the oracle, so the gap is
+                the rounding of its faster kernels.
+        """
+        if self.steps.largest <= 1:
+            return ()
+        share = 100 * (1 - self.steps.share_within_one)
+        sentence = (
+            f"{runtime} and the oracle differ by more than one step in {share:.3g} % of the "
+            f"output elements, at most by {self.steps.largest} steps ({self.samples} samples)."
+        )
+        if excused:
+            sentence += " The runtime's reference kernels agree with the oracle."
+        severity = Severity.INFO if excused or self.close else Severity.WARNING
+        return (Decision(Code.ORACLE_GAP, sentence, severity=severity),)
+
+    def check(self, runtime: str) -> None:
+        """Raise VerificationError if the runtime computes something else altogether."""
+        if self.steps.elements and self.steps.share_within_one >= 0.5:
+            return
+        if self.difference.sqnr_db >= _SMALLEST_SQNR_DB:
+            return
+        raise VerificationError(
+            f"{runtime} does not compute what the plan says: its outputs differ from the "
+            f"oracle's by more than the signal (SQNR {self.difference.sqnr_db:.1f} dB, largest "
+            f"difference {self.difference.max_abs:g}).",
+            "This is a bug of the backend or of the oracle; please report it with the model.",
+        )

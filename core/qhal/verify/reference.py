@@ -1,0 +1,96 @@
+"""The float reference: the user's own file, as it is, in ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qhal.errors import ModelInvalidError, VerificationError
+from qhal.ir.graph import Array, Graph
+from qhal.metric import Basis, Metric
+from qhal.verify.compare import Difference, difference
+
+Arrays = Mapping[str, Array]
+
+_SMALLEST_IMPORT_SQNR_DB = 40.0
+"""Float arithmetic in another order stays far above this; a wrong operator stays below."""
+
+
+class FloatReference:
+    """The user's model in ONNX Runtime, on one thread, so that results are reproducible."""
+
+    def __init__(self, model: str | Path | bytes, outputs: Sequence[str]) -> None:
+        """Load a model file, or a serialised model.
+
+        Raises:
+            ModelInvalidError: ONNX Runtime does not take it.
+        """
+        self._outputs = list(outputs)
+        self._session = _session(model)
+        self._inputs = [port.name for port in self._session.get_inputs()]
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        """The outputs for one sample.
+
+        Raises:
+            ModelInvalidError: ONNX Runtime fails on it.
+        """
+        feeds = {name: inputs[name] for name in self._inputs}
+        try:
+            results = self._session.run(self._outputs, feeds)
+        # ONNX Runtime has no public root of its errors.
+        except Exception as error:
+            raise ModelInvalidError(f"ONNX Runtime cannot run the model: {error}.") from error
+        return dict(zip(self._outputs, map(np.asarray, results), strict=True))
+
+
+def _session(model: str | Path | bytes) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    source = model if isinstance(model, bytes) else str(model)
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ModelInvalidError(f"ONNX Runtime does not load the model: {error}.") from error
+
+
+def check_import(graph: Graph, reference: FloatReference, sample: Arrays) -> dict[str, Metric]:
+    """Compare the imported graph with the user's file on one sample.
+
+    Args:
+        graph: the imported canonical graph, in the user's order of dimensions.
+        reference: the user's file.
+        sample: one sample of every input.
+
+    Returns:
+        ``import_error``: the largest difference relative to the largest output.
+
+    Raises:
+        VerificationError: the imported graph computes something else.
+    """
+    from qhal.ir.export import to_onnx
+
+    imported = FloatReference(to_onnx(graph).SerializeToString(), graph.outputs)
+    theirs, ours = reference.run(sample), imported.run(sample)
+    worst = 0.0
+    for name in graph.outputs:
+        found = difference(theirs[name], ours[name])
+        if found.sqnr_db < _SMALLEST_IMPORT_SQNR_DB:
+            raise VerificationError(
+                f"The imported graph's output {name} differs from the model's: "
+                f"SQNR {found.sqnr_db:.1f} dB, largest difference {found.max_abs:g}.",
+                "This is a bug of qhal's importer; please report it with the model.",
+            )
+        worst = max(worst, _relative(found))
+    note = "largest difference over the largest output, on one sample"
+    return {"import_error": Metric(worst, "", Basis.MEASURED_HOST, note=note)}
+
+
+def _relative(found: Difference) -> float:
+    return found.max_abs / found.peak if found.peak else found.max_abs
