@@ -1,0 +1,54 @@
+"""The backend ``cpu``: ONNX Runtime on the processor of a host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from qhal.plugin.backend import Artifact, Backend, Placement, RunOptions
+from qhal.plugin.hookspec import hookimpl
+from qhal.quant.model import QuantModel
+from qhal.target.capability import Capabilities
+from qhal.target.profile import TargetProfile
+from qhal_backends.cpu.capabilities import capabilities
+from qhal_backends.cpu.runner import OrtRunner
+
+_MAIN = "model.onnx"
+
+
+class CpuBackend(Backend):
+    """QDQ ONNX for ONNX Runtime's CPU provider."""
+
+    name: ClassVar[str] = "cpu"
+
+    def capabilities(self, target: TargetProfile) -> Capabilities:
+        """The same for every processor: ONNX Runtime falls back to slower kernels, not to none."""
+        return capabilities()
+
+    def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
+        """One file ``model.onnx``."""
+        from qhal_backends.cpu.lower import to_qdq
+
+        graph = model.graph
+        return Artifact(
+            files={_MAIN: to_qdq(model).SerializeToString(deterministic=True)},
+            main=_MAIN,
+            input_names={name: name for name in graph.inputs},
+            output_names={name: name for name in graph.outputs},
+        )
+
+    def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> OrtRunner:
+        """The artifact in ONNX Runtime."""
+        return OrtRunner(artifact, options)
+
+    def placement(self, artifact: Artifact, target: TargetProfile) -> Placement:
+        """The graph that ONNX Runtime made of the artifact."""
+        from qhal_backends.cpu.placement import read_placement
+
+        return read_placement(artifact)
+
+
+@hookimpl
+def qhal_backends() -> Iterable[Backend]:
+    """The backend ``cpu``."""
+    return [CpuBackend()]

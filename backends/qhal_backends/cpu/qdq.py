@@ -1,0 +1,130 @@
+"""Writes QuantizeLinear, DequantizeLinear and what else goes from integers to reals and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from qhal.ir.dtypes import DType
+from qhal.ir.export import OnnxWriter
+from qhal.ir.export.writer import element_type
+from qhal.quant.arithmetic import broadcast_params, quantize
+from qhal.quant.model import QuantModel, QuantParams
+
+
+@dataclass
+class QdqWriter:
+    """The steps between the integers and the real values of tensors.
+
+    Attributes:
+        model: types, parameters and constants.
+        onnx: takes the nodes.
+    """
+
+    model: QuantModel
+    onnx: OnnxWriter
+    _real: dict[str, str] = field(default_factory=dict)
+
+    def params(self, name: str) -> QuantParams:
+        """Parameters of a quantized tensor of the model."""
+        return self.model.params[name]
+
+    # --- steps ---
+
+    def quantize(self, real: str, name: str, node: str, params: QuantParams | None = None) -> None:
+        """Write ``name``, integers, from ``real``; parameters are those of ``name`` if None."""
+        params = params or self.params(name)
+        operands = (real, *self._parameters(name, params))
+        self.onnx.node("QuantizeLinear", operands, (name,), name=node, axis=params.axis)
+
+    def dequantize(
+        self, name: str, real: str, node: str, params: QuantParams | None = None
+    ) -> None:
+        """Write ``real`` from the integers ``name``."""
+        params = params or self.params(name)
+        operands = (name, *self._parameters(name, params))
+        self.onnx.node("DequantizeLinear", operands, (real,), name=node, axis=params.axis)
+
+    def dequantized(self, name: str, params: QuantParams | None = None) -> str:
+        """A fresh tensor with the values of the integers ``name``."""
+        real = self.onnx.fresh(f"{name}__dequantized")
+        self.dequantize(name, real, real, params)
+        return real
+
+    def real(self, name: str) -> str:
+        """The float tensor with the values of ``name``, written at first need."""
+        if name not in self.model.params:
+            return self.widened(name)
+        if name not in self._real:
+            self._real[name] = self.dequantized(name)
+        return self._real[name]
+
+    def float_name(self, name: str) -> str:
+        """A name for the values of a result before they are quantized, if they are."""
+        return self.onnx.fresh(f"{name}__real") if name in self.model.params else name
+
+    # --- constants that are stored in fewer bits than they are computed in ---
+
+    def widened(self, name: str) -> str:
+        """The float32 values of a stored constant, in a form that is folded at load.
+
+        ONNX Runtime keeps a DequantizeLinear of a weight and runs it at every inference (unless
+        a MatMul takes it in), which made a convolution 1.2 times slower than float. A Cast and
+        a Mul are folded into a float32 weight once.
+        """
+        if name not in self._real:
+            self._real[name] = self._make_wide(name)
+        return self._real[name]
+
+    def _make_wide(self, name: str) -> str:
+        if name not in self.model.graph.constants:
+            return name
+        params = self.model.params.get(name)
+        if params is not None:
+            return self._unscaled(name, params)
+        if self.model.graph.tensors[name].dtype is DType.FLOAT16:
+            return self._cast(name)
+        return name
+
+    def _unscaled(self, name: str, params: QuantParams) -> str:
+        scale, _ = broadcast_params(params, self.model.graph.tensors[name].shape)
+        factor = self.onnx.constant(f"{name}__scale", scale)
+        wide = self.onnx.fresh(f"{name}__dequantized")
+        self.onnx.node("Mul", (self._cast(name), factor), (wide,))
+        return wide
+
+    def _cast(self, name: str) -> str:
+        wide = self.onnx.fresh(f"{name}__float32")
+        self.onnx.node("Cast", (name,), (wide,), to=element_type(DType.FLOAT32))
+        return wide
+
+    # --- saturation ---
+
+    def saturates(self, name: str, low: float, high: float) -> bool:
+        """True if the range of the integers of ``name`` does not go beyond ``low … high``."""
+        dtype = self.params(name).dtype
+        return clamp(self.params(name), low, high) == (dtype.qmin, dtype.qmax)
+
+    def clip(self, before: str, name: str, low: float, high: float, node: str) -> None:
+        """Write ``name`` from ``before``, integers with the same parameters, clipped."""
+        params = self.params(name)
+        bounds = [
+            self.onnx.constant(f"{name}__{hint}", np.asarray(bound, params.dtype.numpy))
+            for hint, bound in zip(("low", "high"), clamp(params, low, high), strict=True)
+        ]
+        self.onnx.node("Clip", (before, *bounds), (name,), name=node)
+
+    def _parameters(self, name: str, params: QuantParams) -> tuple[str, ...]:
+        """Scale and zero point; ONNX has no zero point for int32."""
+        scale = self.onnx.constant(f"{name}__scale", params.scale.astype(np.float32))
+        if params.dtype is DType.INT32:
+            return (scale,)
+        zero_point = params.zero_point.astype(params.dtype.numpy)
+        return scale, self.onnx.constant(f"{name}__zero_point", zero_point, params.dtype)
+
+
+def clamp(params: QuantParams, low: float, high: float) -> tuple[int, int]:
+    """The integers that stand for two real bounds, within the range of the type."""
+    bounds = quantize(np.asarray((low, high), np.float32), params)
+    return int(bounds[0]), int(bounds[1])

@@ -1,0 +1,193 @@
+"""What LiteRT executes: kernel rows with their limits and sources.
+
+Every row was run on LiteRT 2.3 and on tflite-runtime 2.14 with the reference kernels and with the
+optimised ones (tests/backends/tflite/test_rows.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+from qhal.ir.dtypes import DType
+from qhal.ir.ops import Activation, Layout
+from qhal.target.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
+from qhal_backends.tflite import limits as the
+from qhal_backends.tflite import rows
+
+KERNELS = "tensorflow/lite/kernels"
+VERSIONS = "TensorFlow Lite 2.14 to LiteRT 2.3"
+
+_FLOAT = (DType.FLOAT32,)
+_NUMBERS = (DType.FLOAT32, DType.INT32, DType.INT64)
+_ANY = (*_NUMBERS, DType.BOOL)
+_RELUS = frozenset({Activation.RELU, Activation.RELU6})
+
+_FUSING = ("Conv", "DepthwiseConv", "ConvTranspose", "FullyConnected", "Add", "Sub", "Mul", "Div")
+
+FUSED = dict.fromkeys(_FUSING, _RELUS)
+"""Operators into which the kernels fuse an activation."""
+
+
+@cache
+def capabilities() -> Capabilities:
+    """All that the runtime has."""
+    return Capabilities(
+        kernels=(
+            *_weighted(),
+            *_arithmetic(),
+            *_functions(),
+            *_normalisation(),
+            *_pooling(),
+            *_movement(),
+        ),
+        layout=Layout.NHWC,
+        arithmetic=Arithmetic.FIXED_POINT,
+        fused=FUSED,
+        opaque="LiteRT has no builtin operator for it",
+    )
+
+
+def _entry(
+    op: str,
+    file: str,
+    kernels: Iterable[KernelRow],
+    *limits: Limit,
+    types: Iterable[DType] = _FLOAT,
+) -> Capability:
+    """One operator: its rows, a limit on the element types, and the kernel that says so."""
+    source = f"{KERNELS}/{file} ({VERSIONS})"
+    return Capability(op, tuple(kernels), source, (the.element_types(types), *limits))
+
+
+# --- convolutions and products ----------------------------------------------------
+
+
+def _weighted() -> Iterable[Capability]:
+    static = (rows.INT8_WEIGHTED, rows.INT16_WEIGHTED)
+    float_rows = (rows.FLOAT16_WEIGHTS, rows.WEIGHTED_FLOAT32)
+    windows = (the.line_or_plane, the.pads_not_negative)
+    dynamic = rows.hybrid(rows.PER_AXIS, (the.no_groups,))
+    yield _entry("Conv", "conv.cc", (*static, dynamic, *float_rows), *windows)
+    dynamic = rows.hybrid(rows.PER_AXIS)
+    yield _entry("DepthwiseConv", "depthwise_conv.cc", (*static, dynamic, *float_rows), *windows)
+    stored = (*static, rows.INT8_STORED, *float_rows)
+    dense = (the.no_dilation, the.no_groups)
+    yield _entry("ConvTranspose", "transpose_conv.cc", stored, *windows, *dense)
+    # Per-axis weights of the dynamic-range kernel are version 12, LiteRT only.
+    dynamic = rows.hybrid(rows.PER_TENSOR)
+    yield _entry("FullyConnected", "fully_connected.cc", (*static, dynamic, *float_rows))
+    products = (rows.int8(), rows.int16(), rows.FLOAT32)
+    yield _entry("MatMul", "batch_matmul.cc", products, the.rank_between(2, 5))
+
+
+# --- element-wise, two operands ---------------------------------------------------
+
+
+def _arithmetic() -> Iterable[Capability]:
+    own = (rows.int8(), rows.int16(), rows.FLOAT32)
+    up_to = the.broadcast_rank_at_most
+    yield _entry("Add", "add.cc", own, up_to(6), types=_NUMBERS)
+    yield _entry("Sub", "sub.cc", own, up_to(5), types=_NUMBERS)
+    yield _entry("Mul", "mul.cc", own, up_to(6), types=_NUMBERS)
+    yield _entry("Div", "div.cc", (rows.FLOAT32,), up_to(5), types=(DType.FLOAT32, DType.INT32))
+    yield _entry("Pow", "pow.cc", (rows.FLOAT32,), up_to(4), types=(DType.FLOAT32, DType.INT32))
+    shared = (rows.int8(rows.SHARED), rows.int16(rows.SHARED), rows.FLOAT32)
+    for op in ("Maximum", "Minimum"):
+        yield _entry(op, "maximum_minimum.cc", shared, up_to(5), types=_NUMBERS)
+    compared = (rows.int8(rows.BOOL), rows.FLOAT32)
+    yield _entry("Compare", "comparisons.cc", compared, up_to(4), types=_ANY)
+    yield _entry("Where", "select.cc", shared, up_to(5), types=_ANY)
+
+
+# --- element-wise, one operand ----------------------------------------------------
+
+
+def _functions() -> Iterable[Capability]:
+    both = (rows.int8(), rows.int16(), rows.FLOAT32)
+    eight = (rows.int8(), rows.FLOAT32)
+    for op in ("Relu", "Relu6"):
+        yield _entry(op, "activations.cc", both)
+    yield _entry("LeakyRelu", "activations.cc", both)
+    for op in ("HardSwish", "PRelu"):
+        yield _entry(op, "activations.cc", eight, the.rank_at_most(4))
+    yield _entry("Elu", "activations.cc", eight, the.elu_alpha_is_one)
+    yield _entry("Gelu", "activations.cc", eight)
+    clipped = (rows.int8(rows.MOVED), rows.int16(rows.MOVED), rows.FLOAT32)
+    yield _entry("Clip", "maximum_minimum.cc", clipped, types=_NUMBERS)
+    for op, fixed in (("Sigmoid", rows.INT8_PROBABILITY), ("Tanh", rows.INT8_TANH)):
+        kernels = (rows.int8(fixed), rows.int16(rows.INT16_FRACTION), rows.FLOAT32)
+        yield _entry(op, "activations.cc", kernels)
+    yield _entry("Abs", "elementwise.cc", both)
+    yield _entry("Exp", "exp.cc", eight)
+    yield _entry("Neg", "neg.cc", (rows.FLOAT32,), types=_NUMBERS)
+    for op in ("Log", "Sqrt", "Rsqrt", "Sin", "Cos"):
+        yield _entry(op, "elementwise.cc", (rows.FLOAT32,))
+    for op in ("Floor", "Ceil", "Round", "Sign"):
+        yield _entry(op, f"{op.lower()}.cc", (rows.FLOAT32,))
+    yield _entry("Reciprocal", "div.cc", (rows.FLOAT32,))
+    yield _entry("Not", "elementwise.cc", (rows.FLOAT32,), types=(DType.BOOL,))
+    yield _cast()
+
+
+def _cast() -> Capability:
+    kinds = (DType.FLOAT32, DType.INT32, DType.INT64, DType.INT8, DType.UINT8, DType.BOOL)
+    return _entry("Cast", "cast.cc", (rows.FLOAT32,), the.casts_between(kinds), types=kinds)
+
+
+# --- normalisation and reduction --------------------------------------------------
+
+
+def _normalisation() -> Iterable[Capability]:
+    softmax = (rows.int8(rows.INT8_PROBABILITY), rows.int16(rows.INT16_FRACTION), rows.FLOAT32)
+    yield _entry("Softmax", "activations.cc", softmax, the.rank_at_most(4))
+    logs = (rows.int8(rows.INT8_LOG_PROBABILITY), rows.FLOAT32)
+    yield _entry("LogSoftmax", "activations.cc", logs, the.rank_at_most(4))
+    for op in ("LayerNorm", "InstanceNorm"):
+        yield _entry(op, "reduce.cc", (rows.FLOAT32,), the.rank_at_most(4))
+    own = (rows.int8(), rows.int16(), rows.FLOAT32)
+    yield _entry("ReduceMean", "reduce.cc", own, types=_NUMBERS)
+    yield _entry("ReduceSum", "reduce.cc", (rows.int8(), rows.FLOAT32), types=_NUMBERS)
+    moved = (rows.int8(rows.MOVED), rows.int16(rows.MOVED), rows.FLOAT32)
+    for op in ("ReduceMax", "ReduceMin"):
+        yield _entry(op, "reduce.cc", moved, types=_NUMBERS)
+    indices = (rows.int8(rows.INDEX), rows.FLOAT32)
+    yield _entry("ArgMax", "arg_min_max.cc", indices, types=(DType.FLOAT32, DType.INT32))
+
+
+# --- pooling and resampling -------------------------------------------------------
+
+
+def _pooling() -> Iterable[Capability]:
+    moved = (rows.int8(rows.MOVED), rows.int16(rows.MOVED), rows.FLOAT32)
+    limits = (the.line_or_plane, the.pads_not_negative, the.windows_inside)
+    yield _entry("MaxPool", "pooling.cc", moved, *limits)
+    counted = (the.padding_counts_or_is_same,)
+    averaged = (rows.int8(rows.MOVED, counted), rows.int16(rows.MOVED, counted), rows.FLOAT32)
+    yield _entry("AveragePool", "pooling.cc", averaged, *limits)
+    file = "resize_bilinear.cc, resize_nearest_neighbor.cc"
+    yield _entry("Resize", file, moved, the.line_or_plane, the.resize_is_exact)
+    eight = (rows.int8(rows.MOVED), rows.FLOAT32)
+    yield _entry("DepthToSpace", "depth_to_space.cc", eight, the.plane, types=_NUMBERS)
+    yield _entry("SpaceToDepth", "space_to_depth.cc", eight, the.plane, types=_NUMBERS)
+
+
+# --- data movement ----------------------------------------------------------------
+
+
+def _movement() -> Iterable[Capability]:
+    moved = (rows.int8(rows.MOVED), rows.int16(rows.MOVED), rows.FLOAT32)
+    up_to = the.rank_at_most
+    yield _entry("Reshape", "reshape.cc", moved, types=_ANY)
+    yield _entry("Transpose", "transpose.cc", moved, up_to(6), types=_ANY)
+    shared = (rows.int8(rows.SHARED), rows.int16(rows.SHARED), rows.FLOAT32)
+    yield _entry("Concat", "concatenation.cc", shared, types=_ANY)
+    yield _entry("Split", "split.cc, split_v.cc", moved, types=_NUMBERS)
+    yield _entry("Slice", "slice.cc, strided_slice.cc", moved, up_to(5), types=_ANY)
+    filled = (the.fill_is_moderate,)
+    padded = (rows.int8(rows.MOVED, filled), rows.int16(rows.MOVED, filled), rows.FLOAT32)
+    limits = (up_to(5), the.pads_not_negative, the.reflects_inside)
+    yield _entry("Pad", "pad.cc, mirror_pad.cc", padded, *limits, types=_NUMBERS)
+    yield _entry("Gather", "gather.cc", moved, types=_ANY)
+    yield _entry("Expand", "broadcast_to.cc", moved, up_to(8), types=_ANY)
+    yield _entry("Tile", "tile.cc", (rows.int8(rows.MOVED), rows.FLOAT32), types=_ANY)

@@ -1,0 +1,144 @@
+"""Collects the tensors and operators of the artifact while nodes are lowered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from qhal.decisions import Code, Decision
+from qhal.ir.dtypes import DType
+from qhal.ir.graph import Array, Node, NodeView, TensorType
+from qhal.quant.model import QuantModel, QuantParams
+from qhal_backends.tflite.flat import FlatModel, FlatOperator, FlatTensor, OptionValue
+from qhal_backends.tflite.versions import Use, lowest_version
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """What differs between the runtimes that read the file.
+
+    Attributes:
+        leaky_relu_as_prelu: the Edge TPU has PRELU, but not LEAKY_RELU.
+        upsample_points_by_tile: the Edge TPU maps TILE where an image of one pixel is resized.
+    """
+
+    leaky_relu_as_prelu: bool = False
+    upsample_points_by_tile: bool = False
+
+
+LITERT = Flavour()
+
+
+class Emitter:
+    """A mutable artifact in the making.
+
+    Args:
+        model: what is lowered.
+        flavour: for which runtime.
+    """
+
+    def __init__(self, model: QuantModel, flavour: Flavour = LITERT) -> None:
+        self.model = model
+        self.flavour = flavour
+        self.decisions: list[Decision] = []
+        self._tensors: dict[str, FlatTensor] = {}
+        self._operators: list[FlatOperator] = []
+        self._shared: dict[tuple[object, ...], str] = {}
+        self._node = ""
+        for name in model.graph.inputs:
+            self.tensor(name)
+
+    def begin(self, node: Node) -> NodeView:
+        """Start lowering a node; what is emitted from here on belongs to it."""
+        self._node = node.name
+        return NodeView(self.model.graph, node)
+
+    def finish(self) -> FlatModel:
+        """The artifact."""
+        graph = self.model.graph
+        for name in graph.outputs:
+            self.tensor(name)
+        operators = tuple(self._operators)
+        return FlatModel(graph.name, graph.inputs, graph.outputs, self._tensors, operators)
+
+    # --- tensors ---
+
+    def tensor(self, name: str) -> FlatTensor:
+        """A tensor of the artifact; one of the graph is entered at its first use."""
+        if name not in self._tensors:
+            graph = self.model.graph
+            params, value = self.model.params.get(name), graph.constants.get(name)
+            self._tensors[name] = FlatTensor(name, graph.tensors[name], params, value)
+        return self._tensors[name]
+
+    def make(self, hint: str, type: TensorType, params: QuantParams | None = None) -> str:
+        """A new activation."""
+        return self._enter(FlatTensor(self._fresh(hint), type, params))
+
+    def like(self, name: str, hint: str, shape: Sequence[int]) -> str:
+        """A new activation of another shape with the element type and parameters of ``name``."""
+        model = self.tensor(name)
+        return self.make(hint, TensorType(tuple(shape), model.type.dtype), model.params)
+
+    def constant(self, hint: str, value: Array, params: QuantParams | None = None) -> str:
+        """A new constant; plain ones with equal content are one tensor."""
+        kind = TensorType(tuple(value.shape), DType.of(value))
+        key = (kind, value.tobytes())
+        if params is None and key in self._shared:
+            return self._shared[key]
+        name = self._enter(FlatTensor(self._fresh(hint), kind, params, value))
+        if params is None:
+            self._shared[key] = name
+        return name
+
+    def integers(self, hint: str, values: Sequence[int] | Sequence[Sequence[int]] | int) -> str:
+        """A new int32 constant: axes, shapes, pads."""
+        return self.constant(hint, np.asarray(values, np.int32))
+
+    def floating(self, name: str) -> str:
+        """An operand of a float kernel: a half or integer constant gets a DEQUANTIZE in front."""
+        tensor = self.tensor(name)
+        stored = tensor.type.dtype is DType.FLOAT16 or tensor.params is not None
+        if tensor.value is None or not stored:
+            return name
+        key = ("float", name)
+        if key not in self._shared:
+            kind = replace(tensor.type, dtype=DType.FLOAT32)
+            self._shared[key] = self.make(f"{name}__float", kind)
+            self.emit("DEQUANTIZE", [name], [self._shared[key]])
+        return self._shared[key]
+
+    def _enter(self, tensor: FlatTensor) -> str:
+        self._tensors[tensor.name] = tensor
+        return tensor.name
+
+    def _fresh(self, hint: str) -> str:
+        name, count = hint, 2
+        while name in self._tensors or name in self.model.graph.tensors:
+            name, count = f"{hint}_{count}", count + 1
+        return name
+
+    # --- operators and decisions ---
+
+    def emit(
+        self, builtin: str, inputs: Sequence[str], outputs: Sequence[str], **options: OptionValue
+    ) -> None:
+        """Append an operator at its lowest version.
+
+        Args:
+            builtin: name of the builtin operator.
+            inputs: tensor names, "" where an optional one is absent.
+            outputs: tensor names.
+            options: fields of its options table, by their names in the schema's object API.
+        """
+        operands = [self.tensor(name) if name else None for name in inputs]
+        results = [self.tensor(name) for name in outputs]
+        version = lowest_version(builtin, Use(operands, results[0], options))
+        made = FlatOperator(builtin, version, tuple(inputs), tuple(outputs), options, self._node)
+        self._operators.append(made)
+
+    def decide(self, code: Code, sentence: str) -> None:
+        """Record a decision about the node that is being lowered."""
+        self.decisions.append(Decision(code, sentence, self._node))

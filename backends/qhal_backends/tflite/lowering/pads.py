@@ -1,0 +1,64 @@
+"""Explicit padding in front of an operator that has SAME and VALID only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from qhal.decisions import Code
+from qhal.ir.graph import NodeView
+from qhal.ir.ops import Activation, Relu, Relu6, Sigmoid, Softmax
+from qhal_backends.tflite.emitter import Emitter
+
+Pads = Sequence[tuple[int, int]]
+
+
+def pad_explicitly(e: Emitter, view: NodeView, x: str, pads: Pads) -> str:
+    """``x`` with zeros around its spatial dimensions, as a recorded extra operator."""
+    e.decide(
+        Code.DECOMPOSED,
+        f"{view.op.kind} {view.node.name}: its padding {tuple(pads)} is neither SAME nor VALID, so "
+        "a PAD operator stands in front of it.",
+    )
+    padded, amounts = _padded(e, view, x, pads)
+    e.emit("PAD", [x, amounts], [padded])
+    return padded
+
+
+def pad_with_lowest(e: Emitter, view: NodeView, x: str, pads: Pads) -> str:
+    """The node's operand, as ``x``, with a value around it that never wins a maximum."""
+    source = e.tensor(x)
+    if _is_non_negative(e, view.node.inputs[0]):
+        return pad_explicitly(e, view, x, pads)  # PAD runs in XNNPACK, PADV2 does not
+    e.decide(
+        Code.DECOMPOSED,
+        f"{view.op.kind} {view.node.name}: its padding {tuple(pads)} is neither SAME nor VALID, so "
+        "a PADV2 operator stands in front of it.",
+    )
+    padded, amounts = _padded(e, view, x, pads)
+    dtype = source.type.dtype
+    lowest = np.finfo(np.float32).min if dtype.is_float else dtype.qmin
+    fill = e.constant(f"{padded}/fill", np.asarray(lowest, dtype.numpy), source.params)
+    e.emit("PADV2", [x, amounts, fill], [padded])
+    return padded
+
+
+def _is_non_negative(e: Emitter, name: str) -> bool:
+    """True if no element of a tensor can be below zero."""
+    tensor = e.tensor(name)
+    if tensor.params is not None and int(tensor.params.zero_point) == tensor.type.dtype.qmin:
+        return True
+    producer = e.model.graph.producers.get(name)
+    if producer is None:
+        return False
+    fused = getattr(producer.op, "activation", Activation.NONE)
+    return fused is not Activation.NONE or isinstance(producer.op, Relu | Relu6 | Sigmoid | Softmax)
+
+
+def _padded(e: Emitter, view: NodeView, x: str, pads: Pads) -> tuple[str, str]:
+    shape = e.tensor(x).type.shape
+    amounts = [(0, 0), *pads, (0, 0)]
+    grown = [size + sum(amount) for size, amount in zip(shape, amounts, strict=True)]
+    padded = e.like(x, f"{view.node.name}/padded", grown)
+    return padded, e.integers(f"{padded}/pads", amounts)

@@ -1,0 +1,150 @@
+"""Run an artifact in LiteRT, or in tflite-runtime where LiteRT is not installed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Any
+
+from qhal.errors import MissingDependencyError, VerificationError
+from qhal.plugin.backend import Array, Arrays, RunOptions
+
+INSTALL = "pip install 'quant-hal[tflite]'"
+
+_RUNTIMES = (("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite-runtime"))
+"""Import name and distribution, in order of preference."""
+
+_UNKNOWN_OPERATOR = "Didn't find op"
+"""How a resolver says that it lacks an operator (tensorflow/lite/core/api/op_resolver.cc)."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """An installed interpreter.
+
+    Attributes:
+        module: its Python module with ``Interpreter`` and ``OpResolverType``.
+        label: distribution and version, such as ``ai-edge-litert 2.3.0``.
+    """
+
+    module: Any
+    label: str
+
+
+def installed() -> str | None:
+    """Import name of the runtime that would be used, or None; imports nothing."""
+    return next((package for package, _ in _RUNTIMES if find_spec(package)), None)
+
+
+def find_runtime() -> Runtime:
+    """Import the runtime.
+
+    Raises:
+        MissingDependencyError: none is installed, or it does not load.
+    """
+    reasons = []
+    for package, distribution in _RUNTIMES:
+        if find_spec(package) is None:
+            continue
+        try:
+            module = import_module(f"{package}.interpreter")
+        except ImportError as error:
+            reasons.append(f"{distribution} does not load: {error}")
+            continue
+        return Runtime(module, f"{distribution} {version(distribution)}")
+    why = "; ".join(reasons) or "no TFLite runtime is installed"
+    raise MissingDependencyError(f"The artifact cannot run here: {why}.", f"{INSTALL} mends it.")
+
+
+def load_interpreter(runtime: Runtime, content: bytes, options: RunOptions) -> Any:
+    """An interpreter with allocated tensors.
+
+    By default the XNNPACK delegate takes what it can. Reference kernels come from the resolver
+    ``BUILTIN_REF``, to which no delegate is applied; it lacks a few operators (ELU, CEIL, ROUND),
+    and a model with one of them runs on the plain builtin kernels instead.
+
+    Raises:
+        VerificationError: the runtime refuses the file.
+    """
+    resolvers = runtime.module.OpResolverType
+    names = [resolvers.AUTO]
+    if options.reference:
+        names = [resolvers.BUILTIN_REF, resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES]
+    for resolver in names:
+        try:
+            interpreter = runtime.module.Interpreter(
+                model_content=content,
+                num_threads=options.threads,
+                experimental_op_resolver_type=resolver,
+            )
+            interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            reason = error
+        else:
+            return interpreter
+        if _UNKNOWN_OPERATOR not in str(reason):
+            break
+    raise VerificationError(
+        f"{runtime.label} does not load the artifact: {_one_line(reason)}.",
+        "This is a bug in qhal or in the runtime; please report it with the model.",
+    ) from reason
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
+
+
+class TfliteRunner:
+    """A loaded artifact. Inputs and outputs are matched by position, so any name will do.
+
+    Args:
+        content: the ``.tflite`` file.
+        inputs: names of the graph's inputs, in order.
+        outputs: names of the graph's outputs, in order.
+        options: threads, and whether to use reference kernels.
+    """
+
+    def __init__(
+        self,
+        content: bytes,
+        inputs: tuple[str, ...],
+        outputs: tuple[str, ...],
+        options: RunOptions,
+    ) -> None:
+        runtime = find_runtime()
+        # Verification tells both kinds of kernels apart by this name.
+        self.runtime = f"{runtime.label} (reference kernels)" if options.reference else runtime.label
+        self._interpreter = load_interpreter(runtime, content, options)
+        # The details are looked up once: run() is what the latency is taken of.
+        self._inputs = self._positions(inputs, self._interpreter.get_input_details())
+        self._outputs = self._positions(outputs, self._interpreter.get_output_details())
+
+    def _positions(self, names: tuple[str, ...], details: list[Any]) -> list[tuple[str, int]]:
+        return [(name, detail["index"]) for name, detail in zip(names, details, strict=True)]
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        """Run once.
+
+        Args:
+            inputs: by the graph's input names, in the shapes and types of its tensors.
+
+        Returns:
+            Copies of the outputs, by the graph's output names.
+
+        Raises:
+            VerificationError: an input is missing or does not fit, or a kernel fails.
+        """
+        interpreter = self._interpreter
+        try:
+            for name, index in self._inputs:
+                interpreter.set_tensor(index, inputs[name])
+            interpreter.invoke()
+            return {name: interpreter.get_tensor(index) for name, index in self._outputs}
+        except KeyError as error:
+            raise VerificationError(f"The input {error} is missing.") from error
+        except (RuntimeError, ValueError) as error:
+            raise VerificationError(
+                f"{self.runtime} does not run the artifact: {_one_line(error)}."
+            ) from error

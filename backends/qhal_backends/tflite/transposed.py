@@ -1,0 +1,53 @@
+"""How a transposed convolution fits TFLite's two paddings.
+
+TRANSPOSE_CONV is the gradient of a convolution from its output back to its input: its padding
+is that of the forward convolution, and its kernels assume that the forward convolution has
+exactly as many windows as the input has elements (tensorflow/lite/kernels/transpose_conv.cc).
+Where neither padding fits, a VALID one makes the whole output and a slice is cut out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qhal.ir.graph import NodeView
+from qhal.ir.ops import ConvTranspose
+from qhal_backends.tflite.flat import FlatPadding
+from qhal_backends.tflite.padding import Axis, implicit_padding
+
+
+@dataclass(frozen=True)
+class TransposedWindow:
+    """What TRANSPOSE_CONV has to make.
+
+    Attributes:
+        padding: its padding.
+        sizes: spatial shape of what it makes.
+        crop: where the wanted output begins in it; None if it is the wanted output.
+    """
+
+    padding: FlatPadding
+    sizes: tuple[int, ...]
+    crop: tuple[int, ...] | None = None
+
+
+def transposed_window(view: NodeView) -> TransposedWindow:
+    """Padding and, if need be, the slice of a ConvTranspose in NHWC."""
+    axes = _forward_axes(view)
+    padding = implicit_padding(axes)
+    if padding is not None:
+        return TransposedWindow(padding, tuple(axis.size for axis in axes))
+    whole = (max((a.windows - 1) * a.stride + a.kernel, a.begin + a.size) for a in axes)
+    return TransposedWindow(FlatPadding.VALID, tuple(whole), tuple(a.begin for a in axes))
+
+
+def _forward_axes(view: NodeView) -> list[Axis]:
+    """The spatial dimensions of the forward convolution: its input is this node's output."""
+    op = view.op
+    assert isinstance(op, ConvTranspose)
+    kernel = view.input(1).shape[1:-1]
+    sizes, windows = view.output().shape[1:-1], view.input().shape[1:-1]
+    axes = [
+        Axis(sizes[i], windows[i], taps, op.strides[i], op.pads[i]) for i, taps in enumerate(kernel)
+    ]
+    return axes if len(axes) != 1 else [Axis(1, 1, 1, 1, 0), *axes]
