@@ -37,6 +37,7 @@ class Code(Enum):
     RANGE_CLIPPED = ("QD204", "the observer chose a range smaller than what it saw")
     SAMPLES_SKIPPED = ("QD205", "fewer samples than asked for were available")
     SYNTHETIC_DATA = ("QD206", "the data were generated, so accuracy on them means nothing")
+    LABELS_UNUSED = ("QD207", "labels do not belong to the model's outputs and were not used")
     # QD3xx constraints
     FLOAT_FALLBACK = ("QD301", "a node runs in float because no kernel of the recipe takes it")
     UNIT_FALLBACK = ("QD302", "a node runs on another unit than the target's main one")

@@ -70,14 +70,14 @@ def run_line(model: Path, target_name: str, options: Options, progress: Progress
         calibration = calibrate(
             ready.legal.graph,
             data.calibration,
-            constraints.to_observe,
-            constraints.to_average,
+            ready.laid.sources_of(constraints.to_observe),
+            ready.laid.sources_of(constraints.to_average),
             cache=default_cache() if options.cache else None,
             progress=progress,
         )
     with stages("assign"):
-        order = ready.laid.element_order
-        assigned = assign(constraints, calibration.stats, options.observer, order)
+        stats, order = ready.laid.with_sources(calibration.stats), ready.laid.element_order
+        assigned = assign(constraints, stats, options.observer, order)
     with stages("lower"):
         subject = _lower(target, assigned.model)
         baseline = _lower(target, QuantModel(ready.laid.graph))
@@ -94,7 +94,7 @@ def run_line(model: Path, target_name: str, options: Options, progress: Progress
         )
         joules = energy(assigned.model, baseline.model, target.profile, measured.metrics)
         placement = target.backend.placement(subject.artifact, target.profile)
-    made_by = (ready, data, constraints, calibration, assigned, subject.artifact)
+    made_by = (ready, data, constraints, assigned, subject.artifact)
     decisions = [d for made in (*made_by, verified, measured, joules) for d in made.decisions]
     executed = reconcile(plan_of(assigned.model, ready.choices, decisions), placement)
     record = build_record(

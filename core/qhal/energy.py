@@ -66,8 +66,7 @@ DRAM_PJ_PER_BYTE = (160.0, 320.0)
 """1.3 to 2.6 nJ per 64 bits of DRAM: about 20 to 40 pJ per bit."""
 
 _BOUND_NOTE = (
-    "Horowitz 2014 (45 nm): arithmetic, and one DRAM read of weights, inputs and outputs; "
-    "good for the ratio between two artifacts of one model only"
+    "Horowitz 2014: arithmetic and one pass over DRAM; good for the ratio of two artifacts only"
 )
 
 

@@ -76,6 +76,9 @@ UNITS: dict[str, _Ladder] = {
 """Units that are scaled for reading: (factor, printed unit), largest first."""
 
 
+_PLURALS = frozenset({"steps", "points", "bits"})
+
+
 def format_value(value: float, unit: str) -> str:
     """A value with its unit, scaled for reading: ``format_value(2.3e6, "ns") == "2.30 ms"``."""
     if unit == "fraction":
@@ -87,7 +90,8 @@ def format_value(value: float, unit: str) -> str:
     if unit in UNITS:
         factor, printed = _rung(value, UNITS[unit])
         return f"{_digits(value / factor, whole=factor == 1)} {printed}".rstrip()
-    return f"{_digits(value)} {unit}".rstrip()
+    word = unit.removesuffix("s") if value == 1 and unit in _PLURALS else unit
+    return f"{_digits(value)} {word}".rstrip()
 
 
 def format_band(low: float | None, high: float | None, unit: str) -> str:

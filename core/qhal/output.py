@@ -170,7 +170,17 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason, hint = _EXPLAINED.get(
-            error.errno or 0, (error.strerror or str(error), "Choose another folder with --out.")
-        )
-        raise OutputError(f"Cannot write the output folder {path}: {reason}.", hint) from error
+        raise in_words(error, f"the output folder {path}") from error
+
+
+def in_words(error: OSError, what: str) -> OutputError:
+    """The OutputError for an OSError that came up while writing ``what``."""
+    reason, hint = _EXPLAINED.get(
+        error.errno or 0, (error.strerror or str(error), "Choose another folder with --out.")
+    )
+    return OutputError(f"Cannot write {what}: {reason}.", hint)
+
+
+def is_full_disk(error: OSError) -> bool:
+    """True if there is no room to write, wherever that was."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

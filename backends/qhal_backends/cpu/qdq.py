@@ -12,6 +12,9 @@ from qhal.ir.export.writer import element_type
 from qhal.quant.arithmetic import broadcast_params, quantize
 from qhal.quant.model import QuantModel, QuantParams
 
+MICROSOFT = "com.microsoft"
+"""The operator set of ONNX Runtime's own operators."""
+
 
 @dataclass
 class QdqWriter:

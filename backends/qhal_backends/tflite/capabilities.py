@@ -66,7 +66,7 @@ def _entry(
 def _weighted() -> Iterable[Capability]:
     static = (rows.INT8_WEIGHTED, rows.INT16_WEIGHTED)
     float_rows = (rows.FLOAT16_WEIGHTS, rows.WEIGHTED_FLOAT32)
-    windows = (the.line_or_plane, the.pads_not_negative)
+    windows = (the.plane, the.pads_not_negative)
     dynamic = rows.hybrid(rows.PER_AXIS, (the.no_groups,))
     yield _entry("Conv", "conv.cc", (*static, dynamic, *float_rows), *windows)
     dynamic = rows.hybrid(rows.PER_AXIS)
@@ -86,18 +86,18 @@ def _weighted() -> Iterable[Capability]:
 
 def _arithmetic() -> Iterable[Capability]:
     own = (rows.int8(), rows.int16(), rows.FLOAT32)
-    up_to = the.broadcast_rank_at_most
-    yield _entry("Add", "add.cc", own, up_to(6), types=_NUMBERS)
-    yield _entry("Sub", "sub.cc", own, up_to(5), types=_NUMBERS)
-    yield _entry("Mul", "mul.cc", own, up_to(6), types=_NUMBERS)
-    yield _entry("Div", "div.cc", (rows.FLOAT32,), up_to(5), types=(DType.FLOAT32, DType.INT32))
-    yield _entry("Pow", "pow.cc", (rows.FLOAT32,), up_to(4), types=(DType.FLOAT32, DType.INT32))
+    spread = the.broadcasts_in_four
+    yield _entry("Add", "add.cc", own, spread, types=_NUMBERS)
+    yield _entry("Sub", "sub.cc", own, spread, types=_NUMBERS)
+    yield _entry("Mul", "mul.cc", own, spread, types=_NUMBERS)
+    yield _entry("Div", "div.cc", (rows.FLOAT32,), spread, types=(DType.FLOAT32, DType.INT32))
+    yield _entry("Pow", "pow.cc", (rows.FLOAT32,), spread, types=(DType.FLOAT32, DType.INT32))
     shared = (rows.int8(rows.SHARED), rows.int16(rows.SHARED), rows.FLOAT32)
     for op in ("Maximum", "Minimum"):
-        yield _entry(op, "maximum_minimum.cc", shared, up_to(5), types=_NUMBERS)
+        yield _entry(op, "maximum_minimum.cc", shared, spread, types=_NUMBERS)
     compared = (rows.int8(rows.BOOL), rows.FLOAT32)
-    yield _entry("Compare", "comparisons.cc", compared, up_to(4), types=_ANY)
-    yield _entry("Where", "select.cc", shared, up_to(5), types=_ANY)
+    yield _entry("Compare", "comparisons.cc", compared, spread, types=_ANY)
+    yield _entry("Where", "select.cc", shared, spread, types=_ANY)
 
 
 # --- element-wise, one operand ----------------------------------------------------
@@ -140,14 +140,17 @@ def _cast() -> Capability:
 
 def _normalisation() -> Iterable[Capability]:
     softmax = (rows.int8(rows.INT8_PROBABILITY), rows.int16(rows.INT16_FRACTION), rows.FLOAT32)
-    yield _entry("Softmax", "activations.cc", softmax, the.rank_at_most(4))
+    along = (the.axis_is_last, the.rank_at_most(4))
+    yield _entry("Softmax", "activations.cc", softmax, *along)
     logs = (rows.int8(rows.INT8_LOG_PROBABILITY), rows.FLOAT32)
-    yield _entry("LogSoftmax", "activations.cc", logs, the.rank_at_most(4))
+    yield _entry("LogSoftmax", "activations.cc", logs, *along)
     for op in ("LayerNorm", "InstanceNorm"):
         yield _entry(op, "reduce.cc", (rows.FLOAT32,), the.rank_at_most(4))
     own = (rows.int8(), rows.int16(), rows.FLOAT32)
     yield _entry("ReduceMean", "reduce.cc", own, types=_NUMBERS)
-    yield _entry("ReduceSum", "reduce.cc", (rows.int8(), rows.FLOAT32), types=_NUMBERS)
+    small = (the.rank_at_most(4),)  # of the MUL behind the MEAN
+    summed = (rows.int8(limits=small), rows.int16(limits=small), rows.FLOAT32)
+    yield _entry("ReduceSum", "reduce.cc, mul.cc", summed, types=_NUMBERS)
     moved = (rows.int8(rows.MOVED), rows.int16(rows.MOVED), rows.FLOAT32)
     for op in ("ReduceMax", "ReduceMin"):
         yield _entry(op, "reduce.cc", moved, types=_NUMBERS)
@@ -160,15 +163,17 @@ def _normalisation() -> Iterable[Capability]:
 
 def _pooling() -> Iterable[Capability]:
     moved = (rows.int8(rows.MOVED), rows.int16(rows.MOVED), rows.FLOAT32)
-    limits = (the.line_or_plane, the.pads_not_negative, the.windows_inside)
+    limits = (the.plane, the.pads_not_negative, the.windows_inside)
     yield _entry("MaxPool", "pooling.cc", moved, *limits)
     counted = (the.padding_counts_or_is_same,)
     averaged = (rows.int8(rows.MOVED, counted), rows.int16(rows.MOVED, counted), rows.FLOAT32)
     yield _entry("AveragePool", "pooling.cc", averaged, *limits)
     file = "resize_bilinear.cc, resize_nearest_neighbor.cc"
-    yield _entry("Resize", file, moved, the.line_or_plane, the.resize_is_exact)
+    yield _entry("Resize", file, moved, the.plane, the.resize_is_exact)
     eight = (rows.int8(rows.MOVED), rows.FLOAT32)
-    yield _entry("DepthToSpace", "depth_to_space.cc", eight, the.plane, types=_NUMBERS)
+    yield _entry(
+        "DepthToSpace", "depth_to_space.cc", eight, the.plane, the.blocks_come_first, types=_NUMBERS
+    )
     yield _entry("SpaceToDepth", "space_to_depth.cc", eight, the.plane, types=_NUMBERS)
 
 

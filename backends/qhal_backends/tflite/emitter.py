@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,15 +17,24 @@ from qhal_backends.tflite.versions import Use, lowest_version
 
 @dataclass(frozen=True)
 class Flavour:
-    """What differs between the runtimes that read the file.
+    """What differs between the runtimes and compilers that read the file.
 
     Attributes:
-        leaky_relu_as_prelu: the Edge TPU has PRELU, but not LEAKY_RELU.
-        upsample_points_by_tile: the Edge TPU maps TILE where an image of one pixel is resized.
+        upsample_points_by_tile: write the resizing of an image of one pixel as TILE.
+        rows_by_convolution: write a fully-connected layer over several rows as a convolution.
+        groups_apart: write a grouped convolution as one for each group.
+        uneven_parts_by_slices: write a split into uneven parts as one slice for each.
+        steps_by_pooling: write a slice with steps in height and width as a pooling of 1x1.
+        highest_versions: builtin operator -> the highest version that the reader knows, where
+            that is less than what is usual and does what is needed all the same.
     """
 
-    leaky_relu_as_prelu: bool = False
     upsample_points_by_tile: bool = False
+    rows_by_convolution: bool = False
+    groups_apart: bool = False
+    uneven_parts_by_slices: bool = False
+    steps_by_pooling: bool = False
+    highest_versions: Mapping[str, int] = field(default_factory=dict)
 
 
 LITERT = Flavour()
@@ -93,6 +102,17 @@ class Emitter:
             self._shared[key] = name
         return name
 
+    def part(self, name: str, channels: slice) -> str:
+        """Some of the output channels, along axis 0, of a constant weight or bias."""
+        whole = self.tensor(name)
+        assert whole.value is not None
+        params = whole.params
+        if params is not None and params.axis == 0:
+            scale, zero_point = params.scale[channels], params.zero_point[channels]
+            params = replace(params, scale=scale, zero_point=zero_point)
+        hint = f"{name}/{channels.start}-{channels.stop}"
+        return self.constant(hint, whole.value[channels], params)
+
     def integers(self, hint: str, values: Sequence[int] | Sequence[Sequence[int]] | int) -> str:
         """A new int32 constant: axes, shapes, pads."""
         return self.constant(hint, np.asarray(values, np.int32))
@@ -136,6 +156,7 @@ class Emitter:
         operands = [self.tensor(name) if name else None for name in inputs]
         results = [self.tensor(name) for name in outputs]
         version = lowest_version(builtin, Use(operands, results[0], options))
+        version = min(version, self.flavour.highest_versions.get(builtin, version))
         made = FlatOperator(builtin, version, tuple(inputs), tuple(outputs), options, self._node)
         self._operators.append(made)
 

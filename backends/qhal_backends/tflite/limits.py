@@ -13,6 +13,7 @@ from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView
 from qhal.ir.ops import Role
 from qhal.target.capability import Limit
+from qhal_backends.tflite.broadcasting import BROADCAST_RANK, compact
 from qhal_backends.tflite.flat import FlatPadding
 from qhal_backends.tflite.padding import implicit_padding
 from qhal_backends.tflite.resizing import exact_mode
@@ -56,17 +57,13 @@ def rank_at_most(largest: int) -> Limit:
     return _documented(limit, f"Tensors have at most {largest} dimensions.")
 
 
-def broadcast_rank_at_most(largest: int) -> Limit:
-    """A limit on the rank of operands that differ in shape."""
-
-    def limit(view: NodeView) -> str | None:
-        shapes = {view.graph.tensors[name].shape for name in view.node.inputs if name}
-        rank = len(view.output().shape)
-        if len(shapes) == 1 or rank <= largest:
-            return None
-        return f"operands of rank {rank} are broadcast, allowed up to rank {largest}"
-
-    return _documented(limit, f"Operands that differ in shape have at most {largest} dimensions.")
+def broadcasts_in_four(view: NodeView) -> str | None:
+    """Operands broadcast in at most 4 dimensions, merged where possible."""
+    shapes = [view.graph.tensors[name].shape for name in view.node.inputs if name]
+    merged = len(compact([*shapes, view.output().shape])[0])
+    if merged <= BROADCAST_RANK:
+        return None
+    return f"operands of {shapes} broadcast in {merged} dimensions, allowed up to {BROADCAST_RANK}"
 
 
 def rank_between(least: int, largest: int) -> Limit:
@@ -80,12 +77,6 @@ def rank_between(least: int, largest: int) -> Limit:
         return None
 
     return _documented(limit, f"Operands have {least} to {largest} dimensions.")
-
-
-def line_or_plane(view: NodeView) -> str | None:
-    """The operator has one or two spatial dimensions."""
-    count = len(view.input().shape) - 2
-    return None if count in (1, 2) else f"it has {count} spatial dimensions, allowed 1 or 2"
 
 
 def plane(view: NodeView) -> str | None:
@@ -148,6 +139,18 @@ def resize_is_exact(view: NodeView) -> str | None:
 # --- attributes -----------------------------------------------------------------
 
 
+def axis_is_last(view: NodeView) -> str | None:
+    """The axis is the last one."""
+    axis, rank = getattr(view.op, "axis", 0), len(view.input().shape)
+    return None if axis == rank - 1 else f"the axis is {axis} of {rank}, allowed the last one"
+
+
+def blocks_come_first(view: NodeView) -> str | None:
+    """Channels are in the order DCR: position in the block, then channel."""
+    mode = getattr(view.op, "mode", "DCR")
+    return None if mode == "DCR" else f"the order of channels is {mode}, allowed DCR"
+
+
 def elu_alpha_is_one(view: NodeView) -> str | None:
     """Alpha is 1."""
     alpha = getattr(view.op, "alpha", 1.0)
@@ -173,12 +176,6 @@ def fill_is_moderate(view: NodeView) -> str | None:
     if op.mode != "constant" or (math.isfinite(op.value) and abs(op.value) <= LARGEST_FILL):
         return None
     return f"the padding value is {op.value:g}, allowed up to {LARGEST_FILL:g} in magnitude"
-
-
-def slope_is_positive(view: NodeView) -> str | None:
-    """Alpha is not negative."""
-    alpha = getattr(view.op, "alpha", 0.0)
-    return None if alpha >= 0 else f"alpha is {alpha:g}, allowed from 0"
 
 
 def casts_between(allowed: Iterable[DType]) -> Limit:

@@ -115,7 +115,9 @@ class TfliteRunner:
     ) -> None:
         runtime = find_runtime()
         # Verification tells both kinds of kernels apart by this name.
-        self.runtime = f"{runtime.label} (reference kernels)" if options.reference else runtime.label
+        self.runtime = (
+            f"{runtime.label} (reference kernels)" if options.reference else runtime.label
+        )
         self._interpreter = load_interpreter(runtime, content, options)
         # The details are looked up once: run() is what the latency is taken of.
         self._inputs = self._positions(inputs, self._interpreter.get_input_details())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from qhal.ir.graph import NodeView
 from qhal.ir.ops import ConvTranspose
 from qhal_backends.tflite.flat import FlatPadding
-from qhal_backends.tflite.padding import Axis, implicit_padding
+from qhal_backends.tflite.padding import Axis, axes_of, implicit_padding
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,4 @@ def _forward_axes(view: NodeView) -> list[Axis]:
     assert isinstance(op, ConvTranspose)
     kernel = view.input(1).shape[1:-1]
     sizes, windows = view.output().shape[1:-1], view.input().shape[1:-1]
-    axes = [
-        Axis(sizes[i], windows[i], taps, op.strides[i], op.pads[i]) for i, taps in enumerate(kernel)
-    ]
-    return axes if len(axes) != 1 else [Axis(1, 1, 1, 1, 0), *axes]
+    return axes_of(op, kernel, (1,) * len(kernel), sizes, windows)

@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
-from qhal.ir.graph import NodeView
-from qhal.ir.ops import AveragePool, Conv, DepthwiseConv, MaxPool
+from qhal.ir.graph import Graph, NodeView
+from qhal.ir.ops import (
+    Activation,
+    AveragePool,
+    Conv,
+    DepthwiseConv,
+    MaxPool,
+    Relu,
+    Relu6,
+    Sigmoid,
+    Slice,
+    Softmax,
+)
 from qhal_backends.tflite.padding import Axis, axes_of
 
 
 def convolution_axes(view: NodeView) -> list[Axis]:
-    """Spatial dimensions of a Conv or DepthwiseConv; a leading one of size 1 makes it a plane."""
+    """Spatial dimensions of a Conv or DepthwiseConv."""
     op = view.op
     assert isinstance(op, Conv | DepthwiseConv)
     kernel = view.input(1).shape[1:-1]
     sizes, windows = view.input().shape[1:-1], view.output().shape[1:-1]
-    return _plane(axes_of(op, kernel, op.dilations, sizes, windows))
+    return axes_of(op, kernel, op.dilations, sizes, windows)
 
 
 def pool_axes(view: NodeView) -> list[Axis]:
-    """Spatial dimensions of a pooling; a leading one of size 1 makes it a plane."""
+    """Spatial dimensions of a pooling."""
     op = view.op
     assert isinstance(op, MaxPool | AveragePool)
     ones = (1,) * len(op.kernel)
     sizes, windows = view.input().shape[1:-1], view.output().shape[1:-1]
-    return _plane(axes_of(op, op.kernel, ones, sizes, windows))
+    return axes_of(op, op.kernel, ones, sizes, windows)
 
 
-def _plane(axes: list[Axis]) -> list[Axis]:
-    return axes if len(axes) != 1 else [Axis(1, 1, 1, 1, 0), *axes]
+def is_non_negative(graph: Graph, name: str) -> bool:
+    """True if the node that makes a tensor makes nothing below zero."""
+    producer = graph.producers.get(name)
+    if producer is None:
+        return False
+    fused = getattr(producer.op, "activation", Activation.NONE)
+    return fused is not Activation.NONE or isinstance(producer.op, Relu | Relu6 | Sigmoid | Softmax)
+
+
+def steps_in_plane(op: Slice) -> bool:
+    """True if a slice of (N, H, W, C) steps forward in height and width only."""
+    return len(op.steps) == 4 and op.steps[0] == op.steps[3] == 1 and min(op.steps) > 0

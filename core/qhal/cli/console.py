@@ -41,7 +41,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich import box
     from rich.table import Table
 
-    drawn = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    drawn = Table(
+        *columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold"
+    )
     for row in rows:
         drawn.add_row(*row)
     console().print(drawn)

@@ -20,6 +20,7 @@ from qhal import __version__
 from qhal.cli import check, console, deploy, doctor, explain, plugins, targets
 from qhal.cli.options import Parser, advice
 from qhal.errors import InternalError, MissingDependencyError, OptionError, QhalError
+from qhal.output import in_words, is_full_disk
 
 
 class Command(Protocol):
@@ -90,6 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error)
     except ModuleNotFoundError as error:
         return _fail(error if _ours(error) else _missing(error))
+    except OSError as error:
+        return _fail(_full_disk(error) if is_full_disk(error) else error)
     except Exception as error:  # noqa: BLE001 - the last resort says that it is a bug
         return _fail(error)
 
@@ -143,6 +146,12 @@ def _missing(error: ModuleNotFoundError) -> QhalError:
     return missing
 
 
+def _full_disk(error: OSError) -> QhalError:
+    full = in_words(error, error.filename or "a temporary file")
+    full.__cause__ = error
+    return full
+
+
 def _fail(error: Exception) -> int:
     """Complain and return the exit code."""
     wanted = bool(os.environ.get("QHAL_TRACEBACK"))
@@ -151,7 +160,7 @@ def _fail(error: Exception) -> int:
     if isinstance(error, QhalError) and not isinstance(error, InternalError):
         console.error(error)
         return error.exit_code
-    where = "" if wanted else f"The traceback is in {_save(error)}; QHAL_TRACEBACK=1 prints it."
+    where = "" if wanted else f"{_save(error)} QHAL_TRACEBACK=1 prints the traceback."
     console.complain(
         f"error {InternalError.code}: {type(error).__name__}: {error}",
         f"This is a bug in qhal {__version__}. {where}",
@@ -160,10 +169,13 @@ def _fail(error: Exception) -> int:
 
 
 def _save(error: Exception) -> str:
-    """Keep the traceback where the user can find it and send it."""
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="qhal-bug-", suffix=".txt", delete=False, encoding="utf-8"
-    ) as file:
-        file.write(f"qhal {__version__}, python {sys.version}\n{' '.join(sys.argv)}\n\n")
-        traceback.print_exception(error, file=file)
-    return file.name
+    """Keep the traceback where the user can find it and send it; say where."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="qhal-bug-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(f"qhal {__version__}, python {sys.version}\n{' '.join(sys.argv)}\n\n")
+            traceback.print_exception(error, file=file)
+    except OSError as problem:
+        return f"The traceback could not be saved ({problem})."
+    return f"The traceback is in {file.name}."

@@ -83,15 +83,6 @@ def add_json(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
-def add_dump(parser: Parser) -> None:
-    """--dump."""
-    parser.add_argument(
-        "--dump",
-        choices=("ir", "plan"),
-        help="print the graph, or the graph with its chosen kernels, instead of the result",
-    )
-
-
 def shape(text: str) -> tuple[str, tuple[int, ...]]:
     """``input=1,3,224,224`` -> ("input", (1, 3, 224, 224)); the name may contain "="."""
     name, _, listed = text.rpartition("=")

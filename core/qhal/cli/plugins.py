@@ -27,10 +27,14 @@ def run(arguments: argparse.Namespace) -> int:
         console.write_json(_to_json(found))
         return 0
     console.table(
-        ("distribution", "version", "entry point", "backends"),
+        ("distribution", "version", "entry point", "backends", "targets"),
         [
-            (p.distribution, p.version, p.entry_point, ", ".join(_backends(found, p)))
-            for p in found.providers
+            (
+                *_names(provider).values(),
+                ", ".join(_backends(found, provider)),
+                ", ".join(_targets(found, provider)),
+            )
+            for provider in found.providers
         ],
     )
     for problem in found.problems:
@@ -43,10 +47,18 @@ def _backends(found: Registry, provider: Provider) -> list[str]:
     return [name for name, other in found.backend_providers.items() if other == provider]
 
 
+def _targets(found: Registry, provider: Provider) -> list[str]:
+    return [name for name, profile in found.targets.items() if profile.origin == str(provider)]
+
+
 def _to_json(found: Registry) -> dict[str, Any]:
     return {
         "plugins": [
-            {**_names(provider), "backends": _backends(found, provider)}
+            {
+                **_names(provider),
+                "backends": _backends(found, provider),
+                "targets": _targets(found, provider),
+            }
             for provider in found.providers
         ],
         "problems": [

@@ -27,8 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     found = registry(arguments.targets_file)
     if arguments.name:
-        _, profile = found.resolve(arguments.name)
-        profiles = [profile]
+        profiles = [found.profile(arguments.name)]
     else:
         profiles = sorted(found.targets.values(), key=lambda p: (p.family, p.name))
     if arguments.json:
@@ -67,7 +66,7 @@ def _show(found: Registry, profile: TargetProfile) -> None:
     console.write(f"{profile.name}: {profile.title}")
     console.write(f"backend {profile.backend}, from {profile.origin}; here: {word} {reason}")
     facts = [
-        (key, f"{fact.value:g} {fact.unit}", fact.source) for key, fact in profile.facts.items()
+        (key, f"{fact.value:,.10g} {fact.unit}", fact.source) for key, fact in profile.facts.items()
     ]
     options_ = [(key, value, "option of the backend") for key, value in profile.options.items()]
     if facts or options_:

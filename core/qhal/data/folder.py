@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -120,11 +121,9 @@ def _is_sample(path: Path) -> bool:
 def _load(path: Path) -> dict[str, Array]:
     """The arrays in a ``.npy`` or ``.npz`` file of one sample."""
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {UNNAMED: loaded}
-        with loaded:
-            return dict(loaded)
+        # From bytes: numpy.load leaves a damaged file open.
+        loaded = np.load(BytesIO(path.read_bytes()), allow_pickle=False)
+        return {UNNAMED: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error, KeyError) as error:
         raise _unreadable(path, error) from error
 

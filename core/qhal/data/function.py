@@ -18,14 +18,14 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from io import BytesIO
 from numbers import Integral
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -75,11 +75,9 @@ def open_function(
         return ArraySource("function", name, {UNNAMED: made})
     if isinstance(made, Mapping):
         return open_mapping(made, "function", name, inputs, labels)
-    if isinstance(made, Iterable) and not isinstance(made, str | bytes):
-        if isinstance(made, Sequence) or (
-            hasattr(made, "__len__") and hasattr(made, "__getitem__")
-        ):
-            return _Fetched(made, name, inputs)
+    if hasattr(made, "__len__") and hasattr(made, "__getitem__") and not isinstance(made, str):
+        return _Fetched(made, name, inputs)
+    if isinstance(made, Iterable) and not isinstance(made, str):
         return _spool(iter(made), name, inputs)
     raise DataShapeError(
         f"{name} returns {type(made).__name__}, not samples.",
@@ -131,7 +129,12 @@ class _Spooled(SampleSource):
     kind = "function"
 
     def __init__(
-        self, name: str, names: Sequence[str], file: Any, ends: Sequence[int], labels: Array | None
+        self,
+        name: str,
+        names: Sequence[str],
+        file: IO[bytes],
+        ends: Sequence[int],
+        labels: Array | None,
     ) -> None:
         self.name, self.names, self.labels = name, tuple(names), labels
         self._file, self._ends, self._lock = file, ends, Lock()
@@ -153,24 +156,25 @@ class _Spooled(SampleSource):
 
 def _spool(items: Iterator[object], name: str, inputs: Sequence[str]) -> SampleSource:
     """Run an iterator to its end and keep what it makes in a temporary file."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115  (the source owns and closes it)
+    with ExitStack() as cleanup:
+        file = cleanup.enter_context(tempfile.TemporaryFile())
+        source = _fill(file, (_item(v, name, inputs) for v in _drained(items, name)), name)
+        cleanup.pop_all()  # from here on the source owns the file
+        return source
+
+
+def _fill(file: IO[bytes], items: Iterator[_Item], name: str) -> SampleSource:
     ends: list[int] = []
     labels: list[int | None] = []
     names: tuple[str, ...] = ()
-    try:
-        for item in (_item(value, name, inputs) for value in _drained(items, name)):
-            names = names or tuple(item.arrays)
-            _write(file, item.arrays, names, f"sample {len(ends)} of {name}")
-            ends.append(file.tell())
-            labels.append(item.label)
-    except OSError as error:
-        raise DataFileError(
-            f"The samples of {name} cannot be kept in a temporary file: {error}.",
-            "Set TMPDIR to a folder with more space, or return a sequence.",
-        ) from error
+    for item in items:
+        names = names or tuple(item.arrays)
+        _write(file, item.arrays, names, f"sample {len(ends)} of {name}")
+        ends.append(file.tell())
+        labels.append(item.label)
     if not ends:
         raise DataFileError(f"{name} makes no samples.")
-    found = None if labels[0] is None else _labels(labels, name)
+    found = _labels(labels, name) if labels.count(None) < len(labels) else None
     return _Spooled(name, names, file, ends, found)
 
 
@@ -185,11 +189,17 @@ def _drained(items: Iterator[object], name: str) -> Iterator[object]:
         yield value
 
 
-def _write(file: Any, arrays: Arrays, names: Sequence[str], where: str) -> None:
+def _write(file: IO[bytes], arrays: Arrays, names: Sequence[str], where: str) -> None:
     if set(arrays) != set(names):
         raise DataShapeError(f"{where} has arrays {_listed(arrays)}, not {_listed(names)}.")
-    for name in names:
-        np.lib.format.write_array(file, np.ascontiguousarray(arrays[name]), allow_pickle=False)
+    try:
+        for name in names:
+            np.lib.format.write_array(file, np.ascontiguousarray(arrays[name]), allow_pickle=False)
+    except OSError as error:
+        raise DataFileError(
+            f"{where} cannot be kept in a temporary file: {error}.",
+            "Set TMPDIR to a folder with more space, or return a sequence.",
+        ) from error
 
 
 def _item(value: object, where: str, inputs: Sequence[str]) -> _Item:

@@ -8,8 +8,9 @@ it relabels the order. Constants are permuted at compile time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +23,15 @@ from qhal.ir.cost import size_bytes
 from qhal.ir.graph import Graph, Node, TensorType
 from qhal.ir.layout_rules import Choice, Operand, Site, Want, choose
 from qhal.ir.layout_wishes import Wishes, collect_absorbed, collect_wishes
-from qhal.ir.moves import moves
+from qhal.ir.moves import collapsed, moves
 from qhal.ir.ops import Ints, Layout
 from qhal.ir.order import Order, axis_elements, identity, reshaped, store, walk
 from qhal.ir.simplify import simplify
+
+T = TypeVar("T")
+
+_WIDEST_TRANSPOSE = 4
+"""Dimensions of a Transpose that every runtime takes."""
 
 IndexArray = npt.NDArray[np.intp]
 
@@ -43,12 +49,24 @@ class LaidOut:
             ``here[..., i] = there[..., element_order[i]]`` (after ``perms``).
         perms: tensor -> ``perm`` with ``here = np.transpose(there, perm)`` against the tensor
             of the same name in the given graph, where they differ.
+        sources: activation that the given graph does not have -> the tensor of the given graph
+            whose elements it holds.
     """
 
     graph: Graph
     decisions: tuple[Decision, ...]
     element_order: Mapping[str, IndexArray] = field(default_factory=dict)
     perms: Mapping[str, Ints] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def sources_of(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The tensors of the given graph that hold the elements of these ones, each once."""
+        return tuple(dict.fromkeys(self.sources.get(name, name) for name in names))
+
+    def with_sources(self, facts: Mapping[str, T]) -> dict[str, T]:
+        """Facts about tensors of the given graph, also under the names that are new here."""
+        new = {name: facts[old] for name, old in self.sources.items() if old in facts}
+        return {**facts, **new}
 
 
 def to_layout(graph: Graph, layout: Layout, keep_io: bool = False) -> LaidOut:
@@ -263,7 +281,7 @@ class _Layouter:
     # --- the result -----------------------------------------------------------
 
     def _laid_out(self, built: Graph) -> LaidOut:
-        final = simplify(built)
+        final = simplify(_collapsed(simplify(built)))
         stored = self._final_orders(final)
         return LaidOut(
             final,
@@ -274,7 +292,18 @@ class _Layouter:
                 if order.perm and order.shuffle(order.perm[-1])
             },
             {name: order.perm for name, order in stored.items() if not order.is_identity},
+            self._sources(final),
         )
+
+    def _sources(self, final: Graph) -> dict[str, str]:
+        renamed = {new: old for old, new in self._names.items() if old in self._graph.tensors}
+        sources: dict[str, str] = {}
+        for node in final.nodes:
+            for name in node.outputs:
+                if name and name not in self._graph.tensors:
+                    before = node.inputs[0]
+                    sources[name] = renamed.get(name) or sources.get(before, before)
+        return sources
 
     def _final_orders(self, final: Graph) -> dict[str, Order]:
         """Tensor -> its order, for tensors of the given graph that are in the result."""
@@ -318,6 +347,31 @@ def _renamed(graph: Graph, names: Mapping[str, str]) -> Graph:
         ),
         tensors={new(name): type for name, type in graph.tensors.items()},
     )
+
+
+def _collapsed(graph: Graph) -> Graph:
+    """Transposes of many dimensions as ones of few, between Reshapes that cost nothing."""
+    if not any(_deep_perm(node) for node in graph.nodes):
+        return graph
+    builder = GraphBuilder(start=graph)
+    for node in graph.nodes:
+        perm = _deep_perm(node)
+        if not perm:
+            builder.emit(node)
+            continue
+        name = node.inputs[0]
+        *steps, last = collapsed(perm, graph.tensors[name].shape)
+        for op in steps:
+            name = builder.one(op, [name], name=f"{node.name}__moved", origin=node.origin)
+        builder.emit(replace(node, op=last, inputs=(name,)))
+    return builder.build()
+
+
+def _deep_perm(node: Node) -> Ints:
+    """The permutation of a Transpose that some runtime does not take; else ()."""
+    if isinstance(node.op, ops.Transpose) and len(node.op.perm) > _WIDEST_TRANSPOSE:
+        return node.op.perm
+    return ()
 
 
 # --- decisions ----------------------------------------------------------------

@@ -122,8 +122,9 @@ def _same(order: Order) -> Order:
 def _best(site: Site, adapt: Adapt = _same, result: Adapt = _same) -> Order:
     """The order for a node whose operands share one with the result, at the least cost.
 
-    Candidates are the orders that operands have, the one that consumers wish, and the
-    canonical one, in this order of preference where costs are equal.
+    Candidates are the orders that operands have, the one that consumers wish (without shuffles,
+    which only weights can make), and the canonical one, in this order of preference where
+    costs are equal.
     """
     rank = max(len(o.shape) for o in site.operands if o.shape is not None)
     have = [
@@ -133,7 +134,7 @@ def _best(site: Site, adapt: Adapt = _same, result: Adapt = _same) -> Order:
         for order in operand.orders
     ]
     wish = site.wishes[0]
-    wished = [wish] if wish is not None and len(wish.perm) == rank else []
+    wished = [wish.plain()] if wish is not None and len(wish.perm) == rank else []
     candidates = dict.fromkeys(map(adapt, [*have, *wished, identity(rank)]))
     return min(candidates, key=lambda order: _price(site, order, result(order)))
 
@@ -422,7 +423,9 @@ def _reshape(site: Site) -> Choice:
     wish, target = site.wishes[0], op.shape
     for order in site.operands[0].orders:
         made = reshaped(order, site.shape, target, wish)
-        if made is not None and (made == wish or _is_absorbed(made, site.absorbed[0])):
+        if made is None or not made.is_tidy:
+            continue
+        if made == wish or _is_absorbed(made, site.absorbed[0]):
             return _reshape_to(site, order, made)
     pulled = reshaped(wish, target, site.shape) if wish is not None else None
     if wish is not None and pulled is not None:
@@ -431,8 +434,7 @@ def _reshape(site: Site) -> Choice:
 
 
 def _is_absorbed(order: Order, axes: frozenset[int]) -> bool:
-    """True without shuffles, or if the one of the last stored dimension can be absorbed."""
-    return all(axis in axes and axis == order.perm[-1] for axis, _ in order.shuffles)
+    return all(axis in axes for axis, _ in order.shuffles)
 
 
 def _reshape_to(site: Site, order: Order, made: Order) -> Choice:

@@ -12,7 +12,7 @@ from typing import Any
 
 from qhal.ir import ops
 from qhal.ir.graph import Graph, Node
-from qhal.ir.layout_rules import aligned, crd_shuffle, transposed
+from qhal.ir.layout_rules import crd_shuffle, transposed
 from qhal.ir.ops import Ints
 from qhal.ir.order import Order, channels_last, reshaped
 
@@ -76,7 +76,7 @@ def _node_wishes(graph: Graph, node: Node, wishes: Wishes) -> list[tuple[str, Or
         if name not in graph.constants:
             order = _operand_wish(node, graph.tensors[name].shape, out, wish, name)
             if order is not None:
-                found.append((name, order))
+                found.append((name, order if order.is_tidy else order.plain()))
     return found
 
 
@@ -99,8 +99,8 @@ def _operand_wish(
         case ops.Softmax() | ops.LogSoftmax():
             return wish
     if isinstance(op, _PASSING | _PAIRED | _SAME_RANK) and len(shape) == len(out):
-        want = aligned(wish, shape)
-        return want.order if want.view is None else None
+        other = [axis for axis in range(len(out)) if shape[axis] != out[axis]]
+        return wish.plain(other)
     return None
 
 

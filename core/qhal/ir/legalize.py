@@ -1,8 +1,8 @@
 """Make a canonical graph legal for a target: only operators that it has, where possible.
 
-The order matters: recurrent operators are unrolled first, what the target lacks is then
-written as other operators, data movement that moves nothing is dropped, and activations
-are fused last, because decompositions make new ones.
+The order matters: windows are brought into the dimensions that the target has, what it lacks
+is then written as other operators (recurrent ones are unrolled), data movement that moves
+nothing is dropped, and activations are fused last, because decompositions make new ones.
 """
 
 from __future__ import annotations
@@ -10,8 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qhal.decisions import Decision
+from qhal.ir.blocks import recognise_blocks
+from qhal.ir.decompose import decompose
 from qhal.ir.fuse import fuse_activations
 from qhal.ir.graph import Graph
+from qhal.ir.lift import lift
+from qhal.ir.ops import Layout
+from qhal.ir.recognise.affine import AFFINE_RULES
+from qhal.ir.recognise.rewrite import rewrite
+from qhal.ir.roots import use_rsqrt
 from qhal.ir.simplify import simplify
 from qhal.target.capability import Capabilities
 
@@ -35,4 +42,11 @@ def legalize(graph: Graph, caps: Capabilities) -> Legalized:
     A node for which there is no form stays as it is; the constraints will refuse it with
     the reason.
     """
-    return Legalized(fuse_activations(simplify(graph), caps), ())
+    graph = recognise_blocks(simplify(graph))
+    lifts: tuple[Decision, ...] = ()
+    if caps.layout is Layout.NHWC:
+        graph, lifts = lift(graph)
+    graph, decompositions = decompose(use_rsqrt(graph, caps), caps)
+    if decompositions:  # the new scales and shifts may belong into the weights before them
+        graph = rewrite(graph, AFFINE_RULES)
+    return Legalized(fuse_activations(simplify(graph), caps), (*lifts, *decompositions))

@@ -7,7 +7,7 @@ from math import prod
 
 from qhal.ir import ops
 from qhal.ir.ops import Ints, Op
-from qhal.ir.order import Factors, Order, common_steps, identity, walk
+from qhal.ir.order import Factors, Order, common_steps, identity, strides, walk
 
 
 def moves(source: Order, target: Order, shape: Ints) -> tuple[Op, ...]:
@@ -28,6 +28,21 @@ def moves(source: Order, target: Order, shape: Ints) -> tuple[Op, ...]:
         plain = identity(len(shape))
         return (*moves(source, plain, shape), *moves(plain, target, shape))
     return _through_blocks(*steps, source.pick(shape), target.pick(shape))
+
+
+def collapsed(perm: Ints, shape: Ints) -> tuple[Op, ...]:
+    """A Transpose of ``shape`` over the fewest dimensions, between Reshapes.
+
+    Dimensions of size 1 vanish and those that stay neighbours become one: runtimes and
+    hardware limit the rank of a Transpose.
+    """
+    dense = strides(shape)
+    steps = tuple((shape[axis], dense[axis]) for axis in range(len(shape)) if shape[axis] > 1)
+    after = tuple((shape[axis], dense[axis]) for axis in perm if shape[axis] > 1)
+    result = tuple(shape[axis] for axis in perm)
+    if steps == after:
+        return (ops.Reshape(result),)
+    return _through_blocks(steps, after, shape, result)
 
 
 def _through_blocks(before: Factors, after: Factors, stored: Ints, wanted: Ints) -> tuple[Op, ...]:

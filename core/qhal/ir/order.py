@@ -44,6 +44,11 @@ class Order:
         """True if the tensor is stored as it is in the canonical graph."""
         return not self.shuffles and self.perm == tuple(range(len(self.perm)))
 
+    @property
+    def is_tidy(self) -> bool:
+        """True if no stored dimension but the last one is shuffled."""
+        return all(axis == self.perm[-1] for axis, _ in self.shuffles)
+
     def shuffle(self, axis: int) -> Factors:
         """The walk over one axis; empty for the natural one."""
         return dict(self.shuffles).get(axis, ())

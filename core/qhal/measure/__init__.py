@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from qhal.adapter import Adapter, Subject
 from qhal.decisions import Code, Decision, Severity
-from qhal.host import load_average
+from qhal.host import load_average, usable_cores
 from qhal.ir.graph import Array
 from qhal.measure.counted import bits, sizes
 from qhal.measure.latency import Timing, interleave, speedup
@@ -59,25 +60,32 @@ def measure(
         progress: who shows it.
     """
     subjects = {"": subject} if baseline is None else {"": subject, "float": baseline}
-    metrics: dict[str, Metric] = target_latency(subject.model, subject.profile)
-    decisions: tuple[Decision, ...] = ()
-    options = RunOptions(threads=threads)
-    runners = {tag: s.load(options) for tag, s in subjects.items()}
-    loaded = {tag: runner for tag, runner in runners.items() if runner is not None}
     with progress.step("measure"):
-        if "" in loaded:
-            inputs = {t: Adapter(subjects[t].model).to_artifact(sample) for t in loaded}
-            runs = {tag: _bound(loaded[tag], inputs[tag]) for tag in loaded}
-            load = load_average()
-            timings = interleave(runs, budget_s=budget_s)
-            metrics.update(_latency(timings, threads, load))
-            decisions = _decisions(timings)
-            if memory:
-                metrics.update(_memory({t: subjects[t] for t in loaded}, inputs))
-    float_artifact = None if baseline is None else baseline.artifact
-    metrics.update(sizes(subject.artifact, float_artifact, model_bytes))
-    metrics.update(bits(subject.model))
-    return Measurement(metrics, decisions)
+        clocked = _clock(subjects, sample, threads, budget_s, memory)
+    metrics = {
+        **target_latency(subject.model, subject.profile),
+        **clocked.metrics,
+        **sizes(subject.artifact, None if baseline is None else baseline.artifact, model_bytes),
+        **bits(subject.model),
+    }
+    return Measurement(metrics, clocked.decisions)
+
+
+def _clock(
+    subjects: Mapping[str, Subject], sample: Arrays, threads: int, budget_s: float, memory: bool
+) -> Measurement:
+    """What only a run on this host can tell; nothing where the artifact does not run here."""
+    runners = {tag: s.load(RunOptions(threads=threads)) for tag, s in subjects.items()}
+    loaded = {tag: runner for tag, runner in runners.items() if runner is not None}
+    if "" not in loaded:
+        return Measurement({})
+    inputs = {tag: Adapter(subjects[tag].model).to_artifact(sample) for tag in loaded}
+    load = load_average()
+    timings = interleave({t: _bound(r, inputs[t]) for t, r in loaded.items()}, budget_s=budget_s)
+    metrics = _latency(timings, threads, load)
+    if memory:
+        metrics.update(_memory({tag: subjects[tag] for tag in loaded}, inputs))
+    return Measurement(metrics, _decisions(timings))
 
 
 def _bound(runner: Runner, inputs: Arrays) -> Callable[[], object]:
@@ -108,7 +116,10 @@ def _conditions(timing: Timing, threads: int, load: float | None) -> str:
         f"{threads} thread" + ("s" if threads > 1 else ""),
         f"{timing.runs} runs in {len(timing.windows_ns)} windows",
     ]
-    return ", ".join(parts if load is None else [*parts, f"load {load:g}"])
+    if load is not None:
+        busy = f", more than the host's {usable_cores()} cores" if load > usable_cores() else ""
+        parts.append(f"load {load:g}{busy}")
+    return ", ".join(parts)
 
 
 def _decisions(timings: Mapping[str, Timing]) -> tuple[Decision, ...]:
@@ -125,9 +136,8 @@ def _decisions(timings: Mapping[str, Timing]) -> tuple[Decision, ...]:
 
 
 def _memory(subjects: Mapping[str, Subject], inputs: Mapping[str, Arrays]) -> dict[str, Metric]:
-    found = {}
-    for tag, subject in subjects.items():
-        peak = peak_memory(subject, inputs[tag])
-        if peak is not None:
-            found["peak_memory_float" if tag else "peak_memory"] = peak
-    return found
+    """Peak memory of every artifact; the child processes run side by side."""
+    with ThreadPoolExecutor(len(subjects)) as pool:
+        peaks = pool.map(lambda tag: peak_memory(subjects[tag], inputs[tag]), subjects)
+    names = ("peak_memory_float" if tag else "peak_memory" for tag in subjects)
+    return {name: peak for name, peak in zip(names, peaks, strict=True) if peak is not None}

@@ -8,6 +8,8 @@ so the result is a range: its low end takes the fastest figures, its high end th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from qhal.ir.cost import operations, size_bytes
 from qhal.ir.graph import NodeView
 from qhal.measure.counted import constant_bytes, unit_of
@@ -16,46 +18,77 @@ from qhal.quant.model import QuantModel
 from qhal.target.profile import TargetProfile
 
 
-def target_latency(model: QuantModel, profile: TargetProfile) -> dict[str, Metric]:
-    """``latency`` on the target, modelled; nothing where the profile lacks the figures.
+@dataclass(frozen=True)
+class Work:
+    """What one inference asks of the target's main unit.
 
-    Facts that are read: ``sustained_low_ops_per_s`` and ``sustained_high_ops_per_s`` (needed),
-    ``invocation_s``, ``input_bytes_per_s``, ``weights_bytes_per_s`` with
-    ``parameter_cache_low_bytes`` and ``parameter_cache_high_bytes``.
+    Attributes:
+        operations: arithmetic operations, two per multiply-accumulate.
+        input_bytes: inputs that cross the link.
+        constant_bytes: weights and other constants.
     """
-    rates = [_fact(profile, f"sustained_{end}_ops_per_s") for end in ("low", "high")]
-    if not all(rates):
+
+    operations: int
+    input_bytes: int
+    constant_bytes: int
+
+
+def target_latency(model: QuantModel, profile: TargetProfile) -> dict[str, Metric]:
+    """``latency`` on the target, modelled; nothing where the profile lacks the figures."""
+    ends = latency_range_ns(work_of(model), profile)
+    if ends is None:
         return {}
-    fixed_s = _fact(profile, "invocation_s") + _link_s(model, profile)
-    work = sum(
-        operations(NodeView(model.graph, node))
-        for node in model.graph.nodes
-        if not unit_of(model, node.name)
-    )
-    slow_s = fixed_s + work / rates[0] + _stream_s(model, profile, "low")
-    fast_s = fixed_s + work / rates[1] + _stream_s(model, profile, "high")
-    low_ns, high_ns = 1e9 * fast_s, 1e9 * slow_s
+    low_ns, high_ns = ends
     middle_ns = (low_ns + high_ns) / 2
-    note = _note(model)
-    return {"latency": Metric(middle_ns, "ns", Basis.MODELLED, low_ns, high_ns, note)}
+    metric = Metric(middle_ns, "ns", Basis.MODELLED, low_ns, high_ns, _note(model))
+    return {"latency": metric}
+
+
+def work_of(model: QuantModel) -> Work:
+    """The work of the nodes that are planned for the main unit."""
+    graph = model.graph
+    nodes = (node for node in graph.nodes if not unit_of(model, node.name))
+    return Work(
+        sum(operations(NodeView(graph, node)) for node in nodes),
+        sum(size_bytes(graph.tensors[name]) for name in graph.inputs),
+        constant_bytes(model, unit=""),
+    )
+
+
+def latency_range_ns(work: Work, profile: TargetProfile) -> tuple[float, float] | None:
+    """The fastest and the slowest latency that the profile's figures allow.
+
+    Facts that are read: ``sustained_low_ops_per_s`` and ``sustained_high_ops_per_s`` (without
+    both the result is None), ``invocation_s``, ``input_bytes_per_s``, and for streaming
+    ``weights_low_bytes_per_s``, ``weights_high_bytes_per_s``, ``parameter_cache_low_bytes``
+    and ``parameter_cache_high_bytes``.
+    """
+    slow, fast = (_end_s(work, profile, end) for end in ("low", "high"))
+    return None if slow is None or fast is None else (1e9 * fast, 1e9 * slow)
+
+
+def _end_s(work: Work, profile: TargetProfile, end: str) -> float | None:
+    """The latency in seconds by the ``low`` or the ``high`` figures."""
+    rate = _fact(profile, f"sustained_{end}_ops_per_s")
+    if not rate:
+        return None
+    cache = _fact(profile, f"parameter_cache_{end}_bytes")
+    streamed = max(0.0, work.constant_bytes - cache) if cache else 0.0
+    return (
+        _fact(profile, "invocation_s")
+        + _transfer_s(work.input_bytes, _fact(profile, "input_bytes_per_s"))
+        + _transfer_s(streamed, _fact(profile, f"weights_{end}_bytes_per_s"))
+        + work.operations / rate
+    )
 
 
 def _fact(profile: TargetProfile, key: str) -> float:
     return profile.facts[key].value if key in profile.facts else 0.0
 
 
-def _link_s(model: QuantModel, profile: TargetProfile) -> float:
-    rate = _fact(profile, "input_bytes_per_s")
-    graph = model.graph
-    return sum(size_bytes(graph.tensors[name]) for name in graph.inputs) / rate if rate else 0.0
-
-
-def _stream_s(model: QuantModel, profile: TargetProfile, end: str) -> float:
-    """Time to stream the weights beyond the cache; a small cache is the slow case."""
-    rate = _fact(profile, "weights_bytes_per_s")
-    cache = _fact(profile, f"parameter_cache_{end}_bytes")
-    beyond = max(0.0, constant_bytes(model, unit="") - cache)
-    return beyond / rate if rate and cache else 0.0
+def _transfer_s(size: float, rate: float) -> float:
+    """No known rate: the transfer is not in the model."""
+    return size / rate if rate else 0.0
 
 
 def _note(model: QuantModel) -> str:

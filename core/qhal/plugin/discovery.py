@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any, Generic, TypeVar
@@ -122,7 +122,10 @@ class _Discovery:
             providers=tuple(provider for provider, _ in self.loaded),
             backends={name: claim.thing for name, claim in backends_won.items()},
             backend_providers={name: claim.provider for name, claim in backends_won.items()},
-            targets={name: claim.thing for name, claim in targets_won.items()},
+            targets={
+                name: replace(claim.thing, origin=str(claim.provider))
+                for name, claim in targets_won.items()
+            },
             problems=tuple(self.problems),
         )
 

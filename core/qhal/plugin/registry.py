@@ -35,16 +35,24 @@ class Registry:
     backend_providers: Mapping[str, Provider] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
+    def profile(self, name: str) -> TargetProfile:
+        """The profile of a target, whether or not its backend is there.
+
+        Raises:
+            UnknownTargetError: no target has this name; the hint lists near names and the
+                plugins that could not be used.
+        """
+        if name not in self.targets:
+            raise UnknownTargetError(f"There is no target {name!r}.", self._hint(name))
+        return self.targets[name]
+
     def resolve(self, name: str) -> tuple[Backend, TargetProfile]:
         """The backend and the profile of a target.
 
         Raises:
-            UnknownTargetError: no target has this name, or its backend is missing; the hint
-                lists near names and the plugins that could not be used.
+            UnknownTargetError: as :meth:`profile`, or the backend is missing.
         """
-        if name not in self.targets:
-            raise UnknownTargetError(f"There is no target {name!r}.", self._hint(name))
-        profile = self.targets[name]
+        profile = self.profile(name)
         if profile.backend not in self.backends:
             raise UnknownTargetError(
                 f"The target {name!r} ({profile.origin}) needs the backend {profile.backend!r}, "

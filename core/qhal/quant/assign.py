@@ -17,6 +17,7 @@ from qhal.quant.boundary import ConstantForm
 from qhal.quant.constraints import Constraints
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.observe import TensorStats, choose_range
+from qhal.quant.saturation import clipped, useful_range
 from qhal.quant.spec import Derived, FixedQParams, QuantSpec
 from qhal.quant.weights import WeightTask, quantize_weights
 
@@ -112,7 +113,8 @@ class _Assigner:
         if observed in self.stats:
             spec = self._spec(name)
             assert isinstance(spec, QuantSpec)
-            low, high = choose_range(self.stats[observed], spec, self.observer)
+            useful = useful_range(typed.graph, name, spec.dtype.bits)
+            low, high = choose_range(clipped(self.stats[observed], useful), spec, self.observer)
             self._note_range(observed, self.stats[observed], (low, high))
         producer = typed.graph.producers.get(name)
         if producer is not None and isinstance(producer.op, Pad) and producer.op.mode == "constant":

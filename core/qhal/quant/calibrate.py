@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qhal.data import Dataset
-from qhal.decisions import Code, Decision
-from qhal.errors import InternalError
+from qhal.errors import DataValueError, InternalError
 from qhal.ir.graph import Array, Graph, Node
 from qhal.ir.ops import FullyConnected, Gru, Lstm, Role
 from qhal.progress import SILENT, Progress
@@ -25,6 +24,8 @@ from qhal.quant.observe import TensorObserver, TensorStats
 _OVERLAP_LIMIT_BYTES = 64 << 20
 """Results of one sample above which running and observing take turns in one set of buffers."""
 
+_Plan = Mapping[str, int | None]  # tensor -> axis of its channels, None if no means are kept
+
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
@@ -34,13 +35,11 @@ class Calibration:
         stats: statistics of the tensors that were asked for.
         samples: number of samples seen.
         cache_hit: True if nothing had to be run.
-        decisions: what is worth telling the user.
     """
 
     stats: Mapping[str, TensorStats]
     samples: int
     cache_hit: bool
-    decisions: tuple[Decision, ...] = ()
 
 
 def calibrate(
@@ -65,45 +64,48 @@ def calibrate(
         progress: is told of each sample.
 
     Raises:
-        DataValueError: a tensor becomes NaN or Inf.
+        DataValueError: one of the tensors becomes NaN or Inf.
         ModelInvalidError: onnxruntime does not take the graph.
     """
     plan = _plan(graph)
-    _check_wanted(graph, plan, {*tensors, *channel_means})
-    entries = _entries(graph, plan) if cache else {}
-    key = stats_cache.cache_key(entries.values(), dataset.fingerprint, runtime_version())
-    found = stats_cache.load(cache, key) if cache else None
-    if found is not None and found.keys() >= set(entries.values()):
-        stats = {name: found[entry] for name, entry in entries.items()}
-        return _calibration(stats, tensors, len(dataset), cache_hit=True)
-    stats = _observe(graph, dataset, plan, progress)
-    if cache:
-        stats_cache.store(cache, key, {entries[name]: kept for name, kept in stats.items()})
-    return _calibration(stats, tensors, len(dataset), cache_hit=False)
+    wanted = {*tensors, *channel_means}
+    _check_wanted(graph, plan, wanted)
+    if cache is None:
+        stats, hit = _observe(graph, dataset, plan, progress), False
+    else:
+        stats, hit = _remembered(graph, dataset, plan, cache, progress)
+    asked = {name: kept for name, kept in stats.items() if name in wanted}
+    _check_finite(asked)
+    return Calibration(asked, len(dataset), hit)
 
 
-def _calibration(
-    stats: Mapping[str, TensorStats], tensors: Collection[str], samples: int, *, cache_hit: bool
-) -> Calibration:
-    asked = {name: stats[name] for name in stats if name in set(tensors)}
-    return Calibration(asked, samples, cache_hit, _decisions(asked))
-
-
-def _decisions(stats: Mapping[str, TensorStats]) -> tuple[Decision, ...]:
-    return tuple(
-        Decision(
-            Code.CONSTANT_RANGE,
-            f"{name} was {kept.minimum:g} in every calibration sample; its scale is a convention.",
-            name,
+def _check_finite(stats: Mapping[str, TensorStats]) -> None:
+    """Only what is asked for has to be finite: a mask of -Inf in front of a Softmax is sound."""
+    broken = [name for name, kept in stats.items() if not kept.is_finite]
+    if broken:
+        raise DataValueError(
+            f"Tensor {broken[0]!r} becomes NaN or Inf when the float model runs on the "
+            "calibration data.",
+            "Look for a division by zero, a logarithm of 0 or an overflow in the model, or for "
+            "calibration data far outside what the model was trained on.",
         )
-        for name, kept in stats.items()
-        if kept.minimum == kept.maximum
-    )
+
+
+def _remembered(
+    graph: Graph, dataset: Dataset, plan: _Plan, cache: Path, progress: Progress
+) -> tuple[dict[str, TensorStats], bool]:
+    """Statistics from the cache, or new ones that are then put there; and which of the two."""
+    entries = _entries(graph, plan)
+    key = stats_cache.cache_key(entries.values(), dataset.fingerprint, runtime_version())
+    found = stats_cache.load(cache, key)
+    if found is not None and found.keys() >= set(entries.values()):
+        return {name: found[entry] for name, entry in entries.items()}, True
+    stats = _observe(graph, dataset, plan, progress)
+    stats_cache.store(cache, key, {entries[name]: kept for name, kept in stats.items()})
+    return stats, False
 
 
 # --- what to observe ----------------------------------------------------------
-
-_Plan = Mapping[str, int | None]  # tensor -> axis of its channels, None if no means are kept
 
 
 def _plan(graph: Graph) -> _Plan:
@@ -154,7 +156,7 @@ def _entries(graph: Graph, plan: _Plan) -> dict[str, str]:
 def _observe(
     graph: Graph, dataset: Dataset, plan: _Plan, progress: Progress
 ) -> dict[str, TensorStats]:
-    observers = {name: TensorObserver(name, axis) for name, axis in plan.items()}
+    observers = {name: TensorObserver(axis) for name, axis in plan.items()}
     with progress.step("calibrate", total=len(dataset)) as advance:
         for values in _evaluate(graph, dataset, [n for n in plan if n not in graph.inputs]):
             for name, observer in observers.items():
@@ -168,6 +170,9 @@ def _evaluate(graph: Graph, dataset: Dataset, tensors: list[str]) -> Iterator[Ma
 
     While the caller looks at one sample, the next one already runs, in the other slot.
     """
+    if not tensors:
+        yield from (dataset.sample(index) for index in range(len(dataset)))
+        return
     slots = 2 if tensor_bytes(graph, tensors) <= _OVERLAP_LIMIT_BYTES else 1
     # Without float tensors beyond the inputs there is nothing to run.
     run = FloatRun(graph, tensors, slots=slots) if tensors else None

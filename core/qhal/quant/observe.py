@@ -18,7 +18,7 @@ from math import ceil, floor, frexp, isfinite
 import numpy as np
 import numpy.typing as npt
 
-from qhal.errors import DataValueError, OptionError
+from qhal.errors import OptionError
 from qhal.ir.graph import Array
 from qhal.quant.spec import QuantSpec
 
@@ -82,18 +82,17 @@ class TensorStats:
     histogram: Histogram
     channel_mean: Floats | None = None
 
+    @property
+    def is_finite(self) -> bool:
+        """False if the tensor held NaN or Inf; nothing but the extremes is known then."""
+        return isfinite(self.minimum) and isfinite(self.maximum)
+
 
 class TensorObserver:
     """Collects the statistics of one tensor, sample by sample, in constant memory."""
 
-    def __init__(self, name: str, channel_axis: int | None = None) -> None:
-        """Start without data.
-
-        Args:
-            name: of the tensor, for messages.
-            channel_axis: axis whose means are wanted, or None.
-        """
-        self._name = name
+    def __init__(self, channel_axis: int | None = None) -> None:
+        """Start without data; ``channel_axis`` is the axis whose means are wanted, or None."""
         self._axis = channel_axis
         self._samples = 0
         self._channel_sum: Floats | None = None
@@ -103,12 +102,7 @@ class TensorObserver:
         self._used = 0
 
     def update(self, values: Array) -> None:
-        """Take the tensor's value in one more sample.
-
-        Raises:
-            DataValueError: it holds NaN or Inf (small tensors are looked at in batches, so the
-                error may come a few samples late).
-        """
+        """Take the tensor's value in one more sample."""
         flat = np.asarray(values, np.float32).reshape(-1)
         if flat.size > MAX_PICKS:
             self._widen(flat)
@@ -116,7 +110,8 @@ class TensorObserver:
         self._samples += 1
         self._append(flat)
         if self._axis is not None:
-            self._add_means(values, self._axis)
+            means = _channel_means(values, self._axis)
+            self._channel_sum = means if self._channel_sum is None else self._channel_sum + means
 
     def stats(self) -> TensorStats:
         """The statistics so far; there must have been at least one non-empty sample."""
@@ -127,7 +122,7 @@ class TensorObserver:
     def _append(self, picks: npt.NDArray[np.float32]) -> None:
         if self._used + picks.size > self._pending.size:
             self._flush()
-            if not self._pending.size:
+            if self._pending.size < picks.size:
                 self._pending = np.empty(min(_PENDING, 32 * picks.size), np.float32)
         self._pending[self._used : self._used + picks.size] = picks
         self._used += picks.size
@@ -143,23 +138,15 @@ class TensorObserver:
         chunk = self._pending[: self._used]
         self._used = 0
         self._widen(chunk)
+        if not (isfinite(self._low) and isfinite(self._high)):
+            return
         bins = frame(self._low, self._high)
         self._histogram = _add_counts(_reframe(self._histogram, *bins), chunk)
 
     def _widen(self, flat: npt.NDArray[np.float32]) -> None:
-        low, high = float(np.minimum.reduce(flat)), float(np.maximum.reduce(flat))
-        if not (isfinite(low) and isfinite(high)):
-            raise DataValueError(
-                f"Tensor {self._name!r} becomes NaN or Inf when the float model runs on the "
-                "calibration data.",
-                "Look for a division by zero, a logarithm of 0 or an overflow in the model, or "
-                "for calibration data far outside what the model was trained on.",
-            )
-        self._low, self._high = min(self._low, low), max(self._high, high)
-
-    def _add_means(self, values: Array, axis: int) -> None:
-        means = _channel_means(values, axis)
-        self._channel_sum = means if self._channel_sum is None else self._channel_sum + means
+        # np.minimum and np.maximum, unlike min and max, keep a NaN for good.
+        self._low = float(np.minimum(self._low, np.minimum.reduce(flat)))
+        self._high = float(np.maximum(self._high, np.maximum.reduce(flat)))
 
 
 def frame(low: float, high: float) -> tuple[int, int, int]:
@@ -244,7 +231,7 @@ def _minmax(stats: TensorStats, spec: QuantSpec) -> Range:
     return stats.minimum, stats.maximum
 
 
-PERCENTILE = 99.99
+PERCENTILE = 99.999
 """The share of the elements, in percent, that the percentile observer keeps."""
 
 

@@ -29,12 +29,16 @@ _VERSION = "1"
 _ALONE: Mapping[Activation, Op] = {Activation.RELU: Relu(), Activation.RELU6: Relu6()}
 
 
-def default_cache() -> Path:
-    """``$QHAL_CACHE``, else ``qhal`` in the user's cache folder."""
+def default_cache() -> Path | None:
+    """``$QHAL_CACHE``, else ``qhal`` in the user's cache folder; None if the user has no home."""
     if own := os.environ.get("QHAL_CACHE"):
         return Path(own)
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "qhal"
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared) / "qhal"
+    try:
+        return Path.home() / ".cache" / "qhal"
+    except RuntimeError:
+        return None
 
 
 def tensor_digests(graph: Graph) -> dict[str, str]:
@@ -65,8 +69,8 @@ def cache_key(entries: Iterable[str], fingerprint: str, runtime: str) -> str:
 def load(folder: Path, key: str) -> dict[str, TensorStats] | None:
     """Statistics by entry; None if there are none, or the file is damaged."""
     try:
-        with np.load(_file(folder, key), allow_pickle=False) as arrays:
-            return _unpack(dict(arrays))
+        content = BytesIO(_file(folder, key).read_bytes())
+        return _unpack(dict(np.load(content, allow_pickle=False)))
     except (OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile):
         return None
 

@@ -88,16 +88,35 @@ def _unknown(run: RunRecord, name: str) -> OptionError:
 
 
 def _page(found: Explanation) -> Page:
-    if len(found.nodes) == 1 or (found.nodes and found.nodes[0].name == found.name):
-        verdict = _node_sentence(found.nodes[0])
-    else:
-        verdict = f"{len(found.nodes)} nodes and {len(found.tensors)} tensors."
     sections = (
         *(Section(f"Node {node.name}", table=_node_table(node)) for node in found.nodes),
         Section("Tensors", table=_tensor_table(found.tensors)),
         Section("Decisions", items=tuple(f"{d.code.id}: {d.sentence}" for d in found.decisions)),
     )
-    return Page(found.name, verdict, sections)
+    return Page(found.name, _verdict(found), sections)
+
+
+def _verdict(found: Explanation) -> str:
+    tensor = next((t for t in found.tensors if t.name == found.name), None)
+    if tensor is not None:
+        return _tensor_sentence(tensor, found.nodes)
+    if len(found.nodes) == 1:
+        return _node_sentence(found.nodes[0])
+    return f"{len(found.nodes)} nodes of the artifact come from it."
+
+
+def _tensor_sentence(tensor: TensorPlan, nodes: tuple[NodePlan, ...]) -> str:
+    kind = "Constant" if tensor.constant else "Activation"
+    made = [node.name for node in nodes if tensor.name in node.outputs]
+    read = [node.name for node in nodes if tensor.name in node.inputs]
+    parts = [f"{kind} {_type(tensor)}"]
+    parts.extend([f"made by {made[0]}"] if made else [])
+    parts.extend([f"read by {', '.join(read)}"] if read else [])
+    return f"{', '.join(parts)}."
+
+
+def _type(tensor: TensorPlan) -> str:
+    return f"{tensor.dtype}[{'x'.join(map(str, tensor.shape))}]"
 
 
 def _node_sentence(node: NodePlan) -> str:
@@ -128,7 +147,7 @@ def _tensor_table(tensors: Iterable[TensorPlan]) -> Table:
         (
             tensor.name,
             "constant" if tensor.constant else "activation",
-            f"{tensor.dtype}[{'x'.join(map(str, tensor.shape))}]",
+            _type(tensor),
             _scale_words(tensor),
             _several(tensor.zero_point),
             " to ".join(f"{x:.6g}" for x in tensor.range),

@@ -20,6 +20,7 @@ _SECTIONS: Mapping[str, Mapping[str, str]] = {
         "max_abs_error": "largest error",
         "oracle_max_steps": "runtime to oracle, largest",
         "oracle_within_1_step": "runtime to oracle, within 1 step",
+        "oracle_sqnr": "runtime to oracle, SQNR",
         "oracle_reference_max_steps": "reference kernels to oracle, largest",
         "oracle_reference_within_1_step": "reference kernels to oracle, within 1 step",
         "import_error": "import",
@@ -56,7 +57,6 @@ _SECTIONS: Mapping[str, Mapping[str, str]] = {
 _ONLY_IN_THE_RECORD = frozenset(
     {
         "top5_drop",
-        "oracle_sqnr",
         "oracle_reference_sqnr",
         "latency_host_min",
         "latency_host_float_min",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 
 from qhal.check_report import CheckReport
 from qhal.decisions import Code, Decision, Severity
@@ -50,7 +51,7 @@ def _accuracy_words(record: RunRecord) -> str:
     if "top1" in metrics:
         ours, theirs = (format_value(metrics[n].value, "fraction") for n in ("top1", "top1_float"))
         return f"top-1 {ours} (float {theirs})"
-    return f"SQNR {metrics['sqnr']}" if "sqnr" in metrics else ""
+    return f"output SQNR {metrics['sqnr']}" if "sqnr" in metrics else ""
 
 
 def _latency_words(record: RunRecord) -> str:
@@ -64,8 +65,7 @@ def _latency_words(record: RunRecord) -> str:
         p50 = metrics["latency_host_p50"]
         words.append(f"{format_value(p50.value, p50.unit)} on this host")
     if "speedup_host" in metrics:
-        ratio = format_value(metrics["speedup_host"].value, "ratio")
-        words.append(f"{ratio} the speed of float there")
+        words.append(f"{metrics['speedup_host']} the speed of float there")
     return ", ".join(words)
 
 
@@ -112,17 +112,22 @@ def _node_counts(plan: Plan) -> str:
 def _data_rows(data: Mapping[str, object]) -> Iterable[tuple[str, str]]:
     for key, value in data.items():
         if isinstance(value, Mapping):
-            pairs = (f"{k.replace('_', ' ')} {_brief(v)}" for k, v in value.items() if v)
-            yield key, ", ".join(pairs)
+            yield key, _dataset_words(value)
         elif value:
-            yield key, _brief(value)
+            yield key, str(value)
 
 
-def _brief(value: object) -> str:
-    """A short form: hashes are cut, the record has them whole."""
-    text = str(value)
-    is_hash = len(text) >= 32 and all(c in "0123456789abcdef" for c in text)
-    return text[:12] if is_hash else text
+def _dataset_words(dataset: Mapping[str, object]) -> str:
+    """``128 samples of digits.npz, imagenet-torch, with labels, 95ccf4204b5e``."""
+    preprocess = dataset.get("preprocess")
+    name = preprocess.get("name") if isinstance(preprocess, Mapping) else preprocess
+    parts = (
+        f"{dataset.get('samples', '?')} samples of {PurePath(str(dataset.get('source'))).name}",
+        f"preprocess {name}" if name else "",
+        "with labels" if dataset.get("labels") else "",
+        f"fingerprint {str(dataset.get('fingerprint'))[:12]}",
+    )
+    return ", ".join(filter(None, parts))
 
 
 def _gate_words(gate: Gate) -> str:

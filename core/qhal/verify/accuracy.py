@@ -8,44 +8,58 @@ from dataclasses import dataclass, field
 from qhal.errors import LabelError
 from qhal.ir.graph import Array, Graph
 from qhal.metric import Basis, Metric
-from qhal.verify.compare import Difference, Scores, as_scores
+from qhal.verify.compare import Difference, Scores, classes_of
 
 _NOTE = "against the float model, {} samples"
 
 
 def scores_output(graph: Graph, quantized: Container[str] = ()) -> str | None:
-    """The first output that looks like class scores, or None.
+    """The output that holds class scores, or None if no output, or more than one, looks so.
 
     Args:
         graph: any stage of the model.
         quantized: outputs of integer type that stand for real numbers.
     """
-    for name in graph.outputs:
-        kind = graph.tensors[name]
-        wide = sum(size > 1 for size in kind.shape[1:]) == 1
-        real = kind.dtype.is_float or name in quantized
-        if len(kind.shape) >= 2 and wide and real:
-            return name
-    return None
+    batches = {graph.tensors[name].shape[:1] for name in graph.inputs}
+    found = [
+        name
+        for name in graph.outputs
+        if classes_of(graph.tensors[name].shape)
+        and graph.tensors[name].shape[:1] in batches
+        and (graph.tensors[name].dtype.is_float or name in quantized)
+    ]
+    return found[0] if len(found) == 1 else None
 
 
-def check_labels(graph: Graph, labels: Array | None, quantized: Container[str] = ()) -> None:
-    """Raise LabelError if a label is not a class of the model. Call it before the long work.
+def unfit_labels(graph: Graph, labels: Array, quantized: Container[str] = ()) -> str:
+    """Why labels cannot be those of a model, or "" if they can.
 
     Args:
         graph: any stage of the model.
-        labels: class indices, or None.
+        labels: class indices.
         quantized: as in :func:`scores_output`.
     """
     name = scores_output(graph, quantized)
-    if labels is None or name is None or not labels.size:
-        return
-    classes = max(graph.tensors[name].shape[1:])
-    low, high = int(labels.min()), int(labels.max())
+    if name is None:
+        return "no single output of the model holds class scores"
+    classes = classes_of(graph.tensors[name].shape)
+    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
     if low < 0 or high >= classes:
+        return f"labels go from {low} to {high}, output {name} has the classes 0 to {classes - 1}"
+    return ""
+
+
+def check_labels(graph: Graph, labels: Array | None) -> None:
+    """Insist on labels that fit; for labels that the user named. Call it before the long work.
+
+    Raises:
+        LabelError: they cannot be those of the model.
+    """
+    why = "" if labels is None else unfit_labels(graph, labels)
+    if why:
         raise LabelError(
-            f"Labels go from {low} to {high}; output {name} has the classes 0 to {classes - 1}.",
-            "If all labels are off by the same number, --label-offset adds one.",
+            f"The labels do not fit: {why}.",
+            "If all of them are off by the same number, --label-offset adds one.",
         )
 
 
@@ -77,9 +91,9 @@ class Accuracy:
             self.outputs.setdefault(name, Difference()).add(expected, other[name])
         if self.scores_name is None:
             return
-        rows = [as_scores(x[self.scores_name]) for x in (reference, other)]
-        if rows[0] is not None and rows[1] is not None:
-            self.scores.add(rows[0], rows[1], labels)
+        rows = [x[self.scores_name] for x in (reference, other)]
+        expected, found = (row.reshape(len(row), -1) for row in rows)
+        self.scores.add(expected, found, labels)
 
     def metrics(self, basis: Basis) -> dict[str, Metric]:
         """Everything as metrics; top-1 first, if there are labels."""

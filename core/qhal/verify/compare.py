@@ -185,11 +185,10 @@ def _plus(a: tuple[int, int], b: tuple[int, ...]) -> tuple[int, int]:
     return a[0] + b[0], a[1] + b[1]
 
 
-def as_scores(array: Array) -> Array | None:
-    """(N, classes) if the tensor looks like class scores, else None.
+def classes_of(shape: tuple[int, ...]) -> int:
+    """Number of classes if a tensor of this shape looks like class scores, else 0.
 
-    That is: beside the first dimension, exactly one is larger than 1.
+    Scores are (N, C), or (N, C, 1, 1) and (N, 1, 1, C) where pooling left dimensions of 1.
     """
-    if array.ndim < 2 or sum(size > 1 for size in array.shape[1:]) != 1:
-        return None
-    return array.reshape(len(array), -1)
+    wide = [size for size in shape[1:] if size > 1]
+    return wide[0] if len(shape) in (2, 4) and len(wide) == 1 else 0

@@ -94,8 +94,15 @@ def _blocks(g: RandomGraph, x: str) -> list[str]:
     return []
 
 
+_UNARY = (
+    *(ops.Relu(), ops.Relu(), ops.Relu6(), ops.Sigmoid(), ops.Tanh(), ops.Clip(-1, 1)),
+    *(ops.HardSwish(), ops.HardSigmoid(), ops.Silu(), ops.Gelu(), ops.LeakyRelu(0.1)),
+    *(ops.Elu(), ops.Unary("Abs"), ops.Unary("Neg"), ops.Unary("Softplus")),
+)
+
+
 def _unary(g: RandomGraph, x: str) -> list[str]:
-    return g.one(g.random.choice((ops.Relu(), ops.Sigmoid(), ops.Tanh(), ops.Clip(-1, 1))), x)
+    return g.one(g.random.choice(_UNARY), x)
 
 
 def _binary(g: RandomGraph, x: str) -> list[str]:
@@ -147,7 +154,7 @@ def _concat(g: RandomGraph, x: str) -> list[str]:
 
 
 def _alike(a: tuple[int, ...], b: tuple[int, ...], axis: int) -> bool:
-    return len(a) == len(b) and all(i == axis or p == q for i, (p, q) in enumerate(zip(a, b)))
+    return (*a[:axis], *a[axis + 1 :]) == (*b[:axis], *b[axis + 1 :]) and len(a) == len(b)
 
 
 def _split(g: RandomGraph, x: str) -> list[str]:
@@ -162,7 +169,7 @@ def _slice(g: RandomGraph, x: str) -> list[str]:
     shape = g.shape(x)
     starts = tuple(g.random.randrange(max(1, s // 2)) for s in shape)
     steps = tuple(g.random.choice((1, 2)) for _ in shape)
-    sizes = tuple((s - a + t - 1) // t for s, a, t in zip(shape, starts, steps))
+    sizes = tuple((s - a + t - 1) // t for s, a, t in zip(shape, starts, steps, strict=True))
     return g.one(ops.Slice(starts, sizes, steps), x)
 
 
@@ -222,6 +229,15 @@ def _merge(g: RandomGraph, x: str) -> list[str]:
     return g.one(ops.Reshape((*shape[:at], shape[at] * shape[at + 1], *shape[at + 2 :])), x)
 
 
+def _channel_shuffle(g: RandomGraph, x: str) -> list[str]:
+    shape = g.shape(x)
+    if len(shape) != 4 or shape[1] % 2 or shape[1] < 4:
+        return []
+    opened = g.builder.one(ops.Reshape((shape[0], 2, shape[1] // 2, *shape[2:])), [x])
+    moved = g.builder.one(ops.Transpose((0, 2, 1, 3, 4)), [opened])
+    return g.one(ops.Reshape(shape), moved)
+
+
 def _flatten(g: RandomGraph, x: str) -> list[str]:
     """A Flatten, sometimes an activation, and a fully-connected layer."""
     shape = g.shape(x)
@@ -267,7 +283,16 @@ def _resize(g: RandomGraph, x: str) -> list[str]:
 _STEPS: tuple[Callable[[RandomGraph, str], list[str]], ...] = (
     *(_conv, _conv, _depthwise, _conv_transpose, _pool, _blocks, _unary, _binary, _binary),
     *(_prelu, _softmax, _reduce, _concat, _split, _slice, _pad, _tile, _gather, _expand),
-    *(_transpose, _transpose, _reshape, _merge, _flatten, _fully_connected, _matmul),
+    *(
+        _transpose,
+        _transpose,
+        _reshape,
+        _merge,
+        _channel_shuffle,
+        _flatten,
+        _fully_connected,
+        _matmul,
+    ),
     *(_layer_norm, _instance_norm, _resize),
 )
 

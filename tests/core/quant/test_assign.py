@@ -19,7 +19,7 @@ from qhal.quant.observe import TensorObserver, TensorStats
 
 
 def seen(*values: float, mean: Array | None = None) -> TensorStats:
-    observer = TensorObserver("t")
+    observer = TensorObserver()
     observer.update(np.array(values, np.float32))
     stats = observer.stats()
     return TensorStats(stats.minimum, stats.maximum, stats.histogram, mean)

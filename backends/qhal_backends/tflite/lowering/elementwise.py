@@ -10,11 +10,10 @@ from qhal.ir import ops
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView
 from qhal.quant.arithmetic import quantize
-from qhal.quant.model import QuantParams
 from qhal_backends.tflite.emitter import Emitter
 from qhal_backends.tflite.flat import OptionValue
 from qhal_backends.tflite.lowering.activations import fused
-from qhal_backends.tflite.lowering.planes import reshape
+from qhal_backends.tflite.lowering.shapes import emit_broadcast, reshape
 
 # --- two operands -------------------------------------------------------------
 
@@ -36,20 +35,20 @@ def _arithmetic(e: Emitter, view: NodeView) -> None:
     is_sum = isinstance(op, ops.Add | ops.Sub)
     if is_sum and e.tensor(view.node.inputs[0]).type.dtype is DType.INT16:
         options["potScaleInt16"] = False  # the scales are not powers of two
-    e.emit(_ARITHMETIC[type(op)], view.node.inputs, view.node.outputs, **options)
+    emit_broadcast(e, view, _ARITHMETIC[type(op)], **options)
 
 
 def _plain_binary(e: Emitter, view: NodeView) -> None:
-    e.emit(_PLAIN_BINARY[type(view.op)], view.node.inputs, view.node.outputs)
+    emit_broadcast(e, view, _PLAIN_BINARY[type(view.op)])
 
 
 def _compare(e: Emitter, view: NodeView) -> None:
     assert isinstance(view.op, ops.Compare)
-    e.emit(_RELATIONS[view.op.relation], view.node.inputs, view.node.outputs)
+    emit_broadcast(e, view, _RELATIONS[view.op.relation])
 
 
 def _where(e: Emitter, view: NodeView) -> None:
-    e.emit("SELECT_V2", view.node.inputs, view.node.outputs)
+    emit_broadcast(e, view, "SELECT_V2")
 
 
 # --- one operand --------------------------------------------------------------
@@ -102,17 +101,7 @@ def _gelu(e: Emitter, view: NodeView) -> None:
 
 def _leaky_relu(e: Emitter, view: NodeView) -> None:
     assert isinstance(view.op, ops.LeakyRelu)
-    x, alpha = view.node.inputs[0], view.op.alpha
-    params = e.tensor(x).params
-    if not e.flavour.leaky_relu_as_prelu or params is None:
-        e.emit("LEAKY_RELU", [x], view.node.outputs, alpha=alpha)
-        return
-    channels = view.input().shape[-1:]
-    # One integer step of the slope's scale is the slope itself, so nothing is lost.
-    slope = QuantParams.per_tensor(params.dtype, abs(alpha) or 1.0, 0)
-    value = np.full(channels, np.sign(alpha), params.dtype.numpy)
-    constant = e.constant(f"{view.node.name}/slope", value, slope)
-    e.emit("PRELU", [x, constant], view.node.outputs)
+    e.emit("LEAKY_RELU", view.node.inputs, view.node.outputs, alpha=view.op.alpha)
 
 
 def _clip(e: Emitter, view: NodeView) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from qhal.decisions import Code
 from qhal.ir import ops
+from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView
 from qhal.quant.arithmetic import quantize
 from qhal_backends.tflite.emitter import Emitter
-from qhal_backends.tflite.lowering.planes import reshape
+from qhal_backends.tflite.flat import FlatPadding, OptionValue
+from qhal_backends.tflite.lowering.shapes import reshape
+from qhal_backends.tflite.windows import steps_in_plane
 
 
 def _reshape(e: Emitter, view: NodeView) -> None:
@@ -27,32 +33,81 @@ def _concat(e: Emitter, view: NodeView) -> None:
 
 
 def _split(e: Emitter, view: NodeView) -> None:
+    """SPLIT, or SPLIT_V for uneven parts and for int64, which SPLIT has since LiteRT only."""
     op = view.op
     assert isinstance(op, ops.Split)
-    axis, count = e.integers(f"{view.node.name}/axis", op.axis), len(op.sizes)
-    if len(set(op.sizes)) == 1:
+    is_even, count = len(set(op.sizes)) == 1, len(op.sizes)
+    if e.flavour.uneven_parts_by_slices and not is_even:
+        _split_by_slices(e, view, op)
+        return
+    axis = e.integers(f"{view.node.name}/axis", op.axis)
+    if is_even and view.input().dtype is not DType.INT64:
         e.emit("SPLIT", [axis, view.node.inputs[0]], view.node.outputs, numSplits=count)
         return
     sizes = e.integers(f"{view.node.name}/sizes", op.sizes)
     e.emit("SPLIT_V", [view.node.inputs[0], sizes, axis], view.node.outputs, numSplits=count)
 
 
+def _split_by_slices(e: Emitter, view: NodeView, op: ops.Split) -> None:
+    e.decide(
+        Code.DECOMPOSED,
+        f"Split {view.node.name}: its parts {op.sizes} are uneven, so each is a SLICE.",
+    )
+    starts = [sum(op.sizes[:index]) for index in range(len(op.sizes))]
+    for start, part in zip(starts, view.node.outputs, strict=True):
+        begin = [start if axis == op.axis else 0 for axis in range(len(view.input().shape))]
+        _cut(e, view.node.inputs[0], begin, part)
+
+
+def _cut(e: Emitter, x: str, begin: Sequence[int], result: str) -> None:
+    """The block of the shape of ``result`` that begins at ``begin``."""
+    size = e.integers(f"{result}/size", e.tensor(result).type.shape)
+    e.emit("SLICE", [x, e.integers(f"{result}/begin", begin), size], [result])
+
+
 def _slice(e: Emitter, view: NodeView) -> None:
     op = view.op
     assert isinstance(op, ops.Slice)
-    begin = e.integers(f"{view.node.name}/begin", op.starts)
+    x, (y,) = view.node.inputs[0], view.node.outputs
     if all(step == 1 for step in op.steps):
-        size = e.integers(f"{view.node.name}/size", op.sizes)
-        e.emit("SLICE", [view.node.inputs[0], begin, size], view.node.outputs)
-        return
+        _cut(e, x, op.starts, y)
+    elif e.flavour.steps_by_pooling and steps_in_plane(op):
+        _pick_by_pooling(e, view, op)
+    else:
+        _stride(e, view, op)
+
+
+def _stride(e: Emitter, view: NodeView, op: ops.Slice) -> None:
     bounds = zip(op.starts, op.sizes, op.steps, strict=True)
     ends = [start + size * step for start, size, step in bounds]
     # An end in front of the first element cannot be stated: -1 would mean the last one.
     mask = sum(1 << axis for axis, end in enumerate(ends) if end < 0)
-    end = e.integers(f"{view.node.name}/end", [max(end, 0) for end in ends])
-    steps = e.integers(f"{view.node.name}/steps", op.steps)
-    inputs = [view.node.inputs[0], begin, end, steps]
-    e.emit("STRIDED_SLICE", inputs, view.node.outputs, endMask=mask)
+    stated = ([*op.starts], [max(end, 0) for end in ends], [*op.steps])
+    names = zip(("begin", "end", "steps"), stated, strict=True)
+    vectors = [e.integers(f"{view.node.name}/{what}", vector) for what, vector in names]
+    e.emit("STRIDED_SLICE", [view.node.inputs[0], *vectors], view.node.outputs, endMask=mask)
+
+
+def _pick_by_pooling(e: Emitter, view: NodeView, op: ops.Slice) -> None:
+    """Every n-th row and column: the maximum of windows of one element."""
+    e.decide(
+        Code.DECOMPOSED,
+        f"Slice {view.node.name}: its steps {op.steps} are written as a 1x1 MAX_POOL_2D.",
+    )
+    x, (y,) = view.node.inputs[0], view.node.outputs
+    block = [(size - 1) * step + 1 for size, step in zip(op.sizes, op.steps, strict=True)]
+    if tuple(block) != view.input().shape:
+        part = e.like(x, f"{view.node.name}/block", block)
+        _cut(e, x, op.starts, part)
+        x = part
+    options: dict[str, OptionValue] = {
+        "padding": FlatPadding.VALID,
+        "filterHeight": 1,
+        "filterWidth": 1,
+        "strideH": op.steps[1],
+        "strideW": op.steps[2],
+    }
+    e.emit("MAX_POOL_2D", [x], [y], **options)
 
 
 # --- padding ------------------------------------------------------------------

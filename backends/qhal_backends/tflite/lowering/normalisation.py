@@ -3,62 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
 
 import numpy as np
 
 from qhal.decisions import Code
 from qhal.ir import ops
 from qhal.ir.graph import NodeView
+from qhal.quant.model import QuantParams
 from qhal_backends.tflite.emitter import Emitter
 from qhal_backends.tflite.flat import OptionValue
-from qhal_backends.tflite.lowering.planes import reshape
+from qhal_backends.tflite.lowering.shapes import reshape
 
 
 def _softmax(e: Emitter, view: NodeView) -> None:
-    """TFLite normalises over the last axis; another one is brought there and back."""
-    op = view.op
-    assert isinstance(op, ops.Softmax | ops.LogSoftmax)
-    builtin, options = _SOFTMAX[type(op)]
-    shape, (y,) = view.input().shape, view.node.outputs
-    if all(size == 1 for size in shape[op.axis + 1 :]) and op.axis < len(shape) - 1:
-        _through_reshape(e, view, builtin, options)
-        return
-    if op.axis == len(shape) - 1:
-        e.emit(builtin, view.node.inputs, [y], **options)
-        return
-    perm = list(range(len(shape)))
-    perm[op.axis], perm[-1] = perm[-1], perm[op.axis]
-    e.decide(
-        Code.TRANSPOSE_KEPT,
-        f"{op.kind} {view.node.name} is over axis {op.axis} of {shape}, and TFLite has it over the "
-        "last one: a transpose stands in front of it and one behind.",
-    )
-    swapped = [shape[i] for i in perm]
-    moved = e.like(view.node.inputs[0], f"{view.node.name}/moved", swapped)
-    made = e.like(y, f"{view.node.name}/made", swapped)
-    order = e.integers(f"{view.node.name}/perm", perm)
-    e.emit("TRANSPOSE", [view.node.inputs[0], order], [moved])
-    e.emit(builtin, [moved], [made], **options)
-    e.emit("TRANSPOSE", [made, order], [y])
+    e.emit("SOFTMAX", view.node.inputs, view.node.outputs, beta=1.0)
 
 
-def _through_reshape(
-    e: Emitter, view: NodeView, builtin: str, options: dict[str, OptionValue]
-) -> None:
-    """Dimensions of size 1 behind the axis are taken off and put back: no data moves."""
-    axis, shape = getattr(view.op, "axis"), view.input().shape  # noqa: B009
-    short = shape[: axis + 1]
-    flat = e.like(view.node.inputs[0], f"{view.node.name}/flat", short)
-    made = e.like(view.node.outputs[0], f"{view.node.name}/made", short)
-    reshape(e, view.node.inputs[0], flat)
-    e.emit(builtin, [flat], [made], **options)
-    reshape(e, made, view.node.outputs[0])
+def _log_softmax(e: Emitter, view: NodeView) -> None:
+    e.emit("LOG_SOFTMAX", view.node.inputs, view.node.outputs)
 
-
-_SOFTMAX: dict[type[ops.Op], tuple[str, dict[str, OptionValue]]] = {
-    ops.Softmax: ("SOFTMAX", {"beta": 1.0}),
-    ops.LogSoftmax: ("LOG_SOFTMAX", {}),
-}
 
 # --- reductions ---------------------------------------------------------------
 
@@ -68,9 +33,33 @@ _REDUCTIONS = {"Mean": "MEAN", "Sum": "SUM", "Max": "REDUCE_MAX", "Min": "REDUCE
 def _reduce(e: Emitter, view: NodeView) -> None:
     op = view.op
     assert isinstance(op, ops.Reduce)
-    axes = e.integers(f"{view.node.name}/axes", op.axes)
-    inputs = [view.node.inputs[0], axes]
+    inputs = [view.node.inputs[0], e.integers(f"{view.node.name}/axes", op.axes)]
+    if op.function == "Sum" and e.tensor(view.node.outputs[0]).params is not None:
+        _sum_of_integers(e, view, inputs, op)
+        return
     e.emit(_REDUCTIONS[op.function], inputs, view.node.outputs, keepDims=op.keepdims)
+
+
+def _sum_of_integers(e: Emitter, view: NodeView, inputs: list[str], op: ops.Reduce) -> None:
+    """A sum as the mean times the number of elements.
+
+    The reference kernel of SUM loses the scale of 8-bit sums, and tflite-runtime 2.14 runs it by
+    default. The mean's scale is the sum's over the number, so MUL passes the integers through.
+    """
+    (y,) = view.node.outputs
+    made, count = e.tensor(y), prod(view.input().shape[axis] for axis in op.axes)
+    assert made.params is not None
+    e.decide(
+        Code.DECOMPOSED,
+        f"ReduceSum {view.node.name}: the reference kernel of SUM is wrong for integers, so it is "
+        f"written as MEAN times {count}.",
+    )
+    smaller = replace(made.params, scale=np.asarray(made.params.scale / count, np.float32))
+    mean = e.make(f"{view.node.name}/mean", made.type, smaller)
+    e.emit("MEAN", inputs, [mean], keepDims=op.keepdims)
+    unit = QuantParams.per_tensor(made.type.dtype, float(count), 0)
+    factor = e.constant(f"{view.node.name}/count", np.asarray(1, made.type.dtype.numpy), unit)
+    e.emit("MUL", [mean, factor], [y])
 
 
 def _arg_max(e: Emitter, view: NodeView) -> None:
@@ -132,7 +121,8 @@ def _normalise(e: Emitter, view: NodeView, axes: Sequence[int], epsilon: float) 
 
 
 LOWERINGS = {
-    **dict.fromkeys(_SOFTMAX, _softmax),
+    ops.Softmax: _softmax,
+    ops.LogSoftmax: _log_softmax,
     ops.Reduce: _reduce,
     ops.ArgMax: _arg_max,
     ops.LayerNorm: _layer_norm,

@@ -8,8 +8,9 @@ import numpy as np
 
 from qhal.decisions import Code
 from qhal.ir.graph import NodeView
-from qhal.ir.ops import Activation, Relu, Relu6, Sigmoid, Softmax
 from qhal_backends.tflite.emitter import Emitter
+from qhal_backends.tflite.flat import FlatTensor
+from qhal_backends.tflite.windows import is_non_negative
 
 Pads = Sequence[tuple[int, int]]
 
@@ -29,7 +30,7 @@ def pad_explicitly(e: Emitter, view: NodeView, x: str, pads: Pads) -> str:
 def pad_with_lowest(e: Emitter, view: NodeView, x: str, pads: Pads) -> str:
     """The node's operand, as ``x``, with a value around it that never wins a maximum."""
     source = e.tensor(x)
-    if _is_non_negative(e, view.node.inputs[0]):
+    if _zero_is_lowest(source) or is_non_negative(e.model.graph, view.node.inputs[0]):
         return pad_explicitly(e, view, x, pads)  # PAD runs in XNNPACK, PADV2 does not
     e.decide(
         Code.DECOMPOSED,
@@ -44,16 +45,9 @@ def pad_with_lowest(e: Emitter, view: NodeView, x: str, pads: Pads) -> str:
     return padded
 
 
-def _is_non_negative(e: Emitter, name: str) -> bool:
-    """True if no element of a tensor can be below zero."""
-    tensor = e.tensor(name)
-    if tensor.params is not None and int(tensor.params.zero_point) == tensor.type.dtype.qmin:
-        return True
-    producer = e.model.graph.producers.get(name)
-    if producer is None:
-        return False
-    fused = getattr(producer.op, "activation", Activation.NONE)
-    return fused is not Activation.NONE or isinstance(producer.op, Relu | Relu6 | Sigmoid | Softmax)
+def _zero_is_lowest(tensor: FlatTensor) -> bool:
+    """True if no integer of a tensor stands for a number below zero."""
+    return tensor.params is not None and int(tensor.params.zero_point) == tensor.type.dtype.qmin
 
 
 def _padded(e: Emitter, view: NodeView, x: str, pads: Pads) -> tuple[str, str]:

@@ -10,31 +10,28 @@ from qhal.ir.ops import AveragePool, MaxPool
 from qhal_backends.tflite.emitter import Emitter
 from qhal_backends.tflite.flat import FlatPadding, OptionValue
 from qhal_backends.tflite.lowering.pads import pad_explicitly, pad_with_lowest
-from qhal_backends.tflite.lowering.planes import close_plane, enter_plane, leave_plane, pair
 from qhal_backends.tflite.padding import Axis, explicit_pads, implicit_padding
 from qhal_backends.tflite.windows import pool_axes
 
 
 def _max_pool(e: Emitter, view: NodeView) -> None:
-    x, y = enter_plane(e, view.node.inputs[0]), leave_plane(e, view)
+    x, y = view.node.inputs[0], view.node.outputs[0]
     axes = pool_axes(view)
     padding = implicit_padding(axes)
     if padding is None:
         x, padding = pad_with_lowest(e, view, x, explicit_pads(axes)), FlatPadding.VALID
     e.emit("MAX_POOL_2D", [x], [y], **_options(view, padding))
-    close_plane(e, view, y)
 
 
 def _options(view: NodeView, padding: FlatPadding) -> dict[str, OptionValue]:
     op = view.op
     assert isinstance(op, MaxPool | AveragePool)
-    (height, width), strides = pair(op.kernel), pair(op.strides)
     return {
         "padding": padding,
-        "filterHeight": height,
-        "filterWidth": width,
-        "strideH": strides[0],
-        "strideW": strides[1],
+        "filterHeight": op.kernel[0],
+        "filterWidth": op.kernel[1],
+        "strideH": op.strides[0],
+        "strideW": op.strides[1],
     }
 
 
@@ -42,12 +39,11 @@ def _average_pool(e: Emitter, view: NodeView) -> None:
     """TFLite never counts padding; where it counts, a PAD makes it part of the input."""
     op = view.op
     assert isinstance(op, AveragePool)
-    x, y = enter_plane(e, view.node.inputs[0]), leave_plane(e, view)
+    x, y = view.node.inputs[0], view.node.outputs[0]
     axes = pool_axes(view)
     padding = implicit_padding(axes)
     if padding is FlatPadding.VALID or (padding is not None and not op.count_include_pad):
         e.emit("AVERAGE_POOL_2D", [x], [y], **_options(view, padding))
-        close_plane(e, view, y)
         return
     padded = pad_explicitly(e, view, x, explicit_pads(axes))
     pooled = (
@@ -56,7 +52,6 @@ def _average_pool(e: Emitter, view: NodeView) -> None:
     e.emit("AVERAGE_POOL_2D", [padded], [pooled], **_options(view, FlatPadding.VALID))
     if pooled != y:
         _correct_counts(e, view, pooled, y, axes)
-    close_plane(e, view, y)
 
 
 def _correct_counts(e: Emitter, view: NodeView, pooled: str, y: str, axes: list[Axis]) -> None:

@@ -8,7 +8,6 @@ from qhal.decisions import Code
 from qhal.ir.graph import NodeView
 from qhal.ir.ops import DepthToSpace, Resize, SpaceToDepth
 from qhal_backends.tflite.emitter import Emitter
-from qhal_backends.tflite.lowering.planes import close_plane, enter_plane, leave_plane
 from qhal_backends.tflite.resizing import exact_mode, nearest_indices, spatial_sizes
 
 _BUILTINS = {"nearest": "RESIZE_NEAREST_NEIGHBOR", "linear": "RESIZE_BILINEAR"}
@@ -25,11 +24,9 @@ def _resize(e: Emitter, view: NodeView) -> None:
     if mode is None:
         _gather_rows_and_columns(e, view)
         return
-    x, y = enter_plane(e, view.node.inputs[0]), leave_plane(e, view)
-    wanted = e.integers(f"{view.node.name}/size", e.tensor(y).type.shape[1:-1])
+    inputs = [view.node.inputs[0], e.integers(f"{view.node.name}/size", op.sizes)]
     flags = {"alignCorners": mode.align_corners, "halfPixelCenters": mode.half_pixel_centers}
-    e.emit(_BUILTINS[op.mode], [x, wanted], [y], **flags)
-    close_plane(e, view, y)
+    e.emit(_BUILTINS[op.mode], inputs, view.node.outputs, **flags)
 
 
 def _tile_point(e: Emitter, view: NodeView) -> None:
@@ -65,29 +62,8 @@ def _gather_rows_and_columns(e: Emitter, view: NodeView) -> None:
 
 
 def _depth_to_space(e: Emitter, view: NodeView) -> None:
-    """TFLite's order of channels is DCR; for CRD a GATHER reorders them first."""
-    op = view.op
-    assert isinstance(op, DepthToSpace)
-    x = view.node.inputs[0]
-    if op.mode == "CRD":
-        x = _reorder_channels(e, view, op.block)
-    e.emit("DEPTH_TO_SPACE", [x], view.node.outputs, blockSize=op.block)
-
-
-def _reorder_channels(e: Emitter, view: NodeView, block: int) -> str:
-    shape = view.input().shape
-    depth = shape[-1] // block**2
-    # CRD: channel = c * block**2 + position; DCR: channel = position * depth + c.
-    picks = np.arange(shape[-1]).reshape(depth, block**2).T.ravel().astype(np.int32)
-    e.decide(
-        Code.DECOMPOSED,
-        f"DepthToSpace {view.node.name}: TFLite has the order DCR, so a GATHER reorders the "
-        f"{shape[-1]} channels.",
-    )
-    made = e.like(view.node.inputs[0], f"{view.node.name}/reordered", shape)
-    indices = e.constant(f"{view.node.name}/channels", picks)
-    e.emit("GATHER", [view.node.inputs[0], indices], [made], axis=3)
-    return made
+    assert isinstance(view.op, DepthToSpace)
+    e.emit("DEPTH_TO_SPACE", view.node.inputs, view.node.outputs, blockSize=view.op.block)
 
 
 def _space_to_depth(e: Emitter, view: NodeView) -> None:

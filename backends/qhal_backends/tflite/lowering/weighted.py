@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -11,18 +11,11 @@ from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView
 from qhal.ir.ops import Conv, ConvTranspose, DepthwiseConv, FullyConnected, MatMul
 from qhal.quant.arithmetic import bias_params
-from qhal.quant.model import QuantParams
 from qhal_backends.tflite.emitter import Emitter
 from qhal_backends.tflite.flat import FlatPadding, OptionValue
 from qhal_backends.tflite.lowering.activations import fused
 from qhal_backends.tflite.lowering.pads import pad_explicitly
-from qhal_backends.tflite.lowering.planes import (
-    close_plane,
-    enter_plane,
-    leave_plane,
-    pair,
-    plane_shape,
-)
+from qhal_backends.tflite.lowering.shapes import reshape
 from qhal_backends.tflite.padding import explicit_pads, implicit_padding
 from qhal_backends.tflite.transposed import transposed_window
 from qhal_backends.tflite.windows import convolution_axes
@@ -33,8 +26,7 @@ _BIAS_TYPES = {DType.INT8: DType.INT32, DType.UINT8: DType.INT32, DType.INT16: D
 def _conv(e: Emitter, view: NodeView) -> None:
     op = view.op
     assert isinstance(op, Conv | DepthwiseConv)
-    x = enter_plane(e, view.node.inputs[0])
-    y = leave_plane(e, view)
+    x, y = view.node.inputs[0], view.node.outputs[0]
     axes = convolution_axes(view)
     padding = implicit_padding(axes)
     if padding is None:
@@ -42,19 +34,44 @@ def _conv(e: Emitter, view: NodeView) -> None:
     options = _window_options(op, padding) | fused(op.activation)
     if isinstance(op, DepthwiseConv):
         options["depthMultiplier"] = op.multiplier
-    builtin = "CONV_2D" if isinstance(op, Conv) else "DEPTHWISE_CONV_2D"
-    e.emit(builtin, [x, _weight(e, view), _bias(e, view)], [y], **options)
-    close_plane(e, view, y)
+    inputs = [x, _weight(e, view), _bias(e, view)]
+    if isinstance(op, Conv) and op.groups > 1 and e.flavour.groups_apart:
+        _groups_apart(e, view, inputs, options)
+        return
+    e.emit("CONV_2D" if isinstance(op, Conv) else "DEPTHWISE_CONV_2D", inputs, [y], **options)
+
+
+def _groups_apart(
+    e: Emitter, view: NodeView, inputs: list[str], options: dict[str, OptionValue]
+) -> None:
+    """SPLIT, one CONV_2D for each group, CONCATENATION: the same integers."""
+    node, (y,) = view.node, view.node.outputs
+    groups = getattr(view.op, "groups", 1)
+    e.decide(
+        Code.DECOMPOSED,
+        f"Conv {node.name}: grouped convolutions are a version of CONV_2D that the reader lacks, "
+        f"so it is written as {groups} convolutions.",
+    )
+    shape, made = e.tensor(inputs[0]).type.shape, e.tensor(y).type.shape
+    part, slab = (*shape[:-1], shape[-1] // groups), (*made[:-1], made[-1] // groups)
+    parts = [e.like(inputs[0], f"{node.name}/in{i}", part) for i in range(groups)]
+    slabs = [e.like(y, f"{node.name}/out{i}", slab) for i in range(groups)]
+    axis = e.integers(f"{node.name}/axis", len(shape) - 1)
+    e.emit("SPLIT", [axis, inputs[0]], parts, numSplits=groups)
+    for index, (source, result) in enumerate(zip(parts, slabs, strict=True)):
+        channels = slice(index * slab[-1], (index + 1) * slab[-1])
+        weight, bias = (e.part(name, channels) for name in inputs[1:])
+        e.emit("CONV_2D", [source, weight, bias], [result], **options)
+    e.emit("CONCATENATION", slabs, [y], axis=len(shape) - 1)
 
 
 def _window_options(op: Conv | DepthwiseConv, padding: FlatPadding) -> dict[str, OptionValue]:
-    strides, dilations = pair(op.strides), pair(op.dilations)
     return {
         "padding": padding,
-        "strideH": strides[0],
-        "strideW": strides[1],
-        "dilationHFactor": dilations[0],
-        "dilationWFactor": dilations[1],
+        "strideH": op.strides[0],
+        "strideW": op.strides[1],
+        "dilationHFactor": op.dilations[0],
+        "dilationWFactor": op.dilations[1],
     }
 
 
@@ -62,22 +79,9 @@ def _window_options(op: Conv | DepthwiseConv, padding: FlatPadding) -> dict[str,
 
 
 def _weight(e: Emitter, view: NodeView) -> str:
-    """The weight in four dimensions, in the form that the kernel reads."""
+    """The weight in the form that the kernel reads."""
     name = view.node.inputs[1]
-    weight = e.tensor(name)
-    shape = plane_shape(weight.type.shape)
-    if len(weight.type.shape) == 3:
-        assert weight.value is not None
-        value = weight.value.reshape(shape)
-        name = e.constant(f"{name}/plane", value, _with_plane_axis(weight.params))
     return name if _is_hybrid_kernel(view) or not _is_float(e, view) else e.floating(name)
-
-
-def _with_plane_axis(params: QuantParams | None) -> QuantParams | None:
-    """Scales along the output channels of (O, k, I) or (1, k, C), with an axis put in at 1."""
-    if params is None or params.axis is None:
-        return params
-    return replace(params, axis=params.axis + 1 if params.axis else 0)
 
 
 def _is_float(e: Emitter, view: NodeView) -> bool:
@@ -116,20 +120,18 @@ def _conv_transpose(e: Emitter, view: NodeView) -> None:
     op = view.op
     assert isinstance(op, ConvTranspose)
     window = transposed_window(view)
-    x = enter_plane(e, view.node.inputs[0])
-    y = leave_plane(e, view)
+    x, y = view.node.inputs[0], view.node.outputs[0]
     full = y if window.crop is None else _uncropped(e, view, y, window.sizes)
     shape = e.integers(f"{full}/shape", e.tensor(full).type.shape)
     inputs = [shape, _weight(e, view), x]
     if view.has(2):
         inputs.append(_bias(e, view))
-    height, width = pair(op.strides)
+    height, width = op.strides
     options = {"padding": window.padding, "strideH": height, "strideW": width}
     e.emit("TRANSPOSE_CONV", inputs, [full], **options, **fused(op.activation))
     if window.crop is not None:
         begin = e.integers(f"{y}/begin", (0, *window.crop, 0))
         e.emit("SLICE", [full, begin, e.integers(f"{y}/size", e.tensor(y).type.shape)], [y])
-    close_plane(e, view, y)
 
 
 def _uncropped(e: Emitter, view: NodeView, y: str, sizes: tuple[int, ...]) -> str:
@@ -146,20 +148,64 @@ def _uncropped(e: Emitter, view: NodeView, y: str, sizes: tuple[int, ...]) -> st
 
 
 def _fully_connected(e: Emitter, view: NodeView) -> None:
+    """The kernel takes matrices; other ranks are reshaped, which moves no data.
+
+    Its option ``keep_num_dims`` would do, but tflite-runtime 2.14 computes nonsense with it and
+    per-axis weights, and it is a later version.
+    """
     op = view.op
     assert isinstance(op, FullyConnected)
     options = fused(op.activation)
-    if len(view.input().shape) != 2:
-        options["keepNumDims"] = True
     if _is_float(e, view) and _is_hybrid_kernel(view):
         options["asymmetricQuantizeInputs"] = True
-    inputs = [view.node.inputs[0], _weight_matrix(e, view), _bias(e, view)]
-    e.emit("FULLY_CONNECTED", inputs, [view.node.outputs[0]], **options)
+    x, y = view.node.inputs[0], view.node.outputs[0]
+    if e.flavour.rows_by_convolution and prod(view.input().shape[:-1]) > 1:
+        _rows_by_convolution(e, view)
+        return
+    rows, made = _as_matrix(e, x), _like_matrix(e, y)
+    e.emit("FULLY_CONNECTED", [rows, _weight(e, view), _bias(e, view)], [made], **options)
+    if made != y:
+        reshape(e, made, y)
 
 
-def _weight_matrix(e: Emitter, view: NodeView) -> str:
-    name = view.node.inputs[1]
-    return name if _is_hybrid_kernel(view) or not _is_float(e, view) else e.floating(name)
+def _rows_by_convolution(e: Emitter, view: NodeView) -> None:
+    """(rows, K) as an image of one line with K channels, under a 1x1 CONV_2D."""
+    op, node, (y,) = view.op, view.node, view.node.outputs
+    assert isinstance(op, FullyConnected)
+    rows = prod(view.input().shape[:-1])
+    weight = e.tensor(node.inputs[1])
+    outputs, inputs = weight.type.shape
+    e.decide(
+        Code.DECOMPOSED,
+        f"FullyConnected {node.name}: it has {rows} rows, and the Edge TPU takes one, so it is "
+        "written as a 1x1 convolution.",
+    )
+    image = e.like(node.inputs[0], f"{node.name}/image", (1, 1, rows, inputs))
+    line = e.like(y, f"{node.name}/line", (1, 1, rows, outputs))
+    assert weight.value is not None
+    kernel = weight.value.reshape(outputs, 1, 1, inputs)
+    operands = [image, e.constant(f"{weight.name}/kernel", kernel, weight.params), _bias(e, view)]
+    reshape(e, node.inputs[0], image)
+    options = {"padding": FlatPadding.VALID, "strideH": 1, "strideW": 1}
+    e.emit("CONV_2D", operands, [line], **options, **fused(op.activation))
+    reshape(e, line, y)
+
+
+def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
+    return (prod(shape[:-1]), shape[-1])
+
+
+def _as_matrix(e: Emitter, x: str) -> str:
+    """The activation as (rows, K)."""
+    made = _like_matrix(e, x)
+    if made != x:
+        reshape(e, x, made)
+    return made
+
+
+def _like_matrix(e: Emitter, name: str) -> str:
+    shape = e.tensor(name).type.shape
+    return name if len(shape) == 2 else e.like(name, f"{name}/matrix", _matrix_shape(shape))
 
 
 def _matmul(e: Emitter, view: NodeView) -> None:

@@ -79,7 +79,7 @@ class _Binder:
             wish = _join([dims[axis] if size is None else size for axis, size in enumerate(shape)])
             raise ModelShapeError(
                 f"Input {name!r} ({_text(dims)}) has free dimensions: "
-                f"{', '.join(f'axis {axis} ({dims[axis]})' for axis in free)}.",
+                f"{', '.join(f'axis {axis} ({_text([dims[axis]])})' for axis in free)}.",
                 f"Bind them with --shape {name}={wish} (numbers for the names).",
             )
         return tuple(size for size in shape if size is not None)

@@ -21,20 +21,15 @@ LARGEST_FOLDED_BYTES = 256 << 20
 LARGEST_FILLED_BYTES = 2 << 30
 """A constant of one repeated value takes no memory here; ONNX files end at this size."""
 
-_GROWING = frozenset(
-    ["ConstantOfShape", "Expand", "Tile", "Range", "OneHot", "EyeLike", "Pad", "Resize", "Upsample"]
+_GROWING = (
+    *("Expand", "Tile", "Range", "OneHot", "EyeLike"),
+    *("Pad", "Resize", "Upsample"),
 )
 """Operators whose result can be larger than all that they read."""
 
-_RANDOM = frozenset(
-    [
-        "RandomNormal",
-        "RandomNormalLike",
-        "RandomUniform",
-        "RandomUniformLike",
-        "Multinomial",
-        "Bernoulli",
-    ]
+_RANDOM = (
+    *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+    *("Multinomial", "Bernoulli"),
 )
 
 

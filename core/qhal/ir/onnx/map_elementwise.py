@@ -242,23 +242,10 @@ def _same(call: Call) -> str:
     return call.tensor(0)
 
 
-_UNARY = [
-    "Abs",
-    "Neg",
-    "Exp",
-    "Log",
-    "Sqrt",
-    "Reciprocal",
-    "Erf",
-    "Sin",
-    "Cos",
-    "Floor",
-    "Ceil",
-    "Round",
-    "Sign",
-    "Softplus",
-    "Not",
-]
+_UNARY = (
+    *("Abs", "Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Erf", "Sin", "Cos"),
+    *("Floor", "Ceil", "Round", "Sign", "Softplus", "Not"),
+)
 
 _COMPARED = {
     "Equal": "==",

@@ -221,6 +221,17 @@ def _even(indices: Sequence[int]) -> range | None:
     return walk if list(walk) == list(indices) else None
 
 
+def _trilu(call: Call) -> str:
+    """Keep a triangle: a selection with a constant mask."""
+    offset = int(call.need(1, "diagonal").reshape(())) if call.has(1) else 0
+    rows, columns = call.shape()[-2:]
+    mask = np.tri(rows, columns, offset - call.flag("upper", True), dtype=np.bool_)
+    if call.flag("upper", True):
+        mask = ~mask
+    zero = call.const("zero", np.zeros((), call.type().dtype.numpy))
+    return call.result(ops.Where(), call.const("mask", mask), call.tensor(0), zero)
+
+
 def _cast(call: Call) -> str:
     to = ir.DataType(call.integer("to", 0))
     return cast(call, element_type(to, str(call.node.outputs[0].name)))
@@ -239,5 +250,6 @@ MOVEMENT: Mapping[str, Mapper] = {
     "Slice": _slice,
     "Pad": _pad,
     "Gather": _gather,
+    "Trilu": _trilu,
     "Cast": _cast,
 }

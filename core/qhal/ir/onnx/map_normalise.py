@@ -44,6 +44,25 @@ def _instance_norm(call: Call) -> str:
     return call.result(op, *(call.tensor(i) for i in range(3)))
 
 
+def _group_norm(call: Call) -> str:
+    """InstanceNorm over groups of channels, then scale and bias (per group before opset 21)."""
+    shape, groups = call.shape(), call.integer("num_groups", 1)
+    scale, bias = (
+        np.repeat(values, shape[1] // len(values)).reshape(-1, *(1,) * (len(shape) - 2))
+        for values in (call.floats(1, "scale"), call.floats(2, "bias"))
+    )
+    grouped = call.step(ops.Reshape((shape[0], groups, prod(shape[1:]) // groups)), call.tensor(0))
+    plain = (call.const(what, np.full(groups, value, np.float32)) for what, value in _PLAIN)
+    norm = call.step(ops.InstanceNorm(call.number("epsilon", 1e-5)), grouped, *plain)
+    scaled = call.step(
+        ops.Mul(), call.step(ops.Reshape(shape), norm), call.const("scale", scale)
+    )
+    return call.result(ops.Add(), scaled, call.const("shift", bias))
+
+
+_PLAIN = (("ones", 1.0), ("zeros", 0.0))
+
+
 def _lp_norm(call: Call) -> str:
     """``x / norm(x)`` along an axis."""
     axis = (call.axis(default=-1),)
@@ -162,6 +181,7 @@ NORMALISING: Mapping[str, Mapper] = {
     "BatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,
     "InstanceNormalization": _instance_norm,
+    "GroupNormalization": _group_norm,
     "LpNormalization": _lp_norm,
     "LRN": _lrn,
     "Softmax": partial(_softmax, ops.Softmax),

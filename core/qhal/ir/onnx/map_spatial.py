@@ -118,6 +118,8 @@ def _depth_to_space(call: Call) -> str:
 
 
 def _space_to_depth(call: Call) -> str:
+    if call.text("mode", "DCR") != "DCR":
+        raise Unsupported(f"its mode is {call.text('mode', 'DCR')}")
     return call.result(ops.SpaceToDepth(call.integer("blocksize", 0)), call.tensor(0))
 
 

@@ -17,8 +17,9 @@ from qhal.ir.onnx.single import infer_types, node_model, node_proto
 COMMON_OPSET = 13
 """Opaque nodes of older opsets are brought to this one; everything runs from here up."""
 
-_QUANTIZED = frozenset(
-    ["QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"]
+_QUANTIZED = (
+    *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
+    *("ConvInteger", "MatMulInteger"),
 )
 
 
@@ -43,14 +44,26 @@ def expansion(call: Call) -> ir.Graph | None:
     """
     if not onnx.defs.has(call.kind, call.opset, call.node.domain) or _graphs(call.node):
         return None
-    schema = onnx.defs.get_schema(call.kind, call.opset, call.node.domain)
-    if not (schema.has_function or schema.has_context_dependent_function):
+    model = node_model(call)
+    _state_defaults(call, model.graph.node[0])
+    try:
+        model = inliner.inline_selected_functions(
+            model, [(call.node.domain, call.kind)], inline_schema_functions=True
+        )
+    except RuntimeError:  # some bodies cannot be made where an optional operand is absent
         return None
-    model = inliner.inline_selected_functions(
-        node_model(call), [(call.node.domain, call.kind)], inline_schema_functions=True
-    )
     graph = ir.from_proto(model).graph
     return None if any(node.op_type == call.kind for node in graph) else graph
+
+
+def _state_defaults(call: Call, node: onnx.NodeProto) -> None:
+    """Write default attributes into the node; the body of a function does not know them."""
+    schema = onnx.defs.get_schema(call.kind, call.opset, call.node.domain)
+    stated = {attribute.name for attribute in node.attribute}
+    for name, attribute in schema.attributes.items():
+        default = attribute.default_value
+        if name not in stated and default.type != onnx.AttributeProto.UNDEFINED:
+            node.attribute.append(default)
 
 
 def opaque(call: Call, reason: str) -> tuple[str, ...]:
@@ -61,9 +74,10 @@ def opaque(call: Call, reason: str) -> tuple[str, ...]:
         ModelInvalidError: it holds a subgraph that reads tensors from outside.
     """
     _check_captures(call)
-    types = [_result_type(call, i, found) for i, found in enumerate(infer_types(call))]
+    inferred = enumerate(infer_types(call))
+    types = [_result_type(call, i, found, reason) for i, found in inferred]
     proto, opset = _modern(call)
-    op = ops.Opaque(call.node.domain, call.kind, opset, proto.SerializeToString(), reason)
+    op = ops.Opaque(proto.domain, proto.op_type, opset, proto.SerializeToString(), reason)
     inputs = tuple(call.optional(i) for i in range(len(call.node.inputs)))
     builder, outputs = call.scope.builder, []
     for i, found in enumerate(types):
@@ -74,8 +88,11 @@ def opaque(call: Call, reason: str) -> tuple[str, ...]:
 
 
 def _unique(call: Call) -> str:
-    taken = {node.name for node in call.scope.builder.nodes}
-    return call.name if call.name not in taken else call.scope.fresh(call.name)
+    taken, name, count = {node.name for node in call.scope.builder.nodes}, call.name, 0
+    while name in taken:
+        count += 1
+        name = f"{call.name}_{count}"
+    return name
 
 
 def _graphs(node: ir.Node) -> list[ir.Graph]:
@@ -97,7 +114,9 @@ def _check_captures(call: Call) -> None:
             )
 
 
-def _result_type(call: Call, index: int, found: TensorType | None) -> TensorType | None:
+def _result_type(
+    call: Call, index: int, found: TensorType | None, reason: str
+) -> TensorType | None:
     """The type that onnx infers, else the one that the model declares."""
     value = call.node.outputs[index]
     if not value.name or found is not None:
@@ -111,30 +130,36 @@ def _result_type(call: Call, index: int, found: TensorType | None) -> TensorType
             shape = tuple(size for size in sizes if size is not None)
             return TensorType(shape, DType.FLOAT32 if dtype.is_float else dtype)
     raise ModelShapeError(
-        f"The shape of {value.name!r}, made by {call.kind} {call.name!r}, is not known before "
-        "the model runs.",
+        f"The shape of {value.name!r}, made by node {call.name!r}, is not known before the model "
+        f"runs: {reason}.",
         "Every tensor needs a static shape; cut the model before this node "
         "(onnx.utils.extract_model).",
     )
 
 
 def _modern(call: Call) -> tuple[onnx.NodeProto, int]:
-    """The node in the form of opset 13 or newer, with that opset."""
-    proto, opset = node_proto(call), call.opset
-    if call.node.domain != "" or opset >= COMMON_OPSET:
-        return proto, opset
-    old, new = (onnx.defs.get_schema(call.kind, v) for v in (opset, COMMON_OPSET))
-    if old.since_version == new.since_version:
+    """The node in the form of opset 13 or newer, with the opset that brought this form."""
+    proto, domain = node_proto(call), call.node.domain
+    if not onnx.defs.has(call.kind, call.opset, domain):
+        return proto, call.opset
+    current = onnx.defs.get_schema(call.kind, call.opset, domain).since_version
+    if domain != "" or call.opset >= COMMON_OPSET:
+        return proto, max(current, COMMON_OPSET) if domain == "" else current
+    common = onnx.defs.get_schema(call.kind, COMMON_OPSET)
+    if current == common.since_version and not common.deprecated:
         return proto, COMMON_OPSET
     try:
-        converted = version_converter.convert_version(node_model(call), COMMON_OPSET)
+        nodes = version_converter.convert_version(node_model(call), COMMON_OPSET).graph.node
     except RuntimeError as error:
-        raise ModelInvalidError(
-            f"Node {call.name!r} ({call.kind}) of opset {opset} cannot be brought to "
-            f"opset {COMMON_OPSET}: {error}.",
-            "Export the model with a newer opset.",
-        ) from error
-    nodes = [node for node in converted.graph.node if node.op_type == call.kind]
-    if len(converted.graph.node) != 1 or not nodes:
-        return proto, COMMON_OPSET
+        raise _not_converted(call, str(error)) from error
+    if len(nodes) != 1:
+        raise _not_converted(call, f"it would become {len(nodes)} nodes")
     return nodes[0], COMMON_OPSET
+
+
+def _not_converted(call: Call, reason: str) -> ModelInvalidError:
+    return ModelInvalidError(
+        f"Node {call.name!r} ({call.kind}) of opset {call.opset} cannot be brought to "
+        f"opset {COMMON_OPSET}: {reason}.",
+        "Export the model with a newer opset.",
+    )

@@ -135,7 +135,7 @@ class _Reader:
             node.name = call.name
             for value in node.outputs:
                 if value.name and value not in kept:
-                    value.name = self._scope.fresh(f"{call.name}/{value.name}")
+                    value.name = f"{call.name}/{value.name}"
         self.walk(body)
         made = {str(v.name): self._scope.tensor(v) for v in body.outputs}
         return [made.get(str(value.name), "") for value in call.node.outputs]

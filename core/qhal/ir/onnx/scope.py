@@ -107,9 +107,10 @@ class Scope:
 
     def fresh(self, hint: str) -> str:
         """A name that neither the graph nor the user's model has."""
-        name = self.builder.fresh(hint)
-        while name in self._reserved or name in self._taken:
-            name = self.builder.fresh(f"{hint}_")
+        name, count = hint, 0
+        while name in self._reserved or name in self._taken or self.builder.fresh(name) != name:
+            count += 1
+            name = f"{hint}_{count}"
         self._taken.add(name)
         return name
 
@@ -117,15 +118,16 @@ class Scope:
         """A constant of the graph; equal ones are one.
 
         Raises:
-            ModelWeightsError: it holds NaN or Inf.
+            ModelWeightsError: it holds NaN.
             ModelInvalidError: no tensor of the graph can have its element type.
         """
         array = _storable(hint, np.asarray(as_float32(array)))
-        check_finite(hint, array)
+        check_finite(hint, array, allow_infinite=True)
         content = array.tobytes() if array.nbytes < _COMPARED_FROM_BYTES else b""
         candidates = self._shared.setdefault((array.dtype.str, array.shape, content), [])
         for name in candidates:
-            if np.array_equal(self.builder.value(name), array):
+            known = self.builder.value(name)
+            if known is not None and np.array_equal(known, array):
                 return name
         free = hint not in self._taken and self.builder.value(hint) is None
         name = self.builder.constant(hint if free else self.fresh(hint), array)

@@ -156,18 +156,24 @@ def _is_float(value: Array) -> bool:
     return value.dtype in _READ_FLOATS or value.dtype.name == "bfloat16"
 
 
-def check_finite(name: str, value: Array) -> None:
-    """Refuse NaN and Inf, except for masks: constants of which all but zeros are infinite.
+def check_finite(name: str, value: Array, allow_infinite: bool = False) -> None:
+    """Refuse NaN and Inf in float32 constants.
+
+    Masks are allowed: constants of which all but zeros are infinite. So are, with
+    ``allow_infinite``, other infinities: what a mask was added to.
 
     Raises:
         ModelWeightsError: naming the tensor.
     """
+    if value.dtype != np.float32:
+        return
     if not any(value.strides):  # one element, or one that is repeated
         value = value.reshape(-1)[:1]
-    if value.dtype != np.float32 or np.isfinite(value).all():
+    if np.isfinite(value).all():
         return
     broken = int(np.count_nonzero(~np.isfinite(value)))
-    if not np.isnan(value).any() and np.count_nonzero(value) == broken:
+    mask = allow_infinite or np.count_nonzero(value) == broken
+    if mask and not np.isnan(value).any():
         return
     raise ModelWeightsError(
         f"Tensor {name!r} holds {broken:,} NaN or Inf among {value.size:,} values.",

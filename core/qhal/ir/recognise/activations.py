@@ -28,7 +28,7 @@ def _clip_op(low: float, high: float) -> Op:
 def _bound_by_constant(graph: Matcher, node: Node) -> Found | None:
     """``max(x, c)`` or ``min(x, c)``."""
     parts = graph.split_scalar(node)
-    if parts is None or graph.type(parts[0]) != graph.type(node.outputs[0]):
+    if parts is None:
         return None
     x, value = parts
     bounds = (value, inf) if isinstance(node.op, ops.Maximum) else (-inf, value)
@@ -59,7 +59,9 @@ class _Product:
 
 def _product(graph: Matcher, node: Node) -> _Product:
     """The factors of a product; inner products that somebody else reads are factors."""
-    constant, factors, covered = 1.0, [], []
+    constant = 1.0
+    factors: list[str] = []
+    covered: list[Node] = []
     for name in node.inputs:
         value, inner = graph.scalar(name), graph.maker(name, ops.Mul)
         if value is not None:

@@ -11,9 +11,9 @@ from math import prod
 import numpy as np
 
 from qhal.ir import ops
-from qhal.ir.graph import Array, Node
-from qhal.ir.ops import Ints
-from qhal.ir.recognise.rewrite import FloatArray, Found, Matcher, New, Rules
+from qhal.ir.graph import Node
+from qhal.ir.ops import Ints, Op
+from qhal.ir.recognise.rewrite import FloatArray, Found, Inputs, Matcher, New, Rules, Step
 
 _WEIGHTED = (ops.Conv, ops.DepthwiseConv, ops.ConvTranspose, ops.FullyConnected)
 
@@ -28,11 +28,10 @@ def _fold_scale(graph: Matcher, node: Node) -> Found | None:
     weight = graph.constant(before.inputs[1])
     if factor is None or weight is None:
         return None
-    scaled = New(before.inputs[1], _scale_weight(before, weight, factor))
-    inputs: tuple[str | New, ...] = (before.inputs[0], scaled)
+    inputs: Inputs = (before.inputs[0], New(before.inputs[1], _scaled(before, weight, factor)))
     bias = _bias(graph, before)
     if bias is not None:
-        inputs += (New(before.inputs[2], (bias * factor).astype(np.float32)),)
+        inputs += (New(before.inputs[2], bias * factor),)
     return Found(before.op, inputs, (before,))
 
 
@@ -51,43 +50,84 @@ def _fold_shift(graph: Matcher, node: Node) -> Found | None:
     return Found(before.op, (*before.inputs[:2], new), (before,))
 
 
-def _before(graph: Matcher, node: Node) -> tuple[Node, Array] | None:
+def _before(graph: Matcher, node: Node) -> tuple[Node, FloatArray] | None:
     """The weighted operator before a node with a constant operand, and the constant."""
     parts = graph.split(node)
     before = graph.maker(parts[0]) if parts else None
     if parts is None or before is None or not isinstance(before.op, _WEIGHTED):
         return None
-    if graph.type(parts[0]) != graph.type(node.outputs[0]):
-        return None
     return before, parts[1]
 
 
 def _bias(graph: Matcher, node: Node) -> FloatArray | None:
-    if len(node.inputs) < 3 or not node.inputs[2]:
-        return None
-    value = graph.constant(node.inputs[2])
-    return None if value is None else value.astype(np.float32)
+    return graph.constant(node.inputs[2]) if len(node.inputs) > 2 else None
 
 
-def _per_channel(graph: Matcher, node: Node, value: Array) -> FloatArray | None:
+def _per_channel(graph: Matcher, node: Node, value: FloatArray) -> FloatArray | None:
     """The constant as one number per output channel, if that is what it is."""
     shape = graph.type(node.outputs[0]).shape
     axis = len(shape) - 1 if isinstance(node.op, ops.FullyConnected) else 1
     padded = (1,) * (len(shape) - value.ndim) + value.shape
-    if prod(padded) != padded[axis] or value.dtype.kind != "f":
+    if prod(padded) != padded[axis]:
         return None
-    return np.broadcast_to(value.reshape(-1), (shape[axis],)).astype(np.float32)
+    return np.broadcast_to(value.reshape(-1), (shape[axis],))
 
 
-def _scale_weight(node: Node, weight: Array, factor: FloatArray) -> Array:
+def _scaled(node: Node, weight: FloatArray, factor: FloatArray) -> FloatArray:
     """The weight with every output channel multiplied by its factor."""
     ones: Ints = (1,) * (weight.ndim - 1)
     if not isinstance(node.op, ops.ConvTranspose):
-        return (weight * factor.reshape(-1, *ones)).astype(np.float32)
+        return weight * factor.reshape(-1, *ones)
     groups = node.op.groups
     parts = weight.reshape(groups, -1, *weight.shape[1:])
-    scaled = parts * factor.reshape(groups, 1, -1, *ones[1:])
-    return scaled.reshape(weight.shape).astype(np.float32)
+    return (parts * factor.reshape(groups, 1, -1, *ones[1:])).reshape(weight.shape)
+
+
+# --- chains of constants ----------------------------------------------------------
+
+
+def _scale_scaled(graph: Matcher, node: Node) -> Found | None:
+    """``(x * a) * c`` is ``x * (a * c)``."""
+    found = _chain(graph, node, ops.Mul)
+    if found is None:
+        return None
+    before, x, inner, outer = found
+    return Found(ops.Mul(), (x, New(f"{node.outputs[0]}/scale", inner * outer)), (before,))
+
+
+def _shift_shifted(graph: Matcher, node: Node) -> Found | None:
+    """``(x + a) + c`` is ``x + (a + c)``."""
+    found = _chain(graph, node, ops.Add)
+    if found is None:
+        return None
+    before, x, inner, outer = found
+    return Found(ops.Add(), (x, New(f"{node.outputs[0]}/shift", inner + outer)), (before,))
+
+
+def _scale_shifted(graph: Matcher, node: Node) -> Found | None:
+    """``(x * s + a) * c`` is ``x * s * c + a * c``, and ``s * c`` is one constant."""
+    found = _chain(graph, node, ops.Add)
+    if found is None:
+        return None
+    before, x, inner, outer = found
+    scaled = graph.maker(x, ops.Mul)
+    if scaled is None or graph.split(scaled) is None or graph.uses(x) != 1:
+        return None
+    step = Step(ops.Mul(), (x, New(f"{node.outputs[0]}/scale", outer)))
+    return Found(ops.Add(), (step, New(f"{node.outputs[0]}/shift", inner * outer)), (before,))
+
+
+_Chain = tuple[Node, str, FloatArray, FloatArray]
+
+
+def _chain(graph: Matcher, node: Node, kind: type[Op]) -> _Chain | None:
+    """The node before, its variable operand, its constant, and the constant of ``node``."""
+    parts = graph.split(node)
+    before = graph.maker(parts[0], kind) if parts else None
+    inner = graph.split(before) if before else None
+    if parts is None or before is None or inner is None:
+        return None
+    return before, inner[0], inner[1], parts[1]
 
 
 # --- LayerNorm ------------------------------------------------------------------
@@ -99,24 +139,20 @@ def _norm_before(graph: Matcher, node: Node) -> tuple[Node, FloatArray] | None:
     before = graph.maker(parts[0], ops.LayerNorm) if parts else None
     if parts is None or before is None or not isinstance(before.op, ops.LayerNorm):
         return None
-    shape, value = graph.type(before.outputs[0]).shape, parts[1]
-    inner = shape[before.op.axis :]
-    if graph.type(node.outputs[0]).shape != shape or prod(value.shape[: -len(inner)]) != 1:
+    inner, value = graph.type(before.outputs[0]).shape[before.op.axis :], parts[1]
+    if prod(value.shape[: -len(inner)]) != 1:
         return None
-    value = value.reshape(value.shape[-len(inner) :])
-    return before, np.broadcast_to(value, inner).astype(np.float32)
+    return before, np.broadcast_to(value.reshape(value.shape[-len(inner) :]), inner)
 
 
 def _norm_scale(graph: Matcher, node: Node) -> Found | None:
+    """``norm(x) * c`` with a constant for every normalised element."""
     found = _norm_before(graph, node)
     scale = graph.constant(found[0].inputs[1]) if found else None
     if found is None or scale is None:
         return None
     before, factor = found
-    inputs: tuple[str | New, ...] = (
-        before.inputs[0],
-        New(before.inputs[1], (scale * factor).astype(np.float32)),
-    )
+    inputs: Inputs = (before.inputs[0], New(before.inputs[1], scale * factor))
     bias = _bias(graph, before)
     if bias is not None:
         inputs += (New(before.inputs[2], bias * factor),)
@@ -124,16 +160,18 @@ def _norm_scale(graph: Matcher, node: Node) -> Found | None:
 
 
 def _norm_shift(graph: Matcher, node: Node) -> Found | None:
+    """``norm(x) + c`` with a constant for every normalised element."""
     found = _norm_before(graph, node)
     if found is None:
         return None
     before, shift = found
     bias = _bias(graph, before)
-    new = New(f"{before.outputs[0]}/bias", shift if bias is None else bias + shift)
+    total = shift if bias is None else bias + shift
+    new = New(f"{before.outputs[0]}/bias", np.ascontiguousarray(total))
     return Found(before.op, (*before.inputs[:2], new), (before,))
 
 
 AFFINE_RULES: Rules = {
-    ops.Mul: (_fold_scale, _norm_scale),
-    ops.Add: (_fold_shift, _norm_shift),
+    ops.Mul: (_fold_scale, _norm_scale, _scale_scaled, _scale_shifted),
+    ops.Add: (_fold_shift, _norm_shift, _shift_shifted),
 }

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Array, Graph, Node, TensorType
 from qhal.ir.ops import Op
+from qhal.ir.shapes import infer
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,26 +24,40 @@ class New:
 
 
 @dataclass(frozen=True, eq=False)
+class Step:
+    """An operator that a replacement needs before its last one."""
+
+    op: Op
+    inputs: tuple[Operand, ...]
+
+
+Operand = str | New | Step
+Inputs = tuple[Operand, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Found:
-    """A replacement for the node a rule was asked about.
+    """A replacement for the node that a rule was asked about.
 
     Attributes:
         op: makes the node's first output.
-        inputs: operands: names, or new constants.
+        inputs: operands: tensors, new constants or further steps.
         covered: the other nodes of the pattern; they go.
     """
 
     op: Op
-    inputs: tuple[str | New, ...]
+    inputs: Inputs
     covered: tuple[Node, ...]
 
 
 class Matcher:
-    """The graph while it is rewritten, as rules see it."""
+    """The graph while it is rewritten, as rules see it: all that comes before a node."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, rules: Rules) -> None:
+        self._rules = rules
         self._builder = GraphBuilder(start=graph)
         self._outputs = frozenset(graph.outputs)
+        self._emitted: list[Node] = []
         self._makers: dict[str, Node] = {}
         self._uses = Counter(name for node in graph.nodes for name in node.inputs if name)
 
@@ -53,71 +68,99 @@ class Matcher:
         node = self._makers.get(name)
         return node if node is not None and (kind is None or isinstance(node.op, kind)) else None
 
-    def constant(self, name: str) -> Array | None:
-        """The value of a constant."""
-        return self._builder.value(name)
+    def constant(self, name: str) -> FloatArray | None:
+        """The value of a float constant."""
+        value = self._builder.value(name)
+        return None if value is None or value.dtype != np.float32 else np.asarray(value, np.float32)
 
     def scalar(self, name: str) -> float | None:
-        """The value of a constant float with one element."""
-        value = self._builder.value(name)
-        if value is None or value.size != 1 or value.dtype.kind != "f":
-            return None
-        return float(value.reshape(-1)[0])
+        """The value of a float constant with one element."""
+        value = self.constant(name)
+        return float(value.reshape(-1)[0]) if value is not None and value.size == 1 else None
 
     def type(self, name: str) -> TensorType:
         """Static type of a tensor."""
         return self._builder.type(name)
 
     def uses(self, name: str) -> int:
-        """How many operands the tensor is; outputs of the graph count once more."""
+        """How many operands the tensor is; an output of the graph counts once more."""
         return self._uses[name] + (name in self._outputs)
 
-    def split(self, node: Node) -> tuple[str, Array] | None:
-        """The variable and the constant operand of a node with one of each."""
+    def split(self, node: Node) -> tuple[str, FloatArray] | None:
+        """The variable and the constant of a node with one of each, if only the variable
+        decides the type of the result.
+        """
         for a, b in (node.inputs[:2], node.inputs[1::-1]):
-            value = self._builder.value(b)
+            value = self.constant(b)
             if value is not None and self._builder.value(a) is None:
-                return a, value
+                return (a, value) if self.type(a) == self.type(node.outputs[0]) else None
         return None
 
     def split_scalar(self, node: Node) -> tuple[str, float] | None:
-        """The variable operand and the constant number of a node with one of each."""
-        for a, b in (node.inputs[:2], node.inputs[1::-1]):
-            value = self.scalar(b)
-            if value is not None and self._builder.value(a) is None:
-                return a, value
-        return None
+        """The variable and the constant number of a node with one of each."""
+        parts = self.split(node)
+        if parts is None or parts[1].size != 1:
+            return None
+        return parts[0], float(parts[1].reshape(-1)[0])
 
     # --- what the engine does ---------------------------------------------------
 
-    def emit(self, node: Node) -> None:
-        """Take a node over."""
+    def take(self, node: Node) -> None:
+        """Emit a node, or what the rules make of it."""
+        found = self._find(node)
+        if found is not None:
+            self.take(self._replace(node, found))
+            return
+        self._emitted.append(node)
         self._makers.update(dict.fromkeys(node.outputs, node))
 
-    def replace(self, node: Node, found: Found) -> Node | None:
-        """The node that stands for a pattern, if nothing else reads its inside."""
-        inside = Counter(name for n in (node, *found.covered) for name in n.inputs if name)
-        for gone in found.covered:
-            if any(self.uses(name) != inside[name] for name in gone.outputs if name):
-                return None
-        inputs = tuple(
-            self._builder.constant(i.like, i.value) if isinstance(i, New) else i
-            for i in found.inputs
-        )
-        self._uses.subtract(inside)
-        self._uses.update(filter(None, inputs))
+    def _find(self, node: Node) -> Found | None:
+        """The first replacement whose inside nothing else reads."""
+        for rule in self._rules.get(type(node.op), ()):
+            found = rule(self, node)
+            if found is not None and self._is_private(node, found):
+                return found
+        return None
+
+    def _is_private(self, node: Node, found: Found) -> bool:
+        inside = Counter(name for n in (node, *found.covered) for name in n.inputs)
+        made = (name for gone in found.covered for name in gone.outputs if name)
+        return all(self.uses(name) == inside[name] for name in made)
+
+    def _replace(self, node: Node, found: Found) -> Node:
+        """The node that stands for a pattern, with the steps before it emitted."""
+        for gone in (node, *found.covered):
+            self._uses.subtract(filter(None, gone.inputs))
         for gone in found.covered:
             for name in gone.outputs:
                 self._makers.pop(name, None)
-        origin = dict.fromkeys(o for n in (*found.covered, node) for o in n.origin)
-        return Node(node.name, found.op, inputs, node.outputs, tuple(origin))
+        origin = tuple(dict.fromkeys(o for n in (*found.covered, node) for o in n.origin))
+        inputs = self._operands(node, origin, found.inputs)
+        return Node(node.name, found.op, inputs, node.outputs, origin)
 
-    def build(self, order: Sequence[Node]) -> Graph:
-        """The rewritten graph; ``order`` says where each output was made."""
-        for node in order:
-            kept = self._makers.get(next(filter(None, node.outputs)))
-            if kept is not None:
-                self._builder.emit(kept)
+    def _operands(self, node: Node, origin: tuple[str, ...], inputs: Inputs) -> tuple[str, ...]:
+        names = tuple(self._operand(node, origin, operand) for operand in inputs)
+        self._uses.update(filter(None, names))
+        return names
+
+    def _operand(self, node: Node, origin: tuple[str, ...], operand: Operand) -> str:
+        if isinstance(operand, New):
+            return self._builder.constant(operand.like, operand.value)
+        return self._step(node, origin, operand) if isinstance(operand, Step) else operand
+
+    def _step(self, node: Node, origin: tuple[str, ...], step: Step) -> str:
+        inputs = self._operands(node, origin, step.inputs)
+        name = self._builder.fresh(f"{node.outputs[0]}/{step.op.kind}")
+        (made,) = infer(step.op, [self.type(i) for i in inputs])
+        self._builder.declare(name, made)
+        self.take(Node(name, step.op, inputs, (name,), origin))
+        return name
+
+    def build(self) -> Graph:
+        """The rewritten graph."""
+        for node in self._emitted:
+            if self._makers.get(next(filter(None, node.outputs))) is node:
+                self._builder.emit(node)
         return self._builder.build()
 
 
@@ -126,38 +169,17 @@ Rule = Callable[[Matcher, Node], Found | None]
 
 Rules = Mapping[type[Op], Sequence[Rule]]
 
+FloatArray = npt.NDArray[np.float32]
+
 
 def rewrite(graph: Graph, rules: Rules) -> Graph:
     """Apply rules to every node, in order, until none applies."""
-    matcher = Matcher(graph)
-    changed = False
-    for original in graph.nodes:
-        node: Node | None = original
-        last = original
-        while node is not None:
-            last, node = node, _apply(matcher, rules, node)
-        changed |= last is not original
-        matcher.emit(last)
-    return matcher.build(graph.nodes) if changed else graph
-
-
-def _apply(matcher: Matcher, rules: Rules, node: Node) -> Node | None:
-    for rule in rules.get(type(node.op), ()):
-        found = rule(matcher, node)
-        new = None if found is None else matcher.replace(node, found)
-        if new is not None:
-            return new
-    return None
+    matcher = Matcher(graph, rules)
+    for node in graph.nodes:
+        matcher.take(node)
+    return matcher.build()
 
 
 def near(value: float | None, wanted: float) -> bool:
-    """True if a constant is what a formula has, up to the rounding of exporters."""
+    """True if a constant is what a formula has, up to the digits that exporters write."""
     return value is not None and abs(value - wanted) <= 2e-3 * abs(wanted)
-
-
-def all_near(value: Array, wanted: float) -> bool:
-    """True if all elements are equal to a number."""
-    return bool(np.all(np.abs(value - wanted) <= 1e-6 * abs(wanted)))
-
-
-FloatArray = npt.NDArray[np.float32]

@@ -4,14 +4,15 @@ Two arithmetics (:class:`qhal.target.capability.Arithmetic`):
 
 * ``FIXED_POINT`` follows LiteRT's *reference* kernels bit for bit where this package has an
   integer kernel for the operator (:mod:`.fixed`).
-* ``FLOAT`` follows ONNX Runtime: integer accumulation, float32 rescaling, round half to even.
+* ``FLOAT`` follows ONNX Runtime: integer accumulation, float32 rescaling, round half to even
+  (:mod:`.mlas`).
 
 An operator without an integer kernel of its own is computed as the definition of quantization
-says: dequantize, compute in float32, quantize. Operators in float are computed in float32, with
-the same formulas for both layouts; the sums of a runtime differ from these by its order of
-summation only. A node with float activations and integer weights (dynamic-range kernels) is
-computed with dequantized weights: runtimes that quantize such activations on the fly lie up to
-half a step of that dynamic quantization beside it.
+says: dequantize, compute in float32, quantize. Float operators are computed in float32, with the
+same formulas for both layouts; a runtime's results differ by its order of summation only.
+
+A node with float activations and integer weights is computed with dequantized weights in
+``FLOAT``, and as LiteRT's dynamic-range kernels do in ``FIXED_POINT`` (:mod:`.dynamic`).
 """
 
 from qhal.quant.oracle.executor import Oracle

@@ -8,9 +8,11 @@ from qhal.errors import InternalError
 from qhal.ir import ops
 from qhal.ir.ops import Op
 from qhal.quant.arithmetic import dequantize
+from qhal.quant.oracle.dynamic import build_dynamic, is_dynamic
 from qhal.quant.oracle.fixed import FIXED
 from qhal.quant.oracle.functions import FUNCTIONS, function_of
 from qhal.quant.oracle.integer import INTEGER
+from qhal.quant.oracle.mlas import MLAS
 from qhal.quant.oracle.real import FLOAT
 from qhal.quant.oracle.rescale import quantize_real, requantize
 from qhal.quant.oracle.step import Kernel, Step
@@ -30,6 +32,8 @@ def build(step: Step) -> Kernel:
         return _STEPS[kind](step)
     if kind not in FLOAT:
         raise InternalError(f"the oracle has no kernel for {step.op.kind} ('{step.node.name}')")
+    if is_dynamic(step):
+        return build_dynamic(step)
     if step.integer:
         for table in _TABLES[step.arithmetic]:
             if kind in table and (kernel := table[kind](step)) is not None:
@@ -41,7 +45,7 @@ def build(step: Step) -> Kernel:
 
 _TABLES = {
     Arithmetic.FIXED_POINT: (FIXED, INTEGER),
-    Arithmetic.FLOAT: (INTEGER,),
+    Arithmetic.FLOAT: (MLAS, INTEGER),
 }
 
 

@@ -16,7 +16,7 @@ from qhal.quant.oracle.fixed_point import (
     rounding_shift,
 )
 from qhal.quant.oracle.lut import interpolate16, samples16
-from qhal.quant.oracle.step import Kernel, Operands, Step
+from qhal.quant.oracle.step import Kernel, Operands, Step, operands_of
 from qhal.quant.oracle.values import Array
 
 _DIFFERENCE_BITS = 5
@@ -34,8 +34,7 @@ def build_softmax(step: Step) -> Kernel:
     function = _Softmax16(source) if source.dtype.bits > 8 else _Softmax8(source, output)
 
     def run(operands: Operands) -> tuple[Array, ...]:
-        assert operands[0] is not None
-        rows = np.moveaxis(operands[0], op.axis, -1).astype(np.int64)
+        rows = np.moveaxis(operands_of(operands)[0], op.axis, -1).astype(np.int64)
         found = function(rows - rows.max(axis=-1, keepdims=True))
         return (np.moveaxis(found, -1, op.axis).astype(output.dtype.numpy),)
 

@@ -73,10 +73,13 @@ def build_average_pool(step: Step) -> Kernel | None:
 
 
 def build_resize(step: Step) -> Kernel | None:
-    """Bilinear resampling with 10 fractional bits per axis (``ResizeBilinearInteger``)."""
+    """Bilinear resampling with 10 fractional bits per axis (``ResizeBilinearInteger``).
+
+    A single spatial dimension is that of a plane with one row, whose weight is 1024/1024.
+    """
     op = step.op
     assert isinstance(op, ops.Resize)
-    if op.mode != "linear" or len(op.sizes) != 2 or not same_params(step):
+    if op.mode != "linear" or len(op.sizes) > 2 or not same_params(step):
         return None
     sizes = windows.spatial(step.input_type().shape, op.layout)
     first = 2 if op.layout is Layout.NCHW else 1
@@ -84,7 +87,7 @@ def build_resize(step: Step) -> Kernel | None:
     dtype = step.output_params().dtype.numpy
 
     def run(operands: Operands) -> tuple[Array, ...]:
-        x = operands_of(operands)[0].astype(np.int64)
+        x = operands_of(operands)[0].astype(np.int64) * 1024 ** (2 - len(taps))
         for axis, (low, high, weight) in enumerate(taps, first):
             column = weight.reshape([-1 if i == axis else 1 for i in range(x.ndim)])
             x = np.take(x, low, axis) * (1024 - column) + np.take(x, high, axis) * column
@@ -103,7 +106,7 @@ def _linear_taps(op: ops.Resize, size: int, out: int) -> tuple[Int64, Int64, Int
     else:
         scale = (1024 * size + out // 2) // out
     place = np.arange(out, dtype=np.int64) * scale
-    if "half_pixel" in op.coordinates:
+    if op.coordinates == "half_pixel" or (op.coordinates == "pytorch_half_pixel" and out > 1):
         place += scale // 2 - 512
     low = np.maximum(np.trunc(place / 1024).astype(np.int64), 0)
     high = np.minimum(np.trunc((place + 1023) / 1024).astype(np.int64), size - 1)

@@ -10,7 +10,7 @@ from qhal.ir.dtypes import DType
 from qhal.quant.arithmetic import dequantize
 from qhal.quant.model import QuantParams
 from qhal.quant.oracle.rescale import quantize_real
-from qhal.quant.oracle.step import Kernel, Operands, Real, Step
+from qhal.quant.oracle.step import Kernel, Operands, Real, Step, operands_of
 from qhal.quant.oracle.values import Array
 
 Builder = Callable[[Step], Kernel]
@@ -78,8 +78,4 @@ def by_table(step: Step, function: Function) -> Kernel:
 def unary(function: Table) -> Kernel:
     """The kernel of a function of the first operand."""
 
-    def run(operands: Operands) -> tuple[Array, ...]:
-        assert operands[0] is not None
-        return (function(operands[0]),)
-
-    return run
+    return lambda operands: (function(operands_of(operands)[0]),)

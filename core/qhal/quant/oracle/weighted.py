@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from qhal.ir import ops
 from qhal.ir.ops import Activation, Layout, Op
+from qhal.quant.arithmetic import broadcast_params
 from qhal.quant.oracle import window as windows
 from qhal.quant.oracle.rescale import activation_range, exact_rescaler, rescaler
-from qhal.quant.oracle.step import Kernel, Operands, Step, scalar
+from qhal.quant.oracle.step import Kernel, Operands, Step, operands_of, scalar
 from qhal.quant.oracle.values import Array
 from qhal.quant.oracle.window import Epilogue, Window
 from qhal.target.capability import Arithmetic
@@ -74,7 +75,7 @@ def _real_numbers(step: Step, weight: Array, bias: Array | None) -> Numbers:
     return Numbers(
         weight.astype(np.float32, copy=False),
         0,
-        _real_epilogue(bias, _activation(step.op)),
+        _real_epilogue(bias, fused_activation(step.op)),
         np.float32,
     )
 
@@ -95,7 +96,8 @@ def activate(x: Array, activation: Activation) -> Array:
     return np.clip(x, 0, high)
 
 
-def _activation(op: Op) -> Activation:
+def fused_activation(op: Op) -> Activation:
+    """The activation of a weighted operator."""
     assert isinstance(op, ops.Conv | ops.DepthwiseConv | ops.ConvTranspose | ops.FullyConnected)
     return op.activation
 
@@ -104,11 +106,11 @@ def _integer_numbers(step: Step, weight: Array, bias: Array | None) -> Numbers:
     source, output = step.input_params(0), step.output_params()
     params = step.input_params(1)
     _, zero_point = scalar(source)
-    centred = weight.astype(np.int64) - _per_channel(params.zero_point, params.axis, weight.ndim)
+    centred = weight.astype(np.int64) - broadcast_params(params, weight.shape)[1]
     largest = max(source.dtype.qmax - zero_point, zero_point - source.dtype.qmin)
     work = windows.exact_type(float(largest), centred, output_axis(step.op, weight.ndim))
     factors = _factors(step)
-    limits = activation_range(_activation(step.op), output, step.arithmetic)
+    limits = activation_range(fused_activation(step.op), output, step.arithmetic)
     # LiteRT's reference kernel of FullyConnected does not use the fixed-point multiplier.
     if step.arithmetic is Arithmetic.FIXED_POINT and isinstance(step.op, ops.FullyConnected):
         epilogue = exact_rescaler(factors, bias, output, limits)
@@ -127,10 +129,6 @@ def _factors(step: Step) -> npt.NDArray[np.float64]:
     if isinstance(step.op, ops.ConvTranspose) and factors.ndim:
         factors = np.tile(factors, step.op.groups)
     return factors
-
-
-def _per_channel(values: npt.NDArray[np.int64], axis: int | None, rank: int) -> Array:
-    return values if axis is None else values.reshape([-1 if i == axis else 1 for i in range(rank)])
 
 
 def output_axis(op: Op, rank: int) -> int:
@@ -188,7 +186,7 @@ def _transposed(step: Step, given: Numbers) -> Kernel:
     out = windows.spatial(step.output_type().shape, op.layout)
 
     def run(operands: Operands) -> tuple[Array, ...]:
-        x = given.centre(windows.channels_last(_first(operands), op.layout))
+        x = given.centre(windows.channels_last(operands_of(operands)[0], op.layout))
         full = windows.crop(windows.scatter(x, matrix, window), window.begins, out)
         found = given.epilogue(full.reshape(-1, full.shape[-1])).reshape(full.shape)
         return (windows.from_channels_last(found.astype(given.dtype, copy=False), op.layout),)
@@ -210,7 +208,7 @@ def _fully_connected(step: Step, given: Numbers) -> Kernel:
     matrix = np.ascontiguousarray(given.weight.T)
 
     def run(operands: Operands) -> tuple[Array, ...]:
-        x = given.centre(_first(operands))
+        x = given.centre(operands_of(operands)[0])
         found = given.epilogue(x.reshape(-1, x.shape[-1]) @ matrix)
         return (found.reshape(*x.shape[:-1], -1).astype(given.dtype, copy=False),)
 
@@ -231,15 +229,10 @@ def _window(step: Step, op: ops.Conv | ops.DepthwiseConv, kernel: ops.Ints) -> W
 
 
 def _padded(operands: Operands, layout: Layout, window: Window, given: Numbers) -> Array:
-    x = windows.channels_last(_first(operands), layout)
+    x = windows.channels_last(operands_of(operands)[0], layout)
     if x.shape[1:-1] == window.padded and not any(window.begins):
         return given.centre(x)
     padded = windows.pad(x, window, given.zero_point, given.weight.dtype)
     if given.zero_point:
         padded -= given.weight.dtype.type(given.zero_point)
     return padded
-
-
-def _first(operands: Operands) -> Array:
-    assert operands[0] is not None
-    return operands[0]

@@ -1,0 +1,57 @@
+# Two commands on a fresh machine with Python >= 3.11: make demo, make test.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+BENCH_VENV ?= .venv-bench
+DIGITS = examples/digits
+OUT = out/digits-edgetpu
+
+.PHONY: help demo test install lint docs docs-check bench clean
+
+help:  ## list the targets
+	@sed -nE 's/^([a-z-]+):.*  ## (.*)/\1\t\2/p' Makefile
+
+demo: $(VENV)/demo  ## deploy the bundled example for the Edge TPU and print the report
+	$(BIN)/qhal deploy $(DIGITS)/digits.onnx --target edgetpu --data $(DIGITS)/calibration.npz \
+		--eval $(DIGITS)/evaluation.npz --out $(OUT) --force
+
+test: install  ## run the whole test suite
+	$(BIN)/python -m pytest
+
+install: $(VENV)/dev  ## make the virtual environment with all that tests and checks need
+
+lint: install  ## formatting, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: install  ## write the generated pages
+	$(BIN)/python docs/generate.py
+
+docs-check: install  ## fail if a generated page is stale
+	$(BIN)/python docs/generate.py --check
+
+bench: $(BENCH_VENV)/done  ## qhal beside ONNX Runtime's quantizer and NNCF, on the zoo
+	$(BENCH_VENV)/bin/python benchmarks/peers.py
+
+$(VENV)/made:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "qhal needs Python 3.11+")'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/demo: $(VENV)/made pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[tflite]'
+	touch $@
+
+$(VENV)/dev: $(VENV)/made pyproject.toml plugins/qhal-example-npu/pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' --editable plugins/qhal-example-npu
+	touch $@
+
+$(BENCH_VENV)/done: pyproject.toml
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --editable '.[tflite]' \
+		'nncf==3.4.*' 'openvino==2026.4.*'
+	touch $@
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) $(BENCH_VENV) out

@@ -1,0 +1,46 @@
+"""Rules that a node must meet to run on integers in ONNX Runtime."""
+
+from __future__ import annotations
+
+from qhal.ir import ops
+from qhal.ir.graph import NodeView
+
+
+def spatial_mean(view: NodeView) -> str | None:
+    """The integer mean runs over all spatial dimensions of an activation (N, C, *spatial)."""
+    op, rank = view.op, len(view.input().shape)
+    assert isinstance(op, ops.Reduce)
+    if rank >= 3 and op.axes == tuple(range(2, rank)):
+        return None
+    return f"it reduces axes {op.axes} of {rank}; all spatial ones are {tuple(range(2, rank))}"
+
+
+def nearest(view: NodeView) -> str | None:
+    """Integers are resized by nearest neighbour only; linear would cut off fractions."""
+    op = view.op
+    assert isinstance(op, ops.Resize)
+    return None if op.mode == "nearest" else f"mode is {op.mode}, allowed is nearest"
+
+
+def rising_sigmoid(view: NodeView) -> str | None:
+    """A HardSigmoid in integers has a positive alpha and a positive beta."""
+    op = view.op
+    assert isinstance(op, ops.HardSigmoid)
+    if op.alpha > 0 and op.beta > 0:
+        return None
+    return f"alpha is {op.alpha:g} and beta {op.beta:g}, both must be positive"
+
+
+def wide_for_bytes(view: NodeView) -> str | None:
+    """8-bit weights in groups want at least 256 weights per output; below, float is faster."""
+    return _narrow(view, 256)
+
+
+def wide_for_nibbles(view: NodeView) -> str | None:
+    """4-bit weights in groups of 32 want at least 32 weights per output."""
+    return _narrow(view, 32)
+
+
+def _narrow(view: NodeView, least: int) -> str | None:
+    depth = view.input(1).shape[1]
+    return None if depth >= least else f"an output has {depth} weights, at least {least} are needed"

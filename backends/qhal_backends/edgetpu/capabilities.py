@@ -1,0 +1,125 @@
+"""What the Edge TPU executes, and what its compiler leaves on the host.
+
+Nothing is ever in float. A node that the Edge TPU takes has a row of the main unit; every operator
+that TFLite has in int8 has a row of the host too, if the compiler can read it: a single operator
+whose version is unknown to the compiler makes it give up on the whole model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
+
+from qhal.ir.dtypes import DType
+from qhal.target.capability import Capabilities, Capability, KernelRow, Limit
+from qhal_backends.edgetpu import limits as the
+from qhal_backends.tflite import limits as tflite_limits
+from qhal_backends.tflite import rows
+from qhal_backends.tflite.capabilities import FUSED
+from qhal_backends.tflite.capabilities import capabilities as tflite_capabilities
+
+CORAL = "coral.ai, TensorFlow models on the Edge TPU (edgetpu_compiler 16.0)"
+HOST = "host"
+
+UNREADABLE = frozenset({"Exp", "Gelu"})
+"""Operators whose int8 kernels are newer than the compiler (EXP 2: TF 2.12; GELU: TF 2.9)."""
+
+REWRITTEN = frozenset({"HardSwish", "LeakyRelu"})
+"""Operators of which the core has a form that the Edge TPU takes whole."""
+
+
+@cache
+def capabilities() -> Capabilities:
+    """Rows of the Edge TPU, then rows of the host."""
+    tflite = tflite_capabilities()
+    by_op = {capability.op: capability for capability in tflite.kernels}
+    accelerated = [_accelerated(by_op[op], limits) for op, limits in _TPU.items()]
+    accelerated.append(Capability("Rsqrt", (rows.int8(),), CORAL, by_op["Rsqrt"].limits))
+    fallbacks = tuple(c for c in map(_on_host, tflite.kernels) if c.rows)
+    fused = {op: kinds for op, kinds in FUSED.items() if op not in _UNFUSED}
+    return replace(
+        tflite,
+        kernels=(*accelerated, *fallbacks),
+        fused=fused,
+        integer_io=True,
+        opaque="the Edge TPU and its host run TFLite's builtin operators in int8 only",
+    )
+
+
+_UNFUSED = frozenset({"ConvTranspose", "Div"})
+"""A fused activation makes TRANSPOSE_CONV version 4, on which the compiler aborts (issue 845)."""
+
+_NO_RULE: tuple[Limit, ...] = ()
+_CONVOLUTION: tuple[Limit, ...] = (the.same_dilation,)
+_REDUCTION: tuple[Limit, ...] = (the.reduces_no_batch,)
+
+_TPU: dict[str, tuple[Limit, ...]] = {
+    "Conv": _CONVOLUTION,
+    "DepthwiseConv": _CONVOLUTION,
+    "ConvTranspose": _CONVOLUTION,
+    "FullyConnected": _NO_RULE,  # several rows are written as a convolution
+    "Add": _NO_RULE,
+    "Sub": _NO_RULE,
+    "Mul": _NO_RULE,
+    "Maximum": _NO_RULE,
+    "Minimum": _NO_RULE,
+    "Clip": _NO_RULE,  # MAXIMUM and MINIMUM
+    "Relu": _NO_RULE,
+    "Relu6": _NO_RULE,
+    "PRelu": (the.slope_is_innermost,),
+    "Sigmoid": _NO_RULE,
+    "Tanh": _NO_RULE,
+    "Softmax": (the.softmax_is_small,),
+    "ReduceMean": (*_REDUCTION, the.depth_is_multiple),
+    "ReduceSum": (*_REDUCTION, the.depth_is_multiple),  # MEAN and MUL
+    "ReduceMax": _REDUCTION,
+    "ReduceMin": _REDUCTION,
+    "MaxPool": (the.pads_without_lowest,),
+    "AveragePool": _NO_RULE,
+    "Resize": (the.resizes_in_a_known_mode,),
+    "SpaceToDepth": _NO_RULE,
+    "Reshape": _NO_RULE,
+    "Transpose": _NO_RULE,
+    "Concat": (the.constants_are_zeros,),
+    "Split": _NO_RULE,  # SPLIT; uneven parts are written as slices
+    "Slice": (the.steps_in_height_and_width,),
+    "Pad": (the.pads_no_batch, the.pads_with_zero),
+}
+"""Operator -> rules of the table. No fused activation stands behind pools and Concat in TFLite."""
+
+
+def _accelerated(capability: Capability, limits: tuple[Limit, ...]) -> Capability:
+    """The int8 row of an operator, on the Edge TPU."""
+    every = (*capability.limits, the.three_innermost, *limits)
+    return Capability(capability.op, tuple(_int8_rows(capability)), CORAL, every)
+
+
+def _on_host(capability: Capability) -> Capability:
+    """The rows of an operator that the compiler leaves on the host's processor."""
+    if capability.op in UNREADABLE | REWRITTEN:
+        return replace(capability, rows=())
+    hosted = [replace(r, unit=HOST, name=f"{r.name} on the host") for r in _int8_rows(capability)]
+    if hosted or capability.op in _INTEGER_ONLY:
+        hosted.append(ON_INTEGERS)
+    return replace(capability, rows=tuple(hosted))
+
+
+def _int8_rows(capability: Capability) -> Iterable[KernelRow]:
+    for row in capability.rows:
+        if row.activation == rows.INT8:
+            yield PER_TENSOR if capability.op == "FullyConnected" else row
+
+
+PER_TENSOR = replace(rows.INT8_WEIGHTED, weight=rows.PER_TENSOR, name="int8 per-tensor")
+"""FULLY_CONNECTED has one scale per weight in the specification that the compiler follows."""
+
+ON_INTEGERS = replace(
+    rows.FLOAT32,
+    unit=HOST,
+    limits=(tflite_limits.element_types((DType.INT32, DType.INT64, DType.BOOL)),),
+    name="integers on the host",
+)
+"""Indices and booleans, which are not quantized and never float."""
+
+_INTEGER_ONLY = frozenset({"Cast", "Not"})

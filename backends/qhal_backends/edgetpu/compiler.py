@@ -1,0 +1,147 @@
+"""Calling ``edgetpu_compiler``, and reading what it says.
+
+Options, statuses and failures: coral.ai/docs/edgetpu/compiler and the issues of
+google-coral/edgetpu that are named below.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+PROGRAM = "edgetpu_compiler"
+TIMEOUT_S = 180
+SOURCE = "model.tflite"
+COMPILED = "model_edgetpu.tflite"
+LOG = "model_edgetpu.log"
+COMMAND = f"{PROGRAM} -s {SOURCE}"
+"""What a user types to compile the artifact by hand."""
+
+MAPPED = "Mapped to Edge TPU"
+
+
+@dataclass(frozen=True)
+class OperatorStatus:
+    """One line of the compiler's table: so many operators of a kind, and what became of them."""
+
+    operator: str
+    count: int
+    status: str
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """What the compiler made of an artifact.
+
+    Attributes:
+        model: the compiled file; None if there is none.
+        log: all that the compiler said.
+        version: of the compiler, as it says it.
+        statuses: the table of operators.
+        failure: why there is no compiled file, in words; empty if there is one.
+    """
+
+    model: bytes | None
+    log: str
+    version: str = ""
+    statuses: tuple[OperatorStatus, ...] = ()
+    failure: str = ""
+
+    @property
+    def mapped(self) -> int:
+        """Number of operators on the Edge TPU."""
+        return sum(s.count for s in self.statuses if s.status == MAPPED)
+
+    @property
+    def total(self) -> int:
+        """Number of all operators."""
+        return sum(s.count for s in self.statuses)
+
+
+def find_compiler() -> str | None:
+    """Path of the compiler, or None if it is not on PATH."""
+    return shutil.which(PROGRAM)
+
+
+def compile_model(program: str, content: bytes) -> Compilation:
+    """Run the compiler on a ``.tflite`` file, in a folder of its own."""
+    with TemporaryDirectory(prefix="qhal-edgetpu-") as name:
+        folder = Path(name)
+        (folder / SOURCE).write_bytes(content)
+        command = [program, "-s", "-t", str(TIMEOUT_S), "-o", name, str(folder / SOURCE)]
+        try:
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=TIMEOUT_S + 20,
+                check=False,
+                cwd=name,
+            )
+        except subprocess.TimeoutExpired:
+            return Compilation(None, "", failure=f"it did not end within {TIMEOUT_S} s")
+        except OSError as error:
+            return Compilation(None, "", failure=f"it does not start: {error.strerror}")
+        return _outcome(folder, done.stdout + done.stderr, done.returncode)
+
+
+def _outcome(folder: Path, log: str, code: int) -> Compilation:
+    compiled = folder / COMPILED
+    model = compiled.read_bytes() if code == 0 and compiled.is_file() else None
+    failure = "" if model is not None else explain_failure(log, code)
+    return Compilation(model, log, read_version(log), read_statuses(log), failure)
+
+
+# --- reading the log --------------------------------------------------------------
+
+
+def read_version(log: str) -> str:
+    """The version that the compiler prints first."""
+    found = re.search(r"Edge TPU Compiler version (\S+)", log)
+    return found.group(1) if found else ""
+
+
+def read_statuses(log: str) -> tuple[OperatorStatus, ...]:
+    """The table of operators: name, count and status, in columns."""
+    _, found, table = log.partition("Operator ")
+    if not found:
+        return ()
+    lines = (re.match(r"([A-Z0-9_]+)\s+(\d+)\s+(\S.*?)\s*$", line) for line in table.splitlines())
+    return tuple(OperatorStatus(m.group(1), int(m.group(2)), m.group(3)) for m in lines if m)
+
+
+_FAILURES: Mapping[str, str] = {
+    "large activation tensors": (
+        "the activations are too large for it (issues 449 and 512 of google-coral/edgetpu; no "
+        "threshold is published): use a smaller input"
+    ),
+    "Internal compiler error": (
+        "it broke down with an internal error (issues 47, 148, 211 and 337): version 16 breaks "
+        "down less often, and `-d` searches for a part that compiles"
+    ),
+    "Didn't find op for builtin opcode": (
+        "an operator, or its version, is newer than it (issue 631)"
+    ),
+    "dynamic-sized tensors": "a tensor has a dynamic size (issues 829 and 831)",
+    "Model not quantized": "a tensor is not quantized",
+    "More than one subgraph": "the file has more than one subgraph",
+    "timed out": f"it did not end within {TIMEOUT_S} s",
+    "timeout": f"it did not end within {TIMEOUT_S} s",
+}
+"""What the compiler says -> what it means."""
+
+
+def explain_failure(log: str, code: int) -> str:
+    """Why there is no compiled file, in one sentence without a full stop."""
+    said = log.partition("Started a compilation timeout timer")[2].partition("\n")[2] or log
+    known = (meaning for words, meaning in _FAILURES.items() if words in said)
+    last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
+    return next(
+        known, f"it ended with code {code}" + (f" and said: {last.rstrip('.')}" if last else "")
+    )

@@ -1,0 +1,19 @@
+"""How a ``.tflite`` file for the Edge TPU compiler differs from one for LiteRT."""
+
+from __future__ import annotations
+
+from qhal_backends.tflite.emitter import Flavour
+
+EDGE_TPU = Flavour(
+    # The table of operations limits FULLY_CONNECTED to one-dimensional results.
+    rows_by_convolution=True,
+    # Version 6 of CONV_2D makes the compiler abort (google-coral/edgetpu issue 631).
+    groups_apart=True,
+    # SPLIT_V is not among the operations, and STRIDED_SLICE is with strides of 1 only.
+    uneven_parts_by_slices=True,
+    steps_by_pooling=True,
+    # Resizing one pixel "to avoid loss in precision" may be refused; TILE was seen mapped. Its
+    # version for int8 came after the compiler, with nothing new but the type.
+    upsample_points_by_tile=True,
+    highest_versions={"TILE": 1},
+)

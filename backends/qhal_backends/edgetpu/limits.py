@@ -1,0 +1,125 @@
+"""What the Edge TPU demands of a node that is to run on it.
+
+Source, unless a rule names another: coral.ai, "TensorFlow models on the Edge TPU", table of
+supported operations. Each limit's docstring is the rule; it returns None, or a sentence with the
+offending value.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qhal.ir import ops
+from qhal.ir.graph import NodeView
+from qhal.ir.ops import Role
+from qhal_backends.tflite.padding import implicit_padding
+from qhal_backends.tflite.resizing import exact_mode, spatial_sizes
+from qhal_backends.tflite.windows import is_non_negative, pool_axes, steps_in_plane
+
+INNERMOST = 3
+LARGEST_SOFTMAX = 16_000
+DEPTH_MULTIPLE = 4
+
+
+def three_innermost(view: NodeView) -> str | None:
+    """Activations have at most 3 dimensions, or only the 3 innermost ones are larger than 1."""
+    for name in (*_activations(view), *view.node.outputs):
+        shape = view.graph.tensors[name].shape
+        if any(size > 1 for size in shape[:-INNERMOST]):
+            return f"{name} has the shape {shape}: only the 3 innermost dimensions may exceed 1"
+    return None
+
+
+def _activations(view: NodeView) -> list[str]:
+    names = enumerate(view.node.inputs)
+    return [n for i, n in names if n and view.op.role(i) is Role.ACTIVATION]
+
+
+def same_dilation(view: NodeView) -> str | None:
+    """The dilation is the same in x and y."""
+    dilations = getattr(view.op, "dilations", (1,))
+    return (
+        None if len(set(dilations)) == 1 else f"the dilations are {dilations}, allowed equal ones"
+    )
+
+
+def constants_are_zeros(view: NodeView) -> str | None:
+    """A constant operand is one of exactly 2, and all zeros."""
+    constants = [i for i in range(len(view.node.inputs)) if view.is_constant(i)]
+    if not constants:
+        return None
+    if len(view.node.inputs) != 2:
+        return f"{len(view.node.inputs)} operands are joined, one of them constant, allowed 2"
+    largest = max(float(np.abs(view.constant(i)).max(initial=0)) for i in constants)
+    return None if largest == 0 else f"a constant operand reaches {largest:g}, allowed zeros"
+
+
+def reduces_no_batch(view: NodeView) -> str | None:
+    """The batch dimension is not reduced."""
+    axes = getattr(view.op, "axes", ())
+    return None if 0 not in axes else f"the axes are {axes}, allowed without the batch's 0"
+
+
+def depth_is_multiple(view: NodeView) -> str | None:
+    """Where the innermost dimension is reduced, its size is a multiple of 4."""
+    axes, shape = getattr(view.op, "axes", ()), view.input().shape
+    if len(shape) - 1 not in axes or shape[-1] % DEPTH_MULTIPLE == 0:
+        return None
+    return f"the depth {shape[-1]} is reduced, allowed multiples of {DEPTH_MULTIPLE}"
+
+
+def slope_is_innermost(view: NodeView) -> str | None:
+    """The slope has one dimension, the innermost."""
+    shape = view.input(1).shape
+    return None if all(n == 1 for n in shape[:-1]) else f"the slope has the shape {shape}"
+
+
+def pads_no_batch(view: NodeView) -> str | None:
+    """The batch dimension is not padded."""
+    pads: tuple[int, ...] = getattr(view.op, "pads", ())
+    batch = (pads[0], pads[len(pads) // 2])
+    return None if batch == (0, 0) else f"the batch is padded by {batch}"
+
+
+def pads_with_zero(view: NodeView) -> str | None:
+    """The padding is the constant zero: PADV2 and MIRROR_PAD are not among the operations."""
+    op = view.op
+    assert isinstance(op, ops.Pad)
+    if op.mode == "constant" and op.value == 0.0:
+        return None
+    return f"the padding is {op.mode if op.mode != 'constant' else op.value}, allowed zero"
+
+
+def pads_without_lowest(view: NodeView) -> str | None:
+    """Padding of a maximum is SAME or VALID, or the operand has no numbers below zero."""
+    if implicit_padding(pool_axes(view)) is not None:
+        return None
+    if is_non_negative(view.graph, view.node.inputs[0]):
+        return None
+    pads = getattr(view.op, "pads", ())
+    return f"the pads {pads} are neither SAME nor VALID, and PADV2 is not among the operations"
+
+
+def resizes_in_a_known_mode(view: NodeView) -> str | None:
+    """The resizing is one of TFLite's own, or repeats a single pixel."""
+    if all(size == 1 for size, _ in spatial_sizes(view)) or exact_mode(view) is not None:
+        return None
+    return "the elements would be picked by GATHER, which is not among the operations"
+
+
+def softmax_is_small(view: NodeView) -> str | None:
+    """The operand has one dimension larger than 1, of at most 16,000 elements."""
+    shape = view.input().shape
+    if any(size > 1 for size in shape[:-1]):
+        return f"the operand has the shape {shape}, allowed one dimension larger than 1"
+    size = shape[-1]
+    return None if size <= LARGEST_SOFTMAX else f"there are {size} elements, allowed 16000"
+
+
+def steps_in_height_and_width(view: NodeView) -> str | None:
+    """All strides of a slice are 1; forward steps in height and width are written as a pooling."""
+    op = view.op
+    assert isinstance(op, ops.Slice)
+    if set(op.steps) <= {1} or steps_in_plane(op):
+        return None
+    return f"the steps are {op.steps}, allowed 1 but in height and width"

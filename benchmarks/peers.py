@@ -1,0 +1,330 @@
+"""qhal beside its peers: same models, same data, same metrics, one table with ratios.
+
+Every tool gets the same calibration samples, one ``.npy`` file each, and runs in a process of
+its own. What is measured:
+
+* seconds: from the model file to the quantized model, without importing the tool;
+* peak MB: of that process when it has done so (``VmHWM``; interpreter and imports included);
+* SQNR dB: of all outputs on the evaluation samples, against the float model in ONNX Runtime;
+* top-1 on the evaluation samples, where there are labels;
+* p50 ms: one thread, batch 1, the tool's own runtime (ONNX Runtime, OpenVINO, LiteRT).
+
+``make bench`` runs all of it; give names of models to run some. The zoo is at ``$QHAL_ZOO``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peers_data as data
+
+FIRST = "onnxruntime"
+"""The tool that ratios refer to."""
+BASELINE = "float in onnxruntime"
+WINDOWS = 5
+WINDOW_S = 0.4
+TIMEOUT_S = 1200
+
+Arrays = dict[str, np.ndarray]
+Outputs = list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A quantized model in its runtime.
+
+    Attributes:
+        run: the user's inputs -> the user's outputs, in the model's order.
+        timed: inputs -> a function without arguments that is nothing but the inference.
+    """
+
+    run: Callable[[Arrays], Outputs]
+    timed: Callable[[Arrays], Callable[[], object]]
+
+
+# --- the tools: import first, then `quantize` is timed, then `load` -------------------
+
+
+class Qhal:
+    """qhal with its defaults: what ``qhal deploy`` does up to the artifact."""
+
+    def __init__(self, target: str) -> None:
+        import onnxruntime  # noqa: F401
+
+        import qhal.deploy
+        import qhal.ir.onnx.load  # noqa: F401
+        from qhal.prepare import find_target
+
+        self.target = target
+        find_target(target, "w8a8").backend.cannot_lower()  # loads the plugins
+
+    def quantize(self, model: Path, calibration: Path) -> Any:
+        """Import to lowered artifact."""
+        from qhal.adapter import Subject
+        from qhal.data import load_dataset
+        from qhal.prepare import find_target, prepare, read_model
+        from qhal.progress import SILENT
+        from qhal.quant.assign import assign
+        from qhal.quant.calibrate import calibrate
+        from qhal.quant.constraints import constrain
+
+        target = find_target(self.target, "w8a8")
+        imported = read_model(model)
+        ready = prepare(target, imported)
+        inputs = {name: imported.graph.tensors[name] for name in imported.graph.inputs}
+        samples = load_dataset(calibration, inputs, preprocess=None, labels=None, label_offset=0)
+        plan = constrain(ready.laid.graph, target.caps, target.recipe, ready.choices)
+        found = calibrate(
+            ready.legal.graph,
+            samples,
+            ready.laid.sources_of(plan.to_observe),
+            ready.laid.sources_of(plan.to_average),
+            cache=None,
+            progress=SILENT,
+        )
+        quantized = assign(
+            plan, ready.laid.with_sources(found.stats), "mse", ready.laid.element_order
+        ).model
+        artifact = target.backend.lower(quantized, target.profile)
+        return Subject(quantized, artifact, target.backend, target.profile)
+
+    def load(self, subject: Any) -> Loaded:
+        """The artifact in its runtime."""
+        from qhal.adapter import Adapter
+
+        runner, adapter = subject.load(), Adapter(subject.model)
+
+        def run(inputs: Arrays) -> Outputs:
+            outputs = adapter.to_user(runner.run(adapter.to_artifact(inputs)))
+            return [outputs[name] for name in subject.model.graph.outputs]
+
+        def timed(inputs: Arrays) -> Callable[[], object]:
+            adapted = adapter.to_artifact(inputs)
+            return lambda: runner.run(adapted)
+
+        return Loaded(run, timed)
+
+
+class OnnxRuntime:
+    """ONNX Runtime's static quantizer: QDQ, per-channel int8 weights."""
+
+    def __init__(self, activation: str, method: str = "MinMax") -> None:
+        from onnxruntime.quantization import CalibrationMethod, QuantType
+
+        self.activation = getattr(QuantType, activation)
+        self.method = getattr(CalibrationMethod, method)
+
+    def quantize(self, model: Path, calibration: Path) -> Path:
+        """A file beside the model; models below opset 13 are upgraded first."""
+        import onnx
+        from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+
+        class Reader(CalibrationDataReader):
+            def __init__(self) -> None:
+                self.samples = data.samples(calibration)
+
+            def get_next(self) -> Arrays | None:
+                return next(self.samples, None)
+
+        source = onnx.load(model)
+        if source.opset_import[0].version < 13:
+            source = onnx.version_converter.convert_version(source, 13)
+        out = calibration.parent / "onnxruntime.onnx"
+        quantize_static(
+            source,
+            out,
+            Reader(),
+            per_channel=True,
+            activation_type=self.activation,
+            weight_type=QuantType.QInt8,
+            calibrate_method=self.method,
+        )
+        return out
+
+    def load(self, model: Path) -> Loaded:
+        """A session with one thread."""
+        session = data.session(model)
+        return Loaded(
+            lambda inputs: session.run(None, inputs),
+            lambda inputs: lambda: session.run(None, inputs),
+        )
+
+
+class Nncf:
+    """NNCF's post-training quantization of an OpenVINO model, default preset."""
+
+    def __init__(self) -> None:
+        import nncf
+        import openvino
+
+        self.nncf, self.openvino = nncf, openvino
+
+    def quantize(self, model: Path, calibration: Path) -> Any:
+        """A quantized OpenVINO model."""
+        samples = data.samples(calibration)
+        found = self.openvino.Core().read_model(model)
+        return self.nncf.quantize(
+            found, self.nncf.Dataset(samples), subset_size=data.CALIBRATION_SAMPLES
+        )
+
+    def load(self, model: Any) -> Loaded:
+        """A compiled model with one thread, tuned for latency."""
+        settings = {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
+        request = self.openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+
+        def run(inputs: Arrays) -> Outputs:
+            return [value.copy() for value in request.infer(inputs).to_tuple()]
+
+        return Loaded(run, lambda inputs: lambda: request.infer(inputs))
+
+
+TOOLS: dict[str, Callable[[], Any]] = {
+    FIRST: lambda: OnnxRuntime("QUInt8"),
+    "onnxruntime int8": lambda: OnnxRuntime("QInt8"),
+    "onnxruntime percentile": lambda: OnnxRuntime("QUInt8", "Percentile"),
+    "nncf": Nncf,
+    "qhal cpu": lambda: Qhal("cpu"),
+    "qhal tflite": lambda: Qhal("tflite"),
+}
+SLOW = {"onnxruntime percentile"}
+"""Tools that need many gigabytes or minutes; run with --slow."""
+
+
+# --- one tool on one model, in a process of its own -----------------------------------
+
+
+def work(tool: str, folder: Path) -> dict[str, float]:
+    """Quantize and measure."""
+    chosen = TOOLS[tool]()
+    started = time.perf_counter()
+    quantized = chosen.quantize(folder / "model.onnx", folder / "calibration")
+    seconds = time.perf_counter() - started
+    peak_mb = data.peak_memory_mb()
+    loaded = chosen.load(quantized)
+    return {
+        "seconds": seconds,
+        "peak_mb": peak_mb,
+        **accuracy(loaded, folder),
+        **speed(loaded, folder),
+    }
+
+
+def accuracy(loaded: Loaded, folder: Path) -> dict[str, float]:
+    """SQNR and top-1 on the evaluation samples."""
+    signal = noise = 0.0
+    hits: list[bool] = []
+    labels = data.labels(folder)
+    for index, inputs in enumerate(data.samples(folder / "evaluation")):
+        expected = data.reference(folder, index)
+        found = loaded.run(inputs)
+        for here, there in zip(found, expected, strict=True):
+            signal += float(np.square(there, dtype=np.float64).sum())
+            noise += float(np.square(here.astype(np.float64) - there).sum())
+        if labels is not None:
+            hits.append(int(found[0].argmax()) == labels[index])
+    top1 = {"top1": float(np.mean(hits))} if hits else {}
+    return {"sqnr_db": 10 * float(np.log10(signal / noise)), **top1}
+
+
+def speed(loaded: Loaded, folder: Path) -> dict[str, float]:
+    """Median latency over several windows after a warm-up."""
+    infer = loaded.timed(next(data.samples(folder / "evaluation")))
+    times: list[float] = []
+    for window in range(WINDOWS + 1):
+        end = time.perf_counter() + WINDOW_S
+        while time.perf_counter() < end:
+            started = time.perf_counter()
+            infer()
+            if window:
+                times.append(time.perf_counter() - started)
+    return {"p50_ms": 1e3 * float(np.median(times))}
+
+
+def spawn(tool: str, folder: Path) -> dict[str, Any]:
+    """:func:`work` in a fresh process; what goes wrong is a result too."""
+    command = [sys.executable, __file__, "--work", tool, str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"longer than {TIMEOUT_S} s"}
+    lines = done.stdout.strip().splitlines()
+    if done.returncode == 0:
+        return dict(json.loads(lines[-1]))
+    return {"error": (done.stderr.strip().splitlines() or ["no message"])[-1][:100]}
+
+
+# --- the table --------------------------------------------------------------------------
+
+COLUMNS = ("seconds", "peak_mb", "sqnr_db", "top1", "p50_ms")
+LOWER_IS_BETTER = ("seconds", "peak_mb", "p50_ms")
+
+
+def table(results: Iterable[tuple[str, str, dict[str, Any]]]) -> Iterator[str]:
+    """Markdown, line by line; in brackets the ratio to the first tool (SQNR, top-1: difference)."""
+    yield "| model | tool | seconds | peak MB | SQNR dB | top-1 | p50 ms |"
+    yield "|---|---|---|---|---|---|---|"
+    first: dict[str, Any] = {}
+    for model, tool, found in results:
+        if tool in {BASELINE, FIRST}:
+            first = found if tool == FIRST else {}
+        cells = (
+            [f"fails: {found['error']}", "", "", "", ""]
+            if "error" in found
+            else [_cell(found, first, column) for column in COLUMNS]
+        )
+        yield f"| {model} | {tool} | " + " | ".join(cells) + " |"
+
+
+def _cell(found: dict[str, Any], first: dict[str, Any], column: str) -> str:
+    if column not in found:
+        return "–"
+    value = f"{found[column]:.3g}"
+    if column not in first or found is first:
+        return value
+    if column in LOWER_IS_BETTER:
+        return f"{value} ({found[column] / first[column]:.2f}×)"
+    return f"{value} ({found[column] - first[column]:+.3g})"
+
+
+def main() -> None:
+    """Run every tool on every model and print the table as it grows."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("models", nargs="*", default=data.MODELS, help="names of zoo models")
+    options.add_argument("--slow", action="store_true", help=f"also {', '.join(SLOW)}")
+    options.add_argument("--work", nargs=2, metavar=("TOOL", "FOLDER"), help=argparse.SUPPRESS)
+    given = options.parse_args()
+    if given.work:
+        print(json.dumps(work(given.work[0], Path(given.work[1]))))
+        return
+    tools = [tool for tool in TOOLS if given.slow or tool not in SLOW]
+    for line in table(_results(given.models, tools)):
+        print(line, flush=True)
+
+
+def _results(
+    models: Iterable[str], tools: Iterable[str]
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for model in models:
+        with tempfile.TemporaryDirectory(prefix="qhal-bench-") as name:
+            baseline = data.prepare(model, Path(name))
+            yield model, BASELINE, baseline
+            for tool in tools:
+                yield model, tool, spawn(tool, Path(name))
+
+
+if __name__ == "__main__":
+    main()

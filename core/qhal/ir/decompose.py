@@ -1,0 +1,116 @@
+"""Write operators that a target lacks as others that it has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+from qhal.decisions import Code, Decision
+from qhal.ir import ops
+from qhal.ir.build import GraphBuilder
+from qhal.ir.forms.draft import Draft, Fragment, Scope
+from qhal.ir.forms.table import FORMS
+from qhal.ir.graph import Graph, Node
+from qhal.target.capability import Capabilities
+
+
+def decompose(graph: Graph, caps: Capabilities) -> tuple[Graph, tuple[Decision, ...]]:
+    """Replace each node that ``caps`` lacks by a form of which it has every piece.
+
+    A node without such a form stays as it is.
+    """
+    builder = GraphBuilder(start=graph)
+    decisions = []
+    for node in graph.nodes:
+        fragment = None if _is_native(node, caps) else _form(node, builder, caps, frozenset())
+        if fragment is None:
+            builder.emit(node)
+        else:
+            insert(builder, node, fragment)
+            decisions.append(_decision(graph, node, fragment))
+    return (builder.build(), tuple(decisions)) if decisions else (graph, ())
+
+
+def _is_native(node: Node, caps: Capabilities) -> bool:
+    return isinstance(node.op, ops.Opaque) or caps.has(node.op.kind)
+
+
+def _form(node: Node, scope: Scope, caps: Capabilities, above: frozenset[str]) -> Fragment | None:
+    """The first form that the target has; one without further decomposition is preferred."""
+    fragments = _drafts(node, scope)
+    for fragment in fragments:
+        if all(_is_native(inner, caps) for inner in fragment.nodes):
+            return fragment
+    for fragment in fragments:
+        complete = _completed(fragment, scope, caps, above | {node.op.kind})
+        if complete is not None:
+            return complete
+    return None
+
+
+def _drafts(node: Node, scope: Scope) -> list[Fragment]:
+    """All forms that the node's attributes and constants allow."""
+    found = []
+    for form in FORMS.get(node.op.kind, ()):
+        draft = Draft(scope, node)
+        results = form(draft)
+        if results is not None:
+            found.append(draft.finished(results))
+    return found
+
+
+def _completed(
+    fragment: Fragment, scope: Scope, caps: Capabilities, above: frozenset[str]
+) -> Fragment | None:
+    """The fragment with each piece that is lacking decomposed in turn; None if one cannot be."""
+    inner = fragment.over(scope)
+    parts = []
+    for node in fragment.nodes:
+        part: Fragment | None = Fragment((node,), {}, {})
+        if not _is_native(node, caps):
+            part = None if node.op.kind in above else _form(node, inner, caps, above)
+        if part is None:
+            return None
+        parts.append(part)
+    return fragment.of_parts(parts)
+
+
+def insert(builder: GraphBuilder, node: Node, fragment: Fragment) -> None:
+    """Emit a fragment in place of ``node``; names that are taken get a number."""
+    outputs = {*filter(None, node.outputs)}
+    names: dict[str, str] = {}
+    for name, value in fragment.values.items():
+        names[name] = builder.constant(name, value)
+    for inner in fragment.nodes:
+        for name in inner.outputs:
+            names[name] = name if name in outputs else builder.fresh(name)
+            builder.declare(names[name], fragment.types[name])
+        builder.emit(_renamed(inner, names))
+
+
+def _renamed(node: Node, names: Mapping[str, str]) -> Node:
+    inputs, outputs = (
+        tuple(names.get(name, name) for name in group) for group in (node.inputs, node.outputs)
+    )
+    return replace(node, inputs=inputs, outputs=outputs)
+
+
+def _decision(graph: Graph, node: Node, fragment: Fragment) -> Decision:
+    kind = node.op.kind
+    if isinstance(node.op, ops.Lstm | ops.Gru):
+        steps = graph.tensors[node.inputs[0]].shape[0]
+        plural = "s" if steps > 1 else ""
+        return Decision(
+            Code.UNROLLED,
+            f"{kind} {node.name!r} was unrolled for {steps} time step{plural}; the artifact "
+            f"takes sequences of this length only.",
+            node.name,
+        )
+    counts = Counter(inner.op.kind for inner in fragment.nodes)
+    pieces = ", ".join(k if n == 1 else f"{n} {k}" for k, n in counts.items())
+    return Decision(
+        Code.DECOMPOSED,
+        f"{kind} {node.name!r} was written as {pieces}: the target has no {kind}.",
+        node.name,
+    )

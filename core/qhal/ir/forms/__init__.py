@@ -1,0 +1,1 @@
+"""Other forms of operators: what a target without them can execute instead."""

@@ -1,0 +1,102 @@
+"""Forms for channels-last targets: windows in two dimensions, transposed ones in one group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from qhal.decisions import Code, Decision
+from qhal.ir import ops
+from qhal.ir.build import GraphBuilder
+from qhal.ir.decompose import insert
+from qhal.ir.forms.draft import Draft
+from qhal.ir.graph import Graph, Node
+from qhal.ir.ops import Ints, Op
+
+_WEIGHTED = ops.Conv | ops.DepthwiseConv | ops.ConvTranspose
+_POOLING = ops.MaxPool | ops.AveragePool
+
+
+def lift(graph: Graph) -> tuple[Graph, tuple[Decision, ...]]:
+    """Write 1-D convolutions, poolings and resampling in 2-D, and transposed groups apart.
+
+    Runtimes that compute channels last have no others.
+    """
+    builder = GraphBuilder(start=graph)
+    decisions = []
+    for node in graph.nodes:
+        draft = Draft(builder, node)
+        sentence = _lifted(draft) if _is_line(graph, node) else _ungrouped(draft)
+        if sentence is None:
+            builder.emit(node)
+            continue
+        result, reason = sentence
+        insert(builder, node, draft.finished((result,)))
+        text = f"{node.op.kind} {node.name!r} was written {reason}."
+        decisions.append(Decision(Code.DECOMPOSED, text, node.name))
+    return (builder.build(), tuple(decisions)) if decisions else (graph, ())
+
+
+def _is_line(graph: Graph, node: Node) -> bool:
+    """True for a window operator over (N, C, L)."""
+    if not isinstance(node.op, _WEIGHTED | _POOLING | ops.Resize):
+        return False
+    return len(graph.tensors[node.inputs[0]].shape) == 3
+
+
+def _lifted(d: Draft) -> tuple[str, str]:
+    """(N, C, L) as (N, C, 1, L)."""
+    n, c, length = d.shape(d.input(0))
+    image = d("image", ops.Reshape((n, c, 1, length)), d.input(0))
+    weights = [_lifted_weight(d), *d.node.inputs[2:]] if isinstance(d.node.op, _WEIGHTED) else []
+    made = d("plane", _in_plane(d.node.op), image, *weights)
+    n, c, _, length = d.shape(made)
+    return d("line", ops.Reshape((n, c, length)), made), "in two dimensions of which one is 1"
+
+
+def _lifted_weight(d: Draft) -> str:
+    weight = d.input(1)
+    a, b, size = d.shape(weight)
+    value = d.value(weight)
+    if value is None:
+        return d("kernel", ops.Reshape((a, b, 1, size)), weight)
+    return d.constant("kernel", value[:, :, None], d.type(weight).dtype)
+
+
+def _in_plane(op: Op) -> Op:
+    new: Any = op
+    changes: dict[str, Ints] = {}
+    for name, neutral in (("kernel", 1), ("strides", 1), ("dilations", 1), ("output_padding", 0)):
+        if hasattr(op, name):
+            changes[name] = (neutral, *getattr(op, name))
+    if hasattr(op, "pads"):
+        begin, end = new.pads
+        changes["pads"] = (0, begin, 0, end)
+    if isinstance(op, ops.Resize):
+        changes["sizes"] = (1, *op.sizes)
+    lifted: Op = replace(new, **changes)
+    return lifted
+
+
+def _ungrouped(d: Draft) -> tuple[str, str] | None:
+    """A grouped ConvTranspose with constant operands, one group at a time."""
+    op = d.node.op
+    weight, bias = d.constant_input(1), d.constant_input(2)
+    if not isinstance(op, ops.ConvTranspose) or op.groups == 1:
+        return None
+    if weight is None or (d.input(2) and bias is None):
+        return None
+    size, outputs = weight.shape[0] // op.groups, weight.shape[1]
+    parts = d.many("groups", ops.Split(1, (size,) * op.groups), d.input(0))
+    made = []
+    for i, part in enumerate(parts):
+        operands = [part, d.constant(f"weight{i}", weight[i * size : (i + 1) * size])]
+        if bias is not None:
+            operands.append(d.constant(f"bias{i}", bias[i * outputs : (i + 1) * outputs]))
+        made.append(d(f"group{i}", replace(op, groups=1), *operands))
+    return _joined(d, made), f"as {op.groups} convolutions of one group each"
+
+
+def _joined(d: Draft, parts: Sequence[str]) -> str:
+    return d("joined", ops.Concat(1), *parts)

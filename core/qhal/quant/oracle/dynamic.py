@@ -1,0 +1,89 @@
+"""Dynamic-range kernels of LiteRT: float activations, integer weights.
+
+The kernel quantizes each activation to 8 bits when it arrives (a convolution per image, a fully
+connected layer per row and, as qhal writes it, asymmetrically), multiplies integers and scales the
+sums back to float (``HybridConvPerChannel`` in tflite/kernels/internal/reference/conv.h,
+``EvalHybridDense`` in tflite/kernels/fully_connected.cc; the quantization is that of
+internal/reference/portable_tensor_utils.cc).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qhal.ir import ops
+from qhal.quant.arithmetic import broadcast_params
+from qhal.quant.oracle.fixed_point import round_half_away
+from qhal.quant.oracle.step import Kernel, Operands, Real, Step, operands_of
+from qhal.quant.oracle.values import Array
+from qhal.quant.oracle.weighted import GEOMETRIES, Numbers, activate, fused_activation, output_axis
+from qhal.quant.oracle.window import exact_type
+from qhal.target.capability import Arithmetic
+
+
+def is_dynamic(step: Step) -> bool:
+    """True if LiteRT has a dynamic-range kernel for a node: 8-bit constant weight, float input."""
+    return (
+        step.arithmetic is Arithmetic.FIXED_POINT
+        and isinstance(step.op, ops.Conv | ops.DepthwiseConv | ops.FullyConnected)
+        and not step.integer
+        and step.constant(1) is not None
+        and step.node.inputs[1] in step.params
+        and not step.input_params(1).group_size
+    )
+
+
+def build_dynamic(step: Step) -> Kernel:
+    """The kernel of a node for which :func:`is_dynamic` holds."""
+    weight, params = step.constant(1), step.input_params(1)
+    assert weight is not None
+    _, zero_point = broadcast_params(params, weight.shape)
+    centred = weight.astype(np.int64) - zero_point
+    work = exact_type(255.0, centred, output_axis(step.op, weight.ndim))
+    numbers = Numbers(centred.astype(work), 0, lambda sums: sums, work)
+    kernel = GEOMETRIES[type(step.op)](step, numbers)
+    rank = len(step.input_type().shape)
+    axes = (rank - 1,) if isinstance(step.op, ops.FullyConnected) else tuple(range(1, rank))
+    channels = _along_channels(step, params.scale)
+    scales_last = isinstance(step.op, ops.Conv)
+    bias = step.real_value(2)
+    offset = np.float32(0) if bias is None else _along_channels(step, bias)
+
+    def run(operands: Operands) -> tuple[Array, ...]:
+        integers, scales = _quantize(operands_of(operands)[0], axes)
+        (sums,) = kernel([integers])
+        real = sums.astype(np.float32)
+        # The order of the two factors is the kernels' own.
+        real = real * channels * scales if scales_last else real * (channels * scales)
+        real += offset
+        return (activate(real, fused_activation(step.op)),)
+
+    return run
+
+
+def _along_channels(step: Step, values: Array) -> Array:
+    """One value per output channel, in a form that broadcasts against the result."""
+    op, rank = step.op, len(step.output_type().shape)
+    if values.ndim == 0 or isinstance(op, ops.FullyConnected):
+        return values
+    assert isinstance(op, ops.Conv | ops.DepthwiseConv)
+    return values.reshape([-1 if i == op.layout.channel_axis(rank) else 1 for i in range(rank)])
+
+
+def _quantize(x: Array, axes: tuple[int, ...]) -> tuple[Array, Real]:
+    """Quantize to 8 bits with one scale for all elements along ``axes``.
+
+    Returns:
+        Integers less their zero point (in float), and scales that broadcast.
+    """
+    low = np.minimum(x.min(axis=axes, keepdims=True), 0).astype(np.float64)
+    high = np.maximum(x.max(axis=axes, keepdims=True), 0).astype(np.float64)
+    empty = low == high
+    scale = np.where(empty, 1.0, (high - low) / 255)
+    from_low, from_high = -128 - low / scale, 127 - high / scale
+    nearer = 128 + np.abs(low / scale) < 127 + np.abs(high / scale)
+    zero_point = np.clip(round_half_away(np.where(nearer, from_low, from_high)), -128, 127)
+    offset = np.where(empty, 0, zero_point).astype(np.float32)
+    stored: Real = scale.astype(np.float32)
+    steps = round_half_away(offset + x * (np.float32(1) / stored))
+    return np.clip(steps, -128, 127) - offset, stored

@@ -1,0 +1,102 @@
+"""Integer kernels of ONNX Runtime that are more than Dequantize, compute, Quantize.
+
+They matter where a result lies (almost) between two steps. The order of operations is that of
+MLAS on x86-64 with AVX2 and FMA; elsewhere such a result may go to the other step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+import numpy as np
+
+from qhal.ir import ops
+from qhal.ir.ops import Op
+from qhal.quant.oracle.integer import IntegerBuilder
+from qhal.quant.oracle.rescale import activation_range, rescaler
+from qhal.quant.oracle.step import Kernel, Operands, Step, operands_of, scalar
+from qhal.quant.oracle.values import Array
+
+
+def build_sum(step: Step) -> Kernel | None:
+    """``QLinearAdd``: two fused multiply-adds (mlas/lib/intrinsics/avx2/qladd_avx2.cpp).
+
+    A float64 holds the product of an 8-bit integer and a float32 and its sum exactly, so that
+    rounding it to float32 is what a fused multiply-add does.
+    """
+    op = step.op
+    assert isinstance(op, ops.Add)
+    output = step.output_params()
+    if output.dtype.bits > 8:
+        return None
+    (a_scale, a_zero), (b_scale, b_zero) = (
+        scalar(step.input_params(0)),
+        scalar(step.input_params(1)),
+    )
+    scale, zero_point = scalar(output)
+    a_ratio, b_ratio = np.float64(a_scale / scale), np.float64(b_scale / scale)
+    zeros = np.float32(a_ratio * a_zero + np.float32(b_ratio * b_zero))
+    fixed = np.float64(np.float32(zero_point) - zeros)
+    limits = activation_range(op.activation, output, step.arithmetic)
+
+    def run(operands: Operands) -> tuple[Array, ...]:
+        a, b = operands_of(operands)
+        total = (fixed + b.astype(np.float64) * b_ratio).astype(np.float32)
+        total = (total + a.astype(np.float64) * a_ratio).astype(np.float32)
+        return (np.clip(np.rint(total), *limits).astype(output.dtype.numpy),)
+
+    return run
+
+
+def build_product(step: Step) -> Kernel | None:
+    """``QLinearMul``: one factor, and the zero point before rounding (mlas/lib/qlmul.cpp)."""
+    op = step.op
+    assert isinstance(op, ops.Mul)
+    output = step.output_params()
+    if output.dtype.bits > 8:
+        return None
+    (a_scale, a_zero), (b_scale, b_zero) = (
+        scalar(step.input_params(0)),
+        scalar(step.input_params(1)),
+    )
+    scale, zero_point = scalar(output)
+    factor = np.float32(np.float32(a_scale * b_scale) / scale)
+    limits = activation_range(op.activation, output, step.arithmetic)
+
+    def run(operands: Operands) -> tuple[Array, ...]:
+        a, b = operands_of(operands)
+        product = (a.astype(np.float32) - a_zero) * (b.astype(np.float32) - b_zero)
+        total = product * factor + np.float32(zero_point)
+        return (np.clip(np.rint(total), *limits).astype(output.dtype.numpy),)
+
+    return run
+
+
+def build_mean(step: Step) -> Kernel | None:
+    """``QLinearGlobalAveragePool``: an exact sum, scaled once (mlas/lib/qlgavgpool.cpp)."""
+    op = step.op
+    assert isinstance(op, ops.Reduce)
+    if op.function != "Mean":
+        return None
+    output = step.output_params()
+    scale, zero_point = scalar(step.input_params())
+    count = prod(step.input_type().shape[axis] for axis in op.axes)
+    factor = scale / np.float32(scalar(output)[0] * np.float32(count))
+    limits = (output.dtype.qmin, output.dtype.qmax)
+    finish = rescaler(factor, None, output, limits, step.arithmetic)
+
+    def run(operands: Operands) -> tuple[Array, ...]:
+        (x,) = operands_of(operands)
+        total = np.sum(x, axis=op.axes, keepdims=op.keepdims, dtype=np.int64)
+        return (finish(np.asarray(total - zero_point * count)),)
+
+    return run
+
+
+MLAS: Mapping[type[Op], IntegerBuilder] = {
+    ops.Add: build_sum,
+    ops.Mul: build_product,
+    ops.Reduce: build_mean,
+}
+"""Operator -> builder of its integer kernel; None where it does not apply."""

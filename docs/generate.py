@@ -1,0 +1,245 @@
+"""Write the pages that follow from the code, or with ``--check`` fail if one is stale."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from qhal.cli.main import COMMANDS, parser
+from qhal.cli.options import Parser
+from qhal.decisions import Code
+from qhal.errors import QhalError
+from qhal.plugin import hookspec
+from qhal.plugin.backend import API_VERSION, Backend
+from qhal.plugin.registry import registry
+from qhal.quant.constraints import recipes_of
+from qhal.target import catalogue
+from qhal.target.capability import Capabilities, Capability, Limit
+from qhal.target.profile import TargetProfile
+
+FOLDER = Path(__file__).parent
+NOTE = "<!-- Written by docs/generate.py from the code: do not edit, run `make docs`. -->"
+
+
+def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
+    """Write all pages, or compare them; 1 if one is stale."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--check", action="store_true", help="write nothing; fail if stale")
+    check = options.parse_args(arguments).check
+    stale = 0
+    for name, page in PAGES.items():
+        path, text = folder / name, page()
+        if check and (not path.is_file() or path.read_text(encoding="utf-8") != text):
+            sys.stderr.write(f"docs/{name} is stale: run `make docs`\n")
+            stale = 1
+        elif not check:
+            path.write_text(text, encoding="utf-8")
+    return stale
+
+
+# --- pages ------------------------------------------------------------------------
+
+
+def cli_page() -> str:
+    """The command line."""
+    top = parser()
+    commands = [_command(name, _subparser(top, name)) for name in COMMANDS]
+    return _page("The command line", top.description or "", *commands, top.epilog or "")
+
+
+def errors_page() -> str:
+    """All error codes."""
+    rows = [
+        (kind.code, kind.__name__, str(kind.exit_code), _summary(kind))
+        for kind in sorted(_descendants(QhalError), key=lambda kind: kind.code)
+    ]
+    return _page(
+        "Errors",
+        "Every error that qhal raises on purpose has a stable code. The command prints it on "
+        "stderr as `error QH101: what is wrong`, and below it what to do.",
+        _table(("code", "class in `qhal.errors`", "exit code", "meaning"), rows),
+    )
+
+
+def codes_page() -> str:
+    """All decision codes."""
+    rows = [(code.id, code.name, code.meaning) for code in Code]
+    return _page(
+        "Decisions",
+        "What qhal decides on the user's behalf is in the record, with one of these codes, a "
+        "sentence with the offending value, and the node or tensor it is about.",
+        _table(("code", "name in `qhal.Code`", "meaning"), rows),
+    )
+
+
+def hooks_page() -> str:
+    """The hooks and the backend class."""
+    hooks = [
+        f"## {name}\n\n{inspect.getdoc(hook)}"
+        for name, hook in vars(hookspec).items()
+        if name.startswith("qhal_")
+    ]
+    methods = [
+        (f"`{name}{_signature(method)}`", _summary(method))
+        for name, method in vars(Backend).items()
+        if inspect.isfunction(method)
+    ]
+    return _page(
+        "Plugins",
+        "A plugin is a distribution with an entry point in the group `qhal` that names a module "
+        "(or object) with hooks. `plugins/qhal-example-npu` is a whole one in under 100 lines. "
+        "`qhal plugins` tells what is installed and what is wrong with it.",
+        *(_examples(hook) for hook in hooks),
+        f"## qhal.Backend\n\n{_summary(Backend)} Version {API_VERSION} of the interface.",
+        _table(("method", "what it does"), methods),
+        "## Names\n\nIf two plugins bring a backend or target of one name, the one whose entry "
+        "point is called like it keeps it; if neither or both are, nobody gets it. Names of the "
+        "catalogue cannot be taken. Each case is shown by `qhal plugins`, with both "
+        "distributions and their versions.",
+    )
+
+
+def targets_page() -> str:
+    """The devices, and what their backends can execute."""
+    profiles = catalogue.builtin()
+    backends = dict.fromkeys(profile.backend for profile in profiles.values())
+    return _page(
+        "Targets",
+        "The devices of `targets.toml` with the sources of their numbers, and the kernels that "
+        "each backend states for its first device. What no row states is not supported.",
+        *map(_device, profiles.values()),
+        *(_kernels(name, _first(profiles.values(), name)) for name in backends),
+    )
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "cli.md": cli_page,
+    "errors.md": errors_page,
+    "decisions-codes.md": codes_page,
+    "hooks.md": hooks_page,
+    "targets.md": targets_page,
+}
+
+
+# --- the command line -------------------------------------------------------------
+
+
+def _subparser(top: Parser, name: str) -> Parser:
+    [commands] = [a for a in top._actions if isinstance(a, argparse._SubParsersAction)]
+    return commands.choices[name]
+
+
+def _command(name: str, command: Parser) -> str:
+    rows = [
+        (_spelling(action), _plain(action.help or ""))
+        for action in command._actions
+        if action.dest != "help"
+    ]
+    positional = [
+        f"[{a.metavar}]" if a.nargs == "?" else a.metavar for a in command._get_positional_actions()
+    ]
+    required = [_spelling(a).strip("`") for a in command._get_optional_actions() if a.required]
+    usage = " ".join(["qhal", name, *map(str, positional), *required, "[options]"])
+    return f"## qhal {name}\n\n{command.description}\n\n    {usage}\n\n" + _table(
+        ("argument", "meaning"), rows
+    )
+
+
+def _spelling(action: argparse.Action) -> str:
+    value = action.metavar or ("|".join(action.choices) if action.choices else "")
+    shown = "" if action.nargs == 0 else f" {value}"
+    return f"`{', '.join(action.option_strings) or ''}{shown}`".replace("` ", "`")
+
+
+# --- kernels ----------------------------------------------------------------------
+
+
+def _device(profile: TargetProfile) -> str:
+    rows = [
+        (key, f"{fact.value:,.10g} {fact.unit}", fact.source) for key, fact in profile.facts.items()
+    ]
+    facts = _table(("fact", "value", "source"), rows) if rows else "No figures with a source."
+    return f"## {profile.name}\n\n{profile.title}; backend `{profile.backend}`.\n\n{facts}"
+
+
+def _first(profiles: Iterable[TargetProfile], backend: str) -> TargetProfile:
+    return next(profile for profile in profiles if profile.backend == backend)
+
+
+def _kernels(name: str, profile: TargetProfile) -> str:
+    found: Capabilities = registry().backends[name].capabilities(profile)
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for capability in found.kernels:
+        if capability.rows:
+            alike.setdefault(_kernel(capability), []).append(capability.op)
+    rows = [(", ".join(ops), *kernel) for kernel, ops in alike.items()]
+    recipes = ", ".join(recipe.name for recipe in recipes_of(found))
+    opaque = f"Operators without a canonical form: {found.opaque or 'run in float'}."
+    about = f"Recipes: {recipes}. Layout {found.layout.value}. {opaque}"
+    return f"## Kernels of `{name}`\n\n{about}\n\n" + _table(
+        ("operators", "kernels", "limits", "source"), rows
+    )
+
+
+def _kernel(capability: Capability) -> tuple[str, ...]:
+    rows = "; ".join(
+        f"{row}{f' on {row.unit}' if row.unit else ''}{_limits(row.limits, ' (', ')')}"
+        for row in capability.rows
+    )
+    return rows, _limits(capability.limits), capability.source
+
+
+def _limits(limits: Iterable[Limit], start: str = "", end: str = "") -> str:
+    rules = " ".join(dict.fromkeys(_summary(limit) for limit in limits))
+    return f"{start}{rules}{end}" if rules else ""
+
+
+# --- Markdown ---------------------------------------------------------------------
+
+
+def _page(title: str, *blocks: str) -> str:
+    return "\n\n".join([f"# {title}", NOTE, *filter(None, blocks)]) + "\n"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _summary(thing: object) -> str:
+    """The first paragraph of a docstring, with reST marks as Markdown ones."""
+    return _plain((inspect.getdoc(thing) or "").partition("\n\n")[0])
+
+
+def _plain(text: str) -> str:
+    return re.sub(r":\w+:`~?([^`]*)`", r"`\1`", " ".join(text.split())).replace("``", "`")
+
+
+def _examples(text: str) -> str:
+    """``Example::`` and its indented block as a fenced one."""
+    head, mark, block = text.partition("Example::\n\n")
+    code = inspect.cleandoc(block)
+    return f"{head}```python\n{code}\n```" if mark else text
+
+
+def _signature(method: Callable[..., object]) -> str:
+    names = [name for name in inspect.signature(method).parameters if name != "self"]
+    return f"({', '.join(names)})"
+
+
+def _descendants(kind: type[QhalError]) -> Iterable[type[QhalError]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _descendants(child)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""An invented NPU: int8 only, NHWC, convolutions up to 5 x 5."""
+
+from io import BytesIO
+from types import SimpleNamespace
+
+import numpy as np
+
+import qhal
+from qhal.ir.dtypes import DType
+from qhal.ir.ops import Activation, Layout
+from qhal.ir.text import to_text
+from qhal.quant.oracle import Oracle
+from qhal.quant.spec import Derived, PerAxis, QuantSpec, SameAsInput
+from qhal.target.capability import Capabilities, Capability, KernelRow
+
+RUNTIME = "qhal's oracle, in place of the example NPU"
+SOURCE = "data sheet of an NPU that does not exist, revision 1"
+DATA = QuantSpec(DType.INT8)
+WEIGHT = QuantSpec(DType.INT8, PerAxis(), symmetric=True, narrow_range=True)
+WEIGHTED = KernelRow(DATA, DATA, WEIGHT, Derived(), name="int8 per-axis")
+FUSED = frozenset({Activation.RELU, Activation.RELU6})
+
+
+def small_window(view):
+    """Windows are at most 5 wide."""
+    width = max(view.input(1).shape[1:3])
+    return None if width <= 5 else f"window is {width} wide, allowed 1 to 5"
+
+
+def kernel(op, row, *limits):
+    return Capability(op, (row,), SOURCE, limits)
+
+
+CAPABILITIES = Capabilities(
+    (
+        *(kernel(op, WEIGHTED, small_window) for op in ("Conv", "DepthwiseConv")),
+        kernel("FullyConnected", WEIGHTED),
+        *(kernel(op, KernelRow(DATA, DATA)) for op in ("Add", "Relu", "ReduceMean")),
+        *(kernel(op, KernelRow(DATA, SameAsInput())) for op in ("MaxPool", "Reshape")),
+    ),
+    layout=Layout.NHWC,
+    fused=dict.fromkeys(("Conv", "DepthwiseConv", "FullyConnected", "Add"), FUSED),
+    integer_io=True,
+)
+
+
+class ExampleNpu(qhal.Backend):
+    name = "example-npu"
+
+    def __init__(self):
+        self.lowered = {}  # program -> model: the simulator knows the programs of this process
+
+    def capabilities(self, target):
+        return CAPABILITIES
+
+    def lower(self, model, target):
+        weights = BytesIO()
+        np.savez(weights, **model.graph.constants)
+        program = to_text(model.graph, model.params).encode()
+        self.lowered[program] = model
+        return qhal.Artifact({"model.npu": program, "weights.npz": weights.getvalue()}, "model.npu")
+
+    def load(self, artifact, target, options):
+        model = self.lowered.get(artifact.files["model.npu"])
+        return SimpleNamespace(runtime=RUNTIME, run=Oracle(model).run) if model else None
+
+
+@qhal.hookimpl
+def qhal_backends():
+    return [ExampleNpu()]
+
+
+@qhal.hookimpl
+def qhal_targets():
+    return [qhal.TargetProfile("example-npu", backend="example-npu", title="An NPU to learn from")]

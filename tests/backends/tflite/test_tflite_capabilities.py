@@ -1,0 +1,50 @@
+"""The capabilities as data: sources, documentation, no runtime behind them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from qhal.quant.constraints import recipes_of
+from qhal.target.capability import Capabilities
+from qhal_backends.edgetpu.capabilities import capabilities as edgetpu
+from qhal_backends.tflite.capabilities import capabilities as tflite
+
+BOTH = pytest.mark.parametrize("caps", [tflite(), edgetpu()], ids=["tflite", "edgetpu"])
+
+
+@BOTH
+def test_every_fact_has_a_source_and_every_limit_a_rule(caps: Capabilities) -> None:
+    for capability in caps.kernels:
+        assert capability.source, capability.op
+        limits = [*capability.limits, *(limit for row in capability.rows for limit in row.limits)]
+        for limit in limits:
+            assert (limit.__doc__ or "").strip().endswith("."), (capability.op, limit)
+
+
+@BOTH
+def test_every_row_has_a_name(caps: Capabilities) -> None:
+    assert all(row.name for capability in caps.kernels for row in capability.rows)
+
+
+def test_recipes() -> None:
+    assert [r.name for r in recipes_of(tflite())] == ["w8a8", "w8a16", "w8", "fp16"]
+    assert [r.name for r in recipes_of(edgetpu())] == ["w8a8"]
+
+
+def test_stating_capabilities_imports_no_runtime() -> None:
+    code = (
+        "import sys\n"
+        "from qhal.target.profile import TargetProfile\n"
+        "from qhal_backends.edgetpu.plugin import EdgeTpuBackend\n"
+        "from qhal_backends.tflite.plugin import TfliteBackend\n"
+        "for backend in (TfliteBackend(), EdgeTpuBackend()):\n"
+        "    backend.capabilities(TargetProfile('t', backend.name, 't'))\n"
+        "    backend.unavailable(), backend.cannot_lower()\n"
+        "heavy = {'ai_edge_litert', 'tflite_runtime', 'flatbuffers', 'onnx', 'onnxruntime'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

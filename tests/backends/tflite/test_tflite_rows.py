@@ -1,0 +1,97 @@
+"""Every kernel row that the capabilities state, run for real and compared with the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from tflite_samples import Deployed, Sample, deploy_row, trials
+
+from qhal.ir.export import to_onnx
+from qhal.ir.graph import Array
+from qhal.plugin.backend import RunOptions
+from qhal.quant.arithmetic import quantize
+from qhal.quant.model import QuantModel
+from qhal.quant.oracle import Oracle
+from qhal.target.capability import Capability, KernelRow
+from qhal.target.profile import TargetProfile
+from qhal_backends.tflite.capabilities import capabilities
+from qhal_backends.tflite.plugin import TfliteBackend
+
+BACKEND = TfliteBackend()
+TARGET = TargetProfile("litert", "tflite", "LiteRT")
+CAPS = capabilities()
+TRIALS = list(trials(CAPS))
+REFERENCE, DEFAULT = RunOptions(reference=True), RunOptions()
+
+
+def run(model: QuantModel, inputs: Mapping[str, Array], options: RunOptions) -> dict[str, Array]:
+    return BACKEND.load(BACKEND.lower(model, TARGET), TARGET, options).run(inputs)
+
+
+def stored(deployed: Deployed) -> dict[str, Array]:
+    """The first sample in the types of the artifact's inputs."""
+    params = deployed.model.params
+    return {n: quantize(v, params[n]) if n in params else v for n, v in deployed.here().items()}
+
+
+def share_within(found: Array, wanted: Array, tolerance: float) -> float:
+    """How many elements agree."""
+    gap = np.abs(found.astype(np.float64) - wanted.astype(np.float64))
+    return float(np.mean(gap <= tolerance))
+
+
+def tolerance_of(wanted: Array) -> float:
+    if wanted.dtype.kind != "f":
+        return 1.0 if wanted.dtype.kind == "i" else 0.0
+    return 1e-4 * max(1.0, float(np.abs(wanted).max(initial=0)))
+
+
+@pytest.mark.parametrize(
+    ("sample", "capability", "row"), TRIALS, ids=[f"{s}: {row}" for s, _, row in TRIALS]
+)
+def test_row_computes_what_the_oracle_computes(
+    sample: Sample, capability: Capability, row: KernelRow
+) -> None:
+    deployed = deploy_row(sample, capability, row, CAPS)
+    inputs = stored(deployed)
+    wanted = Oracle(deployed.model).run(inputs)
+    found = run(deployed.model, inputs, REFERENCE)
+    usual = run(deployed.model, inputs, DEFAULT)
+    for name, value in wanted.items():
+        assert found[name].shape == usual[name].shape == value.shape
+        assert found[name].dtype == usual[name].dtype == value.dtype
+        assert share_within(found[name], value, tolerance_of(value)) >= 0.999
+        if "dynamic" not in row.name:  # XNNPACK quantizes each row of an image by itself
+            assert share_within(usual[name], value, tolerance_of(value)) >= 0.999
+
+
+FLOAT_TRIALS = [(s, c, row) for s, c, row in TRIALS if row.name == "float32"]
+
+
+@pytest.mark.parametrize(
+    ("sample", "capability", "row"), FLOAT_TRIALS, ids=[str(s) for s, _, _ in FLOAT_TRIALS]
+)
+def test_float_row_computes_what_onnxruntime_computes(
+    sample: Sample, capability: Capability, row: KernelRow
+) -> None:
+    import onnxruntime
+
+    deployed = deploy_row(sample, capability, row, CAPS)
+    session = onnxruntime.InferenceSession(
+        to_onnx(deployed.graph).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    wanted = session.run(None, deployed.there())
+    found = run(deployed.float_model, deployed.here(), DEFAULT)
+    perms = deployed.laid.graph.permutations
+    for name, value in zip(deployed.graph.outputs, wanted, strict=True):
+        here = np.transpose(value, perms[name]) if name in perms else value
+        assert found[name].shape == here.shape
+        assert share_within(found[name], here, tolerance_of(here)) == 1.0
+
+
+def test_every_row_was_tried() -> None:
+    tried = {(capability.op, row.name) for _, capability, row in TRIALS}
+    stated = {(c.op, row.name) for c in CAPS.kernels for row in c.rows}
+    assert stated == tried

@@ -1,0 +1,48 @@
+"""Legalised graphs compute what they did, for random targets."""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+import pytest
+from ir_graphs import RandomGraph, floats, run, run_permuted
+
+from qhal.ir.forms.table import FORMS
+from qhal.ir.layout import to_layout
+from qhal.ir.legalize import legalize
+from qhal.ir.ops import Layout
+from qhal.quant.spec import FLOAT
+from qhal.target.capability import Activation, Capabilities, Capability, KernelRow
+
+_OTHERS = (
+    *("Conv", "ConvTranspose", "Add", "Mul", "Softmax", "MaxPool", "Resize", "Reshape"),
+    *("Transpose", "Concat", "Slice", "Pad", "Exp", "Log", "Erf"),
+)
+
+
+def random_target(random: Random) -> Capabilities:
+    """A target with about half of the operators."""
+    row = (KernelRow(FLOAT, FLOAT),)
+    kinds = [kind for kind in (*_OTHERS, *FORMS) if random.random() < 0.6]
+    fused = frozenset({Activation.RELU, Activation.RELU6})
+    return Capabilities(
+        tuple(Capability(kind, row, "test") for kind in kinds),
+        random.choice(tuple(Layout)),
+        fused={kind: fused for kind in ("Conv", "Add", "Mul") if random.random() < 0.5},
+    )
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_legal_graphs_compute_the_same(seed: int) -> None:
+    random = Random(seed)
+    graph = RandomGraph(random).grow(random.randrange(1, 12))
+    caps = random_target(random)
+    legal = legalize(graph, caps)
+    laid = to_layout(legal.graph, caps.layout)
+    x = {"x": floats(random, *graph.tensors["x"].shape)}
+    expected, found = run(graph, x), run_permuted(laid.graph, x)
+    assert legal.graph.outputs == graph.outputs
+    for name, value in expected.items():
+        tolerance = 2e-3 * (1 + np.abs(value).max())
+        np.testing.assert_allclose(found[name], value, rtol=2e-3, atol=tolerance)

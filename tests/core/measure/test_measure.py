@@ -1,0 +1,200 @@
+"""Measured, counted and modelled figures of the toy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qhal.adapter import Subject
+from qhal.decisions import Code
+from qhal.energy import DRAM_PJ_PER_BYTE, energy, lower_bound_pj
+from qhal.measure import measure
+from qhal.measure.memory import peak_memory
+from qhal.measure.modelled import Work, latency_range_ns, target_latency
+from qhal.metric import Basis, Metric
+from qhal.plugin.registry import registry
+from qhal.quant.model import QuantModel
+from qhal.target import catalogue
+from qhal.target.profile import Sourced, TargetProfile
+
+
+def _profile(options: dict[str, str] | None = None, **facts: float) -> TargetProfile:
+    sourced = {key: Sourced(value, "", "a book") for key, value in facts.items()}
+    return TargetProfile("npu", "toy", "An NPU", facts=sourced, options=options or {})
+
+
+def _measure(toys, **backend):
+    return measure(
+        toys.subject(toys.model, **backend),
+        toys.subject(toys.baseline, **backend),
+        toys.samples().sample(0),
+        model_bytes=1000,
+        budget_s=0.05,
+    )
+
+
+def test_latency_of_both_is_measured_on_the_host(toys) -> None:
+    metrics = _measure(toys).metrics
+    for name in ("latency_host_p50", "latency_host_float_p90", "latency_host_min", "speedup_host"):
+        assert metrics[name].basis is Basis.MEASURED_HOST
+    p50 = metrics["latency_host_p50"]
+    assert p50.low <= p50.value <= p50.high
+    assert "1 thread, " in p50.note
+    assert "windows" in p50.note
+    ratio = metrics["latency_host_float_p50"].value / p50.value
+    assert metrics["speedup_host"].value == pytest.approx(ratio)
+
+
+def test_counted_figures(toys) -> None:
+    metrics = _measure(toys).metrics
+    assert metrics["size_artifact"].value == 12 + 3 * 4 + 2
+    assert metrics["size_ratio"].value == pytest.approx((48 + 12 + 2) / 26)
+    assert metrics["size_model"].value == 1000
+    assert metrics["macs"].value == 12
+    assert metrics["stored_bits_per_weight"].value == 8
+    assert metrics["compute_bits"].value == 8
+    assert "100.0 % int8" in metrics["compute_bits"].note
+
+
+def test_without_a_runtime_only_the_counted_figures_are_there(toys) -> None:
+    found = _measure(toys, missing="no runtime")
+    assert not [name for name in found.metrics if name.startswith(("latency", "peak"))]
+    assert "macs" in found.metrics
+
+
+def test_a_slow_quantized_artifact_is_a_warning(toys) -> None:
+    import time
+
+    def wait(array):
+        time.sleep(0.002)
+        return array
+
+    found = measure(
+        toys.subject(toys.model, spoil=wait),
+        toys.subject(toys.baseline),
+        toys.samples().sample(0),
+        model_bytes=1,
+        budget_s=0.05,
+    )
+    assert [d.code for d in found.decisions] == [Code.NOT_FASTER]
+
+
+def test_modelled_latency_by_hand(toys) -> None:
+    profile = _profile(
+        sustained_low_ops_per_s=1e9,
+        sustained_high_ops_per_s=2e9,
+        invocation_s=1e-6,
+        input_bytes_per_s=4e6,
+        weights_low_bytes_per_s=1e6,
+        weights_high_bytes_per_s=2e6,
+        parameter_cache_low_bytes=10,
+        parameter_cache_high_bytes=1000,
+    )
+    latency = target_latency(toys.integer_model, profile)["latency"]
+    assert latency.basis is Basis.MODELLED
+    # 24 operations; 4 input bytes at 4 MB/s; 24 bytes of constants, 14 of them beyond 10.
+    assert latency.low == pytest.approx(1000 + 1000 + 12)
+    assert latency.high == pytest.approx(1000 + 1000 + 24 + 14_000)
+    assert latency.value == pytest.approx((latency.low + latency.high) / 2)
+
+
+# coral.ai/docs/edgetpu/benchmarks, USB accelerator; multiply-accumulates and parameters from the
+# networks' papers, ResNet-50 scaled from 224 to 299.
+_PUBLISHED = {
+    "MobileNet v1": (2.4, 569e6, 4.2e6, 224),
+    "MobileNet v2": (2.6, 300e6, 3.5e6, 224),
+    "SqueezeNet 1.0": (2.1, 833e6, 1.25e6, 224),
+    "ResNet-50": (49, 7.3e9, 25.6e6, 299),
+    "VGG16": (296, 15.5e9, 138.4e6, 224),
+}
+
+
+@pytest.mark.parametrize("name", _PUBLISHED)
+def test_the_edge_tpus_range_holds_what_its_maker_measured(name: str) -> None:
+    measured_ms, macs, parameters, size = _PUBLISHED[name]
+    work = Work(int(2 * macs), 3 * size * size, int(parameters))
+    low_ns, high_ns = latency_range_ns(work, catalogue.builtin()["edgetpu"])
+    assert 0.98 * low_ns <= measured_ms * 1e6 <= 1.02 * high_ns
+    assert high_ns < 4 * low_ns
+
+
+def test_without_figures_nothing_is_modelled(toys) -> None:
+    assert target_latency(toys.model, _profile(sustained_low_ops_per_s=1e9)) == {}
+
+
+def test_the_lower_bound_by_hand(toys) -> None:
+    low, high = lower_bound_pj(toys.integer_model)
+    # 24 bytes of constants, 4 of input, 3 of output; 12 multiply-accumulates.
+    assert low == pytest.approx(31 * DRAM_PJ_PER_BYTE[0] + 12 * 0.3)
+    assert high == pytest.approx(31 * DRAM_PJ_PER_BYTE[1] + 12 * 0.3)
+    float_low, _ = lower_bound_pj(toys.baseline)
+    assert float_low == pytest.approx((60 + 16 + 12) * DRAM_PJ_PER_BYTE[0] + 12 * 4.6)
+
+
+def test_lower_bounds_are_modelled_and_have_a_ratio(toys) -> None:
+    metrics = energy(toys.integer_model, toys.baseline, _profile(), {}).metrics
+    names = {"energy_lower_bound", "energy_lower_bound_float", "energy_lower_bound_ratio"}
+    assert set(metrics) == names
+    assert {m.basis for m in metrics.values()} == {Basis.MODELLED}
+    assert 2 < metrics["energy_lower_bound_ratio"].value < 4
+    assert "ratio" in metrics["energy_lower_bound"].note
+
+
+def test_no_power_no_proxy(toys) -> None:
+    found = energy(toys.model, None, _profile(), {})
+    assert [d.code for d in found.decisions] == [Code.ENERGY_UNAVAILABLE]
+    assert "energy_proxy" not in found.metrics
+
+
+def test_the_proxy_takes_the_modelled_latency(toys) -> None:
+    latency = Metric(2e6, "ns", Basis.MODELLED, 1e6, 3e6)
+    host = Metric(9e6, "ns", Basis.MEASURED_HOST)
+    given = {"latency": latency, "latency_host_p50": host}
+    found = energy(toys.model, None, _profile(active_power_w=2.0), given)
+    proxy = found.metrics["energy_proxy"]
+    assert (proxy.value, proxy.low, proxy.high) == (4e9, 2e9, 6e9)  # 2 W x 2 ms = 4 mJ
+    assert str(proxy) == "4 mJ (modelled, 2 mJ to 6 mJ)"
+
+
+def test_the_hosts_latency_counts_only_where_the_host_is_the_target(toys) -> None:
+    given = {
+        "latency_host_p50": Metric(1e6, "ns", Basis.MEASURED_HOST, 1e6, 2e6),
+        "latency_host_float_p50": Metric(4e6, "ns", Basis.MEASURED_HOST),
+    }
+    other = energy(toys.model, None, _profile(active_power_w=5.0), given)
+    assert "energy_proxy" not in other.metrics
+    assert other.decisions[0].code is Code.ENERGY_UNAVAILABLE
+    here = energy(toys.model, None, _profile({"runs_on": "host"}, active_power_w=5.0), given)
+    assert here.metrics["energy_proxy"].value == pytest.approx(5e9)
+    assert here.metrics["energy_proxy_float"].value == pytest.approx(20e9)
+
+
+def test_sample_types_follow_the_artifact(toys) -> None:
+    found = measure(
+        toys.subject(toys.integer_model),
+        None,
+        {"x": np.zeros((1, 4), np.float32)},
+        model_bytes=1,
+        budget_s=0.02,
+        memory=False,
+    )
+    assert "latency_host_p50" in found.metrics
+    assert "speedup_host" not in found.metrics
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux only")
+def test_peak_memory_is_that_of_a_fresh_process(toys) -> None:
+    backend, profile = registry().resolve("cpu")
+    model = QuantModel(toys.float_graph)
+    subject = Subject(model, backend.lower(model, profile), backend, profile)
+    peak = peak_memory(subject, {"x": np.zeros((1, 4), np.float32)})
+    assert peak is not None
+    assert 20e6 < peak.value < 500e6
+    assert peak.basis is Basis.MEASURED_HOST
+
+
+def test_peak_memory_of_a_backend_that_is_no_plugin(toys) -> None:
+    inputs = toys.samples().sample(0)
+    assert peak_memory(toys.subject(toys.model), inputs) is None

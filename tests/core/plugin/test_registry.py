@@ -1,0 +1,61 @@
+"""Resolving targets, and what is said when that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qhal.errors import CatalogueError, UnknownTargetError
+from qhal.plugin.discovery import Problem, Provider
+from qhal.plugin.registry import Registry, registry
+from qhal.target.profile import TargetProfile
+
+BROKEN = Provider("broken-npu", "1.2", "npu")
+
+
+def test_built_in_targets_resolve() -> None:
+    for name in ("cpu", "tflite", "edgetpu", "edgetpu-usb2"):
+        backend, profile = registry().resolve(name)
+        assert profile.name == name
+        assert backend.name == profile.backend
+
+
+def test_an_unknown_target_names_near_ones() -> None:
+    with pytest.raises(UnknownTargetError) as caught:
+        registry().resolve("EdgTPU")
+    assert "Did you mean edgetpu" in caught.value.hint
+    assert "Known targets: cpu, edgetpu" in caught.value.hint
+
+
+def test_a_missing_target_blames_the_broken_plugin() -> None:
+    problem = Problem(BROKEN, "cannot be loaded: ImportError.", "pip uninstall it", ("npu",))
+    found = Registry(
+        backends={},
+        targets={"my-npu": TargetProfile("my-npu", backend="npu", title="An NPU", origin="x.toml")},
+        problems=(problem,),
+    )
+    with pytest.raises(
+        UnknownTargetError, match=r"'my-npu' \(x\.toml\) needs the backend 'npu'"
+    ) as e:
+        found.resolve("my-npu")
+    assert "broken-npu 1.2" in e.value.hint
+    with pytest.raises(UnknownTargetError) as e:
+        found.resolve("npu")
+    assert "broken-npu 1.2" in e.value.hint
+
+
+def test_the_users_file_adds_and_extends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "targets.toml").write_text(
+        '[targets.board]\nextends = "edgetpu"\ntitle = "My board"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    _, board = registry().resolve("board")
+    _, edgetpu = registry().resolve("edgetpu")
+    assert (board.title, board.backend) == ("My board", "edgetpu")
+    assert board.facts == edgetpu.facts
+
+
+def test_an_explicit_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CatalogueError, match=r"nothing\.toml is not a file"):
+        registry(tmp_path / "nothing.toml")

@@ -1,0 +1,191 @@
+"""Statistics are exact where they say so, bounded, and independent of the order of samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from qhal.errors import OptionError
+from qhal.ir.dtypes import DType
+from qhal.quant.observe import (
+    MAX_BINS,
+    MAX_PICKS,
+    OBSERVERS,
+    Histogram,
+    TensorObserver,
+    TensorStats,
+    choose_range,
+    frame,
+)
+from qhal.quant.spec import QuantSpec
+
+INT8 = QuantSpec(DType.INT8)
+SYMMETRIC = QuantSpec(DType.INT8, symmetric=True)
+RNG = np.random.default_rng(5)
+
+_POSITIVE = st.floats(2.0**-60, 2.0**60, width=32)  # so that no scaled value underflows
+FINITE = st.one_of(st.just(0.0), _POSITIVE, _POSITIVE.map(lambda x: -x))
+SAMPLES = st.lists(arrays(np.float32, st.integers(1, 40), elements=FINITE), min_size=1, max_size=8)
+
+
+def _stats(*samples: np.ndarray, axis: int | None = None) -> TensorStats:
+    observer = TensorObserver(axis)
+    for sample in samples:
+        observer.update(np.asarray(sample, np.float32))
+    return observer.stats()
+
+
+@given(SAMPLES)
+def test_small_tensors_are_counted_completely(samples: list[np.ndarray]) -> None:
+    stats = _stats(*samples)
+    values = np.concatenate(samples).astype(np.float64)
+    assert (stats.minimum, stats.maximum) == (values.min(), values.max())
+    histogram = stats.histogram
+    assert histogram.total == values.size
+    assert len(histogram.counts) <= MAX_BINS
+    index = np.floor(values * 2.0**-histogram.exponent).astype(np.int64) - histogram.first
+    want = np.bincount(index, minlength=len(histogram.counts))
+    np.testing.assert_array_equal(histogram.counts, want)
+
+
+@given(SAMPLES, st.randoms())
+def test_the_order_of_samples_does_not_matter(samples: list[np.ndarray], random: object) -> None:
+    shuffled = list(samples)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    one, other = _stats(*samples).histogram, _stats(*shuffled).histogram
+    assert (one.exponent, one.first) == (other.exponent, other.first)
+    np.testing.assert_array_equal(one.counts, other.counts)
+
+
+@given(FINITE, FINITE, FINITE)
+def test_the_bins_span_the_range_and_never_get_narrower(a: float, b: float, c: float) -> None:
+    low, high = min(a, b), max(a, b)
+    exponent, first, bins = frame(low, high)
+    assert 1 <= bins <= MAX_BINS
+    assert first * 2.0**exponent <= low
+    assert high < (first + bins) * 2.0**exponent
+    assert frame(min(low, c), max(high, c))[0] >= exponent
+
+
+def test_the_extremes_of_large_tensors_are_exact() -> None:
+    values = RNG.normal(size=(1, 16, 64, 64)).astype(np.float32)
+    values[0, 3, 17, 5], values[0, 9, 60, 1] = 50.0, -40.0
+    stats = _stats(values, values / 2)
+    assert (stats.minimum, stats.maximum) == (-40.0, 50.0)
+    assert MAX_PICKS < stats.histogram.total <= 2 * MAX_PICKS
+    edges = stats.histogram.edges
+    assert edges[0] <= -40.0 < 50.0 < edges[-1]
+
+
+def test_the_picks_of_large_tensors_see_every_channel() -> None:
+    values = np.repeat(np.arange(64, dtype=np.float32), 56 * 56).reshape(1, 64, 56, 56)
+    channels_last = np.ascontiguousarray(values.transpose(0, 2, 3, 1))
+    for tensor in (values, channels_last):
+        histogram = _stats(tensor).histogram
+        counts = histogram.counts[histogram.counts > 0]
+        assert len(counts) == 64
+        assert counts.max() < 1.2 * counts.mean()
+
+
+@pytest.mark.parametrize("size", [5, 3 * MAX_PICKS])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_and_inf_are_remembered(size: int, value: float) -> None:
+    values = np.zeros(size, np.float32)
+    values[-1] = value
+    stats = _stats(np.zeros(size), values, np.ones(size))
+    assert not stats.is_finite
+    assert _stats(np.zeros(size), np.ones(size)).is_finite
+
+
+def test_channel_means_are_over_all_samples() -> None:
+    samples = RNG.normal(size=(5, 1, 3, 8, 9)).astype(np.float32)
+    by_plane = _stats(*samples, axis=1).channel_mean
+    by_feature = _stats(*samples, axis=3).channel_mean
+    assert by_plane is not None
+    assert by_feature is not None
+    np.testing.assert_allclose(by_plane, samples.mean((0, 1, 3, 4)), atol=1e-6)
+    np.testing.assert_allclose(by_feature, samples.mean((0, 1, 2, 3)), atol=1e-6)
+
+
+def test_memory_does_not_grow_with_samples() -> None:
+    observer = TensorObserver()
+    for i in range(50):
+        observer.update(np.full(20_000, i, np.float32))
+    assert len(observer.stats().histogram.counts) <= MAX_BINS
+
+
+# --- observers ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("observer", OBSERVERS)
+@given(samples=SAMPLES)
+def test_ranges_stay_within_what_was_seen(observer: str, samples: list[np.ndarray]) -> None:
+    stats = _stats(*samples)
+    for spec in (INT8, SYMMETRIC, QuantSpec(DType.INT16, symmetric=True)):
+        low, high = choose_range(stats, spec, observer)
+        assert stats.minimum <= low
+        assert high <= stats.maximum
+        assert low <= high
+
+
+@pytest.mark.parametrize("observer", OBSERVERS)
+def test_a_constant_is_its_own_range(observer: str) -> None:
+    for value in (0.0, 3.0, -2.5):
+        assert choose_range(_stats(np.full(9, value)), INT8, observer) == (value, value)
+
+
+def test_an_unknown_observer_lists_the_known() -> None:
+    with pytest.raises(OptionError, match="minmax, percentile, mse"):
+        choose_range(_stats(np.ones(3)), INT8, "entropy")
+
+
+def test_percentile_cuts_a_lonely_outlier() -> None:
+    values = [RNG.uniform(0, 6, 50_000) for _ in range(100)]
+    values[50][7] = 1000.0
+    low, high = choose_range(_stats(*values), INT8, "percentile")
+    assert low < 0.5
+    assert 5.5 < high < 7
+
+
+def _error(values: np.ndarray, low: float, high: float, spec: QuantSpec) -> float:
+    """Mean squared error of quantizing with a range, without rounding the zero point."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    if spec.symmetric:
+        high = max(high, -low)
+        low = -high
+    step = (high - low) / 255
+    q = np.clip(np.round((values - low) / step), 0, 255)
+    return float(np.mean((q * step + low - values) ** 2))
+
+
+@pytest.mark.parametrize("spec", [INT8, SYMMETRIC])
+@pytest.mark.parametrize("shape", ["normal", "laplace", "relu", "heavy"])
+def test_mse_is_within_two_percent_of_the_best_clipping(spec: QuantSpec, shape: str) -> None:
+    draws = {
+        "normal": RNG.normal(size=MAX_PICKS),
+        "laplace": RNG.laplace(size=MAX_PICKS),
+        "relu": np.maximum(RNG.normal(size=MAX_PICKS), 0),
+        "heavy": RNG.standard_t(2, size=MAX_PICKS),
+    }
+    values = draws[shape].astype(np.float32).astype(np.float64)
+    chosen = _error(values, *choose_range(_stats(values), spec, "mse"), spec)
+    shrink = np.linspace(0.02, 1, 60)
+    lows, highs = shrink * min(values.min(), 0), shrink * values.max()
+    best = min(_error(values, low, high, spec) for low in lows for high in highs)
+    assert chosen <= 1.02 * best
+
+
+def test_mse_does_not_clip_what_sixteen_bits_hold() -> None:
+    values = RNG.normal(size=4000)
+    stats = _stats(values)
+    low, high = choose_range(stats, QuantSpec(DType.INT16, symmetric=True), "mse")
+    assert max(-low, high) > 0.95 * max(-stats.minimum, stats.maximum)
+
+
+def test_histograms_state_their_edges() -> None:
+    histogram = Histogram(-1, -2, np.array([1, 0, 4], np.int64))
+    assert histogram.edges.tolist() == [-1.0, -0.5, 0.0, 0.5]
+    assert (histogram.width, histogram.total) == (0.5, 5)

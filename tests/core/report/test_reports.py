@@ -1,0 +1,136 @@
+"""The report of a record, of a check, and of one node."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qhal.check_report import CheckReport, check_report
+from qhal.decisions import Code, Decision, Severity
+from qhal.errors import OptionError
+from qhal.metric import Basis
+from qhal.quant.select import Choice, Verdict
+from qhal.record import Gate, RunRecord
+from qhal.report import check_page, record_page, to_markdown, to_text
+from qhal.report.explain import explain
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "report.md"
+
+_OF_THIS_MACHINE = re.compile(r"^(\| host \|).*\|$", re.MULTILINE)
+
+
+def test_markdown_golden(record: RunRecord) -> None:
+    text = _OF_THIS_MACHINE.sub(r"\1 … |", to_markdown(record_page(record)))
+    assert text == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_the_verdict_comes_first(record: RunRecord) -> None:
+    verdict = to_markdown(record_page(record)).splitlines()[2]
+    assert verdict.startswith("**Done: top-1 87.50 % (float 90.00 %); 1 ms to 3 ms on the target")
+    assert "3.10 ms on this host, 2.26x (2.10x to 2.40x) the speed of float there" in verdict
+    assert "1 warning, listed below" in verdict
+
+
+def test_a_gate_that_is_not_met_is_the_verdict(record: RunRecord) -> None:
+    failed = replace(record, gates=(Gate("max-drop", "top-1 dropped by 9 points", False),))
+    assert record_page(failed).verdict == "Gate not met: top-1 dropped by 9 points."
+
+
+def test_every_number_has_its_basis(record: RunRecord) -> None:
+    figures = [
+        row
+        for section in record_page(record).sections
+        if section.table is not None and section.table.columns[:1] == ("figure",)
+        for row in section.table.rows
+    ]
+    assert len(figures) == len(record.metrics) - 1  # SQNR per output has a table of its own
+    assert {row[2] for row in figures} <= {basis.value for basis in Basis}
+    assert all("modelled" in row[1] for row in figures if row[2] == "modelled")
+
+
+def test_text_says_the_same_within_the_width(record: RunRecord) -> None:
+    text = to_text(record_page(record), width=90)
+    assert max(map(len, text.splitlines())) <= 90
+    for words in ("Accuracy", "FULLY_CONNECTED", "QD301", "What to run next", "energy proxy"):
+        assert words in text
+    assert "\x1b" not in text
+
+
+def test_names_do_not_break_the_table(record: RunRecord) -> None:
+    line = next(x for x in to_markdown(record_page(record)).splitlines() if "A toy" in x)
+    assert line == "| target | npu: A toy \\| NPU |"
+
+
+def test_long_lists_are_cut(record: RunRecord) -> None:
+    many = tuple(Decision(Code.BOUNDARY, f"step {i}.", str(i), Severity.INFO) for i in range(1000))
+    text = to_markdown(record_page(replace(record, decisions=many)))
+    assert "step 0. (and 999 more)" in text
+    assert len(text.splitlines()) < 100
+
+
+# --- check ----------------------------------------------------------------------
+
+
+def _check(toys, verdict: Verdict, reason: str = "") -> CheckReport:
+    row = None if verdict is Verdict.REFUSED else toys.model.kernels["fc"]
+    choice = Choice("fc", verdict, row, "a book", reason)
+    return check_report("toy.onnx", "npu", "w8a8", toys.float_graph, {"fc": choice})
+
+
+def test_check_of_a_model_that_fits(toys) -> None:
+    report = _check(toys, Verdict.NATIVE)
+    assert report.ok
+    assert report.to_json()["counts"] == {"native": 1, "fallback": 0, "host": 0, "refused": 0}
+    assert check_page(report).verdict == "Yes: 1 of 1 nodes run as the recipe wants."
+    assert "int8 per-axis" in report.to_text()
+
+
+def test_check_of_a_model_that_does_not(toys) -> None:
+    report = _check(toys, Verdict.REFUSED, "fc has 9 dimensions, allowed are 4")
+    assert not report.ok
+    assert check_page(report).verdict == "No: the target has no kernel for 1 of 1 nodes."
+    group = report.groups[0]
+    assert (group.reason, group.count) == ("the node has 9 dimensions, allowed are 4", 1)
+    assert report.to_json()["nodes"][0]["reason"] == "fc has 9 dimensions, allowed are 4"
+
+
+def test_check_counts_what_falls_back(toys) -> None:
+    assert "1 fall back to float" in check_page(_check(toys, Verdict.FALLBACK, "why")).verdict
+
+
+# --- explain --------------------------------------------------------------------
+
+
+def test_explain_a_node(record: RunRecord) -> None:
+    found = explain(record, "fc")
+    assert [node.name for node in found.nodes] == ["fc"]
+    assert {tensor.name for tensor in found.tensors} == {"x", "w", "b", "y"}
+    text = found.to_text()
+    for words in ("int8 per-axis", "Gemm_0", "scale of x x scale of w", "FULLY_CONNECTED int8"):
+        assert words in text
+    assert "3 values, 0.00787402 to 0.0314961 along axis 0" in " ".join(text.split())
+
+
+def test_explain_by_the_name_in_the_users_model(record: RunRecord) -> None:
+    assert explain(record, "Gemm_0").nodes == explain(record, "fc").nodes
+
+
+def test_explain_a_tensor(record: RunRecord) -> None:
+    found = explain(record, "w")
+    assert [tensor.name for tensor in found.tensors] == ["w"]
+    assert [node.name for node in found.nodes] == ["fc"]
+    assert "Constant int8[3x4], read by fc." in found.to_text()
+
+
+def test_explain_reads_files(record: RunRecord, tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text(record.dumps(), encoding="utf-8")
+    assert explain(tmp_path, "fc") == explain(record, "fc")
+
+
+def test_explain_names_near_matches(record: RunRecord) -> None:
+    with pytest.raises(OptionError, match="'Gem_0'") as caught:
+        explain(record, "Gem_0")
+    assert "Did you mean Gemm_0" in caught.value.hint

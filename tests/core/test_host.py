@@ -1,0 +1,38 @@
+"""The machine is described in JSON, wherever qhal runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy
+import pytest
+
+from qhal import host
+
+
+def test_description_is_json() -> None:
+    found = host.describe()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["cores"] >= 1
+    assert found["cpu"]
+
+
+def test_versions() -> None:
+    found = host.versions()
+    assert found["numpy"] == numpy.__version__
+    assert "quant-hal" in found
+
+
+def test_systems_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise OSError("no /proc here")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert host.peak_memory_bytes() is None
+    assert host.describe()["cpu"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux only")
+def test_peak_memory() -> None:
+    assert host.peak_memory_bytes() > 10_000_000

@@ -1,0 +1,114 @@
+"""Artifacts against the float model and the oracle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from qhal.decisions import Code
+from qhal.errors import LabelError, ModelInvalidError, VerificationError
+from qhal.ir.export import to_onnx
+from qhal.metric import Basis
+from qhal.verify import FloatReference, check_import, check_labels, verify
+
+
+@pytest.fixture
+def reference(toys) -> FloatReference:
+    return FloatReference(to_onnx(toys.float_graph).SerializeToString(), ["y"])
+
+
+def test_a_good_artifact(toys, reference) -> None:
+    found = verify(toys.subject(toys.model), reference, toys.samples())
+    assert found.runtime == "toy 1.0"
+    assert found.decisions == ()
+    metrics = found.metrics
+    assert 25 < metrics["sqnr"].value < 60
+    assert metrics["cosine"].value > 0.99
+    assert metrics["evaluation_samples"].value == 16
+    assert metrics["oracle_max_steps"].value == 0
+    assert metrics["oracle_reference_within_1_step"].value == 1
+    assert metrics["sqnr"].basis is Basis.MEASURED_HOST
+    assert "top1" not in metrics
+
+
+def test_integer_io_gives_the_same_figures(toys, reference) -> None:
+    floats = verify(toys.subject(toys.model), reference, toys.samples()).metrics
+    integers = verify(toys.subject(toys.integer_model), reference, toys.samples()).metrics
+    assert integers["sqnr"] == floats["sqnr"]
+    assert integers["oracle_max_steps"].value == 0
+
+
+def test_labels_give_top1_of_both(toys, reference) -> None:
+    samples = toys.samples()
+    scores = [reference.run(samples.sample(i))["y"][0] for i in range(len(samples))]
+    labels = np.argmax(scores, 1).astype(np.int64)
+    labels[0] = (labels[0] + 1) % 3
+    samples.labels = labels
+    metrics = verify(toys.subject(toys.model), reference, samples).metrics
+    assert metrics["top1_float"].value == 15 / 16
+    drop = metrics["top1_drop"].value
+    assert drop == pytest.approx(100 * (15 / 16 - metrics["top1"].value))
+    assert metrics["top5"].value == 1
+    assert 0.8 <= metrics["agreement"].value <= 1
+
+
+def test_named_labels_beyond_the_classes_are_refused(toys) -> None:
+    check_labels(toys.float_graph, None)
+    check_labels(toys.float_graph, np.array([0, 2]))
+    with pytest.raises(LabelError, match="labels go from 0 to 3"):
+        check_labels(toys.float_graph, np.array([1, 3]))
+
+
+@pytest.mark.parametrize("missing", [None, "no runtime"])
+def test_found_labels_beyond_the_classes_are_not_used(toys, reference, missing) -> None:
+    subject = toys.subject(toys.model, missing=missing)
+    found = verify(subject, reference, toys.samples(labels=np.full(16, 998)))
+    assert Code.LABELS_UNUSED in {d.code for d in found.decisions}
+    assert "top1" not in found.metrics
+    assert "agreement" in found.metrics
+
+
+def test_a_gap_of_two_steps_is_a_warning(toys, reference) -> None:
+    def spoil(array):
+        spoilt = array.copy()
+        spoilt[0, 0] += 2 / 8
+        return spoilt
+
+    found = verify(toys.subject(toys.model, spoil=spoil), reference, toys.samples())
+    assert found.metrics["oracle_max_steps"].value == 2
+    assert found.metrics["oracle_within_1_step"].value == pytest.approx(2 / 3)
+    assert {d.code for d in found.decisions} == {Code.ORACLE_GAP}
+    assert "33.3 % of the output elements, at most by 2 steps" in found.decisions[0].sentence
+
+
+def test_an_artifact_that_computes_something_else_is_an_error(toys, reference) -> None:
+    subject = toys.subject(toys.model, spoil=lambda array: -3 * array + 2)
+    with pytest.raises(VerificationError, match=r"toy 1\.0 does not compute what the plan says"):
+        verify(subject, reference, toys.samples())
+
+
+def test_without_a_runtime_the_oracle_takes_its_place(toys, reference) -> None:
+    subject = toys.subject(toys.model, missing="toy-runtime is not installed: pip install toy.")
+    found = verify(subject, reference, toys.samples())
+    assert found.runtime == ""
+    assert [d.code for d in found.decisions] == [Code.NOT_RUNNABLE]
+    assert "pip install toy." in found.decisions[0].sentence
+    assert found.metrics["sqnr"].basis is Basis.COUNTED_EMULATED
+    assert found.metrics["sqnr"].value > 25
+
+
+def test_the_import_is_checked(toys, reference) -> None:
+    sample = toys.samples().sample(0)
+    assert check_import(toys.float_graph, reference, sample)["import_error"].value < 1e-5
+    wrong = {**toys.float_graph.constants, "b": np.zeros(3, np.float32) + 9}
+    with pytest.raises(VerificationError, match="bug of qhal's importer"):
+        check_import(replace(toys.float_graph, constants=wrong), reference, sample)
+
+
+def test_what_onnxruntime_does_not_take_is_an_error(reference) -> None:
+    with pytest.raises(ModelInvalidError, match="does not load"):
+        FloatReference(b"not onnx", ["y"])
+    with pytest.raises(ModelInvalidError, match="cannot run"):
+        reference.run({"x": np.zeros((1, 5), np.float32)})

@@ -1,0 +1,8 @@
+"""A plugin whose hook raises."""
+
+from qhal.plugin.hookspec import hookimpl
+
+
+@hookimpl
+def qhal_backends():
+    raise RuntimeError("the driver does not answer")

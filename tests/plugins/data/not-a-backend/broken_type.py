@@ -1,0 +1,13 @@
+"""A plugin that returns things that are no backends and no targets."""
+
+from qhal.plugin.hookspec import hookimpl
+
+
+@hookimpl
+def qhal_backends():
+    return ["a text"]
+
+
+@hookimpl
+def qhal_targets():
+    return [{"name": "a dict"}]

@@ -1,0 +1,28 @@
+"""A plugin with nothing wrong, except that it talks."""
+
+from qhal.plugin.backend import Artifact, Backend
+from qhal.plugin.hookspec import hookimpl
+from qhal.target.capability import Capabilities
+from qhal.target.profile import TargetProfile
+
+print("hello from a plugin")  # noqa: T201
+
+
+class Sound(Backend):
+    name = "sound-npu"
+
+    def capabilities(self, target):
+        return Capabilities(())
+
+    def lower(self, model, target):
+        return Artifact({"model.bin": b""}, "model.bin")
+
+
+@hookimpl
+def qhal_backends():
+    return [Sound()]
+
+
+@hookimpl
+def qhal_targets():
+    return [TargetProfile("sound-npu", backend="sound-npu", title="A sound NPU")]

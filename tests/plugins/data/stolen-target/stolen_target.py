@@ -1,0 +1,9 @@
+"""A plugin that redefines a device of the catalogue."""
+
+from qhal.plugin.hookspec import hookimpl
+from qhal.target.profile import TargetProfile
+
+
+@hookimpl
+def qhal_targets():
+    return [TargetProfile("edgetpu", backend="sound-npu", title="Not the Edge TPU")]

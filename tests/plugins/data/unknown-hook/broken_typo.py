@@ -1,0 +1,8 @@
+"""A plugin with a misspelt hook."""
+
+from qhal.plugin.hookspec import hookimpl
+
+
+@hookimpl
+def qhal_backend():
+    return []

@@ -1,0 +1,21 @@
+"""A plugin for another version of the interface."""
+
+from qhal.plugin.backend import Artifact, Backend
+from qhal.plugin.hookspec import hookimpl
+from qhal.target.capability import Capabilities
+
+
+class Future(Backend):
+    name = "future"
+    api_version = 99
+
+    def capabilities(self, target):
+        return Capabilities(())
+
+    def lower(self, model, target):
+        return Artifact({"model.bin": b""}, "model.bin")
+
+
+@hookimpl
+def qhal_backends():
+    return [Future()]

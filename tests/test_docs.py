@@ -1,0 +1,150 @@
+"""The pages follow the code, and what the README says is true."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from qhal.decisions import Code
+from qhal.errors import QhalError
+from qhal.plugin import hookspec
+from qhal.plugin.backend import Backend
+from qhal.plugin.registry import registry
+from qhal.quant.constraints import recipes_of
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    """docs/generate.py as a module."""
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_generated_pages_are_fresh(generate: ModuleType) -> None:
+    assert generate.main(["--check"]) == 0
+
+
+def test_a_stale_page_is_found(
+    generate: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generate.main([], tmp_path)
+    assert generate.main(["--check"], tmp_path) == 0
+    (tmp_path / "errors.md").write_text("old")
+    assert generate.main(["--check"], tmp_path) == 1
+    assert "docs/errors.md is stale: run `make docs`" in capsys.readouterr().err
+
+
+def test_codes_are_unique() -> None:
+    kinds = set(descendants(QhalError))
+    assert len({kind.code for kind in kinds}) == len(kinds)
+    assert len({code.id for code in Code}) == len(Code)
+
+
+def descendants(kind: type[QhalError]) -> set[type[QhalError]]:
+    children = set(kind.__subclasses__())
+    return children.union(*(descendants(child) for child in children))
+
+
+def test_everything_a_plugin_author_meets_is_documented() -> None:
+    hooks = [hook for name, hook in vars(hookspec).items() if name.startswith("qhal_")]
+    methods = [method for name, method in vars(Backend).items() if not name.startswith("_")]
+    documented = [thing for thing in (*hooks, *methods) if callable(thing)]
+    assert len(documented) > 5
+    assert [thing for thing in documented if not thing.__doc__] == []
+
+
+def test_every_decision_page_is_short() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    assert all(re.match(r"\d{4}-[a-z0-9-]+\.md", page.name) for page in pages)
+    assert [page.name for page in pages if len(page.read_text().splitlines()) > 60] == []
+
+
+# --- the README -------------------------------------------------------------------
+
+
+def commands() -> list[str]:
+    """The lines of the README's shell blocks."""
+    blocks = re.findall(r"```(?:sh|console)\n(.*?)```", README, re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder that looks like the repository, for commands that follow each other."""
+    folder = tmp_path_factory.mktemp("readme")
+    for name in ("examples", "plugins", "Makefile", "pyproject.toml"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("make ")])
+def test_the_readmes_make_targets_exist(command: str) -> None:
+    words = shlex.split(command, comments=True)
+    done = subprocess.run([*words, "--dry-run"], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0
+
+
+def test_the_readmes_commands_run(workplace: Path) -> None:
+    ours = [c for c in commands() if c.startswith("qhal ")]
+    assert len(ours) >= 2
+    for command in ours:
+        words = shlex.split(command, comments=True)[1:]
+        code = "import sys; from qhal.cli.main import main; sys.exit(main(sys.argv[1:]))"
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            cwd=workplace,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+def test_the_readmes_python_runs(workplace: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        done = subprocess.run(
+            [sys.executable, "-c", block],
+            cwd=workplace,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_states_the_recipes_of_every_target() -> None:
+    rows = re.findall(r"^\| `([a-z]+)` \|.*\| ([^|]+) \|$", README, re.MULTILINE)
+    assert {name for name, _ in rows} == {"cpu", "tflite", "edgetpu"}
+    for name, stated in rows:
+        backend, profile = registry().resolve(name)
+        have = [recipe.name for recipe in recipes_of(backend.capabilities(profile))]
+        assert stated.split(", ") == have, name
+
+
+def test_the_readmes_commands_are_all_checked() -> None:
+    assert [c for c in commands() if not c.startswith(("make ", "qhal ", "pip install "))] == []
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    local = [link for link in links if not link.startswith("http")]
+    assert [link for link in local if not (ROOT / link).exists()] == []
+
+
+def test_the_readme_is_one_page() -> None:
+    assert len(README.splitlines()) <= 100

@@ -1,0 +1,82 @@
+"""Starting qhal is cheap, and the core knows no backend."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CORE = Path(__file__).parents[1] / "core" / "qhal"
+HEAVY = {
+    "ai_edge_litert",
+    "flatbuffers",
+    "numpy",
+    "onnx",
+    "onnx_ir",
+    "onnxruntime",
+    "openvino",
+    "PIL",
+    "rich",
+}
+BUDGET_S = 0.25
+
+HELP = "from qhal.cli.main import main; main([{}])"
+STARTS = {
+    "import qhal": "import qhal",
+    "qhal --help": HELP.format("'--help'"),
+    "qhal deploy --help": HELP.format("'deploy', '--help'"),
+    "an unknown option": HELP.format("'deploy', '--nothing'"),
+}
+
+
+def run(code: str) -> str:
+    script = (
+        f"import sys, atexit\natexit.register(lambda: print(*sys.modules, file=sys.stderr))\n{code}"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    return done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_no_runtime_is_imported(start: str) -> None:
+    loaded = {name.partition(".")[0] for name in run(STARTS[start]).split()}
+    assert "qhal" in loaded
+    assert not loaded & HEAVY
+
+
+def seconds(code: str) -> float:
+    """The least of several runs: what else the machine does only adds."""
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+@pytest.mark.parametrize("start", ["import qhal", "qhal --help"])
+def test_starting_takes_less_than_its_budget(start: str) -> None:
+    assert seconds(STARTS[start]) - seconds("pass") < BUDGET_S
+
+
+def imported_modules(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return {name.partition(".")[0] for name in found}
+
+
+def test_the_core_imports_no_backend() -> None:
+    files = sorted(CORE.rglob("*.py"))
+    assert files
+    guilty = [str(path) for path in files if "qhal_backends" in imported_modules(path)]
+    assert guilty == []
