@@ -14,7 +14,7 @@ from qhal.measure import measure
 from qhal.options import Options
 from qhal.output import OutputFolder, check_free, default_folder
 from qhal.plan import plan_of
-from qhal.prepare import Target, find_target, prepare, read_model
+from qhal.prepare import Prepared, Target, find_target, prepare, read_model
 from qhal.progress import SILENT, Progress
 from qhal.quant.assign import assign
 from qhal.quant.calibrate import calibrate
@@ -80,7 +80,7 @@ def run_line(model: Path, target_name: str, options: Options, progress: Progress
         assigned = assign(constraints, stats, options.observer, order)
     with stages("lower"):
         subject = _lower(target, assigned.model)
-        baseline = _lower(target, QuantModel(ready.laid.graph))
+        baseline = _lower_float(target, ready)
     with stages("verify"):
         first = data.evaluation.sample(0)
         reference = FloatReference(model, imported.graph.outputs)
@@ -92,7 +92,8 @@ def run_line(model: Path, target_name: str, options: Options, progress: Progress
         measured = measure(
             subject, baseline, first, model_bytes=size, threads=threads, progress=progress
         )
-        joules = energy(assigned.model, baseline.model, target.profile, measured.metrics)
+        float_model = QuantModel(ready.laid.graph)
+        joules = energy(assigned.model, float_model, target.profile, measured.metrics)
         placement = target.backend.placement(subject.artifact, target.profile)
     made_by = (ready, data, constraints, assigned, subject.artifact)
     decisions = [d for made in (*made_by, verified, measured, joules) for d in made.decisions]
@@ -136,6 +137,11 @@ def _load(imported: Imported, options: Options) -> Split:
 def _lower(target: Target, model: QuantModel) -> Subject:
     artifact = target.backend.lower(model, target.profile)
     return Subject(model, artifact, target.backend, target.profile)
+
+
+def _lower_float(target: Target, ready: Prepared) -> Subject | None:
+    """The float model through the same backend, to compare with."""
+    return _lower(target, QuantModel(ready.laid.graph)) if target.backend.lowers_float else None
 
 
 def _write(folder: Path, record: RunRecord, subject: Subject, force: bool) -> None:

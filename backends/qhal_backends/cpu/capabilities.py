@@ -99,11 +99,26 @@ def _integer(
     return (Capability(kind, (KernelRow(UINT8, output),), source, rules), _float(kind))
 
 
+def _concat() -> tuple[Capability, ...]:
+    """Operands of one scale are copied; others are rescaled by QLinearConcat.
+
+    Sharing was faster and not worse: squeezenet1_1 1.68 against 1.95 ms and 35.2 against 34.4 dB,
+    yolox_nano the same within 2 %.
+    """
+    shared = KernelRow(UINT8, SameAsInput(every=True), limits=(limits.not_chained,))
+    free = KernelRow(UINT8, UINT8)
+    return (
+        Capability("Concat", (shared,), _KERNEL),
+        Capability("Concat", (free,), _FUSION),
+        _float("Concat"),
+    )
+
+
 def _float(kind: str) -> Capability:
     return Capability(kind, (KernelRow(FLOAT, FLOAT, name="float32"),), _FLOAT_SOURCE)
 
 
-_COMPUTES = ("MatMul", "Add", "Mul", "Where", "LeakyRelu", "AveragePool", "Concat")
+_COMPUTES = ("MatMul", "Add", "Mul", "Where", "LeakyRelu", "AveragePool")
 _MOVES = (
     *("Reshape", "Transpose", "Split", "Slice", "Pad", "Gather", "Expand", "Tile"),
     *("MaxPool", "ReduceMax", "ReduceMin", "Relu", "Relu6", "Clip"),
@@ -139,6 +154,7 @@ def capabilities() -> Capabilities:
         *_stored_weights("Lstm", FLOAT),
         *_stored_weights("Gru", FLOAT),
         *(row for kind in _COMPUTES for row in _integer(kind, UINT8)),
+        *_concat(),
         *_integer("Sigmoid", _UNIT_INTERVAL),
         *_integer("Tanh", _TANH),
         *_integer("HardSigmoid", _HARD_SIGMOID, limits.rising_sigmoid),

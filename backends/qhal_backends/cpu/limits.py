@@ -5,6 +5,22 @@ from __future__ import annotations
 from qhal.ir import ops
 from qhal.ir.graph import NodeView
 
+_PASSES_ON = (ops.Reshape, ops.Transpose, ops.Slice, ops.Split, ops.Pad, ops.MaxPool, ops.Resize)
+
+
+def not_chained(view: NodeView) -> str | None:
+    """Operands share one scale only where none of them is the result of another Concat.
+
+    A chain of Concat, as in DenseNet, would spread one scale over a whole block.
+    """
+    for name in view.node.inputs:
+        producer = view.graph.producers.get(name)
+        while producer is not None and isinstance(producer.op, _PASSES_ON):
+            producer = view.graph.producers.get(producer.inputs[0])
+        if producer is not None and isinstance(producer.op, ops.Concat):
+            return f"operand {name} is the result of another Concat, {producer.name}"
+    return None
+
 
 def spatial_mean(view: NodeView) -> str | None:
     """The integer mean runs over all spatial dimensions of an activation (N, C, *spatial)."""

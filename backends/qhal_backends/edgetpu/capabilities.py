@@ -11,10 +11,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 
-from qhal.ir.dtypes import DType
 from qhal.target.capability import Capabilities, Capability, KernelRow, Limit
 from qhal_backends.edgetpu import limits as the
-from qhal_backends.tflite import limits as tflite_limits
 from qhal_backends.tflite import rows
 from qhal_backends.tflite.capabilities import FUSED
 from qhal_backends.tflite.capabilities import capabilities as tflite_capabilities
@@ -48,7 +46,10 @@ def capabilities() -> Capabilities:
 
 
 _UNFUSED = frozenset({"ConvTranspose", "Div"})
-"""A fused activation makes TRANSPOSE_CONV version 4, on which the compiler aborts (issue 845)."""
+"""See :func:`qhal_backends.edgetpu.limits.not_fused`."""
+
+_READABLE: dict[str, tuple[Limit, ...]] = {"ConvTranspose": (the.not_fused,)}
+"""Rules for what the compiler can read at all, on the host too."""
 
 _NO_RULE: tuple[Limit, ...] = ()
 _CONVOLUTION: tuple[Limit, ...] = (the.same_dilation,)
@@ -57,7 +58,7 @@ _REDUCTION: tuple[Limit, ...] = (the.reduces_no_batch,)
 _TPU: dict[str, tuple[Limit, ...]] = {
     "Conv": _CONVOLUTION,
     "DepthwiseConv": _CONVOLUTION,
-    "ConvTranspose": _CONVOLUTION,
+    "ConvTranspose": (*_CONVOLUTION, the.not_fused),
     "FullyConnected": _NO_RULE,  # several rows are written as a convolution
     "Add": _NO_RULE,
     "Sub": _NO_RULE,
@@ -102,7 +103,8 @@ def _on_host(capability: Capability) -> Capability:
     hosted = [replace(r, unit=HOST, name=f"{r.name} on the host") for r in _int8_rows(capability)]
     if hosted or capability.op in _INTEGER_ONLY:
         hosted.append(ON_INTEGERS)
-    return replace(capability, rows=tuple(hosted))
+    limits = (*capability.limits, *_READABLE.get(capability.op, ()))
+    return replace(capability, rows=tuple(hosted), limits=limits)
 
 
 def _int8_rows(capability: Capability) -> Iterable[KernelRow]:
@@ -117,7 +119,7 @@ PER_TENSOR = replace(rows.INT8_WEIGHTED, weight=rows.PER_TENSOR, name="int8 per-
 ON_INTEGERS = replace(
     rows.FLOAT32,
     unit=HOST,
-    limits=(tflite_limits.element_types((DType.INT32, DType.INT64, DType.BOOL)),),
+    limits=(the.integers_only,),
     name="integers on the host",
 )
 """Indices and booleans, which are not quantized and never float."""

@@ -132,16 +132,18 @@ _FAILURES: Mapping[str, str] = {
     "Model not quantized": "a tensor is not quantized",
     "More than one subgraph": "the file has more than one subgraph",
     "timed out": f"it did not end within {TIMEOUT_S} s",
-    "timeout": f"it did not end within {TIMEOUT_S} s",
 }
 """What the compiler says -> what it means."""
 
 
+_FRAME = ("Edge TPU Compiler version", "Started a compilation", "Compilation ")
+"""How the lines begin that the compiler always prints."""
+
+
 def explain_failure(log: str, code: int) -> str:
     """Why there is no compiled file, in one sentence without a full stop."""
-    said = log.partition("Started a compilation timeout timer")[2].partition("\n")[2] or log
-    known = (meaning for words, meaning in _FAILURES.items() if words in said)
-    last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
-    return next(
-        known, f"it ended with code {code}" + (f" and said: {last.rstrip('.')}" if last else "")
-    )
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    known = (meaning for words, meaning in _FAILURES.items() if words in log)
+    said = [line for line in lines if not line.startswith(_FRAME)]
+    last = f" and said: {said[-1].rstrip('.')}" if said else ""
+    return next(known, f"it ended with code {code}{last}")

@@ -35,6 +35,20 @@ def _activations(view: NodeView) -> list[str]:
     return [n for i, n in names if n and view.op.role(i) is Role.ACTIVATION]
 
 
+def integers_only(view: NodeView) -> str | None:
+    """Operands and results are integers or booleans."""
+    for name in (*filter(None, view.node.inputs), *view.node.outputs):
+        if view.graph.tensors[name].dtype.is_float:
+            return f"{name} is float, and the Edge TPU's host runs integers only"
+    return None
+
+
+def not_fused(view: NodeView) -> str | None:
+    """No activation is fused: TRANSPOSE_CONV version 4 makes the compiler abort (issue 845)."""
+    fused = getattr(view.op, "activation", ops.Activation.NONE)
+    return None if fused is ops.Activation.NONE else f"the activation {fused.value} is fused"
+
+
 def same_dilation(view: NodeView) -> str | None:
     """The dilation is the same in x and y."""
     dilations = getattr(view.op, "dilations", (1,))

@@ -100,7 +100,7 @@ def _joined(graph: Graph) -> Graph:
     builder = GraphBuilder(start=graph)
     makers: dict[str, Node] = {}
     for node in graph.nodes:
-        new = _as_reshape(graph, _join(graph, node, makers))
+        new = _as_mean(graph, _as_reshape(graph, _join(graph, node, makers)))
         builder.emit(new)
         makers.update(dict.fromkeys(new.outputs, new))
     return builder.build()
@@ -133,6 +133,16 @@ def _as_reshape(graph: Graph, node: Node) -> Node:
     shape = tuple(graph.tensors[node.outputs[0]].shape)
     moved = [axis for axis, size in zip(node.op.perm, shape, strict=True) if size > 1]
     return replace(node, op=ops.Reshape(shape)) if moved == sorted(moved) else node
+
+
+def _as_mean(graph: Graph, node: Node) -> Node:
+    """An average over the whole image: a mean may rescale where a pool may not."""
+    op = node.op
+    if not isinstance(op, ops.AveragePool) or op.layout is not Layout.NCHW or any(op.pads):
+        return node
+    if op.kernel != graph.tensors[node.inputs[0]].shape[2:]:
+        return node
+    return replace(node, op=ops.Reduce("Mean", tuple(range(2, 2 + len(op.kernel)))))
 
 
 # --- pads ---------------------------------------------------------------------

@@ -96,6 +96,8 @@ class Backend(ABC):
 
     name: ClassVar[str]
     api_version: ClassVar[int] = API_VERSION
+    lowers_float: ClassVar[bool] = True
+    """False if :meth:`lower` takes no plain float model; there is no baseline to measure then."""
 
     def unavailable(self) -> str | None:
         """Why artifacts cannot be *run* here, with the command that mends it; None if they can."""

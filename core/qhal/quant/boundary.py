@@ -10,12 +10,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from qhal.decisions import Code, Decision
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, Graph, Node, TensorType
-from qhal.ir.ops import Dequantize, Op, Quantize, Requantize, Role
+from qhal.ir.ops import (
+    Conv,
+    ConvTranspose,
+    DepthwiseConv,
+    Dequantize,
+    FullyConnected,
+    Op,
+    Quantize,
+    Requantize,
+    Role,
+)
 from qhal.quant.select import Choice
 from qhal.quant.spec import FLOAT, Derived, FixedQParams, QuantSpec, SameAsInput
+from qhal.quant.weights import output_axis, stacked_groups
 from qhal.target.capability import KernelRow
 
 
@@ -114,6 +127,8 @@ class _Inserter:
     def _add(self, node: Node) -> None:
         row = self._row(node)
         inputs = tuple(self._operand(node, row, i) for i in range(len(node.inputs)))
+        if _wants_bias(node, row):
+            inputs = (*inputs[:2], self._zero_bias(node, row))
         spec = row.activation if isinstance(row.output, SameAsInput) else row.output
         outputs = tuple(self._output_name(name, spec) for name in node.outputs)
         for source, name in zip(node.outputs, outputs, strict=True):
@@ -183,11 +198,29 @@ class _Inserter:
                 self.forms[name] = form
         return self.placed[key]
 
+    def _zero_bias(self, node: Node, row: KernelRow) -> str:
+        """A bias of zeros, so that bias correction has where to put its result."""
+        name = self._fresh(f"{node.name}__bias")
+        weight = self.graph.constants[node.inputs[1]]
+        count = weight.shape[output_axis(node.op)] * stacked_groups(node.op)
+        self.tensors[name] = TensorType((count,))
+        self.constants[name] = np.zeros(count, np.float32)
+        assert row.bias is not None
+        self.forms[name] = ConstantForm(name, Role.BIAS, row.bias, node.name)
+        return name
+
     def _finish_output(self, name: str) -> None:
         if name in self.graph.constants:
             self._constant(name, None)
         elif self.here[name] != name:
             self._step(name, FLOAT, "the model's output", name)
+
+
+def _wants_bias(node: Node, row: KernelRow) -> bool:
+    """True for an integer layer that may have a bias and has none."""
+    layer = isinstance(node.op, Conv | DepthwiseConv | ConvTranspose | FullyConnected)
+    absent = len(node.inputs) < 3 or not node.inputs[2]
+    return layer and absent and isinstance(row.bias, Derived) and row.activation.quantized
 
 
 def _step_op(have: DType, want: QuantSpec) -> tuple[Op, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from qhal.data import Dataset
 from qhal.errors import DataValueError, InternalError
 from qhal.ir.graph import Array, Graph, Node
-from qhal.ir.ops import FullyConnected, Gru, Lstm, Role
+from qhal.ir.ops import FullyConnected, Gru, Lstm, Role, Transpose
 from qhal.progress import SILENT, Progress
 from qhal.quant import stats_cache
 from qhal.quant.floatrun import FloatRun, runtime_version, tensor_bytes
@@ -132,8 +132,13 @@ def _weighted_operand(graph: Graph, node: Node) -> Iterator[tuple[str, int]]:
     weighted = any(node.op.role(i) is Role.WEIGHT for i in range(len(node.inputs)))
     if weighted:
         last = isinstance(node.op, FullyConnected | Lstm | Gru)
-        rank = len(graph.tensors[node.inputs[0]].shape)
-        yield node.inputs[0], rank - 1 if last else 1
+        name = node.inputs[0]
+        axis = len(graph.tensors[name].shape) - 1 if last else 1
+        yield name, axis
+        # A layout may absorb a transpose in front of the layer; the layer then reads its operand.
+        while (before := graph.producers.get(name)) and isinstance(before.op, Transpose):
+            name, axis = before.inputs[0], before.op.perm[axis]
+            yield name, axis
 
 
 def _check_wanted(graph: Graph, plan: _Plan, wanted: Collection[str]) -> None:

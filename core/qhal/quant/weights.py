@@ -77,6 +77,15 @@ def output_axis(op: Op) -> int:
     return 0
 
 
+def stacked_groups(op: Op) -> int:
+    """Groups whose output channels share the output axis of the weight.
+
+    All do, but for ConvTranspose in NCHW: its weight (I, O/groups, …) stacks groups on axis 0.
+    """
+    stacked = isinstance(op, ConvTranspose) and op.layout is Layout.NCHW
+    return op.groups if stacked and isinstance(op, ConvTranspose) else 1
+
+
 def quantize_weights(task: WeightTask) -> WeightResult:
     """Round weights, correct the bias for their mean error, round the bias."""
     decisions: list[Decision] = []

@@ -10,14 +10,18 @@ import pytest
 from cpu_models import OTHER, UINT8, Bias, Stored, Weight, feeds, quantized
 
 from qhal.ir import ops
+from qhal.ir.build import GraphBuilder
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Node, TensorType
 from qhal.ir.ops import Activation
 from qhal.plugin.backend import RunOptions
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle import Oracle
+from qhal.quant.recipe import RECIPES
+from qhal.quant.select import select
 from qhal.quant.spec import FixedQParams, SameAsInput
 from qhal.target.profile import TargetProfile
+from qhal_backends.cpu.capabilities import UINT8 as UINT8_SPEC
 from qhal_backends.cpu.capabilities import capabilities
 from qhal_backends.cpu.plugin import CpuBackend
 
@@ -152,6 +156,18 @@ def test_other_parameters_than_the_row_says_still_compute_right(op):
     runner = backend.load(backend.lower(model, TARGET), TARGET, RunOptions())
     expected, got = Oracle(model).run(inputs)["y0"], runner.run(inputs)["y0"]
     assert np.rint(np.abs(expected - got) / OTHER.scale).max() <= 1
+
+
+def test_a_chain_of_concats_does_not_share_one_scale():
+    builder = GraphBuilder("g")
+    x = builder.input("x", TensorType(X))
+    first = builder.one(ops.Concat(1), [x, x], name="first")
+    pooled = builder.one(ops.MaxPool((2, 2), (1, 1), (0, 0, 1, 1)), [first])
+    builder.add(ops.Concat(1), [pooled, x], name="second", outputs=["y"])
+    chosen = select(builder.build(outputs=["y"]), capabilities(), RECIPES[0])
+    rows = {name: choice.row.output for name, choice in chosen.items() if choice.row is not None}
+    assert rows["first"] == SameAsInput(every=True)
+    assert rows["second"] == UINT8_SPEC
 
 
 def test_moves_share_parameters_in_the_capabilities():

@@ -175,7 +175,8 @@ def test_requantize_goes_through_float():
     names = [node.op_type.removesuffix("Linear") for node in lowered(model).graph.node]
     assert names == ["Quantize", "Dequantize", "Quantize", "Dequantize"]
     got, expected = run(model)
-    np.testing.assert_array_equal(got["y"], expected["y"])
+    # ONNX Runtime merges such a chain into one QuantizeLinear, which rounds only once.
+    np.testing.assert_allclose(got["y"], expected["y"], atol=float(FROM_ZERO.scale))
 
 
 def test_the_runner_takes_threads_and_names_its_runtime():

@@ -402,6 +402,7 @@ def _movement() -> Iterator[Sample]:
     yield Sample(ops.Slice((0, 1, 2, 0), (1, 2, 3, 7), (1, 1, 1, 1)), (_PLANE,))
     yield Sample(ops.Slice((0, 0, 1, 6), (1, 4, 3, 4), (1, 1, 2, -2)), (_PLANE,), label="steps")
     yield Sample(ops.Slice((0, 3, 0, 0), (1, 4, 6, 7), (1, -1, 1, 1)), (_PLANE,), label="reverse")
+    yield Sample(ops.Slice((0, 1, 0, 0), (1, 2, 3, 7), (1, 2, 2, 1)), (_PLANE,), label="plane")
     full = Sample(ops.Slice((0,) * 5, (1, 2, 2, 3, 2), (1,) * 5), ((1, 2, 3, 4, 2),), label="rank5")
     yield full
     strided = ops.Slice((0,) * 5, (1, 2, 2, 2, 2), (1, 1, 1, 2, 1))

@@ -29,7 +29,7 @@ from qhal.ir.ops import (
 from qhal.quant.constraints import constrain, find_recipe
 from qhal.quant.recipe import RECIPES, Recipe
 from qhal.quant.select import Verdict, select
-from qhal.quant.spec import SameAsInput
+from qhal.quant.spec import Derived, SameAsInput
 from qhal.target.capability import Capabilities, Capability, KernelRow
 
 W8A8 = RECIPES[0]
@@ -227,3 +227,23 @@ def test_every_tensor_has_one_type() -> None:
             assert graph.tensors[node.inputs[0]].dtype.is_float
         if isinstance(node.op, Dequantize):
             assert graph.tensors[node.outputs[0]].dtype.is_float
+
+
+def test_an_integer_layer_without_bias_gets_one_of_zeros() -> None:
+    b, x = start()
+    weight = b.constant("w", np.eye(4, dtype=np.float32)[:3])
+    y = b.one(FullyConnected(), (x, weight), name="fc", output="y")
+    typed = constrain(b.build(outputs=[y]), capabilities(), W8A8).typed
+    (node,) = (n for n in typed.graph.nodes if n.name == "fc")
+    np.testing.assert_array_equal(typed.graph.constants[node.inputs[2]], np.zeros(3))
+    assert isinstance(typed.forms[node.inputs[2]].spec, Derived)
+
+
+def test_a_float_layer_without_bias_stays_without() -> None:
+    b, x = start()
+    weight = b.constant("w", np.eye(4, dtype=np.float32))
+    y = b.one(FullyConnected(), (x, weight), name="fc", output="y")
+    float_rows = capabilities().of("FullyConnected")[0].rows[1:]
+    caps = Capabilities((Capability("FullyConnected", float_rows, "tests"),))
+    (node,) = constrain(b.build(outputs=[y]), caps, W8A8).typed.graph.nodes
+    assert len(node.inputs) == 2

@@ -33,7 +33,8 @@ def emit_broadcast(e: Emitter, view: NodeView, builtin: str, **options: OptionVa
 
 def _reshaped(e: Emitter, name: str, shape: tuple[int, ...]) -> str:
     tensor = e.tensor(name)
-    if _trimmed(tensor.type.shape) == _trimmed(shape):
+    have = tensor.type.shape
+    if len(have) <= BROADCAST_RANK and _trimmed(have) == _trimmed(shape):
         return name  # broadcasting puts ones in front by itself
     if tensor.value is not None:
         return e.constant(f"{name}/compact", tensor.value.reshape(shape), tensor.params)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,10 +45,12 @@ def load(path: Path) -> Source:
     data = map_file(path)
     proto = _parse(path, data)
     try:
-        model = ir.from_proto(proto)
-        if model.functions:
-            InlinePass()(model)
-        TopologicalSortPass()(model)
+        with _quiet():
+            model = ir.from_proto(proto)
+            _check_names(model.graph)
+            if model.functions:
+                InlinePass()(model)
+            TopologicalSortPass()(model)
     except Exception as error:
         reason = str(_innermost(error)).strip().rstrip(".") or type(error).__name__
         raise ModelInvalidError(
@@ -70,6 +75,28 @@ def _parse(path: Path, data: memoryview) -> onnx.ModelProto:
             "Give a model that was exported to ONNX.",
         )
     return proto
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """onnx-ir logs what is wrong with a graph; the reader raises an error for the same."""
+    logger = logging.getLogger("onnx_ir")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _check_names(graph: ir.Graph) -> None:
+    """Protobuf gives bytes for names that are not UTF-8."""
+    for node in graph.all_nodes():
+        values = [value for value in (*node.inputs, *node.outputs) if value is not None]
+        names = [node.name, node.op_type, node.domain, *node.attributes]
+        for name in (*names, *(value.name for value in values)):
+            if not isinstance(name, str | None):
+                raise ValueError(f"the name {name!r} is not UTF-8 text")
 
 
 def _innermost(error: BaseException) -> BaseException:

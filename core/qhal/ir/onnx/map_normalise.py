@@ -54,9 +54,7 @@ def _group_norm(call: Call) -> str:
     grouped = call.step(ops.Reshape((shape[0], groups, prod(shape[1:]) // groups)), call.tensor(0))
     plain = (call.const(what, np.full(groups, value, np.float32)) for what, value in _PLAIN)
     norm = call.step(ops.InstanceNorm(call.number("epsilon", 1e-5)), grouped, *plain)
-    scaled = call.step(
-        ops.Mul(), call.step(ops.Reshape(shape), norm), call.const("scale", scale)
-    )
+    scaled = call.step(ops.Mul(), call.step(ops.Reshape(shape), norm), call.const("scale", scale))
     return call.result(ops.Add(), scaled, call.const("shift", bias))
 
 

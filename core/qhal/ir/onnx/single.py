@@ -67,7 +67,7 @@ def infer_types(call: Call) -> list[TensorType | None]:
         found = onnx.shape_inference.infer_node_outputs(
             schema, node, types, data, opset_imports=_imports(call)
         )
-    except onnx.shape_inference.InferenceError as error:
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
         raise ValueError(str(error).strip().splitlines()[-1]) from error
     return [_static(found.get(name), name) if name else None for name in node.output]
 

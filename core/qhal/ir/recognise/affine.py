@@ -28,7 +28,10 @@ def _fold_scale(graph: Matcher, node: Node) -> Found | None:
     weight = graph.constant(before.inputs[1])
     if factor is None or weight is None:
         return None
-    inputs: Inputs = (before.inputs[0], New(before.inputs[1], _scaled(before, weight, factor)))
+    scaled = _scaled(before, weight, factor)
+    if not np.isfinite(scaled).all():
+        return None
+    inputs: Inputs = (before.inputs[0], New(before.inputs[1], scaled))
     bias = _bias(graph, before)
     if bias is not None:
         inputs += (New(before.inputs[2], bias * factor),)

@@ -12,11 +12,17 @@ from __future__ import annotations
 import numpy as np
 
 from qhal.ir import ops
-from qhal.quant.arithmetic import broadcast_params
 from qhal.quant.oracle.fixed_point import round_half_away
 from qhal.quant.oracle.step import Kernel, Operands, Real, Step, operands_of
 from qhal.quant.oracle.values import Array
-from qhal.quant.oracle.weighted import GEOMETRIES, Numbers, activate, fused_activation, output_axis
+from qhal.quant.oracle.weighted import (
+    GEOMETRIES,
+    Numbers,
+    activate,
+    centred_weight,
+    fused_activation,
+    output_axis,
+)
 from qhal.quant.oracle.window import exact_type
 from qhal.target.capability import Arithmetic
 
@@ -37,8 +43,7 @@ def build_dynamic(step: Step) -> Kernel:
     """The kernel of a node for which :func:`is_dynamic` holds."""
     weight, params = step.constant(1), step.input_params(1)
     assert weight is not None
-    _, zero_point = broadcast_params(params, weight.shape)
-    centred = weight.astype(np.int64) - zero_point
+    centred = centred_weight(weight, params)
     work = exact_type(255.0, centred, output_axis(step.op, weight.ndim))
     numbers = Numbers(centred.astype(work), 0, lambda sums: sums, work)
     kernel = GEOMETRIES[type(step.op)](step, numbers)
@@ -54,9 +59,8 @@ def build_dynamic(step: Step) -> Kernel:
         (sums,) = kernel([integers])
         real = sums.astype(np.float32)
         # The order of the two factors is the kernels' own.
-        real = real * channels * scales if scales_last else real * (channels * scales)
-        real += offset
-        return (activate(real, fused_activation(step.op)),)
+        scaled = real * channels * scales if scales_last else real * (channels * scales)
+        return (activate(scaled + offset, fused_activation(step.op)),)
 
     return run
 

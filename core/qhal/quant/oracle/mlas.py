@@ -13,9 +13,11 @@ import numpy as np
 
 from qhal.ir import ops
 from qhal.ir.ops import Op
+from qhal.quant.arithmetic import dequantize
 from qhal.quant.oracle.integer import IntegerBuilder
+from qhal.quant.oracle.real import FLOAT
 from qhal.quant.oracle.rescale import activation_range, rescaler
-from qhal.quant.oracle.step import Kernel, Operands, Step, operands_of, scalar
+from qhal.quant.oracle.step import Kernel, Operands, Step, operands_of, saturate, scalar
 from qhal.quant.oracle.values import Array
 
 
@@ -94,9 +96,51 @@ def build_mean(step: Step) -> Kernel | None:
     return run
 
 
+def build_average_pool(step: Step) -> Kernel:
+    """``QLinearAveragePool``: the zero point is added before rounding.
+
+    (onnxruntime/contrib_ops/cpu/quantization/qlinear_pool.cc, ``quantize_value``.)
+    """
+    mean, source, output = FLOAT[ops.AveragePool](step), step.input_params(), step.output_params()
+    scale, zero_point = scalar(output)
+
+    def run(operands: Operands) -> tuple[Array, ...]:
+        (x,) = operands_of(operands)
+        (real,) = mean([dequantize(x, source)])
+        return (saturate(np.rint(real / scale + np.float32(zero_point)), output.dtype),)
+
+    return run
+
+
+def build_hard_sigmoid(step: Step) -> Kernel | None:
+    """``QLinearAdd`` of x, read with the scale ``alpha * scale``, and the constant beta.
+
+    The constant is the integer 255 with the scale ``beta / 255``; saturation is the clip.
+    """
+    op = step.op
+    assert isinstance(op, ops.HardSigmoid)
+    output = step.output_params()
+    if output.dtype.bits > 8:
+        return None
+    (x_scale, x_zero), (scale, zero_point) = scalar(step.input_params()), scalar(output)
+    x_ratio = np.float64(np.float32(x_scale * np.float32(op.alpha)) / scale)
+    beta_ratio = np.float32(np.float32(op.beta / 255) / scale)
+    start = np.float32(zero_point) - np.float32(x_ratio * x_zero)
+    fixed = np.float64(np.float32(start + np.float32(255 * beta_ratio)))
+
+    def run(operands: Operands) -> tuple[Array, ...]:
+        (x,) = operands_of(operands)
+        total = (fixed + x * x_ratio).astype(np.float32)
+        return (saturate(np.rint(total), output.dtype),)
+
+    return run
+
+
 MLAS: Mapping[type[Op], IntegerBuilder] = {
     ops.Add: build_sum,
     ops.Mul: build_product,
     ops.Reduce: build_mean,
+    ops.AveragePool: build_average_pool,
+    ops.HardSigmoid: build_hard_sigmoid,
 }
 """Operator -> builder of its integer kernel; None where it does not apply."""

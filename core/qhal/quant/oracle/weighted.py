@@ -11,6 +11,7 @@ import numpy.typing as npt
 from qhal.ir import ops
 from qhal.ir.ops import Activation, Layout, Op
 from qhal.quant.arithmetic import broadcast_params
+from qhal.quant.model import QuantParams
 from qhal.quant.oracle import window as windows
 from qhal.quant.oracle.rescale import activation_range, exact_rescaler, rescaler
 from qhal.quant.oracle.step import Kernel, Operands, Step, operands_of, scalar
@@ -98,7 +99,7 @@ def activate(x: Array, activation: Activation) -> Array:
 
 def fused_activation(op: Op) -> Activation:
     """The activation of a weighted operator."""
-    assert isinstance(op, ops.Conv | ops.DepthwiseConv | ops.ConvTranspose | ops.FullyConnected)
+    assert isinstance(op, Weighted)
     return op.activation
 
 
@@ -106,12 +107,12 @@ def _integer_numbers(step: Step, weight: Array, bias: Array | None) -> Numbers:
     source, output = step.input_params(0), step.output_params()
     params = step.input_params(1)
     _, zero_point = scalar(source)
-    centred = weight.astype(np.int64) - broadcast_params(params, weight.shape)[1]
+    centred = centred_weight(weight, params)
     largest = max(source.dtype.qmax - zero_point, zero_point - source.dtype.qmin)
     work = windows.exact_type(float(largest), centred, output_axis(step.op, weight.ndim))
     factors = _factors(step)
     limits = activation_range(fused_activation(step.op), output, step.arithmetic)
-    # LiteRT's reference kernel of FullyConnected does not use the fixed-point multiplier.
+    # LiteRT 2's reference kernel of FullyConnected does not use the fixed-point multiplier.
     if step.arithmetic is Arithmetic.FIXED_POINT and isinstance(step.op, ops.FullyConnected):
         epilogue = exact_rescaler(factors, bias, output, limits)
     else:
@@ -129,6 +130,13 @@ def _factors(step: Step) -> npt.NDArray[np.float64]:
     if isinstance(step.op, ops.ConvTranspose) and factors.ndim:
         factors = np.tile(factors, step.op.groups)
     return factors
+
+
+def centred_weight(weight: Array, params: QuantParams) -> Array:
+    """Integers less their zero point, in the smallest type that surely holds them."""
+    work = np.int16 if params.dtype.bits <= 8 else np.int64
+    _, zero_point = broadcast_params(params, weight.shape)
+    return np.asarray(np.subtract(weight, zero_point.astype(work), dtype=work))
 
 
 def output_axis(op: Op, rank: int) -> int:

@@ -100,7 +100,7 @@ def pad(x: Array, window: Window, value: float, dtype: npt.DTypeLike) -> Array:
 def exact_type(largest_input: float, weight: Array, axis: int) -> npt.DTypeLike:
     """The float type in which sums of input x weight over all axes but ``axis`` are exact."""
     others = tuple(i for i in range(weight.ndim) if i != axis)
-    total = np.abs(weight.astype(np.int64)).sum(axis=others).max(initial=0)
+    total = np.abs(weight).sum(axis=others, dtype=np.int64).max(initial=0)
     return np.float32 if float(total) * largest_input < 2**24 else np.float64
 
 

@@ -1,0 +1,71 @@
+"""Real models: what was planned as integers runs as integers and equals the oracle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qhal.data import load_dataset
+from qhal.ir.importer import import_model
+from qhal.plugin.backend import RunOptions
+from qhal.prepare import find_target, prepare
+from qhal.quant.assign import assign
+from qhal.quant.calibrate import calibrate
+from qhal.quant.constraints import constrain
+from qhal.quant.model import QuantModel
+from qhal.quant.oracle import Oracle
+
+INTEGER_KERNELS = ("QLinear", "QGemm")
+
+
+def quantize(model: Path, recipe: str, samples: dict[str, np.ndarray]):
+    target = find_target("cpu", recipe)
+    ready = prepare(target, import_model(model, {}))
+    graph = ready.imported.graph
+    constraints = constrain(ready.laid.graph, target.caps, target.recipe, ready.choices)
+    dataset = load_dataset(samples, {name: graph.tensors[name] for name in graph.inputs})
+    observe, average = constraints.to_observe, constraints.to_average
+    stats = calibrate(ready.legal.graph, dataset, observe, average).stats
+    return target, ready, assign(constraints, stats, "minmax").model, dataset
+
+
+def random(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, (4, *shape)).astype(np.float32)
+
+
+MODELS = {
+    "mlperf_tiny_kws": {"input_1": random(49, 10, 1)},
+    "resnet20_cifar10": {"input": random(3, 32, 32)},
+    "mlperf_tiny_ad": {"input_1": random(640)},
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_w8a8_runs_on_integers_and_equals_the_oracle(zoo, name):
+    target, ready, model, dataset = quantize(zoo / "models" / f"{name}.onnx", "w8a8", MODELS[name])
+    backend, profile = target.backend, target.profile
+    artifact = backend.lower(model, profile)
+    placed = {node.name: node for node in backend.placement(artifact, profile).nodes}
+    for node in model.graph.nodes:
+        if node.name in ready.choices and ready.choices[node.name].quantized:
+            assert node.name not in placed or placed[node.name].executed_dtype == "uint8"
+    assert not {"Conv", "Gemm", "MatMul"} & {node.kernel for node in placed.values()}
+    runner, oracle = backend.load(artifact, profile, RunOptions()), Oracle(model)
+    for index in range(2):
+        sample = dataset.sample(index)
+        got, expected = runner.run(sample), oracle.run(sample)
+        for output in model.graph.outputs:
+            source = model.graph.producers[output].inputs[0]
+            gap = np.abs(got[output] - expected[output]) / model.params[source].scale
+            assert np.rint(gap).max() <= 1
+
+
+@pytest.mark.parametrize(("recipe", "ratio"), [("w8", 0.3), ("fp16", 0.55)])
+def test_stored_weights_make_the_file_smaller(zoo, recipe, ratio):
+    path = zoo / "models" / "mlperf_tiny_ad.onnx"
+    target, ready, model, _ = quantize(path, recipe, MODELS["mlperf_tiny_ad"])
+    lower = target.backend.lower
+    baseline = lower(QuantModel(ready.laid.graph), target.profile)
+    assert lower(model, target.profile).size_bytes < ratio * baseline.size_bytes

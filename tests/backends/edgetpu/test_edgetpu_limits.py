@@ -1,0 +1,92 @@
+"""Limits of the Edge TPU refuse with the offending value."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from test_tflite_limits import view_of
+
+from qhal.ir import ops
+from qhal.ir.dtypes import DType
+from qhal.ir.graph import NodeView, TensorType
+from qhal.target.capability import Limit
+from qhal_backends.edgetpu import limits as the
+
+PLANE = (1, 4, 8, 8)
+CONV = np.ones((4, 4, 3, 3), np.float32)
+
+CASES: list[tuple[Limit, NodeView, str | None]] = [
+    (
+        the.integers_only,
+        view_of(ops.Cast(DType.FLOAT32), TensorType((2,), DType.INT64)),
+        "is float",
+    ),
+    (the.integers_only, view_of(ops.Cast(DType.INT32), TensorType((2,), DType.INT64)), None),
+    (
+        the.not_fused,
+        view_of(
+            ops.ConvTranspose((1, 1), (0,) * 4, (1, 1), (0, 0), activation=ops.Activation.RELU),
+            PLANE,
+            CONV,
+        ),
+        "the activation relu is fused",
+    ),
+    (the.three_innermost, view_of(ops.Relu(), PLANE), None),
+    (the.three_innermost, view_of(ops.Relu(), (2, 4, 8, 8)), r"x0 has the shape \(2, "),
+    (
+        the.same_dilation,
+        view_of(ops.Conv((1, 1), (0,) * 4, (2, 1)), PLANE, CONV),
+        r"the dilations are \(2, 1\)",
+    ),
+    (the.constants_are_zeros, view_of(ops.Concat(1), PLANE, PLANE), None),
+    (the.constants_are_zeros, view_of(ops.Concat(1), PLANE, np.zeros(PLANE, "f")), None),
+    (the.constants_are_zeros, view_of(ops.Concat(1), PLANE, np.full(PLANE, 3, "f")), "reaches 3"),
+    (
+        the.constants_are_zeros,
+        view_of(ops.Concat(1), PLANE, PLANE, np.zeros(PLANE, "f")),
+        "3 operands are joined",
+    ),
+    (the.reduces_no_batch, view_of(ops.Reduce("Max", (0, 2)), PLANE), "without the batch's 0"),
+    (the.depth_is_multiple, view_of(ops.Reduce("Mean", (3,)), PLANE), None),
+    (the.depth_is_multiple, view_of(ops.Reduce("Mean", (3,)), (1, 8, 8, 6)), "the depth 6"),
+    (the.slope_is_innermost, view_of(ops.PRelu(), PLANE, np.ones((1, 1, 8), "f")), None),
+    (the.slope_is_innermost, view_of(ops.PRelu(), PLANE, np.ones((4, 8, 1), "f")), "the slope has"),
+    (the.pads_no_batch, view_of(ops.Pad((1, 0, 0, 0) * 2), PLANE), "the batch is padded"),
+    (the.pads_with_zero, view_of(ops.Pad((0, 0, 1, 0) * 2, "reflect"), PLANE), "is reflect"),
+    (the.pads_with_zero, view_of(ops.Pad((0, 0, 1, 0) * 2, "constant", 2.0), PLANE), "is 2.0"),
+    (
+        the.pads_without_lowest,
+        view_of(ops.MaxPool((3, 3), (2, 2), (1, 1, 1, 1)), PLANE),
+        "PADV2 is not among",
+    ),
+    (the.resizes_in_a_known_mode, view_of(ops.Resize("nearest", (16, 16)), PLANE), None),
+    (
+        the.resizes_in_a_known_mode,
+        view_of(ops.Resize("nearest", (11, 13), "half_pixel", "ceil"), PLANE),
+        "GATHER",
+    ),
+    (the.softmax_is_small, view_of(ops.Softmax(1), (1, 10)), None),
+    (the.softmax_is_small, view_of(ops.Softmax(1), (2, 10)), "one dimension larger than 1"),
+    (the.softmax_is_small, view_of(ops.Softmax(1), (1, 16001)), "16001 elements, allowed 16000"),
+    (
+        the.steps_in_height_and_width,
+        view_of(ops.Slice((0, 0, 0, 0), (1, 2, 4, 8), (1, 2, 2, 1)), PLANE),
+        None,
+    ),
+    (
+        the.steps_in_height_and_width,
+        view_of(ops.Slice((0, 0, 0, 0), (1, 4, 8, 4), (1, 1, 1, 2)), PLANE),
+        "allowed 1 but in height and width",
+    ),
+]
+
+
+@pytest.mark.parametrize(("limit", "view", "sentence"), CASES)
+def test_limit(limit: Limit, view: NodeView, sentence: str | None) -> None:
+    found = limit(view)
+    if sentence is None:
+        assert found is None
+    else:
+        assert found is not None and re.search(sentence, found), found
