@@ -82,7 +82,7 @@ def labels(folder: Path) -> np.ndarray | None:
 def reference(folder: Path, index: int) -> list[np.ndarray]:
     """The float model's outputs for one evaluation sample."""
     with np.load(folder / "reference" / f"{index:04}.npz") as found:
-        return [found[key] for key in sorted(found)]
+        return [found[f"arr_{i}"] for i in range(len(found.files))]
 
 
 def session(model: Path) -> Any:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from qhal.check import check as check
     from qhal.deploy import deploy as deploy
     from qhal.errors import QhalError as QhalError
+    from qhal.fleet import deploy_all as deploy_all
     from qhal.plugin.backend import Artifact as Artifact
     from qhal.plugin.backend import Backend as Backend
     from qhal.plugin.hookspec import hookimpl as hookimpl
@@ -29,6 +30,7 @@ _HOMES = {
     "TargetProfile": "qhal.target.profile",
     "check": "qhal.check",
     "deploy": "qhal.deploy",
+    "deploy_all": "qhal.fleet",
     "hookimpl": "qhal.plugin.hookspec",
 }
 

@@ -78,7 +78,7 @@ class Subject:
         Raises:
             VerificationError: the runtime is here but does not take the artifact.
         """
-        if self.backend.unavailable() is not None:
+        if self.backend.unavailable_on(self.profile) is not None:
             return None
         try:
             return self.backend.load(self.artifact, self.profile, options or RunOptions())

@@ -67,6 +67,12 @@ class Code(Enum):
     NOT_FASTER = ("QD506", "the quantized artifact is not faster than the float one on this host")
     ORACLE_GAP = ("QD507", "the runtime and the oracle differ by more than one step somewhere")
 
+    NOT_EMULATED = ("QD520", "the artifact was not run in an emulation of the target")
+    EMULATION_DIFFERS = (
+        "QD521",
+        "the emulated target computes something else than this host from the same artifact",
+    )
+
     @property
     def id(self) -> str:
         """The code that is printed, such as ``QD301``."""

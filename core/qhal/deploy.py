@@ -6,26 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from qhal.adapter import Subject
-from qhal.data import Source, Split, load_dataset, split
+from qhal.data import Source
 from qhal.energy import energy
 from qhal.gates import accuracy_gate, fallback_gate
-from qhal.ir.importer import Imported
 from qhal.measure import measure
 from qhal.options import Options
 from qhal.output import OutputFolder, check_free, default_folder
 from qhal.plan import plan_of
-from qhal.prepare import Prepared, Target, find_target, prepare, read_model
+from qhal.prepare import Prepared, Target, find_target, prepare
 from qhal.progress import SILENT, Progress
 from qhal.quant.assign import assign
 from qhal.quant.calibrate import calibrate
 from qhal.quant.constraints import constrain, refuse
 from qhal.quant.model import QuantModel
-from qhal.quant.stats_cache import default_cache
 from qhal.reconcile import reconcile
 from qhal.record import FILE_NAME, RunRecord, build_record
 from qhal.report import record_page, to_markdown
+from qhal.session import Session, open_session
 from qhal.stages import Stages
-from qhal.verify import FloatReference, check_import, verify
+from qhal.verify import check_import, verify
 
 
 def deploy(
@@ -47,32 +46,43 @@ def deploy(
         QhalError: something in the input is not usable, a gate was not met, or something that
             is needed is not installed. Nothing is written then.
     """
-    return run_line(Path(model), target, Options(data, **options), progress)
+    asked = Options(data, **options)
+    with open_session(Path(model), asked) as session:
+        return run_line(session, target, asked.out, progress)
 
 
-def run_line(model: Path, target_name: str, options: Options, progress: Progress) -> RunRecord:
-    """The line, from top to bottom: every value is made once and never changed."""
-    stages = Stages()
-    folder = Path(options.out or default_folder(model, target_name, options.recipe))
+def run_line(
+    session: Session, name: str, out: str | Path | None = None, progress: Progress = SILENT
+) -> RunRecord:
+    """The line for one target, from top to bottom: every value is made once and never changed.
+
+    Args:
+        session: the model, its data, and what the user asked for.
+        name: of the target.
+        out: the output folder; None names it after model, target and recipe.
+        progress: who shows the progress of long steps.
+    """
+    stages, options = Stages(), session.options
+    folder = Path(out or default_folder(session.model, name, options.recipe))
     check_free(folder, options.force)
     with stages("import"):
-        target = find_target(target_name, options.recipe, options.targets_file)
+        target = find_target(name, options.recipe, options.targets_file)
         target.check_can_lower()
-        imported = read_model(model, options.shapes)
+        imported = session.imported
     with stages("prepare"):
         ready = prepare(target, imported, keep_layout=options.keep_layout)
-        refuse(ready.choices, ready.laid.graph, target_name)
+        refuse(ready.choices, ready.laid.graph, name)
         constraints = constrain(ready.laid.graph, target.caps, target.recipe, ready.choices)
         gates = fallback_gate(ready.choices, options.max_fallback)
     with stages("data"):
-        data = _load(imported, options)
+        data = session.data
     with stages("calibrate"):
         calibration = calibrate(
             ready.legal.graph,
             data.calibration,
             ready.laid.sources_of(constraints.to_observe),
             ready.laid.sources_of(constraints.to_average),
-            cache=default_cache() if options.cache else None,
+            cache=session.cache,
             progress=progress,
         )
     with stages("assign"):
@@ -82,10 +92,10 @@ def run_line(model: Path, target_name: str, options: Options, progress: Progress
         subject = _lower(target, assigned.model)
         baseline = _lower_float(target, ready)
     with stages("verify"):
-        first = data.evaluation.sample(0)
-        reference = FloatReference(model, imported.graph.outputs)
-        matching = check_import(imported.graph, reference, first)
-        verified = verify(subject, reference, data.evaluation, progress=progress)
+        evaluation = session.evaluation
+        first = evaluation.sample(0)
+        matching = check_import(imported.graph, evaluation.reference, first)
+        verified = verify(subject, evaluation, progress=progress)
         gates += accuracy_gate(verified.metrics, options.max_drop)
     with stages("measure"):
         size, threads = imported.size_bytes, options.threads
@@ -99,7 +109,7 @@ def run_line(model: Path, target_name: str, options: Options, progress: Progress
     decisions = [d for made in (*made_by, verified, measured, joules) for d in made.decisions]
     executed = reconcile(plan_of(assigned.model, ready.choices, decisions), placement)
     record = build_record(
-        path=model,
+        path=session.model,
         imported=imported,
         model=assigned.model,
         artifact=subject.artifact,
@@ -108,30 +118,13 @@ def run_line(model: Path, target_name: str, options: Options, progress: Progress
         metrics={**verified.metrics, **matching, **measured.metrics, **joules.metrics},
         decisions=[*decisions, *executed.decisions],
         plan=executed.plan,
-        options={"target": target_name, **options.as_given()},
+        options={"target": name, **options.as_given()},
         gates=gates,
         data=data.describe(),
         timings_s=stages.timings_s,
     )
     _write(folder, record, subject, options.force)
     return record
-
-
-def _load(imported: Imported, options: Options) -> Split:
-    graph = imported.graph
-    inputs = {name: graph.tensors[name] for name in graph.inputs}
-    sources = [options.data] if options.eval is None else [options.data, options.eval]
-    loaded = [
-        load_dataset(
-            source,
-            inputs,
-            preprocess=options.preprocess,
-            labels=options.labels,
-            label_offset=options.label_offset,
-        )
-        for source in sources
-    ]
-    return split(loaded[0], options.calib_samples, *loaded[1:])
 
 
 def _lower(target: Target, model: QuantModel) -> Subject:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from importlib import metadata
 
 import qhal
@@ -59,6 +60,7 @@ def examine(registry: Registry) -> tuple[Check, ...]:
         Check("processor", Status.OK, _processor()),
         *_requirements(),
         *(check for name in sorted(registry.backends) for check in _backend(registry, name)),
+        *(check for name in sorted(registry.backends) for check in _setups(registry.backends[name])),
         *_plugins(registry),
     )
 
@@ -98,6 +100,30 @@ def _backend(registry: Registry, name: str) -> Iterable[Check]:
         yield Check(f"backend {name}", Status.NOTE, "writes artifacts, cannot run them here", runs)
     else:
         yield Check(f"backend {name}", Status.OK, f"writes and runs artifacts; from {provider}")
+        yield from _absent_devices(registry, backend)
+
+
+def _absent_devices(registry: Registry, backend: Backend) -> Iterable[Check]:
+    """The targets that a backend cannot run here although it runs others."""
+    for profile in registry.targets.values():
+        if profile.backend == backend.name:
+            reason = why_not(backend, partial(backend.unavailable_on, profile))
+            if reason:
+                detail = "artifacts are written, but cannot run here"
+                yield Check(f"target {profile.name}", Status.NOTE, detail, reason)
+
+
+def _setups(backend: Backend) -> Iterable[Check]:
+    """What the backend can prepare, and whether it is."""
+    try:
+        setups = backend.setups()
+        for setup in setups:
+            missing = setup.missing()
+            status, detail = (Status.OK, "ready") if missing is None else (Status.NOTE, setup.title)
+            yield Check(f"setup {setup.name}", status, detail, missing or "")
+    except Exception as error:  # noqa: BLE001 - a stranger's code may do anything
+        sentence = f"cannot tell what it prepares: {type(error).__name__}: {error}"
+        yield Check(f"backend {backend.name} setups", Status.NOTE, sentence)
 
 
 def why_not(backend: Backend, question: Callable[[], str | None]) -> str | None:

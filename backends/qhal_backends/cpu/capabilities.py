@@ -1,7 +1,7 @@
 """What ONNX Runtime's CPU provider executes in which types.
 
 An integer row exists only where ONNX Runtime really has an integer kernel: every row was
-confirmed by reading the graph that it optimises (tests/backends/cpu/test_fusion.py does so
+confirmed by reading the graph that it optimises (tests/backends/cpu/test_cpu_fusion.py does so
 again for the installed version). What it would run as "dequantize, compute in float, quantize"
 has no row: such a node costs time and accuracy for nothing, and stays in float.
 

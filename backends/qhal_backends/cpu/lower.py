@@ -63,19 +63,18 @@ def _form(model: QuantModel, node: Node) -> Form:
         return _STEPS[type(node.op)]
     if isinstance(node.op, ops.ArgMax):
         return _move
-    if isinstance(node.op, ops.Silu):
-        return _silu
     if node.outputs[0] not in model.params:
-        return matmul_nbits if _has_groups(model, node) else _plain
+        return _float_form(model, node)
     if type(node.op) in _MOVES and _shares_params(model, node):
         return _MOVES[type(node.op)]
     return _COMPUTES.get(type(node.op), _compute)
 
 
-def _has_groups(model: QuantModel, node: Node) -> bool:
-    """True if the node multiplies with a weight that has its scales in groups."""
-    params = model.params.get(node.inputs[1]) if len(node.inputs) > 1 else None
-    return params is not None and params.group_size > 0
+def _float_form(model: QuantModel, node: Node) -> Form:
+    if isinstance(node.op, ops.Silu | ops.Gelu):
+        return _smooth_unit
+    weight = model.params.get(node.inputs[1]) if len(node.inputs) > 1 else None
+    return matmul_nbits if weight is not None and weight.group_size else _plain
 
 
 def _shares_params(model: QuantModel, node: Node) -> bool:
@@ -111,20 +110,16 @@ def _plain(qdq: QdqWriter, node: Node) -> None:
     _emit(qdq, node, node.op, inputs, node.outputs)
 
 
-def _silu(qdq: QdqWriter, node: Node) -> None:
-    """As the operator to which ONNX Runtime fuses Sigmoid and Mul in float.
+def _smooth_unit(qdq: QdqWriter, node: Node) -> None:
+    """SiLU or GELU as the operator to which ONNX Runtime fuses their usual forms in float.
 
-    Behind a DequantizeLinear it would not: it gives each of the two a DequantizeLinear of its
-    own first, and the pattern is lost (on yolox_nano 2.3 times the time of QuickGelu).
+    Behind a DequantizeLinear it would not: it gives each reader of x a DequantizeLinear of its
+    own first, and the pattern is lost.
     """
-    qdq.onnx.node(
-        "QuickGelu",
-        node.inputs,
-        node.outputs,
-        name=node.name,
-        domain=MICROSOFT,
-        alpha=1.0,
-    )
+    kind, attributes = "QuickGelu", {"alpha": 1.0}
+    if isinstance(node.op, ops.Gelu):
+        kind, attributes = "FastGelu" if node.op.approximate else "Gelu", {}
+    qdq.onnx.node(kind, node.inputs, node.outputs, name=node.name, domain=MICROSOFT, **attributes)
 
 
 # --- nodes on integers --------------------------------------------------------
@@ -262,6 +257,9 @@ def _hard_sigmoid(qdq: QdqWriter, node: Node) -> None:
     """
     op, x, y = node.op, node.inputs[0], node.outputs[0]
     assert isinstance(op, ops.HardSigmoid)
+    if not qdq.saturates(y, 0.0, 1.0):
+        _compute(qdq, node)
+        return
     dtype, steps = qdq.params(x).dtype, 255
     beta = QuantParams.per_tensor(dtype, op.beta / steps, dtype.qmin)
     stored = qdq.onnx.constant(f"{y}__beta", np.asarray(dtype.qmin + steps, dtype.numpy))
@@ -272,9 +270,16 @@ def _hard_sigmoid(qdq: QdqWriter, node: Node) -> None:
 
 
 def _tanh(qdq: QdqWriter, node: Node) -> None:
-    """``tanh(x) = 2 sigmoid(2x) - 1``: Sigmoid's integer kernel between other parameters."""
+    """``tanh(x) = 2 sigmoid(2x) - 1``: Sigmoid's integer kernel between other parameters.
+
+    The two share their integers where ``1 / scale`` is the zero point's distance from the least.
+    """
     x, y = node.inputs[0], node.outputs[0]
-    real, params = qdq.float_name(y), qdq.params(y)
+    params = qdq.params(y)
+    if float(params.scale) * (int(params.zero_point) - params.dtype.qmin) != 1:
+        _compute(qdq, node)
+        return
+    real = qdq.float_name(y)
     qdq.onnx.node("Sigmoid", (_read_scaled(qdq, x, 2.0),), (real,), name=node.name)
     halved = QuantParams.per_tensor(params.dtype, float(params.scale) / 2, params.dtype.qmin)
     qdq.quantize(real, y, f"{y}__quantize", halved)

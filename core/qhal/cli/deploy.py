@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import Any
 
 from qhal.cli import options
 
@@ -66,7 +68,10 @@ def _add_output(parser: options.Parser) -> None:
     )
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--out", metavar="DIR", help="the output folder (default: MODEL-TARGET-RECIPE)"
+        "--out",
+        metavar="DIR",
+        help="the output folder; of several targets, the folder of theirs "
+        "(default: MODEL-TARGET-RECIPE in the working folder)",
     )
     output.add_argument("--force", action="store_true", help="replace an output folder of qhal")
     output.add_argument(
@@ -81,17 +86,40 @@ def _add_output(parser: options.Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    import qhal
-    from qhal.cli import console
     from qhal.cli.bars import bars
-    from qhal.report import record_page, to_text
 
     given = dict(vars(arguments))
     as_json = given.pop("json")
-    shapes = options.shapes(given.pop("shape"))
-    record = qhal.deploy(**given, shapes=shapes, progress=bars())
+    given["shapes"] = options.shapes(given.pop("shape"))
+    given["progress"] = bars()
+    targets = given.pop("target").split(",")
+    if len(targets) == 1:
+        return _deploy_one(targets[0], given, as_json)
+    return _deploy_all(targets, given, as_json)
+
+
+def _deploy_one(target: str, given: dict[str, Any], as_json: bool) -> int:
+    import qhal
+    from qhal.cli import console
+    from qhal.report import record_page, to_text
+
+    record = qhal.deploy(target=target, **given)
     if as_json:
         console.write_json(record.to_json())
     else:
         console.write(to_text(record_page(record)))
     return 0
+
+
+def _deploy_all(targets: list[str], given: dict[str, Any], as_json: bool) -> int:
+    import qhal
+    from qhal.cli import console
+    from qhal.report import to_text
+    from qhal.report.fleet_page import fleet_page
+
+    fleet = qhal.deploy_all(targets=targets, **given)
+    if as_json:
+        console.write_json(fleet.to_json())
+    else:
+        console.write(to_text(fleet_page(Path(given["model"]).name, fleet)))
+    return fleet.exit_code

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import NoReturn, Protocol
 
 from qhal import __version__
-from qhal.cli import check, console, deploy, doctor, explain, plugins, targets
+from qhal.cli import check, console, deploy, doctor, explain, plugins, setup, targets
 from qhal.cli.options import Parser, advice
 from qhal.errors import InternalError, MissingDependencyError, OptionError, QhalError
 from qhal.output import in_words, is_full_disk
@@ -44,6 +44,7 @@ COMMANDS: dict[str, Command] = {
     "plugins": plugins,
     "doctor": doctor,
     "explain": explain,
+    "setup": setup,
 }
 INTERRUPTED = 130
 TERMINATED = 143

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qhal.cli import console, options
@@ -48,7 +49,7 @@ def _status(found: Registry, profile: TargetProfile) -> tuple[str, str]:
         return "missing", f"the backend {profile.backend!r} is not installed; see qhal plugins"
     if reason := why_not(backend, backend.cannot_lower):
         return "missing", reason
-    if reason := why_not(backend, backend.unavailable):
+    if reason := why_not(backend, partial(backend.unavailable_on, profile)):
         return "writes", reason
     return "writes and runs", ""
 

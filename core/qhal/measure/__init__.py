@@ -15,7 +15,7 @@ from qhal.measure.latency import Timing, interleave, speedup
 from qhal.measure.memory import peak_memory
 from qhal.measure.modelled import target_latency
 from qhal.metric import Basis, Metric
-from qhal.plugin.backend import Runner, RunOptions
+from qhal.plugin.backend import Findings, Runner, RunOptions, Trial
 from qhal.progress import SILENT, Progress
 
 __all__ = ["Measurement", "measure"]
@@ -62,13 +62,26 @@ def measure(
     subjects = {"": subject} if baseline is None else {"": subject, "float": baseline}
     with progress.step("measure"):
         clocked = _clock(subjects, sample, threads, budget_s, memory)
+    with progress.step("examine"):
+        found = _examine(subject, baseline, sample)
     metrics = {
         **target_latency(subject.model, subject.profile),
         **clocked.metrics,
         **sizes(subject.artifact, None if baseline is None else baseline.artifact, model_bytes),
         **bits(subject.model),
+        **found.metrics,
     }
-    return Measurement(metrics, clocked.decisions)
+    return Measurement(metrics, (*clocked.decisions, *found.decisions))
+
+
+def _examine(subject: Subject, baseline: Subject | None, sample: Arrays) -> Findings:
+    """What the backend itself can find out."""
+    reference = None if baseline is None else _trial(baseline, sample)
+    return subject.backend.examine(_trial(subject, sample), reference, subject.profile)
+
+
+def _trial(subject: Subject, sample: Arrays) -> Trial:
+    return Trial(subject.artifact, Adapter(subject.model).to_artifact(sample))
 
 
 def _clock(

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from qhal.decisions import Decision
+from qhal.metric import Metric
+from qhal.plugin.setup import Setup
 from qhal.quant.model import QuantModel
 from qhal.target.capability import Capabilities
 from qhal.target.profile import TargetProfile
@@ -91,6 +93,32 @@ class RunOptions:
     reference: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """An artifact and one sample to run it on.
+
+    Attributes:
+        artifact: what the backend lowered.
+        inputs: as :meth:`Runner.run` takes them.
+    """
+
+    artifact: Artifact
+    inputs: Arrays
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a backend found out about an artifact.
+
+    Attributes:
+        metrics: name -> number.
+        decisions: what the numbers cannot say, such as why there are none.
+    """
+
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    decisions: tuple[Decision, ...] = ()
+
+
 class Backend(ABC):
     """Code for a family of targets. Only :meth:`capabilities` and :meth:`lower` have no default."""
 
@@ -102,6 +130,10 @@ class Backend(ABC):
     def unavailable(self) -> str | None:
         """Why artifacts cannot be *run* here, with the command that mends it; None if they can."""
         return None
+
+    def unavailable_on(self, target: TargetProfile) -> str | None:
+        """The same for one target: a backend may run some of its devices here and not others."""
+        return self.unavailable()
 
     def cannot_lower(self) -> str | None:
         """Why this backend cannot *lower* here, with the command that mends it; None if it can."""
@@ -126,3 +158,16 @@ class Backend(ABC):
     def placement(self, artifact: Artifact, target: TargetProfile) -> Placement | None:
         """What the runtime or compiler did with each node; None if nobody can tell."""
         return None
+
+    def examine(
+        self, quantized: Trial, baseline: Trial | None, target: TargetProfile
+    ) -> Findings:
+        """What only this backend can find out, such as counts in an emulator of the target.
+
+        Called once when latencies have been measured; ``baseline`` is the float artifact.
+        """
+        return Findings()
+
+    def setups(self) -> tuple[Setup, ...]:
+        """What ``qhal setup`` can prepare for this backend."""
+        return ()

@@ -7,7 +7,7 @@ fallback; without either the node is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -71,12 +71,15 @@ class Choice:
 def select(graph: Graph, caps: Capabilities, recipe: Recipe) -> Mapping[str, Choice]:
     """A choice for every node, by name, in the graph's order."""
     choices: dict[str, Choice] = {}
+    arriving: set[str] = set()
     for node in graph.nodes:
         choice = _choose(NodeView(graph, node), caps, recipe)
         if _is_movement(choice) and _all_float(graph, node, choices):
             choice = _follow(NodeView(graph, node), caps, choice, "its input is float")
         choices[node.name] = choice
-    _release_movement(graph, caps, choices)
+        if _gives_float(graph, node, choice, arriving):
+            arriving.update(node.outputs)
+    _release_movement(graph, caps, choices, arriving)
     return choices
 
 
@@ -195,19 +198,48 @@ def _is_float(node: Node, choices: Mapping[str, Choice]) -> bool:
     return choice.row is not None and not choice.row.activation.quantized
 
 
+def _gives_float(graph: Graph, node: Node, choice: Choice, arriving: Collection[str]) -> bool:
+    """True if a node's results are float, or would be if movement stayed in float.
+
+    Args:
+        graph: the graph.
+        node: the node.
+        choice: its choice.
+        arriving: results of earlier nodes for which this holds.
+    """
+    if _is_movement(choice):
+        names = _activations(graph, node)
+        return bool(names) and all(name in arriving for name in names)
+    return choice.row is not None and choice.row.output == FLOAT
+
+
 def _follow(view: NodeView, caps: Capabilities, choice: Choice, why: str) -> Choice:
     followed = _fall_back(view, caps, why)
     return choice if followed.row is None else replace(followed, follows=True)
 
 
-def _release_movement(graph: Graph, caps: Capabilities, choices: dict[str, Choice]) -> None:
-    """Data movement between the model's inputs and float nodes stays in float too."""
+def _release_movement(
+    graph: Graph, caps: Capabilities, choices: dict[str, Choice], arriving: Collection[str]
+) -> None:
+    """Movement stays in float where quantizing in front of it gains nothing.
+
+    That is between the model's inputs and float nodes, and behind a kernel that gives float
+    unless all readers want integers: rounding commutes with movement, so it may as well come
+    first then.
+    """
     for node in reversed(graph.nodes):
         choice = choices[node.name]
-        readers = [r for out in node.outputs for r in graph.consumers[out]]
-        if not _is_movement(choice) or not readers or set(node.outputs) & set(graph.outputs):
+        if not _is_movement(choice):
             continue
-        from_inputs = all(name in graph.inputs for name in _activations(graph, node))
-        if from_inputs and all(_is_float(reader, choices) for reader in readers):
+        readers = [r for out in node.outputs for r in graph.consumers[out]]
+        is_output = not readers or bool(set(node.outputs) & set(graph.outputs))
+        names = _activations(graph, node)
+        if names and all(name in arriving for name in names):
+            released = is_output or any(_is_float(reader, choices) for reader in readers)
+        else:
+            from_inputs = all(name in graph.inputs for name in names)
+            only_float = all(_is_float(reader, choices) for reader in readers)
+            released = not is_output and from_inputs and only_float
+        if released:
             why = "only float nodes read its result"
             choices[node.name] = _follow(NodeView(graph, node), caps, choice, why)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
-from typing import Protocol
 
 from qhal.adapter import Adapter, Subject, run_raw
 from qhal.decisions import Code, Decision, Severity
@@ -15,12 +14,13 @@ from qhal.metric import Basis, Metric
 from qhal.plugin.backend import Runner, RunOptions
 from qhal.progress import SILENT, Progress
 from qhal.verify.accuracy import Accuracy, check_labels, scores_output, unfit_labels
+from qhal.verify.evaluation import Evaluation
 from qhal.verify.oracle_gap import OracleGap
 from qhal.verify.reference import FloatReference, check_import
 
 __all__ = [
+    "Evaluation",
     "FloatReference",
-    "Samples",
     "Verification",
     "check_import",
     "check_labels",
@@ -36,23 +36,6 @@ _REFERENCE = "oracle_reference"
 
 Arrays = Mapping[str, Array]
 _Run = Callable[[Arrays], dict[str, Array]]
-
-
-class Samples(Protocol):
-    """What verification needs of a dataset; :class:`qhal.data.Dataset` has it."""
-
-    @property
-    def labels(self) -> Array | None:
-        """One class index per sample, or None."""
-        ...
-
-    def __len__(self) -> int:
-        """Number of samples."""
-        ...
-
-    def sample(self, index: int) -> Arrays:
-        """One sample of every input, in the shapes and types of the user's model."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -72,8 +55,7 @@ class Verification:
 
 def verify(
     subject: Subject,
-    reference: FloatReference,
-    evaluation: Samples,
+    evaluation: Evaluation,
     *,
     oracle_samples: int = ORACLE_SAMPLES,
     progress: Progress = SILENT,
@@ -94,10 +76,8 @@ def verify(
     """
     runner = subject.load()
     if runner is None:
-        return _verify_by_oracle(subject, reference, evaluation, progress)
-    accuracy = _compare(
-        subject, reference, evaluation, _bound(subject, runner), "verify", None, progress
-    )
+        return _verify_by_oracle(subject, evaluation, progress)
+    accuracy = _compare(subject, evaluation, _bound(subject, runner), "verify", None, progress)
     metrics = accuracy.metrics(Basis.MEASURED_HOST)
     decisions = _about_labels(subject, evaluation)
     runners = _runners(subject, runner)
@@ -124,17 +104,14 @@ def _runners(subject: Subject, runner: Runner) -> dict[str, Runner]:
     return found
 
 
-def _verify_by_oracle(
-    subject: Subject, reference: FloatReference, evaluation: Samples, progress: Progress
-) -> Verification:
+def _verify_by_oracle(subject: Subject, evaluation: Evaluation, progress: Progress) -> Verification:
     from qhal.quant.oracle import Oracle
 
     oracle = Oracle(subject.model)
     title = "verify with the oracle"
-    accuracy = _compare(
-        subject, reference, evaluation, oracle.run, title, ORACLE_BUDGET_S, progress
-    )
-    why = subject.backend.unavailable() or f"backend {subject.backend.name} has no runtime here"
+    accuracy = _compare(subject, evaluation, oracle.run, title, ORACLE_BUDGET_S, progress)
+    why = subject.backend.unavailable_on(subject.profile)
+    why = why or f"backend {subject.backend.name} has no runtime here"
     sentence = (
         f"The artifact was not run: {why.rstrip('.')}. Accuracy is the oracle's, "
         f"on {accuracy.samples} of {len(evaluation)} samples; latency was not measured."
@@ -144,12 +121,12 @@ def _verify_by_oracle(
     return Verification(accuracy.metrics(Basis.COUNTED_EMULATED), decisions)
 
 
-def _unfit(subject: Subject, evaluation: Samples) -> str:
+def _unfit(subject: Subject, evaluation: Evaluation) -> str:
     labels = evaluation.labels
     return "" if labels is None else unfit_labels(subject.graph, labels, subject.model.params)
 
 
-def _about_labels(subject: Subject, evaluation: Samples) -> list[Decision]:
+def _about_labels(subject: Subject, evaluation: Evaluation) -> list[Decision]:
     why = _unfit(subject, evaluation)
     if not why:
         return []
@@ -159,8 +136,7 @@ def _about_labels(subject: Subject, evaluation: Samples) -> list[Decision]:
 
 def _compare(
     subject: Subject,
-    reference: FloatReference,
-    evaluation: Samples,
+    evaluation: Evaluation,
     run: _Run,
     title: str,
     budget_s: float | None,
@@ -177,7 +153,7 @@ def _compare(
     ):
         for index in range(len(evaluation)):
             sample = evaluation.sample(index)
-            expected = pool.submit(reference.run, sample)
+            expected = pool.submit(evaluation.expected, index, sample)
             outputs = adapter.to_user(run(adapter.to_artifact(sample)))
             accuracy.add(expected.result(), outputs, None if labels is None else labels[index])
             advance(1)
@@ -186,7 +162,7 @@ def _compare(
     return accuracy
 
 
-def _labels_by_sample(subject: Subject, evaluation: Samples) -> Array | None:
+def _labels_by_sample(subject: Subject, evaluation: Evaluation) -> Array | None:
     """Labels that fit, (samples, batch); None where there are none."""
     labels = evaluation.labels
     if labels is None or _unfit(subject, evaluation):
@@ -196,7 +172,7 @@ def _labels_by_sample(subject: Subject, evaluation: Samples) -> Array | None:
 
 def _oracle_gaps(
     subject: Subject,
-    evaluation: Samples,
+    evaluation: Evaluation,
     runners: Mapping[str, Runner],
     samples: int,
     progress: Progress,

@@ -144,11 +144,17 @@ def test_weights_in_groups_become_matmul_nbits(dtype, high, depth, activation, b
     np.testing.assert_allclose(got["y"], expected["y"], atol=0.02 * span)
 
 
-def test_silu_in_float_is_one_operator():
-    graph = float_graph(ops.Silu(), (2, 8))
-    assert kinds(lowered(QuantModel(graph))) == ["QuickGelu"]
+@pytest.mark.parametrize(
+    ("op", "kernel"),
+    [(ops.Silu(), "QuickGelu"), (ops.Gelu(), "Gelu"), (ops.Gelu(approximate=True), "FastGelu")],
+)
+def test_smooth_units_in_float_are_one_operator(op, kernel):
+    graph = float_graph(op, (2, 8))
+    proto = lowered(QuantModel(graph))
+    assert kinds(proto) == [kernel]
+    assert proto.opset_import[0].version == 13
     got, expected = run(QuantModel(graph, arithmetic=Arithmetic.FLOAT))
-    np.testing.assert_allclose(got["y"], expected["y"], rtol=1e-5)
+    np.testing.assert_allclose(got["y"], expected["y"], rtol=1e-5, atol=1e-6)
 
 
 def float_graph(op: ops.Op, shape: tuple[int, ...]) -> Graph:

@@ -51,13 +51,8 @@ def model(
     )
     imports = [helper.make_opsetid("", opset)]
     imports += [helper.make_opsetid(d, v) for d, v in (domains or {}).items()]
-    made = helper.make_model(
-        graph, opset_imports=imports, ir_version=8, functions=list(functions)
-    )
-    try:
-        return onnx.shape_inference.infer_shapes(made, data_prop=True)
-    except Exception:  # operators that onnx does not know
-        return made
+    made = helper.make_model(graph, opset_imports=imports, ir_version=8, functions=list(functions))
+    return made
 
 
 def read(

@@ -49,7 +49,14 @@ def test_empty(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"not a model", b"\x00" * 100, b"PK\x03\x04" + b"\x14" * 60, b'{"a": 1}', b"\x08\x08", b"\xff" * 40],
+    [
+        b"not a model",
+        b"\x00" * 100,
+        b"PK\x03\x04" + b"\x14" * 60,
+        b'{"a": 1}',
+        b"\x08\x08",
+        b"\xff" * 40,
+    ],
 )
 def test_not_onnx(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.onnx"
@@ -74,7 +81,9 @@ def test_truncated_weights_say_how_many_bytes_are_missing(tmp_path: Path) -> Non
         import_model(path, {})
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_damaged_bytes_never_make_a_traceback(tmp_path: Path, data: st.DataObject) -> None:
     content = bytearray(conv_model(np.ones((2, 32, 1, 1), np.float32)).SerializeToString())
@@ -166,7 +175,9 @@ def test_weights_with_nan_or_inf(tmp_path: Path, value: float) -> None:
 
 def test_masks_of_infinities_are_no_damage(tmp_path: Path) -> None:
     mask = np.triu(np.full((4, 4), -np.inf, np.float32), 1)
-    proto = model([helper.make_node("Add", ["x", "m"], ["y"])], {"x": (4, 4)}, constants={"m": mask})
+    proto = model(
+        [helper.make_node("Add", ["x", "m"], ["y"])], {"x": (4, 4)}, constants={"m": mask}
+    )
     graph = read(tmp_path, proto).graph
     assert np.array_equal(graph.constants["m"], mask)
 

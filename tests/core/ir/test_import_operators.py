@@ -43,6 +43,8 @@ def f32(*values: float) -> np.ndarray[Any, np.dtype[np.float32]]:
 IMAGE = (1, 4, 9, 9)
 W, B = floats(6, 4, 3, 3), floats(6)
 POSITIVE = np.abs(floats(4)) + 0.5
+NORM = (floats(4), floats(4), floats(4), POSITIVE)
+FLOORED = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 
 CASES = [
     # convolutions
@@ -100,7 +102,9 @@ CASES = [
         "MaxPool",
         {"kernel_shape": [3, 3], "strides": [3, 3], "pads": [1, 1, 1, 1], "ceil_mode": 1},
     ),
-    Case("AveragePool", IMAGE, "AveragePool", {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}, (), 7),
+    Case(
+        "AveragePool", IMAGE, "AveragePool", {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}, (), 7
+    ),
     Case(
         "AveragePool",
         IMAGE,
@@ -134,7 +138,11 @@ CASES = [
         "Resize",
         IMAGE,
         "Resize",
-        {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
+        {
+            "mode": "nearest",
+            "coordinate_transformation_mode": "asymmetric",
+            "nearest_mode": "floor",
+        },
         (None, None, i64(1, 4, 18, 18)),
     ),
     Case("Resize", IMAGE, "Resize", {"axes": [3, 2]}, (None, f32(2, 3)), 18),
@@ -142,8 +150,8 @@ CASES = [
     Case("DepthToSpace", IMAGE, "DepthToSpace", {"blocksize": 2, "mode": "CRD"}, (), 11),
     Case("SpaceToDepth", (1, 3, 4, 4), "SpaceToDepth", {"blocksize": 2}),
     # normalisation
-    Case("BatchNormalization", IMAGE, "Mul Add", {}, (floats(4), floats(4), floats(4), POSITIVE), 7),
-    Case("BatchNormalization", IMAGE, "Mul Add", {}, (floats(4), floats(4), floats(4), POSITIVE), 15),
+    Case("BatchNormalization", IMAGE, "Mul Add", {}, NORM, 7),
+    Case("BatchNormalization", IMAGE, "Mul Add", {}, NORM, 15),
     Case("InstanceNormalization", IMAGE, "InstanceNorm", {}, (floats(4), floats(4)), 7),
     Case("LayerNormalization", (2, 3, 8), "LayerNorm", {"axis": 2}, (floats(8), floats(8)), 17),
     Case("LayerNormalization", (2, 3, 8), "LayerNorm", {"axis": 1}, (floats(3, 8),), 17),

@@ -124,7 +124,9 @@ def test_pattern(tmp_path: Path, name: str) -> None:
 KEPT = {
     "gate is read elsewhere": "s = Sigmoid(x)\nz = Neg(s)\ny = Mul(x, s)",
     "other operand": "n = Neg(x)\ns = Sigmoid(n)\ny = Mul(x, s)\nz = Abs(x)",
-    "other shift": "a = Add(x, two)\nc = Clip(a, zero, six)\nm = Mul(x, c)\ny = Div(m, six)\nz = Abs(x)",
+    "other shift": (
+        "a = Add(x, two)\nc = Clip(a, zero, six)\nm = Mul(x, c)\ny = Div(m, six)\nz = Abs(x)"
+    ),
     "other axes": (
         "m = ReduceMean(x) axes=[-1]\nd = Sub(x, m)\np = Mul(d, d)\nv = ReduceMean(p) axes=[-2]\n"
         "a = Add(v, epsilon)\nr = Sqrt(a)\ny = Div(d, r)\nz = Abs(x)"
@@ -171,8 +173,16 @@ FOLDED = {
         "c = ConvTranspose(x, w) group=2\ny = BatchNormalization(c, scale, shift, mean, var)",
         {"w": floats(4, 2, 3, 3), **NORM},
     ),
-    "conv and bias": ("Conv", "c = Conv(x, w)\ny = Add(c, b)", {"w": floats(3, 4, 2, 2), "b": floats(3, 1, 1)}),
-    "conv and scalar": ("Conv", "c = Conv(x, w)\ny = Mul(c, b)", {"w": floats(3, 4, 2, 2), "b": floats(1)}),
+    "conv and bias": (
+        "Conv",
+        "c = Conv(x, w)\ny = Add(c, b)",
+        {"w": floats(3, 4, 2, 2), "b": floats(3, 1, 1)},
+    ),
+    "conv and scalar": (
+        "Conv",
+        "c = Conv(x, w)\ny = Mul(c, b)",
+        {"w": floats(3, 4, 2, 2), "b": floats(1)},
+    ),
     "matmul and bias": (
         "FullyConnected",
         "c = MatMul(x, w)\ny = Add(b, c)",

@@ -11,7 +11,7 @@ from qhal.decisions import Code
 from qhal.errors import LabelError, ModelInvalidError, VerificationError
 from qhal.ir.export import to_onnx
 from qhal.metric import Basis
-from qhal.verify import FloatReference, check_import, check_labels, verify
+from qhal.verify import Evaluation, FloatReference, check_import, check_labels, verify
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def reference(toys) -> FloatReference:
 
 
 def test_a_good_artifact(toys, reference) -> None:
-    found = verify(toys.subject(toys.model), reference, toys.samples())
+    found = verify(toys.subject(toys.model), Evaluation(toys.samples(), reference))
     assert found.runtime == "toy 1.0"
     assert found.decisions == ()
     metrics = found.metrics
@@ -34,8 +34,10 @@ def test_a_good_artifact(toys, reference) -> None:
 
 
 def test_integer_io_gives_the_same_figures(toys, reference) -> None:
-    floats = verify(toys.subject(toys.model), reference, toys.samples()).metrics
-    integers = verify(toys.subject(toys.integer_model), reference, toys.samples()).metrics
+    floats = verify(toys.subject(toys.model), Evaluation(toys.samples(), reference)).metrics
+    integers = verify(
+        toys.subject(toys.integer_model), Evaluation(toys.samples(), reference)
+    ).metrics
     assert integers["sqnr"] == floats["sqnr"]
     assert integers["oracle_max_steps"].value == 0
 
@@ -46,7 +48,7 @@ def test_labels_give_top1_of_both(toys, reference) -> None:
     labels = np.argmax(scores, 1).astype(np.int64)
     labels[0] = (labels[0] + 1) % 3
     samples.labels = labels
-    metrics = verify(toys.subject(toys.model), reference, samples).metrics
+    metrics = verify(toys.subject(toys.model), Evaluation(samples, reference)).metrics
     assert metrics["top1_float"].value == 15 / 16
     drop = metrics["top1_drop"].value
     assert drop == pytest.approx(100 * (15 / 16 - metrics["top1"].value))
@@ -64,7 +66,7 @@ def test_named_labels_beyond_the_classes_are_refused(toys) -> None:
 @pytest.mark.parametrize("missing", [None, "no runtime"])
 def test_found_labels_beyond_the_classes_are_not_used(toys, reference, missing) -> None:
     subject = toys.subject(toys.model, missing=missing)
-    found = verify(subject, reference, toys.samples(labels=np.full(16, 998)))
+    found = verify(subject, Evaluation(toys.samples(labels=np.full(16, 998)), reference))
     assert Code.LABELS_UNUSED in {d.code for d in found.decisions}
     assert "top1" not in found.metrics
     assert "agreement" in found.metrics
@@ -76,7 +78,7 @@ def test_a_gap_of_two_steps_is_a_warning(toys, reference) -> None:
         spoilt[0, 0] += 2 / 8
         return spoilt
 
-    found = verify(toys.subject(toys.model, spoil=spoil), reference, toys.samples())
+    found = verify(toys.subject(toys.model, spoil=spoil), Evaluation(toys.samples(), reference))
     assert found.metrics["oracle_max_steps"].value == 2
     assert found.metrics["oracle_within_1_step"].value == pytest.approx(2 / 3)
     assert {d.code for d in found.decisions} == {Code.ORACLE_GAP}
@@ -86,12 +88,12 @@ def test_a_gap_of_two_steps_is_a_warning(toys, reference) -> None:
 def test_an_artifact_that_computes_something_else_is_an_error(toys, reference) -> None:
     subject = toys.subject(toys.model, spoil=lambda array: -3 * array + 2)
     with pytest.raises(VerificationError, match=r"toy 1\.0 does not compute what the plan says"):
-        verify(subject, reference, toys.samples())
+        verify(subject, Evaluation(toys.samples(), reference))
 
 
 def test_without_a_runtime_the_oracle_takes_its_place(toys, reference) -> None:
     subject = toys.subject(toys.model, missing="toy-runtime is not installed: pip install toy.")
-    found = verify(subject, reference, toys.samples())
+    found = verify(subject, Evaluation(toys.samples(), reference))
     assert found.runtime == ""
     assert [d.code for d in found.decisions] == [Code.NOT_RUNNABLE]
     assert "pip install toy." in found.decisions[0].sentence

@@ -6,105 +6,24 @@ give a node other operands than the graph has (dequantized ones, for instance).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import singledispatch
-from math import isinf
+from math import isinf, pi, sqrt
 from typing import Any
-
-import numpy as np
 
 from qhal.errors import InternalError
 from qhal.ir import ops
-from qhal.ir.dtypes import DType
-from qhal.ir.export.writer import BASE_OPSET, OnnxWriter, element_type
-from qhal.ir.graph import NodeView
-from qhal.ir.ops import Activation, Layout
+from qhal.ir.export.call import Call
+from qhal.ir.export.writer import BASE_OPSET, element_type
+from qhal.ir.ops import Layout
 
 _REDUCE_AXES_OPERAND = 18
 """From this opset on, ReduceMean, ReduceMax and ReduceMin take their axes as an operand."""
 
+_GELU = 20
+"""The first opset that has Gelu."""
+
 _INT64_MIN = -(2**63)
-
-
-@dataclass(frozen=True)
-class Call:
-    """One node to write.
-
-    Attributes:
-        writer: takes the ONNX nodes.
-        view: the canonical node; its types say shapes.
-        inputs: names of the operands to read, as many as the node has.
-        outputs: names of the results to make.
-        dtype: element type of the operands; that of the node's first operand if None.
-    """
-
-    writer: OnnxWriter
-    view: NodeView
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    dtype: DType | None = None
-
-    @property
-    def x(self) -> str:
-        """The first operand."""
-        return self.inputs[0]
-
-    @property
-    def y(self) -> str:
-        """The first result."""
-        return self.outputs[0]
-
-    def write(
-        self,
-        op_type: str,
-        inputs: Sequence[str] | None = None,
-        outputs: Sequence[str] | None = None,
-        **attributes: Any,
-    ) -> None:
-        """Append the ONNX node that bears the canonical node's name."""
-        self.writer.node(
-            op_type,
-            self.inputs if inputs is None else inputs,
-            self.outputs if outputs is None else outputs,
-            name=self.view.node.name,
-            **attributes,
-        )
-
-    def step(self, op_type: str, inputs: Sequence[str], hint: str, **attributes: Any) -> str:
-        """Append a helper node; its result is called ``<result>__<hint>`` and returned."""
-        name = self.writer.fresh(f"{self.y}__{hint}")
-        self.writer.node(op_type, inputs, (name,), **attributes)
-        return name
-
-    def scalar(self, value: float) -> str:
-        """A constant scalar of the operands' type."""
-        dtype = self.dtype or self.view.input().dtype
-        return self.writer.constant(f"const_{value:g}", np.asarray(value, dtype.numpy))
-
-    def activated(
-        self,
-        activation: Activation,
-        op_type: str,
-        inputs: Sequence[str] | None = None,
-        **attributes: Any,
-    ) -> None:
-        """Append the node and, behind it, the activation that is fused into it."""
-        if activation is Activation.NONE:
-            self.write(op_type, inputs, **attributes)
-            return
-        before = self.writer.fresh(f"{self.y}__pre")
-        self.write(op_type, inputs, (before,), **attributes)
-        self.activate(activation, before)
-
-    def activate(self, activation: Activation, before: str) -> None:
-        """Append an activation from tensor ``before`` to the result."""
-        name = f"{self.view.node.name}__{activation.value}"
-        if activation is Activation.RELU:
-            self.writer.node("Relu", (before,), (self.y,), name=name)
-        else:
-            bounds = (self.scalar(0.0), self.scalar(6.0))
-            self.writer.node("Clip", (before, *bounds), (self.y,), name=name)
 
 
 def needed_opset(op: ops.Op) -> int:
@@ -112,8 +31,6 @@ def needed_opset(op: ops.Op) -> int:
     match op:
         case ops.LayerNorm():
             return 17
-        case ops.Gelu():
-            return 20
         case ops.Opaque(domain=""):
             return max(BASE_OPSET, _since(op))
         case _:
@@ -321,7 +238,21 @@ def _silu(op: ops.Silu, call: Call) -> None:
 
 @emit.register
 def _gelu(op: ops.Gelu, call: Call) -> None:
-    call.write("Gelu", approximate="tanh" if op.approximate else "none")
+    """``x / 2 * (1 + erf(x / sqrt(2)))`` or, with tanh, the usual approximation of it."""
+    if call.writer.opset >= _GELU:
+        call.write("Gelu", approximate="tanh" if op.approximate else "none")
+        return
+    if op.approximate:
+        cube = call.step("Pow", (call.x, call.scalar(3.0)), "cube")
+        bend = call.step("Mul", (cube, call.scalar(0.044715)), "bend")
+        bent = call.step("Add", (call.x, bend), "bent")
+        inner = call.step("Mul", (bent, call.scalar(sqrt(2 / pi))), "inner")
+    else:
+        inner = call.step("Div", (call.x, call.scalar(sqrt(2))), "inner")
+    curve = call.step("Tanh" if op.approximate else "Erf", (inner,), "curve")
+    raised = call.step("Add", (curve, call.scalar(1.0)), "raised")
+    scaled = call.step("Mul", (call.x, raised), "scaled")
+    call.write("Mul", (scaled, call.scalar(0.5)))
 
 
 @emit.register

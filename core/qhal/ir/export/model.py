@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qhal.errors import InternalError
-from qhal.ir.export.emit import Call, emit, needed_opset
+from qhal.ir.export.call import Call
+from qhal.ir.export.emit import emit, needed_opset
 from qhal.ir.export.writer import BASE_OPSET, OnnxWriter
 from qhal.ir.graph import Graph, Node, NodeView
 

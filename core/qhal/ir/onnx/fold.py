@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ from qhal.errors import ModelInvalidError
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, TensorType
 from qhal.ir.onnx.call import Call
-from qhal.ir.onnx.single import infer_types, node_proto
+from qhal.ir.onnx.single import infer_types, node_model, node_proto
 from qhal.ir.onnx.weights import as_float32, check_finite
 
 LARGEST_FOLDED_BYTES = 256 << 20
@@ -72,29 +73,47 @@ def _limit(call: Call, found: TensorType, largest: int) -> None:
 
 
 def _evaluate(call: Call, operands: Sequence[Array | None]) -> tuple[Array, ...] | None:
-    """Run the node in ONNX's reference evaluator; None where that cannot."""
+    """Run the node; None where neither evaluator can."""
+    names = [v.name if v is not None else "" for v in call.node.inputs]
+    feeds = {str(n): v for n, v in zip(names, operands, strict=True) if v is not None}
+    for run in (_run_reference, _run_onnxruntime):
+        try:
+            made = run(call, feeds)
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever it cannot do stays a node of the graph
+            continue
+        if all(isinstance(result, np.ndarray | np.generic) for result in made.values()):
+            results = (made.get(str(value.name), np.zeros(0)) for value in call.node.outputs)
+            return tuple(np.asarray(result) for result in results)
+    return None
+
+
+def _run_reference(call: Call, feeds: Mapping[str, Array]) -> Mapping[str, Any]:
+    """ONNX's own evaluator: fast, but it lacks older versions of some operators."""
     from onnx.reference import ReferenceEvaluator
 
     node = node_proto(call)
-    names = [name for name in node.input if name]
     graph = onnx.GraphProto(
         node=[node],
-        input=[onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names)],
+        input=[onnx.ValueInfoProto(name=name) for name in feeds],
         output=[onnx.ValueInfoProto(name=name) for name in node.output if name],
     )
-    feeds = {n: v for n, v in zip(node.input, operands, strict=False) if v is not None}
-    try:
-        runner = ReferenceEvaluator(graph, opsets={"": 1, **call.scope.opsets})
-        with np.errstate(all="ignore"):
-            made = dict(zip(runner.output_names, runner.run(None, feeds), strict=True))
-    except MemoryError:
-        raise
-    except Exception:  # noqa: BLE001 - whatever it cannot do stays a node of the graph
-        return None
-    results = [made.get(name, np.zeros(0)) for name in node.output]
-    if not all(isinstance(result, np.ndarray | np.generic) for result in results):
-        return None
-    return tuple(np.asarray(result) for result in results)
+    runner = ReferenceEvaluator(graph, opsets={"": 1, **call.scope.opsets})
+    return dict(zip(runner.output_names, runner.run(None, dict(feeds)), strict=True))
+
+
+def _run_onnxruntime(call: Call, feeds: Mapping[str, Array]) -> Mapping[str, Any]:
+    """onnxruntime: all versions, but a session for every node."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    model = node_model(call).SerializeToString()
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
 
 # --- facts about static types ---------------------------------------------------

@@ -12,6 +12,9 @@ from qhal.ir.graph import TensorType
 from qhal.ir.onnx.bind import element_type
 from qhal.ir.onnx.call import Call
 
+_IR_VERSION = 8
+"""Of models made here; any that all supported runtimes read will do."""
+
 _DATA_BYTES = 65536
 """Shape inference sees the values of constant operands up to this size."""
 
@@ -45,8 +48,7 @@ def node_model(call: Call) -> onnx.ModelProto:
     ]
     outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
     graph = helper.make_graph([node], "node", inputs, outputs)
-    imports = [helper.make_opsetid(d, v) for d, v in call.scope.opsets.items()]
-    return helper.make_model(graph, opset_imports=imports)
+    return helper.make_model(graph, opset_imports=_imports(call), ir_version=_IR_VERSION)
 
 
 def infer_types(call: Call) -> list[TensorType | None]:

@@ -16,7 +16,7 @@ from qhal.ir.ops import Op
 from qhal.quant.arithmetic import dequantize
 from qhal.quant.oracle.integer import IntegerBuilder
 from qhal.quant.oracle.real import FLOAT
-from qhal.quant.oracle.rescale import activation_range, rescaler
+from qhal.quant.oracle.rescale import activation_range, clamp_range, rescaler
 from qhal.quant.oracle.step import Kernel, Operands, Step, operands_of, saturate, scalar
 from qhal.quant.oracle.values import Array
 
@@ -115,12 +115,14 @@ def build_average_pool(step: Step) -> Kernel:
 def build_hard_sigmoid(step: Step) -> Kernel | None:
     """``QLinearAdd`` of x, read with the scale ``alpha * scale``, and the constant beta.
 
-    The constant is the integer 255 with the scale ``beta / 255``; saturation is the clip.
+    The constant is the integer 255 with the scale ``beta / 255``; saturation is the clip, where
+    the range of the result ends at 0 and 1.
     """
     op = step.op
     assert isinstance(op, ops.HardSigmoid)
     output = step.output_params()
-    if output.dtype.bits > 8:
+    limits = (output.dtype.qmin, output.dtype.qmax)
+    if output.dtype.bits > 8 or clamp_range(0.0, 1.0, output, step.arithmetic) != limits:
         return None
     (x_scale, x_zero), (scale, zero_point) = scalar(step.input_params()), scalar(output)
     x_ratio = np.float64(np.float32(x_scale * np.float32(op.alpha)) / scale)

@@ -1,0 +1,1 @@
+"""The backend ``openvino``: OpenVINO IR for Intel's processors, graphics and NPUs."""

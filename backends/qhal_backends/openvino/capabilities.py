@@ -1,0 +1,108 @@
+"""What OpenVINO's plugins execute in which types, one description for each device.
+
+An integer row reads integers and gives *float*: OpenVINO scales an accumulator to float in the
+epilogue of the kernel, applies what follows element by element (bias, SiLU, a residual sum …),
+and rounds only where the next kernel wants integers. Rounding between a convolution and its
+activation would cost accuracy and no plugin needs it, so nothing else has integer rows but what
+moves integers.
+
+The rows of the processor were confirmed in the executed graph (tests/backends/openvino does so
+again for the installed version). For graphics and NPU they are what OpenVINO's documentation and
+NNCF's description of the hardware state; no such device was at hand.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from qhal.ir.dtypes import DType
+from qhal.ir.ops import Activation, Layout
+from qhal.quant.spec import FLOAT, HALF, PerAxis, QuantSpec, SameAsInput
+from qhal.target.capability import Arithmetic, Capabilities, Capability, KernelRow
+from qhal_backends.openvino import limits
+from qhal_backends.openvino.devices import CPU, DEVICES, Device
+
+UINT8 = QuantSpec(DType.UINT8)
+INT8_WEIGHT = QuantSpec(DType.INT8, PerAxis(), symmetric=True, narrow_range=True)
+INT8_GROUPS = QuantSpec(DType.INT8, limits.GROUPS, symmetric=True, narrow_range=True)
+INT4_GROUPS = QuantSpec(DType.INT4, limits.GROUPS, symmetric=True, narrow_range=True)
+
+_CONVOLUTIONS = ("Conv", "DepthwiseConv", "ConvTranspose")
+_RECURRENT = ("Lstm", "Gru")
+_ACTIVATED = (*_CONVOLUTIONS, "FullyConnected", "Add", "Sub", "Mul", "Div")
+_FUSED = frozenset({Activation.NONE, Activation.RELU, Activation.RELU6})
+
+_MOVES = (
+    *("Reshape", "Transpose", "Split", "Slice", "Pad", "Gather", "Expand", "Tile", "Concat"),
+    *("MaxPool", "ReduceMax", "ReduceMin", "DepthToSpace", "SpaceToDepth"),
+)
+_FLOAT_ONLY = (
+    *("MatMul", "Add", "Sub", "Mul", "Div", "Pow", "Maximum", "Minimum", "Compare", "Where"),
+    *("Relu", "Relu6", "Clip", "LeakyRelu", "PRelu", "Elu", "Sigmoid", "Tanh", "HardSwish"),
+    *("HardSigmoid", "Silu", "Gelu", "Softmax", "LogSoftmax", "LayerNorm", "InstanceNorm"),
+    *("Abs", "Neg", "Exp", "Log", "Sqrt", "Rsqrt", "Reciprocal", "Erf", "Sin", "Cos", "Floor"),
+    *("Ceil", "Round", "Sign", "Softplus", "Not", "Cast", "ReduceMean", "ReduceSum", "ArgMax"),
+    *("AveragePool", "Resize"),
+)
+
+
+@cache
+def capabilities(device: str = CPU) -> Capabilities:
+    """The capabilities of one of :data:`qhal_backends.openvino.devices.DEVICES`."""
+    facts = DEVICES[device]
+    kernels = (
+        *(row for kind in _CONVOLUTIONS for row in _weighted(kind, facts)),
+        *_fully_connected(facts),
+        *(row for kind in _RECURRENT for row in _stored(kind, facts, bias=FLOAT)),
+        *(row for kind in _MOVES for row in _moved(kind, facts)),
+        *(_float(kind, facts) for kind in _FLOAT_ONLY),
+    )
+    return Capabilities(
+        kernels,
+        layout=Layout.NCHW,
+        arithmetic=Arithmetic.FLOAT,
+        fused=dict.fromkeys(_ACTIVATED, _FUSED),
+        opaque=None,
+    )
+
+
+def _weighted(kind: str, facts: Device) -> tuple[Capability, ...]:
+    integer = KernelRow(UINT8, FLOAT, INT8_WEIGHT, FLOAT, name="uint8 x int8 per axis -> float")
+    return (Capability(kind, (integer,), facts.integer), *_stored(kind, facts))
+
+
+def _stored(kind: str, facts: Device, bias: QuantSpec = HALF) -> tuple[Capability, ...]:
+    """Weights in fewer bits than those in which the node computes, and plain float."""
+    int8 = KernelRow(FLOAT, FLOAT, INT8_WEIGHT, FLOAT, name=f"{facts.float_type} x stored int8")
+    half = KernelRow(FLOAT, FLOAT, HALF, bias, name=f"{facts.float_type} x float16")
+    plain = KernelRow(FLOAT, FLOAT, FLOAT, FLOAT, name=facts.float_type)
+    return (
+        Capability(kind, (int8,), facts.stored),
+        Capability(kind, (half,), facts.half),
+        Capability(kind, (plain,), facts.plain),
+    )
+
+
+def _fully_connected(facts: Device) -> tuple[Capability, ...]:
+    first, *others = _weighted("FullyConnected", facts)
+    groups = tuple(
+        KernelRow(
+            FLOAT,
+            FLOAT,
+            spec,
+            FLOAT,
+            limits=(limits.whole_groups,),
+            name=f"{facts.float_type} x {spec} in groups of {limits.GROUPS.size}",
+        )
+        for spec in (INT8_GROUPS, INT4_GROUPS)
+    )
+    return (first, Capability("FullyConnected", groups, facts.groups), *others)
+
+
+def _moved(kind: str, facts: Device) -> tuple[Capability, ...]:
+    every = SameAsInput(every=True) if kind == "Concat" else SameAsInput()
+    return (Capability(kind, (KernelRow(UINT8, every),), facts.moves), _float(kind, facts))
+
+
+def _float(kind: str, facts: Device) -> Capability:
+    return Capability(kind, (KernelRow(FLOAT, FLOAT, name=facts.float_type),), facts.plain)

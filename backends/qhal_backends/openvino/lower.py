@@ -1,0 +1,165 @@
+"""QuantModel -> an ``ov.Model`` that OpenVINO's plugins turn into integer kernels.
+
+The model is written as OpenVINO's own tools write one: every tensor is float, ``FakeQuantize``
+stands where integers begin, and weights are integers behind ``Convert`` and ``Multiply``. The
+low-precision transformations of the plugins move the scales behind the convolutions and leave
+integers in between.
+
+It is composed as ONNX, which OpenVINO's frontend reads (``FakeQuantize`` in its own operator set
+``org.openvinotoolkit``), so that operators without a canonical form pass unchanged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from qhal.ir import ops
+from qhal.ir.dtypes import DType
+from qhal.ir.export import BASE_OPSET, Call, OnnxWriter, emit, needed_opset
+from qhal.ir.graph import Node, NodeView
+from qhal.ir.ops import Activation
+from qhal.quant.model import QuantModel
+from qhal_backends.openvino.weights import WeightWriter
+
+if TYPE_CHECKING:
+    import onnx
+    import openvino
+
+_OPENVINO = "org.openvinotoolkit"
+"""The operator set of OpenVINO's own operators in ONNX."""
+
+_FOUR_BIT_OPSET = 21
+"""The first opset in which Cast takes 4-bit integers."""
+
+_HARD_SWISH_OPSET = 14
+
+_NUMBERED = re.compile(r"_\d+$")
+"""What OpenVINO appends to the name of an operator that has none: a counter of the process."""
+
+Weighted = ops.Conv | ops.DepthwiseConv | ops.ConvTranspose | ops.FullyConnected
+
+
+def to_ir(model: QuantModel) -> tuple[bytes, bytes]:
+    """Write a model as OpenVINO IR; same model, same bytes.
+
+    Returns:
+        The contents of the ``.xml`` and of the ``.bin`` file.
+    """
+    import openvino
+
+    read = openvino.Core().read_model(to_onnx(model).SerializeToString())
+    _name_alike(read)
+    with TemporaryDirectory(prefix="qhal-") as folder:
+        xml, weights = Path(folder) / "model.xml", Path(folder) / "model.bin"
+        openvino.serialize(read, str(xml), str(weights))
+        return xml.read_bytes(), weights.read_bytes()
+
+
+def _name_alike(model: openvino.Model) -> None:
+    """Replace the numbers that count operators of the whole process by ones of this model."""
+    for index, node in enumerate(model.get_ordered_ops()):
+        kind, name = node.get_type_name(), node.get_friendly_name()
+        if _NUMBERED.sub("", name) == kind:
+            node.set_friendly_name(f"{kind}_{index}")
+
+
+def to_onnx(model: QuantModel) -> onnx.ModelProto:
+    """The model as ONNX with FakeQuantize, in float throughout."""
+    graph = model.graph
+    writer = OnnxWriter(_opset(model), graph.tensors)
+    for name, value in graph.constants.items():
+        writer.initializer(name, value, graph.tensors[name].dtype)
+    lowering = _Lowering(model, writer)
+    for node in graph.nodes:
+        lowering.add(node)
+    inputs = {name: graph.tensors[name] for name in graph.inputs}
+    return writer.model(graph.name, inputs, {name: graph.tensors[name] for name in graph.outputs})
+
+
+def _opset(model: QuantModel) -> int:
+    needed = [BASE_OPSET, *(needed_opset(node.op) for node in model.graph.nodes)]
+    if any(isinstance(node.op, ops.HardSwish) for node in model.graph.nodes):
+        needed.append(_HARD_SWISH_OPSET)
+    if any(kind.dtype.bits < 8 for kind in model.graph.tensors.values()):
+        needed.append(_FOUR_BIT_OPSET)
+    return max(needed)
+
+
+class _Lowering:
+    """Writes nodes; a tensor of the graph keeps its name, and is float."""
+
+    def __init__(self, model: QuantModel, writer: OnnxWriter) -> None:
+        self._model = model
+        self._onnx = writer
+        self._weights = WeightWriter(model, writer)
+
+    def add(self, node: Node) -> None:
+        """Write one node."""
+        match node.op:
+            case ops.Quantize() | ops.Requantize():
+                self._fake_quantize(node)
+            case ops.Dequantize():
+                self._onnx.node("Identity", node.inputs, node.outputs, name=node.name)
+            case ops.HardSwish():
+                self._onnx.node("HardSwish", node.inputs, node.outputs, name=node.name)
+            case ops.Conv() | ops.DepthwiseConv() | ops.ConvTranspose() | ops.FullyConnected():
+                self._weighted(node, node.op)
+            case _:
+                inputs = tuple(map(self._weights.real, node.inputs))
+                self._call(node, inputs, node.outputs)
+
+    def _fake_quantize(self, node: Node) -> None:
+        """Round to the numbers that the integers of the result stand for."""
+        params = self._model.params[node.outputs[0]]
+        ends = (params.dtype.qmin, params.dtype.qmax)
+        bounds = [
+            self._onnx.constant(
+                f"{node.outputs[0]}__{hint}", params.scale * (end - params.zero_point)
+            )
+            for hint, end in zip(("low", "high"), ends, strict=True)
+        ]
+        self._onnx.node(
+            "FakeQuantize",
+            (*node.inputs, *bounds, *bounds),
+            node.outputs,
+            name=node.name,
+            domain=_OPENVINO,
+            levels=ends[1] - ends[0] + 1,
+        )
+
+    def _weighted(self, node: Node, op: Weighted) -> None:
+        """The product, then the bias, then the activation: the parts that plugins fuse.
+
+        A bias that is an operand of Conv would come out of the frontend as a computed shape.
+        """
+        x, weight, *rest = node.inputs
+        bias, y = next(iter(rest), ""), node.outputs[0]
+        active = op.activation is not Activation.NONE
+        before = self._onnx.fresh(f"{y}__pre") if active else y
+        product = self._onnx.fresh(f"{y}__product") if bias else before
+        if isinstance(op, ops.FullyConnected):
+            operands = (self._weights.real(x), self._weights.transposed(weight))
+            self._onnx.node("MatMul", operands, (product,), name=node.name)
+        else:
+            plain = replace(op, activation=Activation.NONE)
+            operands = (self._weights.real(x), self._weights.real(weight))
+            self._call(replace(node, op=plain), operands, (product,))
+        if bias:
+            operands = (product, self._weights.bias(bias, node))
+            self._onnx.node("Add", operands, (before,), name=f"{node.name}__bias")
+        if active:
+            self._call_of(node, (before,), node.outputs).activate(op.activation, before)
+
+    def _call(self, node: Node, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
+        emit(node.op, self._call_of(node, inputs, outputs))
+
+    def _call_of(self, node: Node, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Call:
+        """The call to write; what the graph has as integers with a scale is float here."""
+        quantized = bool(node.inputs) and node.inputs[0] in self._model.params
+        dtype = DType.FLOAT32 if quantized else None
+        return Call(self._onnx, NodeView(self._model.graph, node), inputs, outputs, dtype)

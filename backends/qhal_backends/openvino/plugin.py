@@ -1,0 +1,84 @@
+"""The backend ``openvino``: OpenVINO IR for Intel's processors, graphics and NPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from typing import ClassVar
+
+from qhal.plugin.backend import Artifact, Backend, Placement, Runner, RunOptions
+from qhal.plugin.hookspec import hookimpl
+from qhal.quant.model import QuantModel
+from qhal.target.capability import Capabilities
+from qhal.target.profile import TargetProfile
+from qhal_backends.openvino.capabilities import capabilities
+from qhal_backends.openvino.devices import device_of
+
+_MAIN, _WEIGHTS = "model.xml", "model.bin"
+
+_INSTALL = "OpenVINO is not installed: pip install 'quant-hal[openvino]'"
+
+
+class OpenVinoBackend(Backend):
+    """OpenVINO IR with FakeQuantize and stored integer weights."""
+
+    name: ClassVar[str] = "openvino"
+
+    def unavailable(self) -> str | None:
+        """OpenVINO compiles and runs artifacts."""
+        return self.cannot_lower()
+
+    def unavailable_on(self, target: TargetProfile) -> str | None:
+        """The package may be here and the device not."""
+        if self.cannot_lower() is not None:
+            return self.cannot_lower()
+        from qhal_backends.openvino.runner import available_devices
+
+        device, found = device_of(target), available_devices()
+        if any(name.split(".")[0] == device for name in found):
+            return None
+        listed = ", ".join(found) or "none"
+        return f"OpenVINO finds no {device} here (devices: {listed}); install its driver"
+
+    def cannot_lower(self) -> str | None:
+        """OpenVINO itself writes its files."""
+        return _INSTALL if find_spec("openvino") is None else None
+
+    def capabilities(self, target: TargetProfile) -> Capabilities:
+        """Those of the target's device."""
+        return capabilities(device_of(target))
+
+    def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
+        """``model.xml`` and ``model.bin``."""
+        from qhal_backends.openvino.lower import to_ir
+
+        xml, weights = to_ir(model)
+        graph = model.graph
+        return Artifact(
+            files={_MAIN: xml, _WEIGHTS: weights},
+            main=_MAIN,
+            input_names={name: name for name in graph.inputs},
+            output_names={name: name for name in graph.outputs},
+        )
+
+    def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> Runner | None:
+        """The artifact compiled for the target's device; None if the device is not here."""
+        from qhal_backends.openvino.runner import OpenVinoRunner
+
+        if self.unavailable_on(target) is not None:
+            return None
+        return OpenVinoRunner(artifact, device_of(target), options)
+
+    def placement(self, artifact: Artifact, target: TargetProfile) -> Placement | None:
+        """The graph that the device executes; None if it is not here."""
+        from qhal_backends.openvino.placement import read_placement
+
+        if self.unavailable_on(target) is not None:
+            return None
+        return read_placement(artifact, device_of(target))
+
+
+@hookimpl
+def qhal_backends() -> Iterable[Backend]:
+    """The backend ``openvino``."""
+    return [OpenVinoBackend()]

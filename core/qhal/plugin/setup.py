@@ -1,0 +1,28 @@
+"""What a backend can prepare on this machine when somebody asks for it, such as an emulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from qhal.progress import Progress
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Something that ``qhal setup NAME`` prepares.
+
+    Attributes:
+        name: what the command takes.
+        title: one line for people.
+        missing: why it is not ready, with the command that mends it; None if it is ready. Cheap.
+        run: prepare it; returns one sentence that says what is there now. May be run again:
+            it continues where it was interrupted, and does nothing where all is done. Raises
+            MissingDependencyError where the machine lacks something, and leaves nothing
+            half-made that :attr:`missing` would take for whole.
+    """
+
+    name: str
+    title: str
+    missing: Callable[[], str | None]
+    run: Callable[[Progress], str]

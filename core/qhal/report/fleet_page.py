@@ -1,0 +1,46 @@
+"""The summary of a run for several targets: one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from qhal.fleet import Fleet, Outcome
+from qhal.metric import Metric
+from qhal.report.page import Page, Section, Table
+
+_COLUMNS = ("target", "result", "top-1", "SQNR", "latency", "on this host", "artifact", "folder")
+
+
+def fleet_page(model: str, fleet: Fleet) -> Page:
+    """One table over all targets, then why some failed.
+
+    Args:
+        model: file name of the model.
+        fleet: the outcomes.
+    """
+    failed = [outcome for outcome in fleet.outcomes if outcome.error is not None]
+    done = len(fleet.outcomes) - len(failed)
+    rows = tuple(_row(outcome) for outcome in fleet.outcomes)
+    sections = (
+        Section("Targets", table=Table(_COLUMNS, rows)),
+        Section("Failed", items=tuple(f"{o.target}: {o.error}" for o in failed)),
+    )
+    verdict = f"{done} of {len(fleet.outcomes)} targets are done."
+    return Page(f"{model} for {len(fleet.outcomes)} targets", verdict, sections)
+
+
+def _row(outcome: Outcome) -> tuple[str, ...]:
+    if outcome.record is None:
+        code = outcome.error.code if outcome.error is not None else ""
+        return (outcome.target, f"failed {code}", *[""] * (len(_COLUMNS) - 2))
+    metrics = outcome.record.metrics
+    # A latency of the target is modelled or estimated; the host's is never given for it.
+    latency = _cell(metrics, "latency")
+    host = _cell(metrics, "latency_host_p50")
+    accuracy = (_cell(metrics, "top1"), _cell(metrics, "sqnr"))
+    size = _cell(metrics, "size_artifact")
+    return (outcome.target, "done", *accuracy, latency, host, size, str(outcome.folder))
+
+
+def _cell(metrics: Mapping[str, Metric], name: str) -> str:
+    return str(metrics[name]) if name in metrics else "–"
