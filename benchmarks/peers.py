@@ -63,7 +63,7 @@ class Qhal:
     def __init__(self, target: str) -> None:
         import onnxruntime  # noqa: F401
 
-        import qhal.deploy
+        import qhal.line
         import qhal.ir.onnx.load  # noqa: F401
         from qhal.prepare import find_target
 

@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qhal.check import check as check
-    from qhal.deploy import deploy as deploy
+    from qhal.checking import check as check
     from qhal.errors import QhalError as QhalError
     from qhal.fleet import deploy_all as deploy_all
+    from qhal.line import deploy as deploy
     from qhal.plugin.backend import Artifact as Artifact
     from qhal.plugin.backend import Backend as Backend
     from qhal.plugin.hookspec import hookimpl as hookimpl
@@ -28,8 +28,8 @@ _HOMES = {
     "QhalError": "qhal.errors",
     "RunRecord": "qhal.record",
     "TargetProfile": "qhal.target.profile",
-    "check": "qhal.check",
-    "deploy": "qhal.deploy",
+    "check": "qhal.checking",
+    "deploy": "qhal.line",
     "deploy_all": "qhal.fleet",
     "hookimpl": "qhal.plugin.hookspec",
 }

@@ -9,8 +9,8 @@ from typing import Any
 
 from qhal.codec import Json
 from qhal.data import Source
-from qhal.deploy import run_line
 from qhal.errors import InternalError, OptionError, QhalError
+from qhal.line import run_line
 from qhal.options import Options
 from qhal.output import default_folder
 from qhal.progress import SILENT, Progress

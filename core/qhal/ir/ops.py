@@ -1,12 +1,10 @@
 """The canonical operators: what every backend sees, instead of twenty opsets of ONNX.
 
-Each operator is a frozen dataclass of static attributes. Tensors are never
-attributes: they are the operands of the :class:`~qhal.ir.graph.Node`. What ONNX
-gives as constant operands (axes, shapes, pads …) is an attribute here.
+Each operator is a frozen dataclass of static attributes. Tensors are the operands of the
+:class:`~qhal.ir.graph.Node`; ONNX's constant operands (axes, pads …) are attributes here.
 
 Conventions
-    * Spatial operators carry a :class:`Layout`. In ``NCHW`` activations are
-      ``(N, C, *spatial)``; in ``NHWC`` they are ``(N, *spatial, C)``.
+    * Spatial operators carry a :class:`Layout`.
     * Weights: Conv ``(O, I/groups, *k)`` in NCHW, ``(O, *k, I/groups)`` in NHWC.
       DepthwiseConv ``(C*m, 1, *k)`` in NCHW, ``(1, *k, C*m)`` in NHWC; output channel
       ``c*m + j`` belongs to input channel ``c`` in both.
@@ -19,60 +17,13 @@ Conventions
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
-from typing import ClassVar
 
 from qhal.ir.dtypes import DType
-
-Ints = tuple[int, ...]
-
-
-class Layout(Enum):
-    """Order of dimensions of activations."""
-
-    NCHW = "NCHW"
-    NHWC = "NHWC"
-
-    def channel_axis(self, rank: int) -> int:
-        """Axis of the channels of an activation of this rank."""
-        return 1 if self is Layout.NCHW else rank - 1
-
-
-class Activation(Enum):
-    """An activation fused into the operator before it."""
-
-    NONE = "none"
-    RELU = "relu"
-    RELU6 = "relu6"
-
-
-class Role(Enum):
-    """What an operand is to quantization."""
-
-    ACTIVATION = "activation"
-    WEIGHT = "weight"
-    BIAS = "bias"
-    INDEX = "index"  # integers that are never quantized
-
-
-@dataclass(frozen=True)
-class Op:
-    """Base of all canonical operators.
-
-    ``roles`` names the role of each operand; further operands repeat the last role.
-    """
-
-    roles: ClassVar[tuple[Role, ...]] = (Role.ACTIVATION,)
-
-    @property
-    def kind(self) -> str:
-        """The operator's name in text, tables and capabilities."""
-        return type(self).__name__
-
-    def role(self, index: int) -> Role:
-        """The role of operand ``index``."""
-        return self.roles[min(index, len(self.roles) - 1)]
-
+from qhal.ir.op import Activation as Activation
+from qhal.ir.op import Ints as Ints
+from qhal.ir.op import Layout as Layout
+from qhal.ir.op import Op as Op
+from qhal.ir.op import Role as Role
 
 _WEIGHTED = (Role.ACTIVATION, Role.WEIGHT, Role.BIAS)
 
@@ -300,8 +251,7 @@ class Gelu(Op):
 class Unary(Op):
     """Another float function of one operand, by its ONNX name.
 
-    ``function`` is one of Abs Neg Exp Log Sqrt Rsqrt Reciprocal Erf Sin Cos Floor Ceil
-    Round Sign Softplus Not.
+    One of Abs Neg Exp Log Sqrt Rsqrt Reciprocal Erf Sin Cos Floor Ceil Round Sign Softplus Not.
     """
 
     function: str
@@ -398,9 +348,8 @@ class AveragePool(Op):
 class Resize(Op):
     """Resample the spatial dimensions to ``sizes``.
 
-    ``mode``: nearest or linear. ``coordinates``: half_pixel, pytorch_half_pixel,
-    align_corners or asymmetric. ``nearest``: floor, ceil, round_prefer_floor or
-    round_prefer_ceil.
+    ``mode``: nearest or linear. ``coordinates``: half_pixel, pytorch_half_pixel, align_corners or
+    asymmetric. ``nearest``: floor, ceil, round_prefer_floor or round_prefer_ceil.
     """
 
     mode: str
@@ -463,8 +412,7 @@ class Split(Op):
 class Slice(Op):
     """``x[starts[i] : starts[i] + sizes[i]*steps[i] : steps[i]]`` in every dimension i.
 
-    All tuples have one entry per dimension; ``sizes`` is the output's shape; a negative
-    step walks down from ``starts[i]``.
+    One entry per dimension; ``sizes`` is the output's shape; a negative step walks down.
     """
 
     starts: Ints
@@ -538,7 +486,7 @@ class Opaque(Op):
     Attributes:
         domain: operator set; empty for ai.onnx.
         op_type: ONNX operator.
-        opset: version of that domain in which ``proto`` is written.
+        opset: version of that domain.
         proto: the serialised ``onnx.NodeProto`` (its tensor names are not significant).
         reason: why it has no canonical form, one sentence.
     """

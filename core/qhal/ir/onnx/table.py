@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qhal.ir.onnx.call import Mapper
+from qhal.ir.onnx.map_einsum import EINSUM
 from qhal.ir.onnx.map_elementwise import ELEMENTWISE, MICROSOFT
 from qhal.ir.onnx.map_movement import MOVEMENT
 from qhal.ir.onnx.map_normalise import NORMALISING
@@ -14,6 +15,7 @@ from qhal.ir.onnx.map_spatial import SPATIAL
 _STANDARD: Mapping[str, Mapper] = {
     **ELEMENTWISE,
     **PRODUCTS,
+    **EINSUM,
     **SPATIAL,
     **NORMALISING,
     **MOVEMENT,

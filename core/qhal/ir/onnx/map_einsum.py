@@ -1,0 +1,136 @@
+"""Einsum of one or two operands, as transposes, reshapes and one matrix product."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from qhal.ir import ops
+from qhal.ir.onnx.call import Call, Mapper, Unsupported
+from qhal.ir.ops import Ints, Op
+
+
+@dataclass(frozen=True)
+class _Term:
+    """An operand: its tensor and the letter of each dimension."""
+
+    name: str
+    letters: str
+    sizes: Mapping[str, int]
+
+    def shape(self, letters: Sequence[str]) -> Ints:
+        """Sizes of some letters."""
+        return tuple(self.sizes[letter] for letter in letters)
+
+
+def einsum(call: Call) -> str:
+    """Products over two operands become MatMul, or FullyConnected with a constant."""
+    operands, output = _equation(call)
+    sizes = _sizes(call, operands)
+    terms = [
+        _summed(call, _Term(call.tensor(i), letters, sizes), "".join(operands) + output, i)
+        for i, letters in enumerate(operands)
+    ]
+    if len(terms) == 1:
+        made, letters = terms[0].name, terms[0].letters
+        return _finish(call, made, [_transpose(letters, output)])
+    if len(terms) > 2:
+        raise Unsupported(f"it has {len(terms)} operands")
+    if call.constant(0) is not None:
+        terms.reverse()
+    return _product(call, terms[0], terms[1], output)
+
+
+def _equation(call: Call) -> tuple[list[str], str]:
+    """Letters of each operand and of the result."""
+    equation = call.text("equation", "").replace(" ", "")
+    if "." in equation:
+        raise Unsupported(f"its equation {equation!r} has an ellipsis")
+    left, arrow, output = equation.partition("->")
+    operands = left.split(",")
+    if any(len(set(letters)) != len(letters) for letters in operands):
+        raise Unsupported(f"its equation {equation!r} takes a diagonal")
+    if not arrow:
+        output = "".join(sorted(c for c in set(left) - {","} if left.count(c) == 1))
+    return operands, output
+
+
+def _sizes(call: Call, operands: Sequence[str]) -> Mapping[str, int]:
+    sizes: dict[str, int] = {}
+    for i, letters in enumerate(operands):
+        for letter, size in zip(letters, call.shape(i), strict=True):
+            if sizes.setdefault(letter, size) != size:
+                raise Unsupported(f"it broadcasts the dimension {letter!r}")
+    return sizes
+
+
+def _summed(call: Call, term: _Term, everywhere: str, index: int) -> _Term:
+    """The operand without the dimensions that nothing else mentions."""
+    alone = [i for i, letter in enumerate(term.letters) if everywhere.count(letter) == 1]
+    if not alone:
+        return term
+    name = call.step(ops.Reduce("Sum", tuple(alone), keepdims=False), term.name)
+    letters = "".join(c for i, c in enumerate(term.letters) if i not in alone)
+    return _Term(name, letters, term.sizes)
+
+
+def _product(call: Call, a: _Term, b: _Term, output: str) -> str:
+    shared = [c for c in a.letters if c in b.letters]
+    batch = [c for c in shared if c in output]
+    inner = [c for c in shared if c not in output]
+    left = [c for c in a.letters if c not in shared]
+    right = [c for c in b.letters if c not in shared]
+    outer, depth = a.shape(batch), prod(a.shape(inner))
+    rows = (*outer, prod(a.shape(left)), depth)
+    x = _steps(call, a.name, [_transpose(a.letters, [*batch, *left, *inner]), ops.Reshape(rows)])
+    weight = call.scope.builder.value(b.name)
+    if weight is not None and not batch:
+        order = [b.letters.index(c) for c in (*right, *inner)]
+        matrix = np.transpose(weight, order).reshape(-1, depth)
+        product = call.step(ops.FullyConnected(), x, call.scope.share(b.name, matrix))
+    else:
+        columns = (*outer, depth, prod(b.shape(right)))
+        order_b = _transpose(b.letters, [*batch, *inner, *right])
+        y = _steps(call, b.name, [order_b, ops.Reshape(columns)])
+        product = call.step(ops.MatMul(), x, y)
+    letters = [*batch, *left, *right]
+    return _finish(call, product, [ops.Reshape(a.shape(letters)), _transpose(letters, output)])
+
+
+def _transpose(letters: Sequence[str], wanted: Sequence[str]) -> Op:
+    return ops.Transpose(tuple(list(letters).index(c) for c in wanted))
+
+
+def _needed(call: Call, name: str, steps: Sequence[Op]) -> list[Op]:
+    """The steps that do something."""
+    shape = call.scope.builder.type(name).shape
+    kept: list[Op] = []
+    for step in steps:
+        if isinstance(step, ops.Transpose):
+            idle = step.perm == tuple(sorted(step.perm))
+            shape = tuple(shape[i] for i in step.perm)
+        else:
+            assert isinstance(step, ops.Reshape)
+            idle, shape = step.shape == shape, step.shape
+        kept += [] if idle else [step]
+    return kept
+
+
+def _steps(call: Call, name: str, steps: Sequence[Op]) -> str:
+    for step in _needed(call, name, steps):
+        name = call.step(step, name)
+    return name
+
+
+def _finish(call: Call, name: str, steps: Sequence[Op]) -> str:
+    """The last steps; the last one that does something makes the node's output."""
+    needed = _needed(call, name, steps)
+    if not needed:
+        return name
+    return call.result(needed[-1], _steps(call, name, needed[:-1]))
+
+
+EINSUM: Mapping[str, Mapper] = {"Einsum": einsum}
