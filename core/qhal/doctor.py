@@ -60,7 +60,11 @@ def examine(registry: Registry) -> tuple[Check, ...]:
         Check("processor", Status.OK, _processor()),
         *_requirements(),
         *(check for name in sorted(registry.backends) for check in _backend(registry, name)),
-        *(check for name in sorted(registry.backends) for check in _setups(registry.backends[name])),
+        *(
+            check
+            for name in sorted(registry.backends)
+            for check in _setups(registry.backends[name])
+        ),
         *_plugins(registry),
     )
 

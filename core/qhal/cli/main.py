@@ -13,6 +13,7 @@ import tempfile
 import traceback
 from argparse import Namespace
 from collections.abc import Sequence
+from io import StringIO
 from types import FrameType
 from typing import NoReturn, Protocol
 
@@ -122,6 +123,8 @@ def _sentence(summary: str) -> str:
 
 def _prepare_process() -> None:
     """Characters that the terminal lacks become '?'; SIGTERM cleans up as Ctrl-C does."""
+    sys.stdout = sys.stdout or StringIO()  # None if the process was started with it closed
+    sys.stderr = sys.stderr or StringIO()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -148,7 +151,7 @@ def _missing(error: ModuleNotFoundError) -> QhalError:
 
 
 def _full_disk(error: OSError) -> QhalError:
-    full = in_words(error, error.filename or "a temporary file")
+    full = in_words(error, error.filename or "to the disk")
     full.__cause__ = error
     return full
 

@@ -159,9 +159,7 @@ class Backend(ABC):
         """What the runtime or compiler did with each node; None if nobody can tell."""
         return None
 
-    def examine(
-        self, quantized: Trial, baseline: Trial | None, target: TargetProfile
-    ) -> Findings:
+    def examine(self, quantized: Trial, baseline: Trial | None, target: TargetProfile) -> Findings:
         """What only this backend can find out, such as counts in an emulator of the target.
 
         Called once when latencies have been measured; ``baseline`` is the float artifact.

@@ -141,19 +141,14 @@ class _Assigner:
 
     def _assign_weights(self, node: Node) -> None:
         forms = self.constraints.typed.forms
-        wanted = [i for i, n in enumerate(node.inputs) if n in forms and _is_weight(node, i)]
-        if not wanted:
-            return
-        if isinstance(node.op, Lstm | Gru) or wanted != [1]:
-            for index in wanted:
-                self._store_plain_weight(node.inputs[index], forms[node.inputs[index]])
-            return
-        spec = forms[node.inputs[1]].spec
-        assert isinstance(spec, QuantSpec)
-        if spec.quantized:
+        layer = not isinstance(node.op, Lstm | Gru) and len(node.inputs) > 1
+        spec = forms[node.inputs[1]].spec if layer and node.inputs[1] in forms else None
+        if layer and _is_weight(node, 1) and isinstance(spec, QuantSpec) and spec.quantized:
             self._store_weights(node, spec)
-        else:
-            self._store_half(node)
+            return
+        for index, name in enumerate(node.inputs):
+            if name in forms and node.op.role(index) is not Role.ACTIVATION:
+                self._store_plain(node, name, forms[name])
 
     def _store_weights(self, node: Node, spec: QuantSpec) -> None:
         typed = self.constraints.typed
@@ -179,22 +174,16 @@ class _Assigner:
             self.params[bias] = result.bias_params
         self.decisions.extend(result.decisions)
 
-    def _store_plain_weight(self, name: str, form: ConstantForm) -> None:
-        """A weight without a bias of its own: as it is, without correction."""
+    def _store_plain(self, node: Node, name: str, form: ConstantForm) -> None:
+        """A weight or bias in half precision, or a recurrent weight: stored without correction."""
         assert isinstance(form.spec, QuantSpec)
         value = self.constraints.typed.graph.constants[name]
         if not form.spec.quantized:
             self.constants[name] = value.astype(form.spec.dtype.numpy)
             return
-        self.params[name] = weight_params(value, form.spec, 0)
+        gates = 1 if isinstance(node.op, Lstm | Gru) else 0
+        self.params[name] = weight_params(value, form.spec, gates)
         self.constants[name] = quantize(value, self.params[name])
-
-    def _store_half(self, node: Node) -> None:
-        for name in node.inputs[1:]:
-            form = self.constraints.typed.forms.get(name)
-            if form is not None:
-                half = form.spec.dtype.numpy
-                self.constants[name] = self.constants[name].astype(half)
 
     def _channel_mean(self, name: str) -> npt.NDArray[np.float32] | None:
         observed = self.constraints.typed.observed.get(name, "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from qhal.decisions import Decision
 from qhal.errors import RefusedError, UnknownRecipeError
-from qhal.ir.graph import Graph
+from qhal.ir.graph import Graph, Node
 from qhal.ir.ops import Role
 from qhal.quant.boundary import Typed, insert_steps
 from qhal.quant.recipe import RECIPES, Recipe
@@ -60,9 +60,13 @@ class Constraints:
         names = (
             self.typed.observed[node.inputs[0]]
             for node in self.typed.graph.nodes
-            if Role.WEIGHT in node.op.roles and node.inputs[0] in self.typed.specs
+            if Role.WEIGHT in node.op.roles and self._has_integer_weight(node)
         )
         return tuple(dict.fromkeys(names))
+
+    def _has_integer_weight(self, node: Node) -> bool:
+        form = self.typed.forms.get(node.inputs[1])
+        return form is not None and not form.spec.dtype.is_float
 
 
 def recipes_of(caps: Capabilities) -> tuple[Recipe, ...]:

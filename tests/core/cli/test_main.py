@@ -192,6 +192,12 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert err == ""
 
 
+@pytest.mark.parametrize(("closed", "code"), [("1", 0), ("2", 0)])
+def test_closed_streams_are_no_error(closed: str, code: int) -> None:
+    command = f'"{sys.executable}" -m qhal.cli targets {closed}>&-'
+    assert subprocess.run(command, shell=True, capture_output=True, check=False).returncode == code
+
+
 def test_broken_plugins_are_listed_and_harm_nobody() -> None:
     data = Path(__file__).parents[2] / "plugins" / "data"
     folders = sorted(str(path) for path in data.iterdir() if path.is_dir())

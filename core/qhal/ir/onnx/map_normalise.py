@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from math import prod
+from math import inf, prod
 
 import numpy as np
 
 from qhal.ir import ops
+from qhal.ir.dtypes import DType
 from qhal.ir.onnx.call import Call, Mapper, Unsupported, normal_axes
 from qhal.ir.ops import Ints, Op
 
@@ -62,7 +63,7 @@ _PLAIN = (("ones", 1.0), ("zeros", 0.0))
 
 
 def _lp_norm(call: Call) -> str:
-    """``x / norm(x)`` along an axis."""
+    """``x / norm(x)`` along an axis; zeros stay zeros."""
     axis = (call.axis(default=-1),)
     x = call.tensor(0)
     if call.integer("p", 2) == 1:
@@ -70,7 +71,10 @@ def _lp_norm(call: Call) -> str:
     else:
         square = call.step(ops.Mul(), x, x)
         norm = call.step(ops.Unary("Sqrt"), call.step(ops.Reduce("Sum", axis), square))
-    return call.result(ops.Div(), x, norm)
+    return call.result(ops.Div(), x, call.step(ops.Clip(_SMALLEST_NORM, inf), norm))
+
+
+_SMALLEST_NORM = 1e-30
 
 
 def _lrn(call: Call) -> str:
@@ -129,6 +133,8 @@ def _axes(call: Call) -> Ints | None:
 
 def _reduce(function: str, call: Call) -> str:
     axes = _axes(call)
+    if call.type().dtype is DType.BOOL:
+        raise Unsupported("it works on bool")
     if axes is None:
         return call.tensor(0)
     op = ops.Reduce(function, axes, call.flag("keepdims", True))

@@ -28,10 +28,14 @@ from qhal.target.capability import Arithmetic
 
 
 def is_dynamic(step: Step) -> bool:
-    """True if LiteRT has a dynamic-range kernel for a node: 8-bit constant weight, float input."""
+    """True if LiteRT's dynamic-range kernel runs a node: 8-bit constant weight, float input.
+
+    Depthwise and transposed convolutions get their weights dequantized instead: LiteRT's
+    dynamic-range kernels for them are slower than float, or newer than tflite-runtime 2.14.
+    """
     return (
         step.arithmetic is Arithmetic.FIXED_POINT
-        and isinstance(step.op, ops.Conv | ops.DepthwiseConv | ops.FullyConnected)
+        and isinstance(step.op, ops.Conv | ops.FullyConnected)
         and not step.integer
         and step.constant(1) is not None
         and step.node.inputs[1] in step.params

@@ -166,17 +166,6 @@ def test_dynamic_conv(rng):
     assert close(case.oracle(), case.litert("CONV_2D", found))
 
 
-def test_dynamic_depthwise_conv(rng):
-    x, w = rng.normal(size=(2, 9, 8, 5)).astype(np.float32), weights(rng, (1, 3, 3, 5))
-    params, bias = per_axis(rng, 5, 3), rng.normal(size=5).astype(np.float32)
-    op = ops.DepthwiseConv((1, 1), (0, 0, 0, 0), (1, 1), layout=Layout.NHWC)
-    output = ((2, 7, 6, 5), DType.FLOAT32)
-    case = Case(op, [(x, None), (w, params), (bias, None)], output, (1, 2))
-    found = options("DepthwiseConv2D", VALID, (1, 1), depthMultiplier=1)
-    found.dilationHFactor = found.dilationWFactor = 1
-    assert close(case.oracle(), case.litert("DEPTHWISE_CONV_2D", found))
-
-
 def test_dynamic_fully_connected_with_an_empty_row(rng):
     x, w = rng.normal(size=(7, 37)).astype(np.float32), weights(rng, (11, 37))
     x[3] = 0
