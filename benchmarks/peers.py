@@ -7,8 +7,8 @@ its own. What is measured:
 * peak MB: of that process when it has done so (``VmHWM``; interpreter and imports included);
 * SQNR dB: of all outputs on the evaluation samples, against the float model in ONNX Runtime;
 * top-1 on the evaluation samples, where there are labels;
-* p50 ms: one thread, batch 1, the tool's own runtime (ONNX Runtime, OpenVINO, LiteRT); of
-  several windows the one that other work on the machine disturbed least.
+* p50 ms: one thread, batch 1, the tool's own runtime (ONNX Runtime, OpenVINO, LiteRT); the
+  tools take turns, and of each one's windows the least disturbed counts.
 
 ``make bench`` runs all of it; give names of models to run some. The zoo is at ``$QHAL_ZOO``.
 """
@@ -35,7 +35,6 @@ FIRST = "onnxruntime"
 BASELINE = "float in onnxruntime"
 WINDOWS = 7
 WINDOW_S = 0.4
-TIMEOUT_S = 1200
 
 Arrays = dict[str, np.ndarray]
 Outputs = list[np.ndarray]
@@ -63,8 +62,6 @@ class Qhal:
     def __init__(self, target: str) -> None:
         import onnxruntime  # noqa: F401
 
-        import qhal.line
-        import qhal.ir.onnx.load  # noqa: F401
         from qhal.prepare import find_target
 
         self.target = target
@@ -205,20 +202,30 @@ SLOW = {"onnxruntime percentile"}
 # --- one tool on one model, in a process of its own -----------------------------------
 
 
-def work(tool: str, folder: Path) -> dict[str, float]:
-    """Quantize and measure."""
+def work(tool: str, folder: Path) -> None:
+    """Quantize and measure; then time one window for every line that comes in."""
     chosen = TOOLS[tool]()
     started = time.perf_counter()
     quantized = chosen.quantize(folder / "model.onnx", folder / "calibration")
     seconds = time.perf_counter() - started
     peak_mb = data.peak_memory_mb()
     loaded = chosen.load(quantized)
-    return {
-        "seconds": seconds,
-        "peak_mb": peak_mb,
-        **accuracy(loaded, folder),
-        **speed(loaded, folder),
-    }
+    print(json.dumps({"seconds": seconds, "peak_mb": peak_mb, **accuracy(loaded, folder)}))
+    sys.stdout.flush()
+    infer = loaded.timed(next(data.samples(folder / "evaluation")))
+    for _ in sys.stdin:
+        print(window_ms(infer), flush=True)
+
+
+def window_ms(infer: Callable[[], object]) -> float:
+    """Median latency over a short while."""
+    times = []
+    end = time.perf_counter() + WINDOW_S
+    while time.perf_counter() < end or not times:
+        started = time.perf_counter()
+        infer()
+        times.append(time.perf_counter() - started)
+    return 1e3 * float(np.median(times))
 
 
 def accuracy(loaded: Loaded, folder: Path) -> dict[str, float]:
@@ -238,35 +245,52 @@ def accuracy(loaded: Loaded, folder: Path) -> dict[str, float]:
     return {"sqnr_db": 10 * float(np.log10(signal / noise)), **top1}
 
 
-def speed(loaded: Loaded, folder: Path) -> dict[str, float]:
-    """The median latency of the window that other work on the machine disturbed least."""
-    infer = loaded.timed(next(data.samples(folder / "evaluation")))
-    medians = []
-    for _ in range(WINDOWS + 1):  # the first one warms up
-        times = []
-        end = time.perf_counter() + WINDOW_S
-        while time.perf_counter() < end or not times:
-            started = time.perf_counter()
-            infer()
-            times.append(time.perf_counter() - started)
-        medians.append(float(np.median(times)))
-    return {"p50_ms": 1e3 * min(medians[1:])}
-
-
-def spawn(tool: str, folder: Path) -> dict[str, Any]:
+class Worker:
     """:func:`work` in a fresh process; what goes wrong is a result too."""
-    command = [sys.executable, __file__, "--work", tool, str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return {"error": f"longer than {TIMEOUT_S} s"}
-    lines = done.stdout.strip().splitlines()
-    if done.returncode == 0:
-        return dict(json.loads(lines[-1]))
-    return {"error": (done.stderr.strip().splitlines() or ["no message"])[-1][:100]}
+
+    def __init__(self, tool: str, folder: Path) -> None:
+        self.tool = tool
+        self._log = folder / f"{tool}.log"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, "--work", tool, str(folder)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, "OMP_NUM_THREADS": "2"},
+            )
+        self.found = self._first()
+
+    def _first(self) -> dict[str, Any]:
+        for line in self._process.stdout or ():
+            if line.startswith("{"):  # what tools print themselves is skipped
+                return dict(json.loads(line))
+        lines = self._log.read_text().strip().splitlines() or ["no message"]
+        return {"error": lines[-1][:100]}
+
+    def window_ms(self) -> float:
+        """One more window of a worker that did not fail."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
+def compare(tools: Iterable[str], folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Quantize one tool after the other, then time them in turns: drift hits all alike."""
+    workers = [Worker(tool, folder) for tool in tools]
+    sound = [worker for worker in workers if "error" not in worker.found]
+    rounds = [[worker.window_ms() for worker in sound] for _ in range(WINDOWS + 1)]
+    for worker, times in zip(sound, zip(*rounds[1:], strict=True), strict=True):
+        worker.found["p50_ms"] = min(times)  # the first round warms up
+    for worker in workers:
+        worker.close()
+        yield worker.tool, worker.found
 
 
 # --- the table --------------------------------------------------------------------------
@@ -310,7 +334,7 @@ def main() -> None:
     options.add_argument("--work", nargs=2, metavar=("TOOL", "FOLDER"), help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.work:
-        print(json.dumps(work(given.work[0], Path(given.work[1]))))
+        work(given.work[0], Path(given.work[1]))
         return
     tools = [tool for tool in TOOLS if given.slow or tool not in SLOW]
     for line in table(_results(given.models, tools)):
@@ -324,8 +348,8 @@ def _results(
         with tempfile.TemporaryDirectory(prefix="qhal-bench-") as name:
             baseline = data.prepare(model, Path(name))
             yield model, BASELINE, baseline
-            for tool in tools:
-                yield model, tool, spawn(tool, Path(name))
+            for tool, found in compare(tools, Path(name)):
+                yield model, tool, found
 
 
 if __name__ == "__main__":

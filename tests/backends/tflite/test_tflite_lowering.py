@@ -10,10 +10,14 @@ from qhal.decisions import Code
 from qhal.errors import InternalError
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
+from qhal.ir.dtypes import DType
 from qhal.ir.graph import TensorType
-from qhal.quant.model import QuantModel
+from qhal.plugin.backend import RunOptions
+from qhal.quant.model import QuantModel, QuantParams
+from qhal.target.profile import TargetProfile
 from qhal_backends.tflite.capabilities import capabilities
 from qhal_backends.tflite.lowering import Lowered, lower_model
+from qhal_backends.tflite.plugin import TfliteBackend
 
 CAPS = capabilities()
 
@@ -45,18 +49,32 @@ def builtins(label: str, row: str = "float32") -> list[str]:
         ("FullyConnected-rank3", "int8 per-axis", ["RESHAPE", "FULLY_CONNECTED", "RESHAPE"]),
         ("MaxPool-explicit", "int8", ["PADV2", "MAX_POOL_2D"]),
         ("AveragePool-same-inside", "int8", ["AVERAGE_POOL_2D"]),
-        ("AveragePool-same-all", "int8", ["PAD", "AVERAGE_POOL_2D"]),
+        ("AveragePool-same-all", "int8", ["DEPTHWISE_CONV_2D"]),
+        ("AveragePool-explicit-all", "int8", ["PAD", "DEPTHWISE_CONV_2D"]),
+        ("AveragePool-valid-all", "int8", ["AVERAGE_POOL_2D"]),
+        ("AveragePool-same-all", "int16", ["PAD", "AVERAGE_POOL_2D"]),
         ("AveragePool-explicit-inside", "float32", ["PAD", "AVERAGE_POOL_2D", "MUL"]),
         ("Slice", "int8", ["SLICE"]),
         ("Slice-steps", "int8", ["STRIDED_SLICE"]),
+        ("Slice-plane", "int8", ["RESHAPE", "SLICE", "RESHAPE", "SLICE", "RESHAPE"]),
+        ("Expand", "int8", ["TILE"]),
+        ("Expand-rank5", "int8", ["RESHAPE", "TILE"]),
+        ("Expand", "int16", ["BROADCAST_TO"]),
+        ("Relu", "int8", ["QUANTIZE"]),
+        ("Relu", "int16", ["RELU"]),
+        ("Relu6", "int8", ["QUANTIZE"]),
+        ("PRelu", "int8", ["MAXIMUM", "MINIMUM", "MUL", "ADD"]),
+        ("PRelu", "float32", ["PRELU"]),
+        ("Abs", "int8", ["LEAKY_RELU"]),
         ("Split", "int8", ["SPLIT"]),
         ("Split-uneven", "int8", ["SPLIT_V"]),
         ("Pad", "int8", ["PAD"]),
         ("Pad-value", "int8", ["PADV2"]),
-        ("Pad-reflect", "int8", ["MIRROR_PAD"]),
+        ("Pad-reflect", "int8", ["GATHER", "GATHER"]),
         ("Pad-edge", "int8", ["GATHER", "GATHER"]),
-        ("Clip-0.0-inf", "int8", ["MAXIMUM"]),
-        ("Clip--1.0-1.0", "int8", ["MAXIMUM", "MINIMUM"]),
+        ("Clip-0.0-inf", "float32", ["MAXIMUM"]),
+        ("Clip--1.0-1.0", "float32", ["MAXIMUM", "MINIMUM"]),
+        ("Clip--inf-inf", "float32", ["RESHAPE"]),
         ("ReduceSum", "int8", ["MEAN", "MUL"]),
         ("Mul-rank5", "float32", ["RESHAPE", "MUL", "RESHAPE"]),
         ("Reciprocal", "float32", ["DIV"]),
@@ -97,3 +115,30 @@ def test_an_operator_that_is_not_stated_is_a_bug() -> None:
     made = builder.one(ops.Silu(), (builder.input("x", TensorType((1, 4))),))
     with pytest.raises(InternalError, match="no lowering for Silu"):
         lower_model(QuantModel(builder.build(outputs=(made,))))
+
+
+def relu_in_a_wider_range(op: ops.Op) -> QuantModel:
+    """An activation whose result shares the range of something negative."""
+    builder = GraphBuilder("relu")
+    x = builder.input("x", TensorType((1, 8), DType.INT8))
+    builder.declare("y", TensorType((1, 8), DType.INT8))
+    builder.add(op, (x,), name="relu", outputs=("y",))
+    wide = QuantParams.per_tensor(DType.INT8, 0.1, 0)
+    return QuantModel(builder.build(outputs=("y",)), {"x": wide, "y": wide})
+
+
+@pytest.mark.parametrize(
+    ("op", "wanted"),
+    [
+        (ops.Relu(), ["QUANTIZE", "MAXIMUM"]),
+        (ops.Relu6(), ["QUANTIZE", "MAXIMUM", "MINIMUM"]),
+    ],
+)
+def test_a_bound_inside_the_range_is_computed(op: ops.Op, wanted: list[str]) -> None:
+    model = relu_in_a_wider_range(op)
+    assert [o.builtin for o in lower_model(model).model.operators] == wanted
+    backend, target = TfliteBackend(), TargetProfile("litert", "tflite", "LiteRT")
+    loaded = backend.load(backend.lower(model, target), target, RunOptions(reference=True))
+    x = np.asarray([[-128, -1, 0, 1, 59, 60, 61, 127]], np.int8)
+    high = 60 if isinstance(op, ops.Relu6) else 127
+    np.testing.assert_array_equal(loaded.run({"x": x})["y"], np.clip(x, 0, high))

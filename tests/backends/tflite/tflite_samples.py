@@ -293,7 +293,7 @@ def _binary() -> Iterator[Sample]:
 
 def _unary() -> Iterator[Sample]:
     plain = (ops.Relu(), ops.Relu6(), ops.LeakyRelu(0.1), ops.Elu(), ops.Sigmoid(), ops.Tanh())
-    more = (ops.HardSwish(), ops.Gelu(), ops.Unary("Abs"), ops.Unary("Neg"), ops.Unary("Exp"))
+    more = (ops.Gelu(), ops.Unary("Abs"), ops.Unary("Neg"), ops.Unary("Exp"))
     for op in (*plain, *more):
         yield Sample(op, (_PLANE,), low=-4, high=7)
     yield Sample(ops.Relu(), ((5,),), label="rank1")

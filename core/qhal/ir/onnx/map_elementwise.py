@@ -10,7 +10,7 @@ import numpy as np
 
 from qhal.ir import ops
 from qhal.ir.dtypes import DType
-from qhal.ir.onnx.call import Call, Mapper, Unsupported
+from qhal.ir.onnx.call import Call, Mapper, Unsupported, need_float
 from qhal.ir.ops import Op
 
 
@@ -19,13 +19,8 @@ def _plain(op: Op, call: Call) -> str:
 
 
 def _float_only(op: Op, call: Call) -> str:
-    _need_float(call)
+    need_float(call)
     return call.result(op, call.tensor(0))
-
-
-def _need_float(call: Call) -> None:
-    if not call.type().dtype.is_float:
-        raise Unsupported(f"it works on {call.type().dtype.value}")
 
 
 # --- activations ----------------------------------------------------------------
@@ -110,7 +105,7 @@ def _prelu(call: Call) -> str:
 
 def _clip(call: Call) -> str:
     """Bounds are attributes before opset 11, operands since."""
-    _need_float(call)
+    need_float(call)
     return bounded(call, _bound(call, "min", 1, -inf), _bound(call, "max", 2, inf))
 
 

@@ -18,8 +18,11 @@ from qhal.ir.ops import Ints, Op
 
 def _batch_norm(call: Call) -> str:
     """``x * a + b`` with one a and b per channel; recognition folds it into a convolution."""
-    if call.flag("training_mode") or (call.opset < 9 and not call.flag("spatial", True)):
+    per_pixel = call.opset < 9 and not call.flag("spatial", True) and call.rank() > 2
+    if call.flag("training_mode") or per_pixel:
         raise Unsupported("it computes statistics of its own instead of stored ones")
+    if any(call.used(i) for i in range(1, 5)):
+        raise Unsupported("its statistics are used")
     scale, bias, mean, variance = (
         call.need(i, what).astype(np.float64)
         for i, what in ((1, "scale"), (2, "bias"), (3, "mean"), (4, "variance"))

@@ -8,12 +8,13 @@ import numpy as np
 
 from qhal.ir import ops
 from qhal.ir.graph import Array
-from qhal.ir.onnx.call import Call, Mapper, Unsupported
+from qhal.ir.onnx.call import Call, Mapper, Unsupported, need_float
 from qhal.ir.onnx.windows import explicit_pads, transposed_pads, window
 from qhal.ir.ops import Op
 
 
 def _conv(call: Call) -> str:
+    need_float(call)
     weight = call.need(1, "weight")
     groups, channels = call.integer("group", 1), call.shape()[1]
     frame = window(call, weight.shape[2:])
@@ -35,6 +36,7 @@ def _bias(call: Call) -> tuple[str, ...]:
 
 
 def _conv_transpose(call: Call) -> str:
+    need_float(call)
     weight = call.need(1, "weight")
     frame = window(call, weight.shape[2:])
     pads, extra = transposed_pads(call, frame)
@@ -46,6 +48,7 @@ def _conv_transpose(call: Call) -> str:
 
 
 def _matmul(call: Call) -> str:
+    need_float(call)
     weight = call.constant(1)
     if weight is None or weight.ndim != 2 or call.rank() < 2 or call.constant(0) is not None:
         return call.result(ops.MatMul(), call.tensor(0), call.tensor(1))
@@ -55,6 +58,7 @@ def _matmul(call: Call) -> str:
 
 def _gemm(call: Call) -> str:
     """``alpha * A' B' + beta * C``."""
+    need_float(call)
     x = _transposed(call, 0, "transA")
     weight = call.constant(1)
     if weight is None:
@@ -158,31 +162,34 @@ def _check_recurrent(call: Call, usual: tuple[str, ...]) -> None:
 
 def _recurrent(call: Call, op: Op, states: tuple[int, ...]) -> tuple[str, ...]:
     """Emit time-major; ``layout=1`` of ONNX is batch-major and gets transposes around."""
-    batch_major = call.flag("layout")
-    x, initial = call.tensor(0), [call.optional(i) for i in states]
-    if batch_major:
-        x = call.step(ops.Transpose((1, 0, 2)), x)
-        initial = [call.step(ops.Transpose((1, 0, 2)), s) if s else "" for s in initial]
-    operands = [x, call.tensor(1), call.tensor(2), call.optional(3), *initial]
+    operands = [call.tensor(0), call.tensor(1), call.tensor(2), call.optional(3)]
+    operands += [call.optional(i) for i in states]
+    if call.flag("layout"):
+        return _batch_major(call, op, operands)
+    return call.results(op, _without_absent_end(operands), 1 + len(states))
+
+
+def _without_absent_end(operands: list[str]) -> list[str]:
     while not operands[-1]:
-        operands.pop()
-    if not batch_major:
-        return call.results(op, operands, 1 + len(states))
-    hints = [f"{call.name}/{i}" for i in range(1 + len(states))]
-    made = call.scope.builder.add(
-        op,
-        operands,
-        name=call.name,
-        outputs=[call.scope.fresh(h) for h in hints],
-        origin=(call.name,),
-    )
-    perms = [(2, 0, 1, 3), *[(1, 0, 2)] * len(states)]
+        operands = operands[:-1]
+    return operands
+
+
+def _batch_major(call: Call, op: Op, operands: list[str]) -> tuple[str, ...]:
+    """Operands 0 and 4 onwards, and all results, have the batch first."""
+    swapped = [
+        call.step(_SWAPPED, name) if name and i not in (1, 2, 3) else name
+        for i, name in enumerate(operands)
+    ]
+    made = call.steps(op, _without_absent_end(swapped), len(operands) - 3)
+    perms = ((2, 0, 1, 3), *[_SWAPPED.perm] * (len(made) - 1))
     return tuple(
-        call.results(ops.Transpose(perm), (name,), 1)[0]
-        if i == 0
-        else call.step(ops.Transpose(perm), name)
+        call.result(ops.Transpose(perm), name, index=i)
         for i, (name, perm) in enumerate(zip(made, perms, strict=True))
     )
+
+
+_SWAPPED = ops.Transpose((1, 0, 2))
 
 
 PRODUCTS: Mapping[str, Mapper] = {

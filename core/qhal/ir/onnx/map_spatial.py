@@ -61,7 +61,7 @@ def _resize(call: Call) -> str:
     sizes = _target_sizes(call, coordinates)
     if sizes[:2] != call.shape()[:2] or len(sizes) < 3:
         raise Unsupported(f"it resizes {call.shape()} to {sizes}, more than spatial dimensions")
-    if sizes == call.shape() and coordinates != "asymmetric":
+    if sizes == call.shape():
         return call.tensor(0)
     op = ops.Resize(mode, sizes[2:], coordinates, _nearest(call))
     return call.result(op, call.tensor(0))

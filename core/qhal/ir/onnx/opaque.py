@@ -18,9 +18,10 @@ COMMON_OPSET = 13
 """Opaque nodes of older opsets are brought to this one; everything runs from here up."""
 
 _QUANTIZED = (
-    *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
-    *("ConvInteger", "MatMulInteger"),
+    *("QuantizeLinear", "DequantizeLinear", "DynamicQuantize", "ConvInteger", "MatMulInteger"),
+    *("QLinear", "QGemm", "QAttention", "MatMulNBits"),
 )
+"""How the names of operators begin that only quantized models have."""
 
 
 def check_float(call: Call) -> None:
@@ -29,7 +30,7 @@ def check_float(call: Call) -> None:
     Raises:
         ModelInvalidError: naming the node.
     """
-    if call.kind in _QUANTIZED or call.kind.startswith(("QLinear", "QGemm", "QAttention")):
+    if call.kind.startswith(_QUANTIZED):
         raise ModelInvalidError(
             f"The model is quantized already: node {call.name!r} is a {call.kind}.",
             "Give the float model that it was made from.",

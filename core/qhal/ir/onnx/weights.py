@@ -13,7 +13,7 @@ import onnx_ir as ir
 from qhal.errors import ModelFileError, ModelInvalidError, ModelWeightsError
 from qhal.ir.graph import Array
 
-_READ_FLOATS = (np.dtype(np.float16), np.dtype(np.float64))
+_CHECKED_ELEMENTS = 1 << 20
 
 
 class WeightFiles:
@@ -143,17 +143,21 @@ def _read_embedded(tensor: ir.TensorProtocol, name: str) -> Array:
 
 
 def as_float32(value: Array) -> Array:
-    """Other float types as float32 (values beyond its range become its largest)."""
-    if value.dtype == np.float32 or not _is_float(value):
-        return value
-    limit = np.finfo(np.float32).max
-    wide = value.astype(np.float64)
-    wide[np.isfinite(wide)] = np.clip(wide[np.isfinite(wide)], -limit, limit)
-    return wide.astype(np.float32)
+    """Other float types as float32; finite values beyond its range become its largest."""
+    if value.dtype == np.float64:
+        limit = float(np.finfo(np.float32).max)
+        finite = np.clip(value, -limit, limit, dtype=np.float64)
+        return np.where(np.isinf(value), value, finite).astype(np.float32)
+    if value.dtype == np.float16 or value.dtype.name == "bfloat16":
+        return value.astype(np.float32)
+    return value
 
 
-def _is_float(value: Array) -> bool:
-    return value.dtype in _READ_FLOATS or value.dtype.name == "bfloat16"
+def _all_finite(value: Array) -> bool:
+    """True without NaN and Inf; reads large arrays in parts, so that no copy is made."""
+    flat = value.ravel(order="K")
+    starts = range(0, flat.size, _CHECKED_ELEMENTS)
+    return all(np.isfinite(flat[i : i + _CHECKED_ELEMENTS]).all() for i in starts)
 
 
 def check_finite(name: str, value: Array, allow_infinite: bool = False) -> None:
@@ -169,7 +173,7 @@ def check_finite(name: str, value: Array, allow_infinite: bool = False) -> None:
         return
     if not any(value.strides):  # one element, or one that is repeated
         value = value.reshape(-1)[:1]
-    if np.isfinite(value).all():
+    if _all_finite(value):
         return
     broken = int(np.count_nonzero(~np.isfinite(value)))
     mask = allow_infinite or np.count_nonzero(value) == broken

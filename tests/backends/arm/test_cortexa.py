@@ -1,0 +1,158 @@
+"""Cortex-A without an emulator: rows, artifacts, profiles, and what is said when it is missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tflite_samples import SAMPLES
+
+from qhal.decisions import Code
+from qhal.errors import CatalogueError
+from qhal.metric import Basis
+from qhal.plugin.backend import Artifact, RunOptions, Trial
+from qhal.target import catalogue
+from qhal.target.profile import TargetProfile
+from qhal_backends.arm import cortexa
+from qhal_backends.arm.cortexa import CortexABackend
+from qhal_backends.arm.cortexa_cores import CORES, core_of
+from qhal_backends.arm.emulator import emulator, folder
+from qhal_backends.arm.emulator.emulator import Emulation, Job, Result
+from qhal_backends.arm.emulator.folder import Folder
+from qhal_backends.tflite.plugin import MODEL, TfliteBackend
+
+TARGETS = ("cortex-a53", "cortex-a72", "cortex-a76", "raspberry-pi-4", "raspberry-pi-5")
+
+
+def profile(core: str) -> TargetProfile:
+    return TargetProfile("a-core", "cortex-a", "A core", options={"core": core})
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_catalogue_has_the_targets_and_their_cores(name):
+    target = catalogue.builtin()[name]
+    assert target.backend == "cortex-a"
+    assert core_of(target).name in ("cortex-a53", "cortex-a72", "cortex-a76")
+    assert all(fact.source for fact in target.facts.values())
+
+
+def test_an_unknown_core_is_named_with_those_that_are_known():
+    with pytest.raises(CatalogueError, match=r"'cortex-x9'; allowed: cortex-a53, cortex-a72"):
+        CortexABackend().capabilities(profile("cortex-x9"))
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_rows_are_those_of_litert_and_the_source_says_how_the_core_multiplies(core):
+    ours = CortexABackend().capabilities(profile(core))
+    theirs = TfliteBackend().capabilities(profile(core))
+    assert [(c.op, c.rows, c.limits) for c in ours.kernels] == [
+        (c.op, c.rows, c.limits) for c in theirs.kernels
+    ]
+    [convolution] = ours.of("Conv")
+    assert CORES[core].byte_product in convolution.source
+    assert ours.of("Add") == theirs.of("Add")
+
+
+def test_only_the_a76_has_dot_products():
+    assert {name for name, core in CORES.items() if core.has_dot_product} == {"cortex-a76"}
+
+
+# --- what the examination makes of an emulation -------------------------------------
+
+
+class HostRunner:
+    """Gives what it is told."""
+
+    runtime = "host"
+
+    def __init__(self, output: np.ndarray) -> None:
+        self.output = output
+
+    def run(self, inputs):
+        return {"y": self.output}
+
+
+TRIAL = Trial(
+    Artifact({MODEL: b"model"}, MODEL, (), {"x": "x"}, {"y": "y"}),
+    {"x": np.zeros((1, 4), np.float32)},
+)
+OUTPUT = np.array([[1.0, 2.0, 3.0, 4.0]], np.float32)
+
+
+@pytest.fixture
+def emulated(monkeypatch, tmp_path):
+    """Lets a test say what the emulator finds; returns the examination of it."""
+
+    def examine(emulation: Emulation, on_host: np.ndarray = OUTPUT):
+        monkeypatch.setattr(folder, "why_missing", lambda: None)
+        monkeypatch.setattr(folder, "find_folder", lambda: Folder(tmp_path))
+        monkeypatch.setattr(emulator.Emulator, "run", lambda self, jobs: emulation)
+        monkeypatch.setattr(CortexABackend, "load", lambda *_: HostRunner(on_host))
+        return CortexABackend().examine(TRIAL, TRIAL, profile("cortex-a76"))
+
+    return examine
+
+
+def results(**instructions: tuple[int, ...]) -> dict[str, Result]:
+    return {name: Result(((OUTPUT,),), counts) for name, counts in instructions.items()}
+
+
+def test_counts_become_metrics(emulated):
+    found = emulated(
+        Emulation(results(quantized=(100, 102, 101), float=(202, 202, 202), reference=()))
+    )
+    metrics = found.metrics
+    assert found.decisions == ()
+    assert metrics["instructions"].value == 101
+    assert metrics["instructions_float"].value == 202
+    assert metrics["instructions_ratio"].value == 2
+    assert metrics["emulated_identical"].value == metrics["emulated_reference_identical"].value == 1
+    assert {metric.basis for metric in metrics.values()} == {Basis.COUNTED_EMULATED}
+    assert not any("ns" in metric.unit for metric in metrics.values())
+
+
+def test_other_bits_are_a_warning_that_names_the_kernels(emulated):
+    other = OUTPUT.copy()
+    other[0, 1] = np.nextafter(other[0, 1], np.float32(9), dtype=np.float32)
+    found = emulated(Emulation(results(quantized=(1, 1, 1), reference=())), other)
+    assert found.metrics["emulated_identical"].value == 0.75
+    assert [d.code for d in found.decisions] == [Code.EMULATION_DIFFERS] * 2
+    assert "XNNPACK's kernels" in found.decisions[0].sentence
+    assert "1 of 4 output elements" in found.decisions[1].sentence
+
+
+def test_what_was_cut_off_is_said_and_the_rest_is_kept(emulated):
+    found = emulated(Emulation(results(quantized=(5, 5, 5)), "the emulation took longer than 1 s"))
+    assert set(found.metrics) == {"instructions", "emulated_identical"}
+    [decision] = found.decisions
+    assert decision.code is Code.NOT_EMULATED
+    assert "took longer than 1 s" in decision.sentence
+
+
+def test_without_an_emulator_the_command_that_mends_it_is_in_the_record(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    found = CortexABackend().examine(TRIAL, None, profile("cortex-a72"))
+    assert not found.metrics
+    [decision] = found.decisions
+    assert decision.code is Code.NOT_EMULATED
+    assert "apt-get install qemu-user" in decision.sentence
+    assert "qhal setup arm-emulator" in decision.sentence
+
+
+def test_the_artifact_is_litert_s_and_runs_on_this_host():
+    [sample] = [s for s in SAMPLES if s.op.kind == "Relu"][:1]
+    model = sample.float_model() if hasattr(sample, "float_model") else None
+    if model is None:
+        pytest.skip("samples give no float model")
+    target = profile("cortex-a72")
+    artifact = CortexABackend().lower(model, target)
+    assert artifact.files == TfliteBackend().lower(model, target).files
+    assert CortexABackend().load(artifact, target, RunOptions()).runtime.startswith("ai-edge-litert")
+
+
+def test_jobs_come_in_the_order_of_what_is_wanted_most():
+    jobs: list[Job] = cortexa._jobs(TRIAL, TRIAL)
+    assert [(job.name, job.reference, job.counted_runs) for job in jobs] == [
+        ("quantized", False, 3),
+        ("float", False, 3),
+        ("reference", True, 0),
+    ]
