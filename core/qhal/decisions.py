@@ -52,6 +52,10 @@ class Code(Enum):
     )
     BIAS_CORRECTED = ("QD402", "biases were corrected for the mean error of quantized weights")
     DEAD_CHANNEL = ("QD403", "all weights of a channel are zero; its scale is a convention")
+    EQUALIZED = (
+        "QD404",
+        "channels in front of depthwise convolutions were scaled to one range, exact in float",
+    )
     # QD5xx lowering and running
     NOT_COMPILED = (
         "QD501",

@@ -13,7 +13,7 @@ from qhal.measure import measure
 from qhal.options import Options
 from qhal.output import OutputFolder, check_free, default_folder
 from qhal.plan import plan_of
-from qhal.prepare import Prepared, Target, find_target, prepare
+from qhal.prepare import Prepared, Target, equalized, find_target, prepare
 from qhal.progress import SILENT, Progress
 from qhal.quant.assign import assign
 from qhal.quant.calibrate import calibrate
@@ -72,21 +72,24 @@ def run_line(
     with stages("prepare"):
         ready = prepare(target, imported, keep_layout=options.keep_layout)
         refuse(ready.choices, ready.laid.graph, name)
-        constraints = constrain(ready.laid.graph, target.caps, target.recipe, ready.choices)
-        gates = fallback_gate(ready.choices, options.max_fallback)
     with stages("data"):
         data = session.data
+    with stages("equalize"):
+        findings = session.findings if target.recipe.narrow else ()
+        fitted = equalized(ready, findings, keep_layout=options.keep_layout)
+        constraints = constrain(fitted.laid.graph, target.caps, target.recipe, fitted.choices)
+        gates = fallback_gate(fitted.choices, options.max_fallback)
     with stages("calibrate"):
         calibration = calibrate(
-            ready.legal.graph,
+            fitted.legal.graph,
             data.calibration,
-            ready.laid.sources_of(constraints.to_observe),
-            ready.laid.sources_of(constraints.to_average),
+            fitted.laid.sources_of(constraints.to_observe),
+            fitted.laid.sources_of(constraints.to_average),
             cache=session.cache,
             progress=progress,
         )
     with stages("assign"):
-        stats, order = ready.laid.with_sources(calibration.stats), ready.laid.element_order
+        stats, order = fitted.laid.with_sources(calibration.stats), fitted.laid.element_order
         assigned = assign(constraints, stats, options.observer, order)
     with stages("lower"):
         subject = _lower(target, assigned.model)
@@ -105,9 +108,9 @@ def run_line(
         float_model = QuantModel(ready.laid.graph)
         joules = energy(assigned.model, float_model, target.profile, measured.metrics)
         placement = target.backend.placement(subject.artifact, target.profile)
-    made_by = (ready, data, constraints, assigned, subject.artifact)
+    made_by = (fitted, data, constraints, assigned, subject.artifact)
     decisions = [d for made in (*made_by, verified, measured, joules) for d in made.decisions]
-    executed = reconcile(plan_of(assigned.model, ready.choices, decisions), placement)
+    executed = reconcile(plan_of(assigned.model, fitted.choices, decisions), placement)
     record = build_record(
         path=session.model,
         imported=imported,

@@ -1,9 +1,9 @@
-"""The first half of the line, which needs no data: import, legalise, lay out, select kernels."""
+"""The first half of the line: import, legalise, lay out, select kernels; then equalize."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qhal.decisions import Decision
@@ -14,6 +14,7 @@ from qhal.ir.legalize import Legalized, legalize
 from qhal.plugin.backend import Backend
 from qhal.plugin.registry import registry
 from qhal.quant.constraints import find_recipe
+from qhal.quant.equalize import Finding, equalize
 from qhal.quant.recipe import Recipe
 from qhal.quant.select import Choice, select
 from qhal.target.capability import Capabilities
@@ -80,6 +81,33 @@ def prepare(target: Target, imported: Imported, *, keep_layout: bool = False) ->
     laid = to_layout(legal.graph, target.caps.layout, keep_layout)
     choices = select(laid.graph, target.caps, target.recipe)
     return Prepared(target, imported, legal, laid, choices)
+
+
+def equalized(
+    ready: Prepared, findings: Sequence[Finding], *, keep_layout: bool = False
+) -> Prepared:
+    """The same model, exact in float, that loses less when its activations have 8 bits.
+
+    Args:
+        ready: a model made ready.
+        findings: from :func:`qhal.quant.equalize.survey` of the imported model. What needs
+            sigmoids and products of 8 bits is left out for a target that lacks them.
+        keep_layout: as it was prepared.
+    """
+    target, imported = ready.target, ready.imported
+    gates = all(_has_kernel(target, kind) for kind in ("Mul", "Sigmoid"))
+    found = equalize(imported.graph, findings, gates=gates)
+    if not found.decisions:
+        return ready
+    decisions = (*imported.decisions, *found.decisions)
+    imported = replace(imported, graph=found.graph, decisions=decisions)
+    return prepare(target, imported, keep_layout=keep_layout)
+
+
+def _has_kernel(target: Target, kind: str) -> bool:
+    """True if the target has a kernel of the recipe for an operator without weights."""
+    rows = [row for capability in target.caps.of(kind) for row in capability.rows]
+    return any(target.recipe.accepts(row, weighted=False) for row in rows)
 
 
 def read_model(model: str | Path, shapes: Shapes | None = None) -> Imported:

@@ -13,6 +13,7 @@ from qhal.data import Split, load_dataset, split
 from qhal.ir.importer import Imported
 from qhal.options import Options
 from qhal.prepare import read_model
+from qhal.quant.equalize import Finding, survey
 from qhal.quant.stats_cache import default_cache
 from qhal.spool import Spool
 from qhal.verify import Evaluation, FloatReference, check_labels
@@ -60,6 +61,11 @@ class Session:
         if options.labels is not None or options.label_offset:
             check_labels(graph, divided.evaluation.labels)
         return divided
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """What could be equalized, whatever the target."""
+        return survey(self.imported.graph, self.data.calibration)
 
     @cached_property
     def evaluation(self) -> Evaluation:

@@ -23,8 +23,8 @@ HOST = "host"
 UNREADABLE = frozenset({"Exp", "Gelu"})
 """Operators whose int8 kernels are newer than the compiler (EXP 2: TF 2.12; GELU: TF 2.9)."""
 
-REWRITTEN = frozenset({"HardSwish", "LeakyRelu"})
-"""Operators of which the core has a form that the Edge TPU takes whole."""
+REWRITTEN = frozenset({"LeakyRelu"})
+"""Operators of which the core has a form that the Edge TPU takes whole (here PRELU)."""
 
 
 @cache

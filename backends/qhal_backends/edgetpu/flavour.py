@@ -12,8 +12,6 @@ EDGE_TPU = Flavour(
     # SPLIT_V is not among the operations, and STRIDED_SLICE is with strides of 1 only.
     uneven_parts_by_slices=True,
     steps_by_pooling=True,
-    # Resizing one pixel "to avoid loss in precision" may be refused; TILE was seen mapped. Its
-    # version for int8 came after the compiler, with nothing new but the type.
+    # Resizing one pixel may be refused "to avoid loss in precision"; TILE was seen mapped.
     upsample_points_by_tile=True,
-    highest_versions={"TILE": 1},
 )

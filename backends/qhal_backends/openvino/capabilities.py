@@ -23,6 +23,7 @@ from qhal_backends.openvino import limits
 from qhal_backends.openvino.devices import CPU, DEVICES, Device
 
 UINT8 = QuantSpec(DType.UINT8)
+UINT8_CHANNELS = QuantSpec(DType.UINT8, PerAxis())
 INT8_WEIGHT = QuantSpec(DType.INT8, PerAxis(), symmetric=True, narrow_range=True)
 INT8_GROUPS = QuantSpec(DType.INT8, limits.GROUPS, symmetric=True, narrow_range=True)
 INT4_GROUPS = QuantSpec(DType.INT4, limits.GROUPS, symmetric=True, narrow_range=True)
@@ -67,7 +68,10 @@ def capabilities(device: str = CPU) -> Capabilities:
 
 
 def _weighted(kind: str, facts: Device) -> tuple[Capability, ...]:
-    integer = KernelRow(UINT8, FLOAT, INT8_WEIGHT, FLOAT, name="uint8 x int8 per axis -> float")
+    per_channel = kind == "DepthwiseConv"
+    activation = UINT8_CHANNELS if per_channel else UINT8
+    name = f"uint8{' per axis' if per_channel else ''} x int8 per axis -> float"
+    integer = KernelRow(activation, FLOAT, INT8_WEIGHT, FLOAT, name=name)
     return (Capability(kind, (integer,), facts.integer), *_stored(kind, facts))
 
 

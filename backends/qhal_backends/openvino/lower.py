@@ -23,8 +23,11 @@ from qhal.ir.dtypes import DType
 from qhal.ir.export import BASE_OPSET, Call, OnnxWriter, emit, needed_opset
 from qhal.ir.graph import Node, NodeView
 from qhal.ir.ops import Activation
+from qhal.quant.arithmetic import broadcast_params
 from qhal.quant.model import QuantModel
 from qhal_backends.openvino.weights import WeightWriter
+
+import numpy as np
 
 if TYPE_CHECKING:
     import onnx
@@ -115,12 +118,12 @@ class _Lowering:
 
     def _fake_quantize(self, node: Node) -> None:
         """Round to the numbers that the integers of the result stand for."""
-        params = self._model.params[node.outputs[0]]
+        y = node.outputs[0]
+        params = self._model.params[y]
         ends = (params.dtype.qmin, params.dtype.qmax)
+        scale, zero_point = broadcast_params(params, self._model.graph.tensors[y].shape)
         bounds = [
-            self._onnx.constant(
-                f"{node.outputs[0]}__{hint}", params.scale * (end - params.zero_point)
-            )
+            self._onnx.constant(f"{y}__{hint}", (scale * (end - zero_point)).astype(np.float32))
             for hint, end in zip(("low", "high"), ends, strict=True)
         ]
         self._onnx.node(

@@ -15,8 +15,11 @@ _RENAMED = re.compile(r"(_original|/Dequantization\w*|/WithoutBiases|__bias)$")
 _NO_KERNEL = frozenset({"Input", "Output", "Const", "Parameter", "Result"})
 
 _TYPES = {
-    **{f"{sign}{bits}": f"{name}{bits}" for sign, name in (("i", "int"), ("u", "uint"))
-       for bits in (4, 8, 16, 32, 64)},
+    **{
+        f"{sign}{bits}": f"{name}{bits}"
+        for sign, name in (("i", "int"), ("u", "uint"))
+        for bits in (4, 8, 16, 32, 64)
+    },
     **{"f16": "float16", "f32": "float32", "f64": "float64", "bf16": "bfloat16"},
     "boolean": "bool",
 }

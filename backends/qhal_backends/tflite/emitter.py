@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from qhal.decisions import Code, Decision
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, Node, NodeView, TensorType
+from qhal.quant.arithmetic import quantize
 from qhal.quant.model import QuantModel, QuantParams
 from qhal_backends.tflite.flat import FlatModel, FlatOperator, FlatTensor, OptionValue
 from qhal_backends.tflite.versions import Use, lowest_version
@@ -25,8 +26,7 @@ class Flavour:
         groups_apart: write a grouped convolution as one for each group.
         uneven_parts_by_slices: write a split into uneven parts as one slice for each.
         steps_by_pooling: write a slice with steps in height and width as a pooling of 1x1.
-        highest_versions: builtin operator -> the highest version that the reader knows, where
-            that is less than what is usual and does what is needed all the same.
+        for_xnnpack: prefer operators that XNNPACK runs to those whose 8-bit kernels are scalar.
     """
 
     upsample_points_by_tile: bool = False
@@ -34,10 +34,10 @@ class Flavour:
     groups_apart: bool = False
     uneven_parts_by_slices: bool = False
     steps_by_pooling: bool = False
-    highest_versions: Mapping[str, int] = field(default_factory=dict)
+    for_xnnpack: bool = False
 
 
-LITERT = Flavour()
+LITERT = Flavour(for_xnnpack=True)
 
 
 class Emitter:
@@ -113,6 +113,13 @@ class Emitter:
         hint = f"{name}/{channels.start}-{channels.stop}"
         return self.constant(hint, whole.value[channels], params)
 
+    def scalar(self, hint: str, real: float, like: str) -> str:
+        """A new scalar constant in the element type and with the parameters of ``like``."""
+        source = self.tensor(like)
+        value = np.asarray(real, np.float32)
+        stored = value if source.params is None else quantize(value, source.params)
+        return self.constant(hint, stored.astype(source.type.dtype.numpy), source.params)
+
     def integers(self, hint: str, values: Sequence[int] | Sequence[Sequence[int]] | int) -> str:
         """A new int32 constant: axes, shapes, pads."""
         return self.constant(hint, np.asarray(values, np.int32))
@@ -156,7 +163,6 @@ class Emitter:
         operands = [self.tensor(name) if name else None for name in inputs]
         results = [self.tensor(name) for name in outputs]
         version = lowest_version(builtin, Use(operands, results[0], options))
-        version = min(version, self.flavour.highest_versions.get(builtin, version))
         made = FlatOperator(builtin, version, tuple(inputs), tuple(outputs), options, self._node)
         self._operators.append(made)
 

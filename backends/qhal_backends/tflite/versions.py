@@ -4,7 +4,9 @@ An older runtime (tflite-runtime 2.14, the Edge TPU compiler) refuses an operato
 is higher than what it knows, even if it needs nothing new. Rules:
 tensorflow/compiler/mlir/lite/tools/versioning/op_version.cc. Where that file gives a 16-bit
 operator version 1 although its kernel came later (CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED
-with 8-bit weights), the version that brought the 16-bit kernel is taken.
+with 8-bit weights), the version that brought the 16-bit kernel is taken. Where the resolver of the
+reference kernels (register_ref.cc) knows 8-bit integers under version 1 only (DEPTH_TO_SPACE,
+TILE), that one is taken: the kernels do not look at it.
 """
 
 from __future__ import annotations
@@ -87,7 +89,6 @@ _BY_TYPE: Mapping[str, Mapping[DType, int]] = {
     "BROADCAST_TO": {_I8: 3, _I16: 3},
     "CONCATENATION": _INT8_INT16,
     "CONV_2D": {_I8: 3, _I16: 4},
-    "DEPTH_TO_SPACE": _INT8,
     "DEPTHWISE_CONV_2D": {_I8: 3, _I16: 5},
     "DEQUANTIZE": {_I8: 2, _I16: 3, _F16: 3},
     "EQUAL": {_I8: 2, _I16: 5},
@@ -106,7 +107,6 @@ _BY_TYPE: Mapping[str, Mapping[DType, int]] = {
     "MAX_POOL_2D": _INT8_INT16,
     "MEAN": _INT8_INT16,
     "MINIMUM": _INT8_INT16_LATE,
-    "MIRROR_PAD": _INT8_INT16,
     "MUL": {_I8: 2, _I16: 4, _I64: 5},
     "PAD": _INT8_INT16,
     "PADV2": _INT8_INT16,
@@ -125,7 +125,6 @@ _BY_TYPE: Mapping[str, Mapping[DType, int]] = {
     "SUB": {_I8: 2, _I64: 4, _I16: 5},
     "SUM": _INT8,
     "TANH": _INT8_INT16,
-    "TILE": {_I8: 3},
     "TRANSPOSE": {_I8: 2, _BOOL: 3, _I16: 5},
     "TRANSPOSE_CONV": _INT8,
 }

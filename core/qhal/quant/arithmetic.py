@@ -93,6 +93,12 @@ def params_from_range(low: float, high: float, spec: QuantSpec) -> QuantParams:
     return QuantParams(spec.dtype, scale.astype(np.float32), zero_point)
 
 
+def channel_params(low: Float64, high: Float64, spec: QuantSpec, axis: int) -> QuantParams:
+    """Parameters with one scale per channel that cover ``[low, high]`` (C,) and zero."""
+    scale, zero_point = _affine(low, high, spec)
+    return QuantParams(spec.dtype, scale.astype(np.float32), zero_point, axis)
+
+
 def weight_params(weight: Array, spec: QuantSpec, axis: int = 0) -> QuantParams:
     """Parameters that cover a weight exactly, at the granularity of ``spec``.
 

@@ -11,14 +11,14 @@ import numpy.typing as npt
 from qhal.decisions import Code, Decision
 from qhal.errors import InternalError
 from qhal.ir.graph import Array, Graph, Node, TensorType
-from qhal.ir.ops import Gru, Lstm, Pad, Role
-from qhal.quant.arithmetic import fixed_params, params_from_range, quantize, weight_params
+from qhal.ir.ops import DepthwiseConv, Gru, Lstm, Pad, Role
+from qhal.quant.arithmetic import channel_params, fixed_params, params_from_range, quantize, weight_params
 from qhal.quant.boundary import ConstantForm
 from qhal.quant.constraints import Constraints
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.observe import TensorStats, choose_range
 from qhal.quant.saturation import clipped, useful_range
-from qhal.quant.spec import Derived, FixedQParams, QuantSpec
+from qhal.quant.spec import Derived, FixedQParams, PerAxis, PerTensor, QuantSpec
 from qhal.quant.weights import WeightTask, quantize_weights
 
 Range = tuple[float, float]
@@ -85,9 +85,31 @@ class _Assigner:
         if pinned:
             params = fixed_params(pinned[0])
         else:
-            low, high = self._range(group)
-            params = params_from_range(low, high, _strictest(specs))
+            params = self._channel_params(group) or self._shared_params(group, _strictest(specs))
         self.params.update(dict.fromkeys(group, params))
+
+    def _shared_params(self, group: tuple[str, ...], spec: QuantSpec) -> QuantParams:
+        low, high = self._range(group)
+        return params_from_range(low, high, replace(spec, granularity=PerTensor()))
+
+    def _channel_params(self, group: tuple[str, ...]) -> QuantParams | None:
+        """Parameters per channel; None where a scale has to be shared.
+
+        The extremes of a channel count as far as they lie in the range that the observer chose
+        for the whole tensor.
+        """
+        typed, name = self.constraints.typed, group[0]
+        spec = self._spec(name)
+        stats = self.stats.get(typed.observed.get(name, ""))
+        if len(group) > 1 or not isinstance(spec, QuantSpec) or stats is None:
+            return None
+        if spec.granularity != PerAxis() or stats.channel_extremes is None:
+            return None
+        op = typed.graph.consumers[name][0].op
+        assert isinstance(op, DepthwiseConv)
+        axis = op.layout.channel_axis(len(typed.graph.tensors[name].shape))
+        low, high = np.clip(stats.channel_extremes, *self._range(group))
+        return channel_params(low, high, spec, axis)
 
     def _spec(self, name: str) -> QuantSpec | FixedQParams:
         typed = self.constraints.typed

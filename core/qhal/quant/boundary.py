@@ -27,7 +27,7 @@ from qhal.ir.ops import (
     Role,
 )
 from qhal.quant.select import Choice
-from qhal.quant.spec import FLOAT, Derived, FixedQParams, QuantSpec, SameAsInput
+from qhal.quant.spec import FLOAT, Derived, FixedQParams, PerTensor, QuantSpec, SameAsInput
 from qhal.quant.weights import output_axis, stacked_groups
 from qhal.target.capability import KernelRow
 
@@ -159,7 +159,14 @@ class _Inserter:
         role = node.op.role(index)
         if role is not Role.ACTIVATION or not self.graph.tensors[name].dtype.is_float:
             return self.here[name]
-        return self._converted(name, row.activation, node)
+        return self._converted(name, self._coarsest(name, row.activation), node)
+
+    def _coarsest(self, source: str, spec: QuantSpec) -> QuantSpec:
+        """``spec``, but with one scale if any reader of the same type wants one scale."""
+        wanted = (self._row(reader).activation for reader in self.graph.consumers[source])
+        shared = [other for other in wanted if other.dtype is spec.dtype]
+        single = any(other.granularity == PerTensor() for other in shared)
+        return replace(spec, granularity=PerTensor()) if single else spec
 
     def _converted(self, source: str, spec: QuantSpec, reader: Node) -> str:
         """The tensor that holds ``source`` in the wanted type; a step is made at first need."""

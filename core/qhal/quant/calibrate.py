@@ -15,7 +15,7 @@ from pathlib import Path
 from qhal.data import Dataset
 from qhal.errors import DataValueError, InternalError
 from qhal.ir.graph import Array, Graph, Node
-from qhal.ir.ops import FullyConnected, Gru, Lstm, Role, Transpose
+from qhal.ir.ops import DepthwiseConv, FullyConnected, Gru, Lstm, Role, Transpose
 from qhal.progress import SILENT, Progress
 from qhal.quant import stats_cache
 from qhal.quant.floatrun import FloatRun, runtime_version, tensor_bytes
@@ -24,7 +24,24 @@ from qhal.quant.observe import TensorObserver, TensorStats
 _OVERLAP_LIMIT_BYTES = 64 << 20
 """Results of one sample above which running and observing take turns in one set of buffers."""
 
-_Plan = Mapping[str, int | None]  # tensor -> axis of its channels, None if no means are kept
+
+@dataclass(frozen=True)
+class _Channels:
+    """What is kept of each channel of a tensor.
+
+    Attributes:
+        axis: of the channels; None if nothing is kept of them.
+        extremes: True if their extremes are kept beside their means.
+    """
+
+    axis: int | None = None
+    extremes: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.axis}{' extremes' if self.extremes else ''}"
+
+
+_Plan = Mapping[str, _Channels]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +76,8 @@ def calibrate(
         tensors: float tensors whose statistics are wanted (constants have none).
         channel_means: those of them whose mean per channel is wanted: operands of weighted
             nodes. The channel axis is the last one in front of a fully-connected or recurrent
-            layer, else axis 1.
+            layer, else axis 1. In front of a depthwise convolution the extremes of each channel
+            are kept too.
         cache: folder that remembers statistics between runs; None for none.
         progress: is told of each sample.
 
@@ -110,22 +128,25 @@ def _remembered(
 
 def _plan(graph: Graph) -> _Plan:
     """Every non-constant float tensor, in the graph's order."""
-    axes = _channel_axes(graph)
+    channels = _channels(graph)
     made = [name for node in graph.nodes for name in node.outputs if name]
     return {
-        name: axes.get(name)
+        name: channels.get(name, _Channels())
         for name in (*graph.inputs, *made)
         if graph.tensors[name].dtype.is_float and graph.tensors[name].elements
     }
 
 
-def _channel_axes(graph: Graph) -> dict[str, int]:
-    """Operand of a weighted node -> axis of its channels."""
+def _channels(graph: Graph) -> dict[str, _Channels]:
+    """Operand of a weighted node -> what is kept of its channels."""
     axes: dict[str, int] = {}
+    wide: set[str] = set()
     for node in graph.nodes:
         for name, axis in _weighted_operand(graph, node):
             axes[name] = max(axis, axes.get(name, axis))
-    return axes
+            if isinstance(node.op, DepthwiseConv):
+                wide.add(name)
+    return {name: _Channels(axis, name in wide) for name, axis in axes.items()}
 
 
 def _weighted_operand(graph: Graph, node: Node) -> Iterator[tuple[str, int]]:
@@ -152,7 +173,7 @@ def _check_wanted(graph: Graph, plan: _Plan, wanted: Collection[str]) -> None:
 def _entries(graph: Graph, plan: _Plan) -> dict[str, str]:
     """Tensor -> what identifies its statistics in the cache."""
     digests = stats_cache.tensor_digests(graph)
-    return {name: f"{digests[name]}/{axis}" for name, axis in plan.items()}
+    return {name: f"{digests[name]}/{channels}" for name, channels in plan.items()}
 
 
 # --- the pass -----------------------------------------------------------------
@@ -161,7 +182,7 @@ def _entries(graph: Graph, plan: _Plan) -> dict[str, str]:
 def _observe(
     graph: Graph, dataset: Dataset, plan: _Plan, progress: Progress
 ) -> dict[str, TensorStats]:
-    observers = {name: TensorObserver(axis) for name, axis in plan.items()}
+    observers = {name: TensorObserver(kept.axis, kept.extremes) for name, kept in plan.items()}
     with progress.step("calibrate", total=len(dataset)) as advance:
         for values in _evaluate(graph, dataset, [n for n in plan if n not in graph.inputs]):
             for name, observer in observers.items():

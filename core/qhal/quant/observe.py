@@ -75,12 +75,15 @@ class TensorStats:
         maximum: largest element seen, exact.
         histogram: distribution of a strided subset of the elements; its bins span the extremes.
         channel_mean: mean of each channel, float64 (C,), where it was asked for.
+        channel_extremes: smallest and largest element of each channel, float64 (2, C), where
+            they were asked for.
     """
 
     minimum: float
     maximum: float
     histogram: Histogram
     channel_mean: Floats | None = None
+    channel_extremes: Floats | None = None
 
     @property
     def is_finite(self) -> bool:
@@ -91,11 +94,18 @@ class TensorStats:
 class TensorObserver:
     """Collects the statistics of one tensor, sample by sample, in constant memory."""
 
-    def __init__(self, channel_axis: int | None = None) -> None:
-        """Start without data; ``channel_axis`` is the axis whose means are wanted, or None."""
+    def __init__(self, channel_axis: int | None = None, extremes: bool = False) -> None:
+        """Start without data.
+
+        Args:
+            channel_axis: the axis whose means are wanted, or None.
+            extremes: the extremes along that axis are wanted too.
+        """
         self._axis = channel_axis
+        self._extremes = extremes
         self._samples = 0
         self._channel_sum: Floats | None = None
+        self._channel_extremes: Floats | None = None
         self._low, self._high = np.inf, -np.inf
         self._histogram = Histogram(_MIN_EXPONENT, 0, np.zeros(0, np.int64))
         self._pending = np.empty(0, np.float32)
@@ -112,12 +122,15 @@ class TensorObserver:
         if self._axis is not None:
             means = _channel_means(values, self._axis)
             self._channel_sum = means if self._channel_sum is None else self._channel_sum + means
+            if self._extremes:
+                self._widen_channels(_channel_extremes(values, self._axis))
 
     def stats(self) -> TensorStats:
         """The statistics so far; there must have been at least one non-empty sample."""
         self._flush()
         mean = None if self._channel_sum is None else self._channel_sum / self._samples
-        return TensorStats(float(self._low), float(self._high), self._histogram, mean)
+        extremes = self._channel_extremes
+        return TensorStats(float(self._low), float(self._high), self._histogram, mean, extremes)
 
     def _append(self, picks: npt.NDArray[np.float32]) -> None:
         if self._used + picks.size > self._pending.size:
@@ -142,6 +155,11 @@ class TensorObserver:
             return
         bins = frame(self._low, self._high)
         self._histogram = _add_counts(_reframe(self._histogram, *bins), chunk)
+
+    def _widen_channels(self, found: Floats) -> None:
+        seen = found if self._channel_extremes is None else self._channel_extremes
+        low, high = np.minimum(seen[0], found[0]), np.maximum(seen[1], found[1])
+        self._channel_extremes = np.stack((low, high))
 
     def _widen(self, flat: npt.NDArray[np.float32]) -> None:
         # np.minimum and np.maximum, unlike min and max, keep a NaN for good.
@@ -198,6 +216,13 @@ def _channel_means(values: Array, axis: int) -> Floats:
     outer = int(np.prod(values.shape[:axis]))
     planes = np.asarray(values, np.float32).reshape(outer, channels, -1)
     return np.asarray(planes.mean(axis=2).mean(axis=0, dtype=np.float64))
+
+
+def _channel_extremes(values: Array, axis: int) -> Floats:
+    """Smallest and largest element over all axes but one, float64 (2, C)."""
+    others = tuple(i for i in range(values.ndim) if i != axis)
+    real = np.asarray(values, np.float32)
+    return np.stack((real.min(axis=others), real.max(axis=others))).astype(np.float64)
 
 
 # --- observers ----------------------------------------------------------------

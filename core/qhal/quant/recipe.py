@@ -31,6 +31,11 @@ class Recipe:
         return not weighted or (row.weight is not None and row.weight.dtype in self.weight)
 
     @property
+    def narrow(self) -> bool:
+        """True if activations have at most 8 bits, so that every step of them counts."""
+        return all(dtype.bits <= 8 for dtype in self.activation)
+
+    @property
     def is_float(self) -> bool:
         """True if activations stay in float."""
         return all(dtype.is_float for dtype in self.activation)

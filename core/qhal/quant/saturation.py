@@ -21,7 +21,7 @@ Range = tuple[float, float]
 
 EVERYWHERE: Range = (-inf, inf)
 
-_SILU_LOW = -8.0
+SILU_LOW = -8.0
 """``silu(-8) = -0.0027``: less than half a step of any result that reaches 1.4 in 8 bits."""
 
 
@@ -37,7 +37,7 @@ def useful_range(graph: Graph, tensor: str, bits: int) -> Range:
     if tensor in graph.outputs or not readers:
         return EVERYWHERE
     if _is_silu(graph, tensor, readers):
-        return (_SILU_LOW, inf)
+        return (SILU_LOW, inf)
     ranges = [_reader_range(node, tensor, bits) for node in readers]
     return min(low for low, _ in ranges), max(high for _, high in ranges)
 
@@ -105,7 +105,7 @@ _RANGES: dict[type, Callable[[Node, int], Range]] = {
     HardSigmoid: _hard_sigmoid_range,
     Clip: _clip_range,
     HardSwish: lambda node, bits: (-3.0, inf),
-    Silu: lambda node, bits: (_SILU_LOW, inf),
+    Silu: lambda node, bits: (SILU_LOW, inf),
     Relu: lambda node, bits: (0.0, inf),
     Relu6: lambda node, bits: (0.0, 6.0),
 }

@@ -19,7 +19,11 @@ class PerTensor:
 
 @dataclass(frozen=True)
 class PerAxis:
-    """One scale per output channel: scale shape (O,). The axis follows from the operator."""
+    """One scale per channel: scale shape (C,). The axis follows from the operator.
+
+    Of a weight these are the output channels. An activation can have them in front of a depthwise
+    convolution only, where no sum runs over channels.
+    """
 
 
 @dataclass(frozen=True)

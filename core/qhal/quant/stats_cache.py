@@ -19,12 +19,13 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+import numpy.typing as npt
 
 from qhal.ir.graph import Array, Graph, Node
 from qhal.ir.ops import Activation, Op, Relu, Relu6
 from qhal.quant.observe import Histogram, TensorStats
 
-_VERSION = "1"
+_VERSION = "2"
 """Changes whenever the same graph and data would give other statistics."""
 _ALONE: Mapping[Activation, Op] = {Activation.RELU: Relu(), Activation.RELU6: Relu6()}
 
@@ -123,6 +124,7 @@ def _pack(stats: Mapping[str, TensorStats]) -> bytes:
     kept = [stats[entry] for entry in sorted(stats)]
     counts = [s.histogram.counts for s in kept]
     means = [np.zeros(0) if s.channel_mean is None else s.channel_mean for s in kept]
+    extremes = [np.zeros(0) if (e := s.channel_extremes) is None else e.ravel() for s in kept]
     file = BytesIO()
     np.savez(
         file,
@@ -135,19 +137,28 @@ def _pack(stats: Mapping[str, TensorStats]) -> bytes:
         counts_length=np.array([len(c) for c in counts], np.int64),
         means=np.concatenate([np.zeros(0), *means]),
         means_length=np.array([len(m) for m in means], np.int64),
+        extremes=np.concatenate([np.zeros(0), *extremes]),
+        extremes_length=np.array([len(e) for e in extremes], np.int64),
     )
     return file.getvalue()
 
 
 def _unpack(arrays: Mapping[str, Array]) -> dict[str, TensorStats]:
-    counts = np.split(arrays["counts"].astype(np.int64), np.cumsum(arrays["counts_length"])[:-1])
-    means = np.split(arrays["means"].astype(np.float64), np.cumsum(arrays["means_length"])[:-1])
+    counts = _parts(arrays, "counts", np.int64)
+    means = _parts(arrays, "means", np.float64)
+    extremes = _parts(arrays, "extremes", np.float64)
     return {
         str(entry): TensorStats(
             float(arrays["minimum"][i]),
             float(arrays["maximum"][i]),
             Histogram(int(arrays["exponent"][i]), int(arrays["first"][i]), counts[i]),
             means[i] if len(means[i]) else None,
+            extremes[i].reshape(2, -1) if len(extremes[i]) else None,
         )
         for i, entry in enumerate(arrays["entry"])
     }
+
+
+def _parts(arrays: Mapping[str, Array], name: str, dtype: npt.DTypeLike) -> list[Array]:
+    """The ragged arrays that were joined under a name."""
+    return np.split(arrays[name].astype(dtype), np.cumsum(arrays[f"{name}_length"])[:-1])

@@ -106,7 +106,7 @@ def quantize_weights(task: WeightTask) -> WeightResult:
 def _weight_scales(task: WeightTask, decisions: list[Decision]) -> QuantParams:
     """Scales that cover the weights, raised where the bias or the multiplier would not fit."""
     params = weight_params(task.weight, task.spec, output_axis(task.op))
-    if task.source is None or params.group_size:
+    if task.source is None or task.source.axis is not None or params.group_size:
         return params
     least = _least_scale(task, params)
     raised = least > params.scale

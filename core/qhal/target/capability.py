@@ -27,8 +27,16 @@ class Arithmetic(Enum):
 
     FIXED_POINT = "fixed-point"
     """int32 multiplier and shift, double rounding (gemmlowp; LiteRT's reference kernels)."""
+    FIXED_POINT_MICRO = "fixed-point-micro"
+    """The same, in fully connected layers too, which LiteRT rescales with a float64 (TFLite
+    Micro: fully_connected_common.cc)."""
     FLOAT = "float"
     """float32 multiply, round half to even (ONNX Runtime)."""
+
+    @property
+    def is_fixed_point(self) -> bool:
+        """True if accumulators are rescaled with an integer multiplier and a shift."""
+        return self is not Arithmetic.FLOAT
 
 
 @dataclass(frozen=True)

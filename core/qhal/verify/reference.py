@@ -30,21 +30,35 @@ class FloatReference:
         """
         self._outputs = list(outputs)
         self._session = _session(model)
-        self._inputs = [port.name for port in self._session.get_inputs()]
+        self._inputs = {port.name: port.type for port in self._session.get_inputs()}
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
-        """The outputs for one sample.
+        """The outputs for one sample; what the file has in another float type is float32 here.
 
         Raises:
             ModelInvalidError: ONNX Runtime fails on it.
         """
-        feeds = {name: inputs[name] for name in self._inputs}
+        feeds = {name: _as_typed(inputs[name], kind) for name, kind in self._inputs.items()}
         try:
             results = self._session.run(self._outputs, feeds)
         # ONNX Runtime has no public root of its errors.
         except Exception as error:
             raise ModelInvalidError(f"ONNX Runtime cannot run the model: {error}.") from error
-        return dict(zip(self._outputs, map(np.asarray, results), strict=True))
+        return dict(zip(self._outputs, map(_as_float32, results), strict=True))
+
+
+_OTHER_FLOATS = {"tensor(float16)": np.float16, "tensor(double)": np.float64}
+"""Float types that a file may have and the imported graph has not."""
+
+
+def _as_typed(value: Array, kind: str) -> Array:
+    dtype = _OTHER_FLOATS.get(kind)
+    return value if dtype is None else value.astype(dtype)
+
+
+def _as_float32(value: Array) -> Array:
+    array = np.asarray(value)
+    return array.astype(np.float32) if array.dtype in _OTHER_FLOATS.values() else array
 
 
 def _session(model: str | Path | bytes) -> Any:

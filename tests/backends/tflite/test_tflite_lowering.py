@@ -52,6 +52,7 @@ def builtins(label: str, row: str = "float32") -> list[str]:
         ("AveragePool-same-all", "int8", ["DEPTHWISE_CONV_2D"]),
         ("AveragePool-explicit-all", "int8", ["PAD", "DEPTHWISE_CONV_2D"]),
         ("AveragePool-valid-all", "int8", ["AVERAGE_POOL_2D"]),
+        ("AveragePool-global-all", "int8", ["MEAN"]),
         ("AveragePool-same-all", "int16", ["PAD", "AVERAGE_POOL_2D"]),
         ("AveragePool-explicit-inside", "float32", ["PAD", "AVERAGE_POOL_2D", "MUL"]),
         ("Slice", "int8", ["SLICE"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from qhal.quant.oracle import Oracle
 from qhal.target.capability import Capability, KernelRow
 from qhal.target.profile import TargetProfile
 from qhal_backends.tflite.capabilities import capabilities
-from qhal_backends.tflite.plugin import TfliteBackend
+from qhal_backends.tflite.plugin import MODEL, TfliteBackend
+from qhal_backends.tflite.runner import find_runtime
 
 BACKEND = TfliteBackend()
 TARGET = TargetProfile("litert", "tflite", "LiteRT")
@@ -89,6 +91,28 @@ def test_float_row_computes_what_onnxruntime_computes(
         here = np.transpose(value, perms[name]) if name in perms else value
         assert found[name].shape == here.shape
         assert share_within(found[name], here, tolerance_of(here)) == 1.0
+
+
+WITHOUT_REFERENCE = {"Elu", "Ceil", "Round"}
+"""Operators that LiteRT's reference resolver lacks (tensorflow/lite/kernels/register_ref.cc)."""
+
+
+@pytest.mark.parametrize(
+    ("sample", "capability", "row"), TRIALS, ids=[f"{s}: {row}" for s, _, row in TRIALS]
+)
+def test_row_has_reference_kernels(sample: Sample, capability: Capability, row: KernelRow) -> None:
+    runtime = find_runtime()
+    content = BACKEND.lower(deploy_row(sample, capability, row, CAPS).model, TARGET).files[MODEL]
+    interpreter = partial(
+        runtime.module.Interpreter,
+        model_content=content,
+        experimental_op_resolver_type=runtime.module.OpResolverType.BUILTIN_REF,
+    )
+    if capability.op in WITHOUT_REFERENCE:
+        with pytest.raises(ValueError, match="Didn't find op"):
+            interpreter()
+    else:
+        interpreter().allocate_tensors()
 
 
 def test_every_row_was_tried() -> None:

@@ -346,6 +346,7 @@ def _pooling() -> Iterator[Sample]:
         ("same-stride", (8, 8), (3, 3), (2, 2), (0, 0, 1, 1)),
         ("explicit", (8, 8), (3, 3), (2, 2), (1, 1, 1, 1)),
         ("ceil", (6, 6), (3, 3), (2, 2), (0, 0, 1, 1)),
+        ("global", (7, 9), (7, 9), (1, 1), (0, 0, 0, 0)),
     )
     for label, spatial, kernel, strides, pads in windows:
         yield Sample(ops.MaxPool(kernel, strides, pads), ((1, 4, *spatial),), label=label)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from importing import floats, imported, kinds, model, only
+from importing import floats, imported, kinds, model, only, read
 from onnx import NodeProto, helper
 
 from qhal.ir import ops
@@ -236,3 +236,9 @@ def test_normalisation_before_a_convolution_is_one_scale_and_one_shift(tmp_path:
     constants = {**NORM, "a": floats(4, 1, 1), "b": floats(4, 1, 1)}
     graph = imported(tmp_path, model(parse(text), {"x": SHAPE}, constants=constants))
     assert kinds(graph) == ["Mul", "Add", "Relu"]
+
+
+def test_a_scale_that_would_overflow_a_weight_stays(tmp_path: Path) -> None:
+    constants = {"w": np.full((3, 4, 1, 1), 1e30, np.float32), "s": np.float32(1e30)}
+    proto = model(parse("c = Conv(x, w)\ny = Mul(c, s)"), {"x": SHAPE}, constants=constants)
+    assert kinds(read(tmp_path, proto).graph) == ["Conv", "Mul"]

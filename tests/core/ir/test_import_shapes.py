@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from importing import floats, model, read
 from onnx import TensorProto, helper
 
 from qhal.decisions import Code
-from qhal.errors import ModelInvalidError, ModelShapeError
+from qhal.errors import ModelInvalidError, ModelShapeError, ModelWeightsError
 from qhal.ir.dtypes import DType
 
 
@@ -128,3 +129,15 @@ def test_initializers_among_the_inputs_are_constants(tmp_path: Path) -> None:
 def test_inputs_that_nothing_reads_stay(tmp_path: Path) -> None:
     node = helper.make_node("Relu", ["x"], ["y"])
     assert read(tmp_path, model([node], {"x": (1,), "z": (2,)})).graph.inputs == ("x", "z")
+
+
+def test_values_beyond_float32_become_its_largest(tmp_path: Path) -> None:
+    node = helper.make_node("Add", ["x", "w"], ["y"])
+    proto = model([node], {"x": (3,)}, dtype=TensorProto.DOUBLE)
+    values = [-1.7e308, 0.0, float("-inf")]
+    proto.graph.initializer.append(helper.make_tensor("w", TensorProto.DOUBLE, [3], values))
+    with pytest.raises(ModelWeightsError, match="'w' holds 1 NaN or Inf"):
+        read(tmp_path, proto)
+    proto.graph.initializer[0].double_data[2] = 2.0
+    found = read(tmp_path, proto).graph.constants["w"]
+    assert found.tolist() == [float(np.finfo(np.float32).min), 0, 2]

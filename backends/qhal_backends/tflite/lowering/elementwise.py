@@ -54,13 +54,9 @@ def _where(e: Emitter, view: NodeView) -> None:
 # --- one operand --------------------------------------------------------------
 
 _UNARY = {
-    ops.Relu: "RELU",
-    ops.Relu6: "RELU6",
     ops.Elu: "ELU",
     ops.Sigmoid: "LOGISTIC",
     ops.Tanh: "TANH",
-    ops.HardSwish: "HARD_SWISH",
-    ops.PRelu: "PRELU",
 }
 
 FUNCTIONS = {
@@ -91,6 +87,11 @@ def _function(e: Emitter, view: NodeView) -> None:
         one = e.constant(f"{view.node.name}/one", np.asarray(1.0, np.float32))
         e.emit("DIV", [one, view.node.inputs[0]], view.node.outputs)
         return
+    dtype = e.tensor(view.node.outputs[0]).type.dtype
+    if view.op.function == "Abs" and dtype is DType.INT8 and e.flavour.for_xnnpack:
+        # The same with a slope of -1; XNNPACK has no 8-bit ABS, and the builtin kernel is scalar.
+        e.emit("LEAKY_RELU", view.node.inputs, view.node.outputs, alpha=-1.0)
+        return
     e.emit(FUNCTIONS[view.op.function], view.node.inputs, view.node.outputs)
 
 
@@ -104,35 +105,69 @@ def _leaky_relu(e: Emitter, view: NodeView) -> None:
     e.emit("LEAKY_RELU", view.node.inputs, view.node.outputs, alpha=view.op.alpha)
 
 
+# --- bounds ---------------------------------------------------------------------
+
+
 def _clip(e: Emitter, view: NodeView) -> None:
-    """MAXIMUM with the lower bound, then MINIMUM with the upper one, as far as they are finite."""
-    op = view.op
-    assert isinstance(op, ops.Clip)
-    bounds = (("MAXIMUM", op.low, "low"), ("MINIMUM", op.high, "high"))
-    finite = [(builtin, bound, what) for builtin, bound, what in bounds if np.isfinite(bound)]
-    x = view.node.inputs[0]
-    if not finite:
+    assert isinstance(view.op, ops.Clip)
+    _clamp(e, view, view.node.inputs[0], view.op.low, view.op.high)
+
+
+def _clamp(e: Emitter, view: NodeView, x: str, low: float, high: float) -> None:
+    """MAXIMUM with the lower bound, then MINIMUM with the upper one, as far as they matter."""
+    bounds = (("MAXIMUM", low, "low"), ("MINIMUM", high, "high"))
+    needed = [(builtin, bound, what) for builtin, bound, what in bounds if _cuts(e, x, bound)]
+    if not needed:
         reshape(e, x, view.node.outputs[0])
-    for index, (builtin, bound, what) in enumerate(finite, start=1):
-        last = index == len(finite)
-        result = (
-            view.node.outputs[0] if last else e.like(x, f"{view.node.name}/{what}", _shape(view))
-        )
-        e.emit(builtin, [x, _bound(e, view, bound, what)], [result])
+    for index, (builtin, bound, what) in enumerate(needed, start=1):
+        hint, shape = f"{view.node.name}/{what}", view.output().shape
+        result = view.node.outputs[0] if index == len(needed) else e.like(x, hint, shape)
+        e.emit(builtin, [x, e.scalar(f"{hint}_bound", bound, x)], [result])
         x = result
 
 
-def _shape(view: NodeView) -> tuple[int, ...]:
-    return view.output().shape
+def _cuts(e: Emitter, x: str, bound: float) -> bool:
+    """True if a bound lies within what a tensor can hold."""
+    params = e.tensor(x).params
+    if params is None or not np.isfinite(bound):
+        return bool(np.isfinite(bound))
+    stored = int(quantize(np.asarray(bound), params))
+    return params.dtype.qmin < stored < params.dtype.qmax
 
 
-def _bound(e: Emitter, view: NodeView, bound: float, what: str) -> str:
-    """A scalar in the form of the operand, as MAXIMUM and MINIMUM want it."""
-    source = e.tensor(view.node.inputs[0])
-    value = np.asarray(bound, np.float32)
-    stored = value if source.params is None else quantize(value, source.params)
-    hint = f"{view.node.name}/{what}_bound"
-    return e.constant(hint, stored.astype(source.type.dtype.numpy), source.params)
+def _relu(e: Emitter, view: NodeView) -> None:
+    """RELU and RELU6; of 8-bit integers by QUANTIZE, whose saturation is the usual bound.
+
+    XNNPACK has no 8-bit RELU, and the builtin kernel is scalar: a hundred times slower.
+    """
+    x, (y,) = view.node.inputs[0], view.node.outputs
+    is_six = isinstance(view.op, ops.Relu6)
+    if not e.flavour.for_xnnpack or e.tensor(y).type.dtype is not DType.INT8:
+        e.emit("RELU6" if is_six else "RELU", [x], [y])
+        return
+    high = 6.0 if is_six else np.inf
+    if not _cuts(e, y, 0.0) and not _cuts(e, y, high):
+        e.emit("QUANTIZE", [x], [y])
+        return
+    scaled = e.like(y, f"{view.node.name}/scaled", view.output().shape)
+    e.emit("QUANTIZE", [x], [scaled])
+    _clamp(e, view, scaled, 0.0, high)
+
+
+def _prelu(e: Emitter, view: NodeView) -> None:
+    """PRELU; of 8-bit integers as ``max(x, 0) + slope * min(x, 0)``, for the same reason."""
+    (x, slope), (y,) = view.node.inputs, view.node.outputs
+    if not e.flavour.for_xnnpack or e.tensor(y).type.dtype is not DType.INT8:
+        e.emit("PRELU", [x, slope], [y])
+        return
+    shape, name = view.output().shape, view.node.name
+    zero = e.scalar(f"{name}/zero", 0.0, x)
+    above, below = (e.like(x, f"{name}/{what}", shape) for what in ("above", "below"))
+    scaled = e.like(y, f"{name}/scaled", shape)
+    e.emit("MAXIMUM", [x, zero], [above])
+    e.emit("MINIMUM", [x, zero], [below])
+    e.emit("MUL", [below, slope], [scaled])
+    e.emit("ADD", [above, scaled], [y])
 
 
 # --- conversions --------------------------------------------------------------
@@ -166,5 +201,7 @@ LOWERINGS: dict[type[ops.Op], Callable[[Emitter, NodeView], None]] = {
     ops.Gelu: _gelu,
     ops.LeakyRelu: _leaky_relu,
     ops.Clip: _clip,
+    **dict.fromkeys((ops.Relu, ops.Relu6), _relu),
+    ops.PRelu: _prelu,
     ops.Cast: _cast,
 }

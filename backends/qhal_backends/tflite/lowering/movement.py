@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Literal
 
 import numpy as np
 
@@ -10,7 +12,6 @@ from qhal.decisions import Code
 from qhal.ir import ops
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView
-from qhal.quant.arithmetic import quantize
 from qhal_backends.tflite.emitter import Emitter
 from qhal_backends.tflite.flat import FlatPadding, OptionValue
 from qhal_backends.tflite.lowering.shapes import reshape
@@ -73,6 +74,8 @@ def _slice(e: Emitter, view: NodeView) -> None:
         _cut(e, x, op.starts, y)
     elif e.flavour.steps_by_pooling and steps_in_plane(op):
         _pick_by_pooling(e, view, op)
+    elif e.flavour.for_xnnpack and _is_column(op, view.input().shape):
+        _take_columns(e, view, op)
     else:
         _stride(e, view, op)
 
@@ -86,6 +89,32 @@ def _stride(e: Emitter, view: NodeView, op: ops.Slice) -> None:
     names = zip(("begin", "end", "steps"), stated, strict=True)
     vectors = [e.integers(f"{view.node.name}/{what}", vector) for what, vector in names]
     e.emit("STRIDED_SLICE", [view.node.inputs[0], *vectors], view.node.outputs, endMask=mask)
+
+
+def _is_column(op: ops.Slice, shape: tuple[int, ...]) -> bool:
+    """True if every axis is kept whole, or every n-th element of it from the first ones on."""
+    axes = zip(shape, op.starts, op.sizes, op.steps, strict=True)
+    return all(size * step == n and 0 <= start < step for n, start, size, step in axes)
+
+
+def _take_columns(e: Emitter, view: NodeView, op: ops.Slice) -> None:
+    """Every n-th element of an axis: a block of columns, once n elements lie in one row.
+
+    XNNPACK runs RESHAPE and SLICE, but no STRIDED_SLICE with steps.
+    """
+    x, shape = view.node.inputs[0], list(view.input().shape)
+    for axis, step in enumerate(op.steps):
+        if step == 1:
+            continue
+        inner = prod(shape[axis + 1 :])
+        shape[axis] //= step
+        rows = prod(shape[: axis + 1])
+        matrix = e.like(x, f"{view.node.name}/rows{axis}", (rows, step * inner))
+        column = e.like(x, f"{view.node.name}/columns{axis}", (rows, inner))
+        reshape(e, x, matrix)
+        _cut(e, matrix, (0, op.starts[axis] * inner), column)
+        x = column
+    reshape(e, x, view.node.outputs[0])
 
 
 def _pick_by_pooling(e: Emitter, view: NodeView, op: ops.Slice) -> None:
@@ -116,46 +145,44 @@ def _pick_by_pooling(e: Emitter, view: NodeView, op: ops.Slice) -> None:
 def _pad(e: Emitter, view: NodeView) -> None:
     op = view.op
     assert isinstance(op, ops.Pad)
-    if op.mode == "edge":
-        _pad_with_edges(e, view, op)
+    if op.mode != "constant":
+        _pad_by_picking(e, view, op)
         return
     rank = len(op.pads) // 2
     amounts = e.integers(
         f"{view.node.name}/pads", [(op.pads[i], op.pads[rank + i]) for i in range(rank)]
     )
     inputs = [view.node.inputs[0], amounts]
-    if op.mode == "reflect":
-        e.emit("MIRROR_PAD", inputs, view.node.outputs, mode=0)
-    elif op.value == 0.0:
+    if op.value == 0.0:
         e.emit("PAD", inputs, view.node.outputs)
     else:
-        e.emit("PADV2", [*inputs, _fill(e, view, op.value)], view.node.outputs)
+        fill = e.scalar(f"{view.node.name}/fill", op.value, view.node.inputs[0])
+        e.emit("PADV2", [*inputs, fill], view.node.outputs)
 
 
-def _fill(e: Emitter, view: NodeView, value: float) -> str:
-    """The value in the form of the operand, as PADV2 wants it."""
-    source = e.tensor(view.node.inputs[0])
-    real = np.asarray(value, np.float32)
-    stored = real if source.params is None else quantize(real, source.params)
-    hint = f"{view.node.name}/fill"
-    return e.constant(hint, stored.astype(source.type.dtype.numpy), source.params)
+def _pad_by_picking(e: Emitter, view: NodeView, op: ops.Pad) -> None:
+    """Edge and reflected padding: one GATHER per padded dimension.
 
-
-def _pad_with_edges(e: Emitter, view: NodeView, op: ops.Pad) -> None:
-    """Edge padding, which TFLite lacks: one GATHER with clamped indices per padded dimension."""
+    TFLite lacks the first, and its MIRROR_PAD copies element by element.
+    """
     x, shape = view.node.inputs[0], list(view.input().shape)
     rank = len(shape)
     padded = [axis for axis in range(rank) if op.pads[axis] or op.pads[rank + axis]]
     if not padded:
         reshape(e, x, view.node.outputs[0])
     for axis in padded:
-        begin, end, size = op.pads[axis], op.pads[rank + axis], shape[axis]
-        shape[axis] = size + begin + end
+        picks = np.pad(
+            np.arange(shape[axis]), (op.pads[axis], op.pads[rank + axis]), _MODES[op.mode]
+        )
+        shape[axis] = len(picks)
         last = axis == padded[-1]
         made = view.node.outputs[0] if last else e.like(x, f"{view.node.name}/axis{axis}", shape)
-        picks = np.clip(np.arange(-begin, size + end), 0, size - 1).astype(np.int32)
-        e.emit("GATHER", [x, e.constant(f"{made}/picks", picks)], [made], axis=axis)
+        indices = e.constant(f"{made}/picks", picks.astype(np.int32))
+        e.emit("GATHER", [x, indices], [made], axis=axis)
         x = made
+
+
+_MODES: Mapping[str, Literal["edge", "reflect"]] = {"edge": "edge", "reflect": "reflect"}
 
 
 # --- indices and repetition -----------------------------------------------------
@@ -174,8 +201,19 @@ def _gather(e: Emitter, view: NodeView) -> None:
 
 
 def _expand(e: Emitter, view: NodeView) -> None:
-    shape = e.integers(f"{view.node.name}/shape", view.output().shape)
-    e.emit("BROADCAST_TO", [view.node.inputs[0], shape], view.node.outputs)
+    """TILE, which copies blocks; BROADCAST_TO, element by element, where TILE lacks the type."""
+    x, (y,) = view.node.inputs[0], view.node.outputs
+    shape = view.output().shape
+    if e.tensor(x).type.dtype is DType.INT16:
+        e.emit("BROADCAST_TO", [x, e.integers(f"{view.node.name}/shape", shape)], [y])
+        return
+    full = (1,) * (len(shape) - len(view.input().shape)) + view.input().shape
+    if full != view.input().shape:
+        ranked = e.like(x, f"{view.node.name}/ranked", full)
+        reshape(e, x, ranked)
+        x = ranked
+    repeats = [new // old for new, old in zip(shape, full, strict=True)]
+    e.emit("TILE", [x, e.integers(f"{view.node.name}/repeats", repeats)], [y])
 
 
 def _tile(e: Emitter, view: NodeView) -> None:

@@ -90,7 +90,7 @@ def _is_float(e: Emitter, view: NodeView) -> bool:
 
 def _is_hybrid_kernel(view: NodeView) -> bool:
     """True if the float kernel reads an integer weight itself (dynamic range)."""
-    return view.input(1).dtype is DType.INT8 and not isinstance(view.op, ConvTranspose)
+    return view.input(1).dtype is DType.INT8 and isinstance(view.op, Conv | FullyConnected)
 
 
 def _bias(e: Emitter, view: NodeView) -> str:

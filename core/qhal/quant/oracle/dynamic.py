@@ -24,7 +24,6 @@ from qhal.quant.oracle.weighted import (
     output_axis,
 )
 from qhal.quant.oracle.window import exact_type
-from qhal.target.capability import Arithmetic
 
 
 def is_dynamic(step: Step) -> bool:
@@ -34,7 +33,7 @@ def is_dynamic(step: Step) -> bool:
     dynamic-range kernels for them are slower than float, or newer than tflite-runtime 2.14.
     """
     return (
-        step.arithmetic is Arithmetic.FIXED_POINT
+        step.arithmetic.is_fixed_point
         and isinstance(step.op, ops.Conv | ops.FullyConnected)
         and not step.integer
         and step.constant(1) is not None

@@ -17,7 +17,6 @@ from qhal.quant.oracle.rescale import quantize_real, requantize, rescaler
 from qhal.quant.oracle.step import Kernel, Operands, Step, operands_of, scalar
 from qhal.quant.oracle.values import Array
 from qhal.quant.oracle.weighted import GEOMETRIES, build_weighted
-from qhal.target.capability import Arithmetic
 
 IntegerBuilder = Callable[[Step], Kernel | None]
 
@@ -83,7 +82,7 @@ def _build_mat_mul(step: Step) -> Kernel:
     """
     left, right, output = step.input_params(0), step.input_params(1), step.output_params()
     (a_scale, a_zero), (b_scale, b_zero) = scalar(left), scalar(right)
-    work = np.float64 if step.arithmetic is Arithmetic.FIXED_POINT else np.float32
+    work = np.float64 if step.arithmetic.is_fixed_point else np.float32
     divisor = work(scalar(output)[0])
     limits = (output.dtype.qmin, output.dtype.qmax)
     finish = rescaler(

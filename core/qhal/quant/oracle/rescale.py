@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qhal.ir.ops import Activation
+from qhal.quant.arithmetic import broadcast_params
 from qhal.quant.model import QuantParams
 from qhal.quant.oracle.fixed_point import Int64, Multiplier, round_half_away
 from qhal.quant.oracle.step import saturate, scalar
@@ -40,7 +41,7 @@ def clamp_range(
     """The integers of two real bounds, either of which may be infinite."""
     qmin, qmax = params.dtype.qmin, params.dtype.qmax
     scale, zero_point = scalar(params)
-    rounding = round_half_away if arithmetic is Arithmetic.FIXED_POINT else np.rint
+    rounding = round_half_away if arithmetic.is_fixed_point else np.rint
 
     def step(bound: float) -> float:
         return float(rounding(np.float32(bound) / scale)) + zero_point
@@ -152,7 +153,7 @@ def quantize_real(x: Array, output: QuantParams, arithmetic: Arithmetic) -> Arra
     LiteRT rounds half away from zero (tflite/kernels/internal/reference/quantize.h), ONNX
     Runtime half to even; both divide in float32.
     """
-    scale, zero_point = scalar(output)
+    scale, zero_point = broadcast_params(output, np.shape(x))
     steps = np.asarray(x, np.float32) / scale
-    rounding = round_half_away if arithmetic is Arithmetic.FIXED_POINT else np.rint
-    return saturate(rounding(steps) + np.float32(zero_point), output.dtype)
+    rounding = round_half_away if arithmetic.is_fixed_point else np.rint
+    return saturate(rounding(steps) + zero_point.astype(np.float32), output.dtype)

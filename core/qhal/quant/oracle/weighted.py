@@ -123,7 +123,7 @@ def _integer_numbers(step: Step, weight: Array, bias: Array | None) -> Numbers:
 
 def _factors(step: Step) -> npt.NDArray[np.float64]:
     """``s_input * s_weight / s_output``, in the precision in which the runtime divides."""
-    work = np.float64 if step.arithmetic is Arithmetic.FIXED_POINT else np.float32
+    work = np.float64 if step.arithmetic.is_fixed_point else np.float32
     source, weight, output = step.input_params(0), step.input_params(1), step.output_params()
     product = source.scale.astype(work) * weight.scale.astype(work)
     factors = np.asarray(product / output.scale.astype(work), np.float64)

@@ -1,0 +1,188 @@
+"""The backend for Arm's Cortex-A: LiteRT's artifact, run on an emulated core.
+
+XNNPACK has the same operators on every processor, so that what ``tflite`` can lower these targets
+can run. What differs is how fast, and no x86 machine can tell that: where QEMU and its arm64 root
+are installed, instructions are counted instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from qhal.decisions import Code, Decision, Severity
+from qhal.errors import MissingDependencyError
+from qhal.metric import Basis, Metric
+from qhal.plugin.backend import (
+    Artifact,
+    Backend,
+    Findings,
+    Placement,
+    RunOptions,
+    Trial,
+)
+from qhal.plugin.setup import Setup
+from qhal.quant.model import QuantModel
+from qhal.target.capability import Capabilities, Capability
+from qhal.target.profile import TargetProfile
+from qhal_backends.arm.cortexa_cores import Core, core_of
+from qhal_backends.tflite.plugin import TfliteBackend
+
+if TYPE_CHECKING:
+    from qhal.plugin.backend import Array, Arrays
+    from qhal_backends.arm.emulator.emulator import Emulation, Job, Result
+    from qhal_backends.tflite.runner import TfliteRunner
+
+COUNTED_RUNS = 3
+_PRODUCTS = frozenset({"Conv", "DepthwiseConv", "ConvTranspose", "FullyConnected", "MatMul"})
+_QUANTIZED, _FLOAT, _REFERENCE = "quantized", "float", "reference"
+
+
+class CortexABackend(Backend):
+    """Lowers like LiteRT's backend; runs on this host, and on the emulated core."""
+
+    name: ClassVar[str] = "cortex-a"
+
+    def __init__(self) -> None:
+        self._tflite = TfliteBackend()
+
+    def unavailable(self) -> str | None:
+        """Why artifacts cannot be run (on the host, which stands in for the device)."""
+        return self._tflite.unavailable()
+
+    def cannot_lower(self) -> str | None:
+        """Why this backend cannot write artifacts here."""
+        return self._tflite.cannot_lower()
+
+    def capabilities(self, target: TargetProfile) -> Capabilities:
+        """What LiteRT executes on a CPU, and how the core multiplies.
+
+        Raises:
+            CatalogueError: the profile names no known core.
+        """
+        core = core_of(target)
+        everywhere = self._tflite.capabilities(target)
+        kernels = tuple(_on_core(entry, core) for entry in everywhere.kernels)
+        return replace(everywhere, kernels=kernels)
+
+    def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
+        """Write the ``.tflite`` file."""
+        return self._tflite.lower(model, target)
+
+    def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> TfliteRunner:
+        """A runner on this machine's processor."""
+        return self._tflite.load(artifact, target, options)
+
+    def placement(self, artifact: Artifact, target: TargetProfile) -> Placement:
+        """Which operators XNNPACK takes, on this host as on the target."""
+        return self._tflite.placement(artifact, target)
+
+    def examine(self, quantized: Trial, baseline: Trial | None, target: TargetProfile) -> Findings:
+        """Run both artifacts on the emulated core: count, and compare with this host."""
+        from qhal_backends.arm.emulator.emulator import Emulator
+        from qhal_backends.arm.emulator.folder import find_folder, why_missing
+
+        core = core_of(target)
+        folder, missing = find_folder(), why_missing()
+        if folder is None or missing is not None:
+            return _not_emulated(f"Nothing was run on an emulated {core.name}: {missing}.")
+        try:
+            emulation = Emulator(folder, core).run(_jobs(quantized, baseline))
+        except MissingDependencyError as error:
+            return _not_emulated(f"Nothing was run on an emulated {core.name}: {error}")
+        return self._findings(quantized, target, emulation)
+
+    def setups(self) -> tuple[Setup, ...]:
+        """The emulator."""
+        from qhal_backends.arm.emulator.setup import arm_emulator
+
+        return (arm_emulator(),)
+
+    def _findings(self, quantized: Trial, target: TargetProfile, emulation: Emulation) -> Findings:
+        core, results = core_of(target), emulation.results
+        found = [Findings(_counts(core, results))]
+        for job, reference in ((_QUANTIZED, False), (_REFERENCE, True)):
+            if job in results:
+                runner = self.load(quantized.artifact, target, RunOptions(reference=reference))
+                expected = tuple(runner.run(quantized.inputs).values())
+                found.append(_comparison(core, results[job], expected, reference))
+        if emulation.problem:
+            sentence = f"The run on an emulated {core.name} is not complete: {emulation.problem}."
+            found.append(_not_emulated(sentence))
+        metrics = {name: metric for part in found for name, metric in part.metrics.items()}
+        return Findings(metrics, tuple(d for part in found for d in part.decisions))
+
+
+def _on_core(entry: Capability, core: Core) -> Capability:
+    if entry.op not in _PRODUCTS:
+        return entry
+    note = f"int8 by {core.byte_product} on {core.name} (XNNPACK src/configs/gemm-config.c)"
+    return replace(entry, source=f"{entry.source}; {note}")
+
+
+def _jobs(quantized: Trial, baseline: Trial | None) -> list[Job]:
+    """What is soonest done and most wanted comes first: a slow emulation is cut off."""
+    found = [_job(_QUANTIZED, quantized, counted_runs=COUNTED_RUNS)]
+    if baseline is not None:
+        found.append(_job(_FLOAT, baseline, counted_runs=COUNTED_RUNS))
+    return [*found, _job(_REFERENCE, quantized, reference=True)]
+
+
+def _job(name: str, trial: Trial, *, reference: bool = False, counted_runs: int = 0) -> Job:
+    from qhal_backends.arm.emulator.emulator import Job
+
+    artifact = trial.artifact
+    sample = _by_position(artifact.input_names, trial.inputs)
+    return Job(name, artifact.files[artifact.main], [sample], reference, counted_runs)
+
+
+def _by_position(names: Iterable[str], arrays: Arrays) -> tuple[Array, ...]:
+    return tuple(arrays[name] for name in names)
+
+
+def _not_emulated(sentence: str) -> Findings:
+    decision = Decision(Code.NOT_EMULATED, sentence, severity=Severity.WARNING)
+    return Findings(decisions=(decision,))
+
+
+def _counts(core: Core, results: Mapping[str, Result]) -> dict[str, Metric]:
+    """Executed instructions per inference, quantized and float, and their ratio."""
+    kinds = {_QUANTIZED: "instructions", _FLOAT: "instructions_float"}
+    note = f"per inference on an emulated {core.name}, XNNPACK kernels, 1 thread"
+    found = {
+        name: _count(results[job], note)
+        for job, name in kinds.items()
+        if job in results and results[job].instructions
+    }
+    if len(found) == len(kinds):
+        ratio = found["instructions_float"].value / found["instructions"].value
+        said = f"float over quantized; int8 products by {core.byte_product}; not a ratio of times"
+        found["instructions_ratio"] = Metric(ratio, "ratio", Basis.COUNTED_EMULATED, note=said)
+    return found
+
+
+def _count(result: Result, note: str) -> Metric:
+    said = f"{note}, {len(result.instructions)} runs within {100 * result.spread:.3f} %"
+    return Metric(result.instructions_per_run, "count", Basis.COUNTED_EMULATED, note=said)
+
+
+def _comparison(
+    core: Core, result: Result, expected: tuple[Array, ...], reference: bool
+) -> Findings:
+    """The emulated target's outputs beside this host's, bit by bit."""
+    from qhal_backends.arm.emulator.emulator import differing
+
+    kernels = "LiteRT's reference kernels" if reference else "XNNPACK's kernels"
+    other, total = differing(result.outputs, [expected])
+    name = "emulated_reference_identical" if reference else "emulated_identical"
+    note = f"output elements with the same bits on {core.name} and here, {kernels}"
+    metric = Metric(1 - other / max(1, total), "fraction", Basis.COUNTED_EMULATED, note=note)
+    if not other:
+        return Findings({name: metric})
+    sentence = (
+        f"With {kernels} an emulated {core.name} gives {other} of {total} output elements "
+        "with other bits than this host does from the same artifact and input."
+    )
+    decision = Decision(Code.EMULATION_DIFFERS, sentence, severity=Severity.WARNING)
+    return Findings({name: metric}, (decision,))

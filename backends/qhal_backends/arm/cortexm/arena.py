@@ -1,0 +1,111 @@
+"""How much memory TensorFlow Lite Micro allocates for a model.
+
+The interpreter tells it on stderr of its process, so it runs in a process of its own:
+``python -m qhal_backends.arm.cortexm.arena FILE``.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from qhal.errors import VerificationError
+from qhal_backends.arm.cortexm.interpreter import label, load_interpreter
+
+TIMEOUT_S = 120
+
+
+@dataclass(frozen=True)
+class Arena:
+    """What the recording allocator reports after one inference.
+
+    Attributes:
+        total_bytes: the arena that the model needs.
+        head_bytes: activations and scratch buffers, which share memory over time.
+        tail_bytes: what lives as long as the interpreter.
+        text: the whole report.
+    """
+
+    total_bytes: int
+    head_bytes: int
+    tail_bytes: int
+    text: str
+
+
+def measure_arena(content: bytes) -> Arena:
+    """Load a ``.tflite`` file, run it once on zeros, and read the allocator's report.
+
+    Raises:
+        VerificationError: the interpreter does not load or run the file; quotes why.
+    """
+    with TemporaryDirectory(prefix="qhal-arena-") as name:
+        file = Path(name) / "model.tflite"
+        file.write_bytes(content)
+        command = [sys.executable, "-P", "-m", "qhal_backends.arm.cortexm.arena", str(file)]
+        try:
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise VerificationError(f"{label()} did not end within {TIMEOUT_S} s.") from error
+    if done.returncode:
+        raise VerificationError(
+            f"{label()} does not run the artifact: {_said(done.stderr, done.returncode)}.",
+            "This is a bug in qhal or in the runtime; please report it with the model.",
+        )
+    return read_arena(done.stderr)
+
+
+def read_arena(text: str) -> Arena:
+    """The allocator's report, as ``print_allocations`` writes it.
+
+    Raises:
+        VerificationError: there is no report in the text.
+    """
+    lines = [line for line in text.splitlines() if line.startswith("[RecordingMicroAllocator]")]
+    found: Mapping[str, str] = dict(
+        re.findall(r"Arena allocation (total|head|tail) (\d+) bytes", "\n".join(lines))
+    )
+    if len(found) < 3:
+        raise VerificationError(f"{label()} does not report its allocations.")
+    total, head, tail = (int(found[part]) for part in ("total", "head", "tail"))
+    return Arena(total, head, tail, "\n".join([*lines, ""]))
+
+
+def _said(text: str, code: int) -> str:
+    if code < 0:
+        return f"it crashed with signal {-code}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return (lines[0] if lines else f"it ended with code {code}").rstrip(".")
+
+
+def main(file: Path) -> None:
+    """Run a file on zeros and let the interpreter print its allocations."""
+    interpreter = load_interpreter(file.read_bytes())
+    for index in range(_input_count(file.read_bytes())):
+        details = interpreter.get_input_details(index)
+        interpreter.set_input(np.zeros(details["shape"], details["dtype"]), index)
+    interpreter.invoke()
+    interpreter.print_allocations()
+
+
+def _input_count(content: bytes) -> int:
+    from ai_edge_litert import schema_py_generated as schema
+
+    return len(schema.ModelT.InitFromPackedBuf(content, 0).subgraphs[0].inputs)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

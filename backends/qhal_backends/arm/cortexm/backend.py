@@ -1,0 +1,112 @@
+"""The backend for Cortex-M."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar
+
+from qhal.decisions import Code, Decision, Severity
+from qhal.metric import Basis, Metric
+from qhal.plugin.backend import Artifact, Backend, Findings, RunOptions, Trial
+from qhal.quant.model import QuantModel
+from qhal.target.capability import Capabilities
+from qhal.target.profile import TargetProfile
+from qhal_backends.arm.cortexm import interpreter, sources
+from qhal_backends.tflite.plugin import MODEL, TfliteBackend, artifact_of
+
+ALLOCATIONS = "model_arena.txt"
+"""The interpreter's report of its memory."""
+
+
+class CortexMBackend(Backend):
+    """Writes a ``.tflite`` file and the sources around it, and runs it in TFLite Micro."""
+
+    name: ClassVar[str] = "cortex-m"
+
+    def __init__(self) -> None:
+        self._tflite = TfliteBackend()
+
+    def unavailable(self) -> str | None:
+        """Why artifacts cannot be run (on the host, with the interpreter of the device)."""
+        return interpreter.not_installed()
+
+    def cannot_lower(self) -> str | None:
+        """Why this backend cannot write artifacts here."""
+        return self._tflite.cannot_lower()
+
+    def capabilities(self, target: TargetProfile) -> Capabilities:
+        """What TFLite Micro executes in integers; the same for every core."""
+        from qhal_backends.arm.cortexm.capabilities import capabilities
+
+        return capabilities()
+
+    def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
+        """Write the file, the array, the resolver and the report of the arena.
+
+        A plain float model is written for the size alone: the kernels here are for integers.
+
+        Raises:
+            RefusedError: the model does not fit the board's flash or RAM.
+        """
+        from qhal_backends.arm.cortexm.arena import measure_arena
+        from qhal_backends.arm.cortexm.board import check_fits
+        from qhal_backends.tflite.lowering import lower_model
+        from qhal_backends.tflite.writer import write
+
+        if not model.params:
+            return self._tflite.lower(model, target)
+        lowered = lower_model(model)
+        content = write(lowered.model)
+        missing = interpreter.not_installed()
+        arena = None if missing else measure_arena(content)
+        check_fits(target, len(content), None if arena is None else arena.total_bytes)
+        artifact = artifact_of(model, content, lowered.decisions)
+        total = None if arena is None else arena.total_bytes
+        files = _files(content, total, "" if arena is None else arena.text)
+        unknown = () if missing is None else (_arena_unknown(missing),)
+        return replace(artifact, files=files, decisions=(*artifact.decisions, *unknown))
+
+    def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> _Runner:
+        """A runner in TFLite Micro's interpreter; None for a float model."""
+        if sources.DATA not in artifact.files:
+            return None
+        inputs, outputs = tuple(artifact.input_names), tuple(artifact.output_names)
+        return interpreter.MicroRunner(artifact.files[MODEL], inputs, outputs)
+
+    def examine(self, quantized: Trial, baseline: Trial | None, target: TargetProfile) -> Findings:
+        """Flash and arena."""
+        return Findings(_memory(quantized.artifact.files))
+
+
+_Runner = interpreter.MicroRunner | None
+
+
+def _files(content: bytes, arena_bytes: int | None, allocations: str) -> dict[str, bytes]:
+    from qhal_backends.arm.operators import builtins_of, read_operators
+
+    texts = {
+        sources.HEADER: sources.model_header(len(content), arena_bytes),
+        sources.DATA: sources.model_source(content),
+        sources.RESOLVER: sources.resolver_header(builtins_of(read_operators(content))),
+        ALLOCATIONS: allocations,
+    }
+    return {MODEL: content, **{name: text.encode() for name, text in texts.items() if text}}
+
+
+def _arena_unknown(missing: str) -> Decision:
+    sentence = f"The arena was not measured and not compared with the board's RAM: {missing}."
+    return Decision(Code.NOT_RUNNABLE, sentence, severity=Severity.WARNING)
+
+
+def _memory(files: Mapping[str, bytes]) -> dict[str, Metric]:
+    """The figures of an artifact's files."""
+    from qhal_backends.arm.cortexm.arena import read_arena
+
+    note = "the model alone; the program's code comes on top"
+    found = {"flash_bytes": Metric(len(files[MODEL]), "bytes", Basis.COUNTED, note=note)}
+    if ALLOCATIONS in files:
+        arena = read_arena(files[ALLOCATIONS].decode())
+        note = f"allocated by {interpreter.label()} on a 64-bit host; a Cortex-M needs less"
+        found["arena_bytes"] = Metric(arena.total_bytes, "bytes", Basis.MEASURED_HOST, note=note)
+    return found

@@ -1,0 +1,123 @@
+"""What TensorFlow Lite Micro executes on a Cortex-M, in integers.
+
+Every row was run in the interpreter of ``tflite-micro`` (0.dev20261023) and compared with the
+oracle and with LiteRT's reference kernels (tests/backends/arm): int8 rows agree in every bit,
+int16 rows within one step. The kernels of :data:`CMSIS_NN` have versions that are optimised for
+the core's instructions; they compute the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
+
+from qhal.ir.dtypes import DType
+from qhal.target.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
+from qhal_backends.arm.cortexm import limits as the
+from qhal_backends.tflite import limits as tflite_limits
+from qhal_backends.tflite import rows
+from qhal_backends.tflite.capabilities import capabilities as tflite_capabilities
+
+MICRO = "tensorflow/lite/micro/kernels"
+
+CMSIS_NN: dict[str, str] = {
+    "Add": "add.cc",
+    "MatMul": "batch_matmul.cc",
+    "Conv": "conv.cc",
+    "DepthwiseConv": "depthwise_conv.cc",
+    "FullyConnected": "fully_connected.cc",
+    **dict.fromkeys(("Maximum", "Minimum"), "maximum_minimum.cc"),
+    "Mul": "mul.cc",
+    "Pad": "pad.cc",
+    **dict.fromkeys(("MaxPool", "AveragePool"), "pooling.cc"),
+    "Softmax": "softmax.cc",
+    "Transpose": "transpose.cc",
+    "ConvTranspose": "transpose_conv.cc",
+}
+"""Operator -> its file in ``tensorflow/lite/micro/kernels/cmsis_nn``."""
+
+_REFERENCE: dict[str, str] = {
+    "Sub": "sub.cc",
+    "Compare": "comparisons.cc",
+    "Where": "select.cc",
+    **dict.fromkeys(("Relu", "Relu6"), "activations.cc"),
+    "LeakyRelu": "leaky_relu.cc",
+    "HardSwish": "hard_swish.cc",
+    "PRelu": "prelu.cc",
+    "Elu": "elu.cc",
+    "Clip": "maximum_minimum.cc",
+    "Sigmoid": "logistic.cc",
+    "Tanh": "tanh.cc",
+    "Abs": "elementwise.cc",
+    "LogSoftmax": "log_softmax.cc",
+    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"), "reduce.cc"),
+    "Resize": "resize_bilinear.cc, resize_nearest_neighbor.cc, gather.cc",
+    "DepthToSpace": "depth_to_space.cc",
+    "SpaceToDepth": "space_to_depth.cc",
+    "Reshape": "reshape.cc",
+    "Concat": "concatenation.cc",
+    "Split": "split.cc, split_v.cc",
+    "Slice": "slice.cc, strided_slice.cc",
+    "Gather": "gather.cc",
+    "Expand": "broadcast_to.cc",
+}
+"""Operator -> its file in ``tensorflow/lite/micro/kernels``, where CMSIS-NN has no version."""
+
+_LIMITS: dict[str, tuple[Limit, ...]] = {
+    "Slice": (the.steps_in_four_dimensions,),
+    "Gather": (the.indices_are_constant,),
+}
+
+_INT16_LIMITS: dict[str, tuple[Limit, ...]] = {"Pad": (the.pads_with_a_constant,)}
+_WITHOUT_INT16 = frozenset({"ReduceMax", "ReduceMin", "Resize", "Gather"})
+
+_INT32_AND_BOOL = (DType.INT32, DType.BOOL)
+_ON_INT32 = frozenset(
+    {"Add", "Sub", "Mul", "Maximum", "Minimum", "Compare", "Reshape", "Concat", "Split"}
+    | {"Slice", "Expand"}
+)
+"""Operators whose kernels were seen to take int32, which indices and counts are of."""
+
+
+@cache
+def capabilities() -> Capabilities:
+    """All integer rows."""
+    tflite = tflite_capabilities()
+    kept = (_kept(c) for c in tflite.kernels if c.op in CMSIS_NN or c.op in _REFERENCE)
+    return replace(
+        tflite,
+        kernels=tuple(c for c in kept if c.rows),
+        arithmetic=Arithmetic.FIXED_POINT_MICRO,
+        integer_io=True,
+        opaque="TensorFlow Lite Micro has no builtin operator for it",
+    )
+
+
+def _kept(capability: Capability) -> Capability:
+    """The integer rows of LiteRT's entry that TensorFlow Lite Micro has too."""
+    op = capability.op
+    file = f"cmsis_nn/{CMSIS_NN[op]}" if op in CMSIS_NN else _REFERENCE[op]
+    return Capability(
+        op,
+        tuple(_rows(capability)),
+        f"{MICRO}/{file} (tflite-micro 0.dev20261023)",
+        (*capability.limits, *_LIMITS.get(op, ())),
+    )
+
+
+def _rows(capability: Capability) -> Iterable[KernelRow]:
+    op = capability.op
+    for row in capability.rows:
+        if row.activation == rows.INT8:
+            yield row
+        elif row.activation == rows.INT16 and op not in _WITHOUT_INT16:
+            yield replace(row, limits=(*row.limits, *_INT16_LIMITS.get(op, ())))
+    if op in _ON_INT32:
+        yield ON_INTEGERS
+
+
+ON_INTEGERS = replace(
+    rows.FLOAT32, limits=(tflite_limits.element_types(_INT32_AND_BOOL),), name="integers"
+)
+"""Indices and booleans, which are not quantized and never float."""

@@ -1,0 +1,34 @@
+"""What TensorFlow Lite Micro demands of a node beyond what LiteRT does.
+
+Each limit's docstring is the rule, with the kernel that says so; it returns None, or a sentence
+with the offending value.
+"""
+
+from __future__ import annotations
+
+from qhal.ir import ops
+from qhal.ir.graph import NodeView
+
+LARGEST_STEPPED_RANK = 4
+
+
+def steps_in_four_dimensions(view: NodeView) -> str | None:
+    """With steps a slice has at most 4 dimensions (strided_slice_common.cc)."""
+    op = view.op
+    assert isinstance(op, ops.Slice)
+    rank = len(op.steps)
+    if set(op.steps) <= {1} or rank <= LARGEST_STEPPED_RANK:
+        return None
+    return f"the steps are {op.steps}, allowed in up to {LARGEST_STEPPED_RANK} dimensions"
+
+
+def indices_are_constant(view: NodeView) -> str | None:
+    """Indices are constants: ONNX's int64 is stored as int32, which the kernel takes (gather.cc)."""
+    return None if view.is_constant(1) else f"the indices {view.node.inputs[1]} are computed"
+
+
+def pads_with_a_constant(view: NodeView) -> str | None:
+    """The padding is a constant: mirror_pad.cc and gather.cc have no int16."""
+    op = view.op
+    assert isinstance(op, ops.Pad)
+    return None if op.mode == "constant" else f"the padding is {op.mode}, allowed constant"

@@ -1,0 +1,103 @@
+"""The plugin that counts instructions, compiled for the QEMU that is installed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from qhal.errors import MissingDependencyError
+from qhal_backends.arm.emulator.folder import INSTALL_QEMU, QEMU, Folder
+
+SOURCE = Path(__file__).with_name("count.c")
+COMPILERS = ("cc", "gcc")
+INSTALL_COMPILER = "apt-get install gcc libc6-dev"
+
+_FIRST_API_VERSION = 1
+_OTHER_API_VERSION = re.compile(r"only a m\w+ version of (\d+)")
+"""How QEMU refuses a plugin of another interface version (plugins/loader.c)."""
+
+_TIMEOUT_S = 60.0
+
+
+def find_compiler() -> str | None:
+    """Path of a C compiler, None if there is none."""
+    return next(filter(None, map(shutil.which, COMPILERS)), None)
+
+
+def qemu_version() -> str:
+    """The version of QEMU, such as ``7.2.22``.
+
+    Raises:
+        MissingDependencyError: QEMU is not there, or cannot say.
+    """
+    try:
+        done = _run([QEMU, "--version"])
+    except FileNotFoundError as error:
+        raise MissingDependencyError(f"{QEMU} is not on PATH.", f"Run: {INSTALL_QEMU}") from error
+    found = re.search(r"version (\d+(?:\.\d+)+)", done.stdout)
+    if found is None:
+        raise MissingDependencyError(
+            f"`{QEMU} --version` says {done.stdout[:80]!r}.", f"Run: {INSTALL_QEMU}"
+        )
+    return found[1]
+
+
+def prepare_counter(folder: Folder) -> Path:
+    """The plugin for the present QEMU: compiled at the first call, and again for another QEMU.
+
+    Raises:
+        MissingDependencyError: there is no compiler, or QEMU does not take the plugin.
+    """
+    made = folder.counter(qemu_version())
+    if made.is_file():
+        return made
+    unfinished = made.with_suffix(f".{os.getpid()}.so")
+    try:
+        _compile(unfinished, _FIRST_API_VERSION)
+        refusal = _try(folder, unfinished)
+        if other := _OTHER_API_VERSION.search(refusal):
+            _compile(unfinished, int(other[1]))
+            refusal = _try(folder, unfinished)
+        if refusal:
+            raise MissingDependencyError(
+                f"{QEMU} does not load qhal's counting plugin: {refusal}.",
+                f"It may have been built without plugins; try {INSTALL_QEMU}.",
+            )
+        unfinished.replace(made)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return made
+
+
+def _compile(made: Path, api_version: int) -> None:
+    compiler = find_compiler()
+    if compiler is None:
+        raise MissingDependencyError("There is no C compiler on PATH.", f"Run: {INSTALL_COMPILER}")
+    flags = ["-O2", "-fPIC", "-shared", f"-DPLUGIN_API_VERSION={api_version}"]
+    done = _run([compiler, *flags, "-o", str(made), str(SOURCE)])
+    if done.returncode:
+        raise MissingDependencyError(
+            f"{compiler} does not compile {SOURCE.name}: {_first_line(done.stderr)}.",
+            f"Run: {INSTALL_COMPILER}",
+        )
+
+
+def _try(folder: Folder, plugin: Path) -> str:
+    """Why QEMU does not load the plugin; empty if it does. The guest is the dynamic linker."""
+    linker = str(folder.root / "lib" / "ld-linux-aarch64.so.1")
+    done = _run([QEMU, "-plugin", str(plugin), linker, "--version"])
+    return _first_line(done.stderr) or "no reason given" if done.returncode else ""
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False
+    )
+
+
+def _first_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[0].rstrip(".")

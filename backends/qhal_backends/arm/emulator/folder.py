@@ -1,0 +1,120 @@
+"""Where the emulator's parts lie, and whether all of them are there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from qhal.quant.stats_cache import default_cache
+
+SETUP = "arm-emulator"
+"""What ``qhal setup`` calls it."""
+
+QEMU = "qemu-aarch64"
+"""User-mode QEMU, dynamically linked: the static one cannot load plugins."""
+
+RUNTIME = "ai-edge-litert"
+MANIFEST = "manifest.json"
+SCHEMA = 1
+
+INSTALL_QEMU = "apt-get install qemu-user"
+INSTALL_RUNTIME = "pip install 'quant-hal[tflite]'"
+RUN_SETUP = f"qhal setup {SETUP}"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The emulator's folder for one version of LiteRT.
+
+    Attributes:
+        path: ``manifest.json`` in it is written last: with it everything is there.
+    """
+
+    path: Path
+
+    @property
+    def debs(self) -> Path:
+        """Downloaded Debian packages."""
+        return self.path / "debs"
+
+    @property
+    def wheels(self) -> Path:
+        """Downloaded wheels."""
+        return self.path / "wheels"
+
+    @property
+    def root(self) -> Path:
+        """Unpacked Debian packages."""
+        return self.path / "root"
+
+    @property
+    def site(self) -> Path:
+        """Unpacked wheels."""
+        return self.path / "site"
+
+    @property
+    def bytecode(self) -> Path:
+        """What the emulated Python has compiled; it cannot write into the root."""
+        return self.path / "bytecode"
+
+    def core(self, name: str) -> Path:
+        """The root as a certain core sees it: it has a /proc/cpuinfo of its own."""
+        return self.path / "cores" / name
+
+    def counter(self, qemu_version: str) -> Path:
+        """The compiled plugin for a version of QEMU."""
+        return self.path / f"count-{qemu_version}.so"
+
+    @cached_property
+    def manifest(self) -> dict[str, Any] | None:
+        """What was installed; None if the setup has not come to its end."""
+        try:
+            read = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return read if isinstance(read, dict) and read.get("schema") == SCHEMA else None
+
+
+def find_folder() -> Folder | None:
+    """The folder for the installed LiteRT; None without LiteRT or without a cache folder.
+
+    Both sides run the same version: only then a difference is one of processors.
+    """
+    installed, cache = runtime_version(), default_cache()
+    if installed is None or cache is None:
+        return None
+    return Folder(cache / SETUP / f"litert-{installed}")
+
+
+def runtime_version() -> str | None:
+    """The version of LiteRT on this machine, None if it is not installed."""
+    try:
+        return version(RUNTIME)
+    except PackageNotFoundError:
+        return None
+
+
+def why_missing() -> str | None:
+    """What keeps the emulator from running, with the command that mends it; None if nothing."""
+    if runtime_version() is None:
+        return f"{RUNTIME} is not installed: {INSTALL_RUNTIME}"
+    if shutil.which(QEMU) is None:
+        return f"{QEMU} is not on PATH: {INSTALL_QEMU} (then {RUN_SETUP})"
+    folder = find_folder()
+    if folder is None:
+        return "there is no folder for the emulator: set QHAL_CACHE to one"
+    if folder.manifest is None:
+        return f"the arm64 root is not set up in {folder.path}: {RUN_SETUP}"
+    return None
+
+
+def in_words(names: Iterable[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last

@@ -1,0 +1,63 @@
+"""LiteRT and what it needs as aarch64 wheels from the package index."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from qhal.errors import MissingDependencyError
+from qhal_backends.arm.emulator.debian import PYTHON
+
+_PLATFORMS = tuple(
+    f"{name}_aarch64"
+    for name in ("manylinux2014", "manylinux_2_17", "manylinux_2_27", "manylinux_2_28")
+)
+"""Wheels that run on the C library of the root (glibc 2.36) and are published."""
+
+_TIMEOUT_S = 900.0
+
+
+def download(requirement: str, folder: Path) -> None:
+    """Download a package and its dependencies; what is in the folder already is not fetched again.
+
+    Raises:
+        MissingDependencyError: the index cannot be reached, or has no such wheel.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command += ["--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}"]
+    command += [f"--platform={platform}" for platform in _PLATFORMS]
+    command += [f"--dest={folder}", requirement]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _failed(requirement, f"no answer within {_TIMEOUT_S:g} s") from error
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "ERROR" in line]
+        raise _failed(requirement, (lines or [f"exit code {done.returncode}"])[0])
+
+
+def unpack(folder: Path, site: Path) -> None:
+    """Unpack all wheels of a folder side by side.
+
+    Raises:
+        MissingDependencyError: a wheel is damaged.
+    """
+    for wheel in sorted(folder.glob("*.whl")):
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(site)
+        except zipfile.BadZipFile as error:
+            wheel.unlink()
+            raise _failed(wheel.name, f"the file is damaged ({error}) and was removed") from error
+
+
+def _failed(what: str, reason: str) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"The aarch64 wheels of {what} cannot be had: pip says {reason.rstrip('.')}.",
+        "Check the network and the disk, and run it again: what has arrived is kept.",
+    )

@@ -1,0 +1,134 @@
+"""What an Ethos-U executes, and what Vela leaves on the Cortex-M beside it.
+
+Nothing is ever in float. A node that the NPU takes has a row of the main unit; every operator
+that TensorFlow Lite Micro has in int8 has a row of the host too. What makes Vela give up on the
+whole model has neither: booleans on Ethos-U55 and U65, and arithmetic on indices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
+
+from qhal.ir.dtypes import DType
+from qhal.target.capability import Capabilities, Capability, KernelRow, Limit
+from qhal_backends.arm.cortexm.capabilities import capabilities as cortex_m_capabilities
+from qhal_backends.arm.ethosu import limits as the
+from qhal_backends.tflite import rows
+from qhal_backends.tflite.capabilities import FUSED
+from qhal_backends.tflite.capabilities import capabilities as tflite_capabilities
+
+HOST = "host"
+REPORT = "Vela 5.2, vela --supported-ops-report"
+
+Limits = tuple[Limit, ...]
+_NO_RULE: Limits = ()
+_MEAN: Limits = (the.reduced_axes_are_short, the.mean_has_one_batch, the.mean_over_depth)
+_POOL: Limits = (the.kernel_is_small,)
+_AVERAGE: Limits = (the.kernel_is_small, the.same_kernel_is_small)
+_WEIGHTS: Limits = (the.filters_are_small,)
+
+_BOTH: dict[str, Limits] = {
+    "FullyConnected": _WEIGHTS,
+    **dict.fromkeys(("Add", "Sub", "Mul", "Maximum", "Minimum"), _NO_RULE),
+    **dict.fromkeys(("Relu", "Relu6", "LeakyRelu", "HardSwish", "PRelu", "Elu"), _NO_RULE),
+    **dict.fromkeys(("Gelu", "Clip", "Sigmoid", "Tanh", "Abs", "Exp"), _NO_RULE),
+    "Softmax": (the.softmax_rows,),
+    "ReduceMean": _MEAN,
+    "ReduceSum": _MEAN,  # MEAN and MUL
+    **dict.fromkeys(("ReduceMax", "ReduceMin"), _NO_RULE),
+    **dict.fromkeys(("Reshape", "Concat", "Split", "Tile"), _NO_RULE),
+    "Slice": (the.steps_in_height_and_width,),
+    "Pad": (the.pads_with_a_constant_or_reflects,),
+}
+"""Operator -> rules of the tables of all generations."""
+
+_U55: dict[str, Limits] = {
+    **_BOTH,
+    "Conv": (*_WEIGHTS, the.u55_strides_of_conv),
+    "DepthwiseConv": (*_WEIGHTS, the.u55_strides_up_to_three),
+    "ConvTranspose": (*_WEIGHTS, the.u55_strides_of_transposed),
+    "MatMul": (the.u55_product_axes,),
+    "MaxPool": (*_POOL, the.u55_strides_of_pool),
+    "AveragePool": (*_AVERAGE, the.u55_strides_of_pool),
+    "ArgMax": (the.u55_argmax_over_depth,),
+    "Resize": (the.u55_resizes_by_powers_of_two,),
+    "Transpose": (the.transposed_rank, the.u55_transposes_small_planes),
+}
+
+_U85: dict[str, Limits] = {
+    **_BOTH,
+    **dict.fromkeys(("Conv", "DepthwiseConv", "ConvTranspose"), _WEIGHTS),
+    "MatMul": _NO_RULE,
+    "MaxPool": _POOL,
+    "AveragePool": _AVERAGE,
+    "ArgMax": _NO_RULE,
+    "Resize": (the.u85_resizes_in_bounds,),
+    "Transpose": (the.transposed_rank,),
+    "Gather": (the.u85_gathers_along_batch,),
+    **dict.fromkeys(("Compare", "Where"), _NO_RULE),
+}
+
+_WITHOUT_INT16_ON_U55 = frozenset({"MatMul"})
+_UNFUSED = frozenset({"ConvTranspose", "Div"})
+"""Operators of which nobody promises that Vela reads the fused activation."""
+
+
+@cache
+def capabilities(is_u85: bool) -> Capabilities:
+    """Rows of the NPU, then rows of the Cortex-M beside it.
+
+    Args:
+        is_u85: the generation: Ethos-U85, or Ethos-U55 and Ethos-U65.
+    """
+    tflite = tflite_capabilities()
+    rules = _U85 if is_u85 else _U55
+    accelerated = [_accelerated(c, rules[c.op], is_u85) for c in tflite.kernels if c.op in rules]
+    hosted = (_on_host(c) for c in cortex_m_capabilities().kernels if c.op not in _FATAL)
+    return replace(
+        tflite,
+        kernels=(*accelerated, *(c for c in hosted if c.rows)),
+        fused={op: kinds for op, kinds in FUSED.items() if op not in _UNFUSED},
+        integer_io=True,
+        opaque="Vela reads TFLite's builtin operators only, and the NPU has integers only",
+    )
+
+
+_FATAL = frozenset({"Compare", "Where"})
+"""Operators on booleans: left on the CPU of an Ethos-U55 they make Vela end with an error."""
+
+
+def _accelerated(capability: Capability, limits: Limits, is_u85: bool) -> Capability:
+    """The integer rows of an operator, on the NPU."""
+    kept = tuple(_integer_rows(capability, is_u85))
+    generation = "Ethos-U85" if is_u85 else "Ethos-U55 and Ethos-U65"
+    source = f"{REPORT}, {generation} TFLite"
+    return Capability(capability.op, kept, source, (*capability.limits, *limits))
+
+
+def _integer_rows(capability: Capability, is_u85: bool) -> Iterable[KernelRow]:
+    for row in capability.rows:
+        if row.activation == rows.INT8:
+            yield _bounded(capability.op, row, the.LARGEST_INT8_MEAN)
+        elif row.activation == rows.INT16 and (
+            is_u85 or capability.op not in _WITHOUT_INT16_ON_U55
+        ):
+            yield _bounded(capability.op, row, the.LARGEST_INT16_MEAN)
+
+
+def _bounded(op: str, row: KernelRow, largest: int) -> KernelRow:
+    """A row with the rule that depends on its type."""
+    if op not in ("ReduceMean", "ReduceSum"):
+        return row
+    return replace(row, limits=(*row.limits, the.reduces_at_most(largest)))
+
+
+def _on_host(capability: Capability) -> Capability:
+    """The int8 rows of an operator that Vela leaves on the Cortex-M."""
+    hosted = tuple(
+        replace(row, unit=HOST, name=f"{row.name} on the Cortex-M")
+        for row in capability.rows
+        if row.activation.dtype is DType.INT8
+    )
+    return replace(capability, rows=hosted)
