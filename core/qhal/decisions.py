@@ -76,6 +76,10 @@ class Code(Enum):
         "QD521",
         "the emulated target computes something else than this host from the same artifact",
     )
+    MORE_INSTRUCTIONS = (
+        "QD522",
+        "the quantized artifact executes more instructions on the target than the float one",
+    )
 
     @property
     def id(self) -> str:

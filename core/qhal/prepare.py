@@ -17,7 +17,8 @@ from qhal.quant.constraints import find_recipe
 from qhal.quant.equalize import Finding, equalize
 from qhal.quant.recipe import Recipe
 from qhal.quant.select import Choice, select
-from qhal.target.capability import Capabilities
+from qhal.quant.spec import PerAxis, PerTensor
+from qhal.target.capability import Capabilities, KernelRow
 from qhal.target.profile import TargetProfile
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -95,6 +96,8 @@ def equalized(
         keep_layout: as it was prepared.
     """
     target, imported = ready.target, ready.imported
+    if not _scales_are_free(target):
+        return ready
     gates = all(_has_kernel(target, kind) for kind in ("Mul", "Sigmoid"))
     found = equalize(imported.graph, findings, gates=gates)
     if not found.decisions:
@@ -104,10 +107,26 @@ def equalized(
     return prepare(target, imported, keep_layout=keep_layout)
 
 
+def _scales_are_free(target: Target) -> bool:
+    """True if weights have a scale per channel and what a depthwise kernel reads has only one."""
+    rows = [row for kind in ("Conv", "DepthwiseConv") for row in _rows(target, kind)]
+    return not any(
+        row.activation.granularity != PerTensor()
+        or row.weight is None
+        or row.weight.granularity != PerAxis()
+        for row in rows
+    )
+
+
 def _has_kernel(target: Target, kind: str) -> bool:
     """True if the target has a kernel of the recipe for an operator without weights."""
+    return bool(_rows(target, kind))
+
+
+def _rows(target: Target, kind: str) -> list[KernelRow]:
     rows = [row for capability in target.caps.of(kind) for row in capability.rows]
-    return any(target.recipe.accepts(row, weighted=False) for row in rows)
+    weighted = any(row.weight is not None for row in rows)
+    return [row for row in rows if target.recipe.accepts(row, weighted)]
 
 
 def read_model(model: str | Path, shapes: Shapes | None = None) -> Imported:

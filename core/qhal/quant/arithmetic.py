@@ -94,8 +94,27 @@ def params_from_range(low: float, high: float, spec: QuantSpec) -> QuantParams:
 
 
 def channel_params(low: Float64, high: Float64, spec: QuantSpec, axis: int) -> QuantParams:
-    """Parameters with one scale per channel that cover ``[low, high]`` (C,) and zero."""
-    scale, zero_point = _affine(low, high, spec)
+    """Parameters of an activation with one scale per channel, and one zero point for all.
+
+    Kernels subtract one zero point from all of their input. It is the one with the smallest
+    steps, relative to the range of each channel, in the mean square.
+
+    Args:
+        low: smallest element of each channel, (C,).
+        high: largest element of each channel, (C,).
+        spec: type of the integers.
+        axis: of the channels.
+    """
+    low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
+    extent = np.where(high > low, high - low, 1.0)
+    candidates = np.arange(spec.dtype.qmin, spec.dtype.qmax + 1)[:, np.newaxis]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        below = np.where(low < 0, -low / (candidates - spec.dtype.qmin), 0.0)
+        above = np.where(high > 0, high / (spec.dtype.qmax - candidates), 0.0)
+    steps = np.maximum(below, above)
+    best = int(np.argmin(np.square(steps / extent).sum(axis=1)))
+    scale = _fill_empty(_safe(steps[best]), steps[best] < SMALLEST_SCALE)
+    zero_point = np.full(scale.shape, spec.dtype.qmin + best, np.int64)
     return QuantParams(spec.dtype, scale.astype(np.float32), zero_point, axis)
 
 

@@ -12,7 +12,13 @@ from qhal.decisions import Code, Decision
 from qhal.errors import InternalError
 from qhal.ir.graph import Array, Graph, Node, TensorType
 from qhal.ir.ops import DepthwiseConv, Gru, Lstm, Pad, Role
-from qhal.quant.arithmetic import channel_params, fixed_params, params_from_range, quantize, weight_params
+from qhal.quant.arithmetic import (
+    channel_params,
+    fixed_params,
+    params_from_range,
+    quantize,
+    weight_params,
+)
 from qhal.quant.boundary import ConstantForm
 from qhal.quant.constraints import Constraints
 from qhal.quant.model import QuantModel, QuantParams

@@ -19,7 +19,6 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-import numpy.typing as npt
 
 from qhal.ir.graph import Array, Graph, Node
 from qhal.ir.ops import Activation, Op, Relu, Relu6
@@ -144,9 +143,9 @@ def _pack(stats: Mapping[str, TensorStats]) -> bytes:
 
 
 def _unpack(arrays: Mapping[str, Array]) -> dict[str, TensorStats]:
-    counts = _parts(arrays, "counts", np.int64)
-    means = _parts(arrays, "means", np.float64)
-    extremes = _parts(arrays, "extremes", np.float64)
+    counts = [part.astype(np.int64) for part in _parts(arrays, "counts")]
+    means = [part.astype(np.float64) for part in _parts(arrays, "means")]
+    extremes = [part.astype(np.float64) for part in _parts(arrays, "extremes")]
     return {
         str(entry): TensorStats(
             float(arrays["minimum"][i]),
@@ -159,6 +158,6 @@ def _unpack(arrays: Mapping[str, Array]) -> dict[str, TensorStats]:
     }
 
 
-def _parts(arrays: Mapping[str, Array], name: str, dtype: npt.DTypeLike) -> list[Array]:
+def _parts(arrays: Mapping[str, Array], name: str) -> list[Array]:
     """The ragged arrays that were joined under a name."""
-    return np.split(arrays[name].astype(dtype), np.cumsum(arrays[f"{name}_length"])[:-1])
+    return np.split(arrays[name], np.cumsum(arrays[f"{name}_length"])[:-1])

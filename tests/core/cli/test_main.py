@@ -192,6 +192,34 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert err == ""
 
 
+LOST = """
+import signal, sys, time
+import qhal
+from qhal.cli.main import main
+
+class Dying:
+    def __del__(self):
+        signal.raise_signal(signal.{name})
+
+def deploy(*args, **settings):
+    Dying()
+    time.sleep(20)
+
+qhal.deploy = deploy
+sys.exit(main(["deploy", "m", "--target", "cpu", "--data", "d"]))
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_where_python_cannot_raise_is_not_lost(name: str, code: int) -> None:
+    script = LOST.format(name=name)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=15, check=False
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(("closed", "code"), [("1", 0), ("2", 0)])
 def test_closed_streams_are_no_error(closed: str, code: int) -> None:
     command = f'"{sys.executable}" -m qhal.cli targets {closed}>&-'

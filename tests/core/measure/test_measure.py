@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from qhal.adapter import Subject
-from qhal.decisions import Code
+from qhal.decisions import Code, Decision
 from qhal.energy import DRAM_PJ_PER_BYTE, energy, lower_bound_pj
 from qhal.measure import measure
 from qhal.measure.memory import peak_memory
 from qhal.measure.modelled import Work, latency_range_ns, target_latency
 from qhal.metric import Basis, Metric
+from qhal.plugin.backend import Findings, Trial
 from qhal.plugin.registry import registry
 from qhal.quant.model import QuantModel
 from qhal.target import catalogue
@@ -198,3 +199,21 @@ def test_peak_memory_is_that_of_a_fresh_process(toys) -> None:
 def test_peak_memory_of_a_backend_that_is_no_plugin(toys) -> None:
     inputs = toys.samples().sample(0)
     assert peak_memory(toys.subject(toys.model), inputs) is None
+
+
+def test_the_backend_adds_what_only_it_can_find_out(toys, monkeypatch) -> None:
+    subject, baseline = toys.subject(toys.model), toys.subject(toys.baseline)
+    note = Decision(Code.NOT_EMULATED, "No emulator.")
+
+    def examine(quantized: Trial, reference: Trial | None, target: TargetProfile) -> Findings:
+        assert quantized.artifact is subject.artifact
+        assert reference is not None
+        assert reference.artifact is baseline.artifact
+        assert set(quantized.inputs) == set(subject.graph.inputs)
+        return Findings({"steps": Metric(7, "count", Basis.COUNTED_EMULATED)}, (note,))
+
+    monkeypatch.setattr(subject.backend, "examine", examine)
+    sample = toys.samples().sample(0)
+    found = measure(subject, baseline, sample, model_bytes=1, budget_s=0.02, memory=False)
+    assert found.metrics["steps"].value == 7
+    assert note in found.decisions

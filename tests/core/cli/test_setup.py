@@ -1,0 +1,77 @@
+"""``qhal setup`` lists and runs what backends can prepare."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from qhal.cli.main import main
+from qhal.errors import MissingDependencyError
+from qhal.plugin import registry as registry_module
+from qhal.plugin.backend import Backend
+from qhal.plugin.registry import Registry
+from qhal.plugin.setup import Setup
+from qhal.progress import Progress
+
+Captured = pytest.CaptureFixture[str]
+
+
+class Preparing(Backend):
+    """Prepares nothing, or fails to."""
+
+    name = "preparing"
+
+    def capabilities(self, target):
+        raise AssertionError
+
+    def lower(self, model, target):
+        raise AssertionError
+
+    def setups(self) -> tuple[Setup, ...]:
+        return (
+            Setup(
+                "parts", "spare parts", lambda: "qhal setup parts", lambda progress: "All there."
+            ),
+            Setup("tools", "tools", lambda: None, _fail),
+        )
+
+
+def _fail(progress: Progress) -> str:
+    raise MissingDependencyError("No hammer.", "Run: buy hammer")
+
+
+@pytest.fixture(autouse=True)
+def _only_this_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Registry({"preparing": Preparing()}, {})
+    monkeypatch.setattr(registry_module, "registry", lambda: found)
+
+
+def test_without_a_name_all_are_listed(capsys: Captured) -> None:
+    assert main(["setup"]) == 0
+    listed = capsys.readouterr().out
+    assert "spare parts" in listed
+    assert "qhal setup parts" in listed
+
+
+def test_the_list_as_json(capsys: Captured) -> None:
+    assert main(["setup", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {"name": "parts", "title": "spare parts", "missing": "qhal setup parts"},
+        {"name": "tools", "title": "tools", "missing": ""},
+    ]
+
+
+def test_a_name_is_prepared(capsys: Captured) -> None:
+    assert main(["setup", "parts"]) == 0
+    assert capsys.readouterr().out == "All there.\n"
+
+
+def test_what_is_missing_is_exit_code_3(capsys: Captured) -> None:
+    assert main(["setup", "tools"]) == 3
+    assert "Run: buy hammer" in capsys.readouterr().err
+
+
+def test_an_unknown_name_gets_a_near_one(capsys: Captured) -> None:
+    assert main(["setup", "part"]) == 2
+    assert "Did you mean parts?" in capsys.readouterr().err
