@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from qhal.decisions import Code, Decision, Severity
-from qhal.errors import MissingDependencyError
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import (
     Artifact,
@@ -87,10 +86,7 @@ class CortexABackend(Backend):
         folder, missing = find_folder(), why_missing()
         if folder is None or missing is not None:
             return _not_emulated(f"Nothing was run on an emulated {core.name}: {missing}.")
-        try:
-            emulation = Emulator(folder, core).run(_jobs(quantized, baseline))
-        except MissingDependencyError as error:
-            return _not_emulated(f"Nothing was run on an emulated {core.name}: {error}")
+        emulation = Emulator(folder, core).run(_jobs(quantized, baseline))
         return self._findings(quantized, target, emulation)
 
     def setups(self) -> tuple[Setup, ...]:
@@ -101,7 +97,8 @@ class CortexABackend(Backend):
 
     def _findings(self, quantized: Trial, target: TargetProfile, emulation: Emulation) -> Findings:
         core, results = core_of(target), emulation.results
-        found = [Findings(_counts(core, results))]
+        counts = _counts(core, results)
+        found = [Findings(counts, _more_instructions(core, counts))]
         for job, reference in ((_QUANTIZED, False), (_REFERENCE, True)):
             if job in results:
                 runner = self.load(quantized.artifact, target, RunOptions(reference=reference))
@@ -162,6 +159,18 @@ def _counts(core: Core, results: Mapping[str, Result]) -> dict[str, Metric]:
     return found
 
 
+def _more_instructions(core: Core, counts: Mapping[str, Metric]) -> tuple[Decision, ...]:
+    """A warning where quantization does not save any."""
+    ratio = counts.get("instructions_ratio")
+    if ratio is None or ratio.value >= 1:
+        return ()
+    sentence = (
+        f"On {core.name} the quantized artifact executes {1 / ratio.value:.2f} times as many "
+        f"instructions as the float one (int8 products by {core.byte_product})."
+    )
+    return (Decision(Code.MORE_INSTRUCTIONS, sentence, severity=Severity.WARNING),)
+
+
 def _count(result: Result, note: str) -> Metric:
     said = f"{note}, {len(result.instructions)} runs within {100 * result.spread:.3f} %"
     return Metric(result.instructions_per_run, "count", Basis.COUNTED_EMULATED, note=said)
@@ -174,15 +183,17 @@ def _comparison(
     from qhal_backends.arm.emulator.emulator import differing
 
     kernels = "LiteRT's reference kernels" if reference else "XNNPACK's kernels"
-    other, total = differing(result.outputs, [expected])
+    difference = differing(result.outputs, [expected])
     name = "emulated_reference_identical" if reference else "emulated_identical"
     note = f"output elements with the same bits on {core.name} and here, {kernels}"
-    metric = Metric(1 - other / max(1, total), "fraction", Basis.COUNTED_EMULATED, note=note)
-    if not other:
+    share = 1 - difference.elements / max(1, difference.total)
+    metric = Metric(share, "fraction", Basis.COUNTED_EMULATED, note=note)
+    if not difference.elements:
         return Findings({name: metric})
     sentence = (
-        f"With {kernels} an emulated {core.name} gives {other} of {total} output elements "
-        "with other bits than this host does from the same artifact and input."
+        f"With {kernels} an emulated {core.name} gives {difference.elements} of "
+        f"{difference.total} output elements with other bits than this host does from the same "
+        f"artifact and input; the largest difference is {difference.largest:g}."
     )
     decision = Decision(Code.EMULATION_DIFFERS, sentence, severity=Severity.WARNING)
     return Findings({name: metric}, (decision,))

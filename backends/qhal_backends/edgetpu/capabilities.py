@@ -33,7 +33,8 @@ def capabilities() -> Capabilities:
     tflite = tflite_capabilities()
     by_op = {capability.op: capability for capability in tflite.kernels}
     accelerated = [_accelerated(by_op[op], limits) for op, limits in _TPU.items()]
-    accelerated.append(Capability("Rsqrt", (rows.int8(),), CORAL, by_op["Rsqrt"].limits))
+    limits = (*by_op["Rsqrt"].limits, the.three_innermost)
+    accelerated.append(Capability("Rsqrt", (rows.int8(),), CORAL, limits))
     fallbacks = tuple(c for c in map(_on_host, tflite.kernels) if c.rows)
     fused = {op: kinds for op, kinds in FUSED.items() if op not in _UNFUSED}
     return replace(
@@ -45,7 +46,7 @@ def capabilities() -> Capabilities:
     )
 
 
-_UNFUSED = frozenset({"ConvTranspose", "Div"})
+_UNFUSED = frozenset({"ConvTranspose"})
 """See :func:`qhal_backends.edgetpu.limits.not_fused`."""
 
 _READABLE: dict[str, tuple[Limit, ...]] = {"ConvTranspose": (the.not_fused,)}

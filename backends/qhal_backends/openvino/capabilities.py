@@ -13,20 +13,32 @@ NNCF's description of the hardware state; no such device was at hand.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 from qhal.ir.dtypes import DType
 from qhal.ir.ops import Activation, Layout
 from qhal.quant.spec import FLOAT, HALF, PerAxis, QuantSpec, SameAsInput
-from qhal.target.capability import Arithmetic, Capabilities, Capability, KernelRow
+from qhal.target.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
 from qhal_backends.openvino import limits
 from qhal_backends.openvino.devices import CPU, DEVICES, Device
 
 UINT8 = QuantSpec(DType.UINT8)
 UINT8_CHANNELS = QuantSpec(DType.UINT8, PerAxis())
+INT8_SYMMETRIC = QuantSpec(DType.INT8, symmetric=True)
 INT8_WEIGHT = QuantSpec(DType.INT8, PerAxis(), symmetric=True, narrow_range=True)
 INT8_GROUPS = QuantSpec(DType.INT8, limits.GROUPS, symmetric=True, narrow_range=True)
 INT4_GROUPS = QuantSpec(DType.INT4, limits.GROUPS, symmetric=True, narrow_range=True)
+
+_ACTIVATIONS = {"DepthwiseConv": UINT8_CHANNELS, "ConvTranspose": INT8_SYMMETRIC}
+"""Where activations are not uint8 with a zero point: a depthwise convolution sums over no
+channels, so each may have its own scale; a transposed one has no kernel for a zero point."""
+
+_RULES: Mapping[str, tuple[Limit, ...]] = {
+    "ConvTranspose": (limits.one_group,),
+    "Pad": (limits.zero_padding,),
+}
+"""What a node must meet to run on integers."""
 
 _CONVOLUTIONS = ("Conv", "DepthwiseConv", "ConvTranspose")
 _RECURRENT = ("Lstm", "Gru")
@@ -38,7 +50,7 @@ _MOVES = (
     *("MaxPool", "ReduceMax", "ReduceMin", "DepthToSpace", "SpaceToDepth"),
 )
 _FLOAT_ONLY = (
-    *("MatMul", "Add", "Sub", "Mul", "Div", "Pow", "Maximum", "Minimum", "Compare", "Where"),
+    *("Add", "Sub", "Mul", "Div", "Pow", "Maximum", "Minimum", "Compare", "Where"),
     *("Relu", "Relu6", "Clip", "LeakyRelu", "PRelu", "Elu", "Sigmoid", "Tanh", "HardSwish"),
     *("HardSigmoid", "Silu", "Gelu", "Softmax", "LogSoftmax", "LayerNorm", "InstanceNorm"),
     *("Abs", "Neg", "Exp", "Log", "Sqrt", "Rsqrt", "Reciprocal", "Erf", "Sin", "Cos", "Floor"),
@@ -55,6 +67,7 @@ def capabilities(device: str = CPU) -> Capabilities:
         *(row for kind in _CONVOLUTIONS for row in _weighted(kind, facts)),
         *_fully_connected(facts),
         *(row for kind in _RECURRENT for row in _stored(kind, facts, bias=FLOAT)),
+        *_product(facts),
         *(row for kind in _MOVES for row in _moved(kind, facts)),
         *(_float(kind, facts) for kind in _FLOAT_ONLY),
     )
@@ -68,10 +81,11 @@ def capabilities(device: str = CPU) -> Capabilities:
 
 
 def _weighted(kind: str, facts: Device) -> tuple[Capability, ...]:
-    per_channel = kind == "DepthwiseConv"
-    activation = UINT8_CHANNELS if per_channel else UINT8
-    name = f"uint8{' per axis' if per_channel else ''} x int8 per axis -> float"
-    integer = KernelRow(activation, FLOAT, INT8_WEIGHT, FLOAT, name=name)
+    activation = _ACTIVATIONS.get(kind, UINT8)
+    axis = " per axis" if activation.granularity == PerAxis() else ""
+    name = f"{activation}{axis} x int8 per axis -> float"
+    rules = _RULES.get(kind, ())
+    integer = KernelRow(activation, FLOAT, INT8_WEIGHT, FLOAT, limits=rules, name=name)
     return (Capability(kind, (integer,), facts.integer), *_stored(kind, facts))
 
 
@@ -103,9 +117,16 @@ def _fully_connected(facts: Device) -> tuple[Capability, ...]:
     return (first, Capability("FullyConnected", groups, facts.groups), *others)
 
 
+def _product(facts: Device) -> tuple[Capability, ...]:
+    """Two activations: the plugin has no kernel for a zero point of the second one."""
+    row = KernelRow(INT8_SYMMETRIC, FLOAT, name="int8 x int8 -> float")
+    return (Capability("MatMul", (row,), facts.integer), _float("MatMul", facts))
+
+
 def _moved(kind: str, facts: Device) -> tuple[Capability, ...]:
     every = SameAsInput(every=True) if kind == "Concat" else SameAsInput()
-    return (Capability(kind, (KernelRow(UINT8, every),), facts.moves), _float(kind, facts))
+    row = KernelRow(UINT8, every, limits=_RULES.get(kind, ()))
+    return (Capability(kind, (row,), facts.moves), _float(kind, facts))
 
 
 def _float(kind: str, facts: Device) -> Capability:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qhal.ir import ops
 from qhal.ir.graph import NodeView
 from qhal.quant.spec import PerGroup
 
@@ -15,3 +16,19 @@ def whole_groups(view: NodeView) -> str | None:
     if depth % GROUPS.size == 0:
         return None
     return f"an output has {depth} weights, which is no multiple of {GROUPS.size}"
+
+
+def one_group(view: NodeView) -> str | None:
+    """A transposed convolution on integers has one group."""
+    op = view.op
+    assert isinstance(op, ops.ConvTranspose)
+    return None if op.groups == 1 else f"it has {op.groups} groups, allowed is 1"
+
+
+def zero_padding(view: NodeView) -> str | None:
+    """Constant padding of integers is zero; behind any other, the next product is in float."""
+    op = view.op
+    assert isinstance(op, ops.Pad)
+    if op.mode != "constant" or op.value == 0:
+        return None
+    return f"the padding is {op.value:g}, allowed is 0"

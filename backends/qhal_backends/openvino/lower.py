@@ -12,11 +12,12 @@ It is composed as ONNX, which OpenVINO's frontend reads (``FakeQuantize`` in its
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from qhal.ir import ops
 from qhal.ir.dtypes import DType
@@ -26,8 +27,6 @@ from qhal.ir.ops import Activation
 from qhal.quant.arithmetic import broadcast_params
 from qhal.quant.model import QuantModel
 from qhal_backends.openvino.weights import WeightWriter
-
-import numpy as np
 
 if TYPE_CHECKING:
     import onnx

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Mapping
 
 from qhal.plugin.backend import Artifact, PlacedNode, Placement
 from qhal_backends.openvino.runner import compile_model, runtime_name
 
-_RENAMED = re.compile(r"(_original|/Dequantization\w*|/WithoutBiases|__bias)$")
-"""What the frontend, this backend and the low-precision transformations append to names."""
+_HELPER = re.compile(r"(_original|/Dequantization\w*|/WithoutBiases|__bias)$")
+"""What the frontend, this backend and the low-precision transformations append to the name of a
+node for the parts of it."""
 
 _NO_KERNEL = frozenset({"Input", "Output", "Const", "Parameter", "Result"})
+
+_PRODUCTS = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul", "RNNSeq"})
+"""Kernels that multiply. A node of which they compute a part is theirs, wherever its other parts
+went: scales and bias of a fully-connected layer may be in the kernel behind it."""
+
+_GENERATED = "Subgraph"
+"""Code that OpenVINO generates for a run of nodes, products included. The one type that it states
+is that of what it reads first; nobody can tell in which types it computes."""
 
 _TYPES = {
     **{
@@ -30,23 +38,23 @@ def read_placement(artifact: Artifact, device: str) -> Placement:
     """The kernels that OpenVINO executes, in order.
 
     A kernel computes several nodes: each of them is listed with it. ``executed_dtype`` is the
-    element type in which the kernel reads its activations.
+    element type in which the kernel reads its activations; empty for generated code.
     """
     graph = compile_model(artifact, device, 1).get_runtime_model()
-    placed = tuple(node for layer in graph.get_ordered_ops() for node in _nodes(layer))
-    return Placement(placed, f"executed graph of {runtime_name()} on {device}")
+    found: dict[str, PlacedNode] = {}
+    for layer in graph.get_ordered_ops():
+        info = {key: str(value.astype(str)) for key, value in layer.get_rt_info().items()}
+        if info.get("layerType", "Const") not in _NO_KERNEL:
+            _add(found, info)
+    return Placement(tuple(found.values()), f"executed graph of {runtime_name()} on {device}")
 
 
-def _nodes(layer: Any) -> Iterator[PlacedNode]:
-    info = {key: str(value.astype(str)) for key, value in _info(layer).items()}
-    if info.get("layerType", "Const") in _NO_KERNEL:
-        return
-    kernel = f"{info['layerType']} {info.get('primitiveType', '')}".strip()
-    precision = info.get("runtimePrecision", "")
-    names = (_RENAMED.sub("", name) for name in info.get("originalLayersNames", "").split(","))
-    for name in dict.fromkeys(filter(None, names)):
-        yield PlacedNode(name, kernel, "", _TYPES.get(precision, precision))
-
-
-def _info(layer: Any) -> dict[str, Any]:
-    return dict(layer.get_rt_info().items())
+def _add(found: dict[str, PlacedNode], info: Mapping[str, str]) -> None:
+    """Enter the nodes of one layer, but those that have a better one already."""
+    kind = info["layerType"]
+    precision = "" if kind == _GENERATED else info.get("runtimePrecision", "")
+    kernel = f"{kind} {info.get('primitiveType', '')}".strip()
+    for original in info.get("originalLayersNames", "").split(","):
+        name = _HELPER.sub("", original)
+        if name and (name not in found or kind in _PRODUCTS):
+            found[name] = PlacedNode(name, kernel, "", _TYPES.get(precision, precision))

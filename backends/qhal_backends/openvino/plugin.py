@@ -12,7 +12,7 @@ from qhal.quant.model import QuantModel
 from qhal.target.capability import Capabilities
 from qhal.target.profile import TargetProfile
 from qhal_backends.openvino.capabilities import capabilities
-from qhal_backends.openvino.devices import device_of
+from qhal_backends.openvino.devices import CPU, device_of
 
 _MAIN, _WEIGHTS = "model.xml", "model.bin"
 
@@ -30,11 +30,12 @@ class OpenVinoBackend(Backend):
 
     def unavailable_on(self, target: TargetProfile) -> str | None:
         """The package may be here and the device not."""
-        if self.cannot_lower() is not None:
-            return self.cannot_lower()
+        device, missing = device_of(target), self.cannot_lower()
+        if missing is not None or device == CPU:
+            return missing
         from qhal_backends.openvino.runner import available_devices
 
-        device, found = device_of(target), available_devices()
+        found = available_devices()
         if any(name.split(".")[0] == device for name in found):
             return None
         listed = ", ".join(found) or "none"

@@ -35,25 +35,20 @@ class WeightWriter:
         return self._real[name]
 
     def transposed(self, name: str) -> str:
-        """A weight (N, K) as float32 (K, N)."""
-        constants, params = self._model.graph.constants, self._model.params.get(name)
+        """A weight (N, K) as float32 (K, N).
+
+        Behind the scales: plugins take this Transpose into the product, while a weight that is
+        stored transposed would be turned back when the model runs.
+        """
         key = f"{name}__transposed"
-        if name not in constants or (params is not None and params.group_size):
-            return self._turned(self.real(name), key)
         if key not in self._real:
-            value, dtype = constants[name].T, self._model.graph.tensors[name].dtype
-            stored = self._onnx.fresh(key)
-            self._onnx.initializer(stored, value, dtype)
-            column = None if params is None else _columns(params, value.shape)
-            self._real[key] = self._unpacked(stored, dtype, column)
+            self._real[key] = self._onnx.fresh(key)
+            self._onnx.node("Transpose", (self.real(name),), (self._real[key],), perm=(1, 0))
         return self._real[key]
 
     def bias(self, name: str, node: Node) -> str:
         """A bias (O,) in the shape in which it is added to the result of ``node``."""
-        value = self._model.graph.constants.get(name)
-        if value is None:
-            raise AssertionError(f"the bias {name} is computed")
-        real = value.astype(np.float32)
+        real = self._model.graph.constants[name].astype(np.float32)
         if isinstance(node.op, ops.FullyConnected):
             return self._onnx.constant(f"{name}__row", real.reshape(1, -1))
         rank = len(self._model.graph.tensors[node.outputs[0]].shape)
@@ -83,9 +78,7 @@ class WeightWriter:
 
     def _unpacked(self, name: str, dtype: DType, params: tuple[Array, Array] | None) -> str:
         """``scale * (Convert(name) - zero_point)``, in as few steps as it takes."""
-        if dtype in (DType.FLOAT32, DType.INT64, DType.BOOL) and params is None:
-            return name
-        if params is None and not dtype.is_float:
+        if params is None and dtype is not DType.FLOAT16:
             return name
         real = self._onnx.fresh(f"{name}__float32")
         self._onnx.node("Cast", (name,), (real,), to=element_type(DType.FLOAT32))
@@ -101,14 +94,3 @@ class WeightWriter:
         operand = self._onnx.constant(hint, value.astype(np.float32))
         self._onnx.node(op_type, (name, operand), (result,))
         return result
-
-    def _turned(self, name: str, hint: str) -> str:
-        result = self._onnx.fresh(hint)
-        self._onnx.node("Transpose", (name,), (result,), perm=(1, 0))
-        return result
-
-
-def _columns(params: QuantParams, shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """Scale and zero point of a weight (N, K) for its transposed form."""
-    scale, zero_point = broadcast_params(params, shape[::-1])
-    return scale.T, zero_point.T

@@ -26,6 +26,7 @@ class Flavour:
         groups_apart: write a grouped convolution as one for each group.
         uneven_parts_by_slices: write a split into uneven parts as one slice for each.
         steps_by_pooling: write a slice with steps in height and width as a pooling of 1x1.
+        expand_by_broadcasting: write the repetition of single elements as BROADCAST_TO always.
         for_xnnpack: prefer operators that XNNPACK runs to those whose 8-bit kernels are scalar.
     """
 
@@ -34,6 +35,7 @@ class Flavour:
     groups_apart: bool = False
     uneven_parts_by_slices: bool = False
     steps_by_pooling: bool = False
+    expand_by_broadcasting: bool = False
     for_xnnpack: bool = False
 
 

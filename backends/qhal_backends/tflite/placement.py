@@ -22,7 +22,7 @@ def read_placement(content: bytes) -> Placement:
         VerificationError: the runtime refuses the file.
     """
     runtime = find_runtime()
-    interpreter = load_interpreter(runtime, content, RunOptions())
+    interpreter = load_interpreter(runtime, content, RunOptions()).interpreter
     tensors = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
     operators = interpreter._get_ops_details()  # no public way
     inside = _delegated([op for op in operators if op["op_name"] == DELEGATE], operators)

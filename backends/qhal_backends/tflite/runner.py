@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from qhal.errors import MissingDependencyError, VerificationError
 from qhal.plugin.backend import Array, Arrays, RunOptions
 
+_STDERR = 2
 INSTALL = "pip install 'quant-hal[tflite]'"
 
 _RUNTIMES = (("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite-runtime"))
@@ -58,8 +63,21 @@ def find_runtime() -> Runtime:
     raise MissingDependencyError(f"The artifact cannot run here: {why}.", f"{INSTALL} mends it.")
 
 
-def load_interpreter(runtime: Runtime, content: bytes, options: RunOptions) -> Any:
+@dataclass(frozen=True)
+class Loaded:
     """An interpreter with allocated tensors.
+
+    Attributes:
+        interpreter: LiteRT's own object.
+        label: of the runtime and, unless they are the usual ones, of its kernels.
+    """
+
+    interpreter: Any
+    label: str
+
+
+def load_interpreter(runtime: Runtime, content: bytes, options: RunOptions) -> Loaded:
+    """Load an artifact.
 
     By default the XNNPACK delegate takes what it can. Reference kernels come from the resolver
     ``BUILTIN_REF``, to which no delegate is applied; it lacks a few operators (ELU, CEIL, ROUND),
@@ -69,27 +87,56 @@ def load_interpreter(runtime: Runtime, content: bytes, options: RunOptions) -> A
         VerificationError: the runtime refuses the file.
     """
     resolvers = runtime.module.OpResolverType
-    names = [resolvers.AUTO]
+    tried = {"": resolvers.AUTO}
     if options.reference:
-        names = [resolvers.BUILTIN_REF, resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES]
-    for resolver in names:
+        tried = {
+            " (reference kernels)": resolvers.BUILTIN_REF,
+            " (builtin kernels)": resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        }
+    for kernels, resolver in tried.items():
         try:
-            interpreter = runtime.module.Interpreter(
-                model_content=content,
-                num_threads=options.threads,
-                experimental_op_resolver_type=resolver,
+            return Loaded(
+                _interpreter(runtime, content, options, resolver), runtime.label + kernels
             )
-            interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             reason = error
-        else:
-            return interpreter
         if _UNKNOWN_OPERATOR not in str(reason):
             break
     raise VerificationError(
         f"{runtime.label} does not load the artifact: {_one_line(reason)}.",
         "This is a bug in qhal or in the runtime; please report it with the model.",
     ) from reason
+
+
+def _interpreter(runtime: Runtime, content: bytes, options: RunOptions, resolver: Any) -> Any:
+    with _without_chatter():
+        interpreter = runtime.module.Interpreter(
+            model_content=content,
+            num_threads=options.threads,
+            experimental_op_resolver_type=resolver,
+        )
+        interpreter.allocate_tensors()
+    return interpreter
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Keep what native code announces ("Created TensorFlow Lite XNNPACK delegate") off stderr.
+
+    Errors are not lost: they come as exceptions.
+    """
+    try:
+        saved = os.dup(_STDERR)
+    except OSError:  # closed
+        yield
+        return
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), _STDERR)
+    try:
+        yield
+    finally:
+        os.dup2(saved, _STDERR)
+        os.close(saved)
 
 
 def _one_line(error: Exception) -> str:
@@ -113,12 +160,10 @@ class TfliteRunner:
         outputs: tuple[str, ...],
         options: RunOptions,
     ) -> None:
-        runtime = find_runtime()
-        # Verification tells both kinds of kernels apart by this name.
-        self.runtime = (
-            f"{runtime.label} (reference kernels)" if options.reference else runtime.label
-        )
-        self._interpreter = load_interpreter(runtime, content, options)
+        loaded = load_interpreter(find_runtime(), content, options)
+        # Verification tells the kinds of kernels apart by this name.
+        self.runtime = loaded.label
+        self._interpreter = loaded.interpreter
         # The details are looked up once: run() is what the latency is taken of.
         self._inputs = self._positions(inputs, self._interpreter.get_input_details())
         self._outputs = self._positions(outputs, self._interpreter.get_output_details())

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import traceback
 from argparse import Namespace
 from collections.abc import Sequence
@@ -50,6 +51,7 @@ COMMANDS: dict[str, Command] = {
 INTERRUPTED = 130
 TERMINATED = 143
 BROKEN_PIPE = 141
+_AGAIN_S = 0.01
 
 _EXTRAS = {"ai_edge_litert": "tflite", "flatbuffers": "tflite", "openvino": "openvino"}
 
@@ -83,8 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        console.complain("interrupted: nothing is left half-written")
-        return INTERRUPTED
+        return _interrupted(INTERRUPTED)
     except BrokenPipeError:
         # Whoever read the output has gone; Python would complain again while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -130,6 +131,25 @@ def _prepare_process() -> None:
             stream.reconfigure(errors="replace")
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminate)
+    sys.unraisablehook = _insist
+
+
+def _insist(lost: sys.UnraisableHookArgs) -> None:
+    """Repeat a signal that arrived where Python cannot raise, such as in a weakref's callback.
+
+    Python would print its exception and go on as if nobody had pressed Ctrl-C.
+    """
+    if isinstance(lost.exc_value, KeyboardInterrupt):
+        number = signal.SIGINT
+    elif isinstance(lost.exc_value, SystemExit):
+        number = signal.SIGTERM
+    else:
+        sys.__unraisablehook__(lost)
+        return
+    main_thread = threading.main_thread().ident or 0
+    again = threading.Timer(_AGAIN_S, signal.pthread_kill, (main_thread, number))
+    again.daemon = True
+    again.start()
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
@@ -156,8 +176,26 @@ def _full_disk(error: OSError) -> QhalError:
     return full
 
 
+def _interrupted(code: int) -> int:
+    console.complain("interrupted: nothing is left half-written")
+    return code
+
+
+def _signal_behind(error: BaseException | None) -> int | None:
+    """The exit code if a signal is behind an error: modules in C wrap it while they are imported."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return INTERRUPTED
+        if isinstance(error, SystemExit) and error.code == TERMINATED:
+            return TERMINATED
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def _fail(error: Exception) -> int:
     """Complain and return the exit code."""
+    if (code := _signal_behind(error)) is not None:
+        return _interrupted(code)
     wanted = bool(os.environ.get("QHAL_TRACEBACK"))
     if wanted:
         traceback.print_exception(error)

@@ -33,6 +33,8 @@ class Artifact:
         decisions: what the backend decided while lowering.
         input_names: graph input -> the name that the runtime knows it by.
         output_names: graph output -> the name that the runtime knows it by.
+        aside: names of files that tell about the artifact, or hold it in another form: logs,
+            tables, sources. They are written with it and do not count in its size.
     """
 
     files: Mapping[str, bytes]
@@ -40,11 +42,12 @@ class Artifact:
     decisions: tuple[Decision, ...] = ()
     input_names: Mapping[str, str] = field(default_factory=dict)
     output_names: Mapping[str, str] = field(default_factory=dict)
+    aside: frozenset[str] = frozenset()
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all files."""
-        return sum(map(len, self.files.values()))
+        """Bytes of all files that the device needs."""
+        return sum(len(content) for name, content in self.files.items() if name not in self.aside)
 
 
 class Runner(Protocol):

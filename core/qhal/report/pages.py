@@ -58,9 +58,10 @@ def _latency_words(record: RunRecord) -> str:
     metrics = record.metrics
     words = []
     if "latency" in metrics:
-        modelled = metrics["latency"]
-        band = format_band(modelled.low, modelled.high, modelled.unit)
-        words.append(f"{band} on the target, {modelled.basis.value}")
+        latency = metrics["latency"]
+        band = format_band(latency.low, latency.high, latency.unit)
+        shown = band or format_value(latency.value, latency.unit)
+        words.append(f"{shown} on the target, {latency.basis.value}")
     if "latency_host_p50" in metrics:
         p50 = metrics["latency_host_p50"]
         words.append(f"{format_value(p50.value, p50.unit)} on this host")

@@ -7,7 +7,7 @@ import pytest
 from tflite_samples import SAMPLES
 
 from qhal.decisions import Code
-from qhal.errors import CatalogueError
+from qhal.errors import CatalogueError, VerificationError
 from qhal.metric import Basis
 from qhal.plugin.backend import Artifact, RunOptions, Trial
 from qhal.quant.model import QuantModel
@@ -17,7 +17,7 @@ from qhal_backends.arm import cortexa
 from qhal_backends.arm.cortexa import CortexABackend
 from qhal_backends.arm.cortexa_cores import CORES, core_of
 from qhal_backends.arm.emulator import emulator, folder
-from qhal_backends.arm.emulator.emulator import Emulation, Job, Result
+from qhal_backends.arm.emulator.emulator import Emulation, Job, Result, differing
 from qhal_backends.arm.emulator.folder import Folder
 from qhal_backends.tflite.plugin import MODEL, TfliteBackend
 
@@ -111,6 +111,13 @@ def test_counts_become_metrics(emulated):
     assert not any("ns" in metric.unit for metric in metrics.values())
 
 
+def test_more_instructions_than_float_are_a_warning(emulated):
+    found = emulated(Emulation(results(quantized=(300, 300, 300), float=(200, 200, 200))))
+    [decision] = found.decisions
+    assert decision.code is Code.MORE_INSTRUCTIONS
+    assert "1.50 times as many instructions" in decision.sentence
+
+
 def test_other_bits_are_a_warning_that_names_the_kernels(emulated):
     other = OUTPUT.copy()
     other[0, 1] = np.nextafter(other[0, 1], np.float32(9), dtype=np.float32)
@@ -119,6 +126,21 @@ def test_other_bits_are_a_warning_that_names_the_kernels(emulated):
     assert [d.code for d in found.decisions] == [Code.EMULATION_DIFFERS] * 2
     assert "XNNPACK's kernels" in found.decisions[0].sentence
     assert "1 of 4 output elements" in found.decisions[1].sentence
+
+
+def test_bits_are_compared_not_values():
+    zeros = np.array([0.0, np.nan, 1.0], np.float32)
+    same = differing([(zeros,)], [(zeros.copy(),)])
+    assert (same.elements, same.total, same.largest) == (0, 3, 0)
+    found = differing([(zeros,)], [(np.array([-0.0, np.nan, 3.5], np.float32),)])
+    assert (found.elements, found.largest) == (2, 2.5)
+    both = differing([(zeros,), (zeros,)], [(zeros + 1,), (zeros,)])
+    assert (both.elements, both.total) == (2, 6)
+
+
+def test_outputs_of_another_shape_are_an_error():
+    with pytest.raises(VerificationError, match=r"float32\[4\] where this host gives float32\[2\]"):
+        differing([(np.zeros(4, np.float32),)], [(np.zeros(2, np.float32),)])
 
 
 def test_what_was_cut_off_is_said_and_the_rest_is_kept(emulated):

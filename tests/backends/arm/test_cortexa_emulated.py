@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 
 import qhal
+from qhal.errors import MissingDependencyError
 from qhal.metric import Basis
 from qhal.plugin.backend import RunOptions
 from qhal_backends.arm.cortexa_cores import CORES, Core
+from qhal_backends.arm.emulator import emulator
 from qhal_backends.arm.emulator.counter import prepare_counter
-from qhal_backends.arm.emulator.emulator import Emulator, Job, differing
+from qhal_backends.arm.emulator.emulator import Difference, Emulator, Job, differing
 from qhal_backends.arm.emulator.folder import QEMU, Folder, find_folder, why_missing
 from qhal_backends.tflite.runner import TfliteRunner
 
@@ -120,21 +122,23 @@ def test_the_record_has_counts_and_no_emulated_time(deployed, name):
     assert {metric.unit for metric in emulated.values()} == {"count", "ratio", "fraction"}
 
 
-@pytest.mark.parametrize("reference", [True, False], ids=["reference", "xnnpack"])
 @pytest.mark.parametrize("name", DATA)
 @pytest.mark.parametrize("core", CORES)
-def test_outputs_have_the_bits_of_this_host_and_counts_repeat(
-    folder, deployed, core, name, reference
-):
+def test_outputs_have_the_bits_of_this_host_and_counts_repeat(folder, deployed, core, name):
     model, shape = deployed[name][1], DATA[name][2]
     rng = np.random.default_rng(3)
     samples = [(rng.uniform(-2, 2, shape).astype(np.float32),) for _ in range(3)]
-    job = Job("job", model, samples, reference, counted_runs=2)
-    first, second = (Emulator(folder, CORES[core]).run([job]).results["job"] for _ in range(2))
-    runner = TfliteRunner(model, ("x",), ("y",), RunOptions(reference=reference))
-    expected = [tuple(runner.run({"x": sample[0]}).values()) for sample in samples]
-    assert differing(first.outputs, expected) == (0, sum(y[0].size for y in expected))
-    ratio = first.instructions_per_run / second.instructions_per_run
+    counted = Job("xnnpack", model, samples, counted_runs=2)
+    reference = Job("reference", model, samples, reference=True)
+    machine = Emulator(folder, CORES[core])
+    first = machine.run([counted, reference]).results
+    for job in (counted, reference):
+        runner = TfliteRunner(model, ("x",), ("y",), RunOptions(reference=job.reference))
+        expected = [tuple(runner.run({"x": sample[0]}).values()) for sample in samples]
+        elements = sum(y[0].size for y in expected)
+        assert differing(first[job.name].outputs, expected) == Difference(0, elements)
+    second = machine.run([counted]).results
+    ratio = first["xnnpack"].instructions_per_run / second["xnnpack"].instructions_per_run
     assert ratio == pytest.approx(1, abs=PER_RUN)
 
 
@@ -165,6 +169,19 @@ def test_an_emulation_that_takes_too_long_keeps_what_is_done(folder, deployed):
     assert set(emulation.results) == {"quick"}
     assert len(emulation.results["quick"].instructions) == 1
     assert "longer than 12 s" in emulation.problem
+
+
+def test_without_the_plugin_outputs_are_still_there(folder, deployed, monkeypatch):
+    def refuse(folder: Folder) -> Path:
+        raise MissingDependencyError("No plugins.")
+
+    monkeypatch.setattr(emulator, "prepare_counter", refuse)
+    sample = (np.zeros((1, 49, 10, 1), np.float32),)
+    job = Job("job", deployed["mlperf_tiny_kws"][1], [sample], counted_runs=1)
+    emulation = Emulator(folder, CORES["cortex-a72"]).run([job])
+    assert emulation.results["job"].outputs[0][0].shape == (1, 12)
+    assert emulation.results["job"].instructions == ()
+    assert emulation.problem == "instructions are not counted: No plugins"
 
 
 def test_nothing_is_written_outside_of_the_folder(folder):

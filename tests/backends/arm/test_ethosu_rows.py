@@ -9,11 +9,12 @@ from arm_samples import ALL, U55, U65, U85, compile_all
 from tflite_samples import Sample, broken_limit, deploy_row, is_plain
 
 from qhal.target.capability import Capability, KernelRow
-from qhal.target.profile import TargetProfile
+from qhal_backends.arm.ethosu.backend import VELA
 from qhal_backends.arm.ethosu.capabilities import capabilities
 from qhal_backends.arm.ethosu.compiler import Configuration
 from qhal_backends.tflite.capabilities import capabilities as tflite_capabilities
-from qhal_backends.tflite.plugin import TfliteBackend
+from qhal_backends.tflite.lowering import lower_model
+from qhal_backends.tflite.writer import write
 
 pytest.importorskip("ethosu.vela", reason="ethos-u-vela is not installed: quant-hal[arm]")
 
@@ -51,11 +52,10 @@ def reason_against_npu(trial: Trial, is_u85: bool) -> str | None:
 
 @pytest.mark.parametrize("configuration", [U55, U65, U85], ids=lambda c: c.accelerator)
 def test_verdict_is_velas(configuration: Configuration, tmp_path: Path) -> None:
-    backend, target = TfliteBackend(), TargetProfile("host", "tflite", "host")
     caps = tflite_capabilities()
     trials = integer_trials(configuration.is_u85)
     models = [deploy_row(*trial, caps).model for trial in trials]
-    files = [backend.lower(model, target).files["model.tflite"] for model in models]
+    files = [write(lower_model(model, VELA).model) for model in models]
     compiled = compile_all(tmp_path, files, configuration)
     wrong = []
     for index, trial in enumerate(trials):

@@ -45,6 +45,12 @@ def test_run(reference: bool) -> None:
     np.testing.assert_array_equal(loaded.run({"x": -X})["y"], [[1, 0, 0]])
 
 
+def test_native_code_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
+    BACKEND.load(artifact(), TARGET, RunOptions())
+    print("still heard", file=sys.stderr)  # noqa: T201
+    assert capfd.readouterr().err == "still heard\n"
+
+
 def test_results_are_copies() -> None:
     loaded = BACKEND.load(artifact(), TARGET, RunOptions())
     first = loaded.run({"x": X})["y"]
@@ -56,7 +62,9 @@ def test_reference_kernels_are_not_delegated() -> None:
     found = runner.find_runtime()
     content = artifact().files[plugin.MODEL]
     by_options = {
-        options.reference: runner.load_interpreter(found, content, options)._get_ops_details()
+        options.reference: runner.load_interpreter(
+            found, content, options
+        ).interpreter._get_ops_details()
         for options in (RunOptions(), RunOptions(reference=True))
     }
     names = {key: {op["op_name"] for op in ops_} for key, ops_ in by_options.items()}
@@ -66,6 +74,7 @@ def test_reference_kernels_are_not_delegated() -> None:
 
 def test_an_operator_without_reference_kernel_runs_all_the_same() -> None:
     loaded = BACKEND.load(artifact("Ceil"), TARGET, RunOptions(reference=True))
+    assert loaded.runtime.endswith(" (builtin kernels)")
     np.testing.assert_array_equal(loaded.run({"x": X})["y"], [[0, 1, 6]])
 
 

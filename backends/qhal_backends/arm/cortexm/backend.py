@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from qhal.decisions import Code, Decision, Severity
 from qhal.metric import Basis, Metric
@@ -13,10 +13,17 @@ from qhal.quant.model import QuantModel
 from qhal.target.capability import Capabilities
 from qhal.target.profile import TargetProfile
 from qhal_backends.arm.cortexm import interpreter, sources
+from qhal_backends.tflite.emitter import Flavour
 from qhal_backends.tflite.plugin import MODEL, TfliteBackend, artifact_of
+
+if TYPE_CHECKING:
+    from qhal_backends.arm.cortexm.arena import Arena
 
 ALLOCATIONS = "model_arena.txt"
 """The interpreter's report of its memory."""
+
+MICRO = Flavour(expand_by_broadcasting=True)
+"""TFLite Micro has no TILE."""
 
 
 class CortexMBackend(Backend):
@@ -56,16 +63,15 @@ class CortexMBackend(Backend):
 
         if not model.params:
             return self._tflite.lower(model, target)
-        lowered = lower_model(model)
+        lowered = lower_model(model, MICRO)
         content = write(lowered.model)
         missing = interpreter.not_installed()
         arena = None if missing else measure_arena(content)
-        check_fits(target, len(content), None if arena is None else arena.total_bytes)
-        artifact = artifact_of(model, content, lowered.decisions)
-        total = None if arena is None else arena.total_bytes
-        files = _files(content, total, "" if arena is None else arena.text)
-        unknown = () if missing is None else (_arena_unknown(missing),)
-        return replace(artifact, files=files, decisions=(*artifact.decisions, *unknown))
+        check_fits(target, len(content), arena)
+        unknown = (_arena_unknown(missing),) if missing else ()
+        artifact = artifact_of(model, content, (*lowered.decisions, *unknown))
+        around = _around(content, arena)
+        return replace(artifact, files={MODEL: content, **around}, aside=frozenset(around))
 
     def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> _Runner:
         """A runner in TFLite Micro's interpreter; None for a float model."""
@@ -82,16 +88,18 @@ class CortexMBackend(Backend):
 _Runner = interpreter.MicroRunner | None
 
 
-def _files(content: bytes, arena_bytes: int | None, allocations: str) -> dict[str, bytes]:
+def _around(content: bytes, arena: Arena | None) -> dict[str, bytes]:
+    """The files beside the model."""
     from qhal_backends.arm.operators import builtins_of, read_operators
 
     texts = {
-        sources.HEADER: sources.model_header(len(content), arena_bytes),
+        sources.HEADER: sources.model_header(len(content), arena),
         sources.DATA: sources.model_source(content),
         sources.RESOLVER: sources.resolver_header(builtins_of(read_operators(content))),
-        ALLOCATIONS: allocations,
     }
-    return {MODEL: content, **{name: text.encode() for name, text in texts.items() if text}}
+    if arena is not None:
+        texts[ALLOCATIONS] = arena.text
+    return {name: text.encode() for name, text in texts.items()}
 
 
 def _arena_unknown(missing: str) -> Decision:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from qhal.errors import RefusedError
 from qhal.target.profile import TargetProfile
+from qhal_backends.arm.cortexm.arena import Arena
 
 FLASH = "flash_bytes"
 RAM = "sram_bytes"
 
 
-def check_fits(target: TargetProfile, flash_bytes: int, arena_bytes: int | None) -> None:
+def check_fits(target: TargetProfile, flash_bytes: int, arena: Arena | None) -> None:
     """Compare with the board's memories; what its profile does not state is not checked.
 
     Args:
         target: facts ``flash_bytes`` and ``sram_bytes``.
         flash_bytes: of the model; the program's own code comes on top.
-        arena_bytes: of the interpreter; None if it could not be measured.
+        arena: of the interpreter; None if it could not be measured.
 
     Raises:
         RefusedError: one of them is larger than the board has; states both.
     """
+    arena_bytes = None if arena is None else arena.total_bytes
     flash, ram = (_fact(target, key) for key in (FLASH, RAM))
     if _within(flash_bytes, flash) and _within(arena_bytes, ram):
         return

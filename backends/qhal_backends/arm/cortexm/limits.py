@@ -23,12 +23,12 @@ def steps_in_four_dimensions(view: NodeView) -> str | None:
 
 
 def indices_are_constant(view: NodeView) -> str | None:
-    """Indices are constants: ONNX's int64 is stored as int32, which the kernel takes (gather.cc)."""
+    """Indices are constants, stored as int32: gather.cc takes no int64."""
     return None if view.is_constant(1) else f"the indices {view.node.inputs[1]} are computed"
 
 
 def pads_with_a_constant(view: NodeView) -> str | None:
-    """The padding is a constant: mirror_pad.cc and gather.cc have no int16."""
+    """The padding is constant: other kinds are picked by gather.cc, which has no int16."""
     op = view.op
     assert isinstance(op, ops.Pad)
     return None if op.mode == "constant" else f"the padding is {op.mode}, allowed constant"

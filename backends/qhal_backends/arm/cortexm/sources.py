@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from qhal_backends.arm.cortexm.arena import Arena
+
 HEADER = "model_data.h"
 DATA = "model_data.c"
 RESOLVER = "model_ops.h"
@@ -23,19 +25,19 @@ _WORDS = {
 """Builtin operators whose method is not simply their name in camel case."""
 
 
-def model_header(size_bytes: int, arena_bytes: int | None) -> str:
+def model_header(size_bytes: int, arena: Arena | None) -> str:
     """Declares the model, and the arena where it was measured.
 
     Args:
         size_bytes: of the ``.tflite`` file.
-        arena_bytes: what tflite-micro allocated on the host; None if it is not installed.
+        arena: what tflite-micro allocated on the host; None if it is not installed.
     """
-    arena = []
-    if arena_bytes is not None:
-        arena = [
+    measured = []
+    if arena is not None:
+        measured = [
             "",
             "// What tflite-micro allocated on a 64-bit host; pointers of 32 bits need less.",
-            f"#define MODEL_ARENA_BYTES {arena_bytes}",
+            f"#define MODEL_ARENA_BYTES {arena.total_bytes}",
         ]
     return _lines(
         "// The model as an array, aligned as the flatbuffer wants it. Written by qhal.",
@@ -46,7 +48,7 @@ def model_header(size_bytes: int, arena_bytes: int | None) -> str:
         "#endif",
         "",
         f"#define MODEL_DATA_BYTES {size_bytes}",
-        *arena,
+        *measured,
         "",
         "extern const unsigned char model_data[MODEL_DATA_BYTES];",
         "",

@@ -64,8 +64,8 @@ def prepare_counter(folder: Folder) -> Path:
             refusal = _try(folder, unfinished)
         if refusal:
             raise MissingDependencyError(
-                f"{QEMU} does not load qhal's counting plugin: {refusal}.",
-                f"It may have been built without plugins; try {INSTALL_QEMU}.",
+                f"{QEMU} does not load qhal's plugin that counts ({refusal}).",
+                "Use a QEMU that is dynamically linked and has plugins, as in Debian 12.",
             )
         unfinished.replace(made)
     finally:

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from qhal.errors import VerificationError
+from qhal.errors import MissingDependencyError, VerificationError
 from qhal.plugin.backend import Array
 from qhal_backends.arm.cortexa_cores import Core
 from qhal_backends.arm.emulator.counter import prepare_counter
@@ -97,30 +97,26 @@ class Emulator:
     def run(self, jobs: Sequence[Job], timeout_s: float = TIMEOUT_S) -> Emulation:
         """Do jobs in order, in one process with one thread.
 
-        Raises:
-            MissingDependencyError: QEMU or the compiler is missing.
+        Where the plugin that counts cannot be had, the jobs are run and nothing is counted.
         """
+        try:
+            plugin, problem = prepare_counter(self.folder), ""
+        except MissingDependencyError as error:
+            plugin, problem = None, f"instructions are not counted: {error}"
         with TemporaryDirectory(prefix="qhal-arm-") as name:
             work = Path(name)
             _write(work, jobs)
-            problem = self._execute(work, timeout_s)
-            marks = _marks(work / _LOG)
-            results, position = {}, 0
-            for job in jobs:
-                if not (work / f"{job.name}.npz").is_file():
-                    break
-                expected = job.counted_runs + 1 if job.counted_runs else 0
-                counts = _differences(marks[position : position + expected])
-                position += expected
-                results[job.name] = Result(_read(work / f"{job.name}.npz", job), counts)
-        return Emulation(results, problem)
+            problem = self._execute(work, plugin, timeout_s) or problem
+            return Emulation(_results(work, jobs), problem.rstrip("."))
 
-    def command(self, script: Path, *arguments: str, log: Path | None = None) -> list[str]:
-        """The command that runs a Python script; with ``log``, executed instructions go there."""
-        counting = [] if log is None else self._counting(log)
+    def command(self, script: Path, *arguments: str) -> list[str]:
+        """The command that runs a Python script."""
+        return self._command((), script, *arguments)
+
+    def _command(self, options: Sequence[str], script: Path, *arguments: str) -> list[str]:
         python = self.folder.root / "usr" / "bin" / f"python{PYTHON}"
         root = self.folder.core(self.core.name)
-        emulator = [QEMU, "-cpu", self.core.name, "-L", str(root), *counting]
+        emulator = [QEMU, "-cpu", self.core.name, "-L", str(root), *options]
         return [*emulator, str(python), "-s", "-S", str(script), *arguments]
 
     def environment(self, *, keep_bytecode: bool = False) -> dict[str, str]:
@@ -135,14 +131,12 @@ class Emulator:
             **keep,
         }
 
-    def _counting(self, log: Path) -> list[str]:
-        return ["-plugin", str(prepare_counter(self.folder)), "-d", "plugin", "-D", str(log)]
-
-    def _execute(self, work: Path, timeout_s: float) -> str:
+    def _execute(self, work: Path, plugin: Path | None, timeout_s: float) -> str:
         """Run the guest; returns why it did not come to its end."""
+        log = ["-plugin", str(plugin), "-d", "plugin", "-D", str(work / _LOG)] if plugin else []
         try:
             done = subprocess.run(
-                self.command(GUEST, str(work), log=work / _LOG),
+                self._command(log, GUEST, str(work)),
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -159,30 +153,55 @@ class Emulator:
         return f"the emulation ended with {done.returncode}: {last.rstrip('.')}"
 
 
-def differing(
-    ours: Sequence[Sequence[Array]], theirs: Sequence[Sequence[Array]]
-) -> tuple[int, int]:
-    """How many elements of all outputs have other bits, and how many there are.
+@dataclass(frozen=True)
+class Difference:
+    """Two runs of one artifact, compared bit by bit.
+
+    Attributes:
+        elements: how many elements of all outputs have other bits.
+        total: how many there are.
+        largest: the largest absolute difference of two elements.
+    """
+
+    elements: int = 0
+    total: int = 0
+    largest: float = 0.0
+
+    def __add__(self, other: Difference) -> Difference:
+        return Difference(
+            self.elements + other.elements,
+            self.total + other.total,
+            max(self.largest, other.largest),
+        )
+
+
+def differing(ours: Sequence[Sequence[Array]], theirs: Sequence[Sequence[Array]]) -> Difference:
+    """Compare the outputs of all samples.
 
     Raises:
         VerificationError: shapes or types differ.
     """
-    other = total = 0
-    for ours_of_sample, theirs_of_sample in zip(ours, theirs, strict=True):
-        for mine, its in zip(ours_of_sample, theirs_of_sample, strict=True):
-            if mine.shape != its.shape or mine.dtype != its.dtype:
-                raise VerificationError(
-                    f"The emulated target gives {its.dtype}{list(its.shape)} where this host "
-                    f"gives {mine.dtype}{list(mine.shape)}."
-                )
-            other += int(np.count_nonzero(_bits(mine) != _bits(its)))
-            total += mine.size
-    return other, total
+    pairs = (
+        pair for samples in zip(ours, theirs, strict=True) for pair in zip(*samples, strict=True)
+    )
+    return sum((_compare(mine, its) for mine, its in pairs), Difference())
+
+
+def _compare(mine: Array, its: Array) -> Difference:
+    if mine.shape != its.shape or mine.dtype != its.dtype:
+        raise VerificationError(
+            f"The emulated target gives {mine.dtype}{list(mine.shape)} where this host gives "
+            f"{its.dtype}{list(its.shape)}.",
+            "This is a bug in qhal or in the runtime; please report it with the model.",
+        )
+    other = _bits(mine) != _bits(its)
+    distance = np.abs(mine[other].astype(np.float64) - its[other].astype(np.float64))
+    return Difference(int(np.count_nonzero(other)), mine.size, float(distance.max(initial=0.0)))
 
 
 def _bits(array: Array) -> Array:
     """As unsigned integers, so that equal bits are equal, NaN included."""
-    return np.ascontiguousarray(array).view(f"u{array.itemsize}")
+    return np.asarray(array, order="C").view(f"u{array.itemsize}")
 
 
 def _write(work: Path, jobs: Sequence[Job]) -> None:
@@ -207,6 +226,20 @@ def _write(work: Path, jobs: Sequence[Job]) -> None:
             }
         )
     (work / "task.json").write_text(json.dumps(tasks), encoding="utf-8")
+
+
+def _results(work: Path, jobs: Sequence[Job]) -> dict[str, Result]:
+    """What the jobs that came to their end left behind."""
+    found: dict[str, Result] = {}
+    marks = _marks(work / _LOG)
+    for job in jobs:
+        outputs = work / f"{job.name}.npz"
+        if not outputs.is_file():
+            break
+        own = job.counted_runs + 1 if job.counted_runs else 0
+        found[job.name] = Result(_read(outputs, job), _differences(marks[:own]))
+        marks = marks[own:]
+    return found
 
 
 def _read(path: Path, job: Job) -> tuple[tuple[Array, ...], ...]:

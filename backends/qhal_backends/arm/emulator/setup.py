@@ -60,11 +60,20 @@ def prepare(progress: Progress) -> str:
         )
     with _locked(folder.path), progress.step(f"set up {SETUP}", total=5) as advance:
         manifest = folder.manifest or _make(folder, advance)
-    names = [package["file"] for package in (*manifest["packages"], *manifest["wheels"])]
+    count = len(manifest["packages"]) + len(manifest["wheels"])
     return (
-        f"{SETUP} is ready in {folder.path}: {len(names)} packages and wheels, {QEMU} "
-        f"{counter.qemu_version()}, {RUNTIME} {runtime_version()}."
+        f"{SETUP} is ready in {folder.path}: {count} packages and wheels, {QEMU} "
+        f"{counter.qemu_version()}, {RUNTIME} {runtime_version()}. {_counting(folder)}"
     )
+
+
+def _counting(folder: Folder) -> str:
+    """Whether this QEMU can count: without it outputs can still be compared."""
+    try:
+        counter.prepare_counter(folder)
+    except MissingDependencyError as error:
+        return f"Instructions cannot be counted: {error}"
+    return "Instructions can be counted."
 
 
 def check_programs() -> None:
@@ -108,7 +117,6 @@ def _make(folder: Folder, advance: Advance) -> dict[str, Any]:
     }
     _unpack(folder)
     advance(1)
-    counter.prepare_counter(folder)
     for core in CORES.values():
         _try(Emulator(folder, core))
     advance(1)

@@ -10,8 +10,12 @@ from qhal.quant.model import QuantModel
 from qhal.target.capability import Capabilities
 from qhal.target.profile import TargetProfile
 from qhal_backends.arm.ethosu import compiler
+from qhal_backends.tflite.emitter import Flavour
 from qhal_backends.tflite.plugin import TfliteBackend, artifact_of
 from qhal_backends.tflite.runner import TfliteRunner
+
+VELA = Flavour()
+"""Vela takes the plainest form of everything; nothing is bent to XNNPACK's liking."""
 
 
 class EthosUBackend(Backend):
@@ -55,7 +59,7 @@ class EthosUBackend(Backend):
         if not model.params:
             return self._tflite.lower(model, target)
         configuration = compiler.configuration_of(target)
-        lowered = lower_model(model)
+        lowered = lower_model(model, VELA)
         artifact = artifact_of(model, write(lowered.model), lowered.decisions)
         done = _compiled(artifact, configuration)
         placement = report.read_placement(done.files)
@@ -94,4 +98,5 @@ def _compiled(artifact: Artifact, configuration: compiler.Configuration) -> Arti
         compiler.LAYERS: result.layers,
         compiler.LOG: result.log.encode(),
     }
-    return replace(artifact, files=files, main=compiler.COMPILED)
+    aside = frozenset(files) - {compiler.COMPILED}
+    return replace(artifact, files=files, main=compiler.COMPILED, aside=aside)

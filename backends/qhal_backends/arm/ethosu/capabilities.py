@@ -38,9 +38,9 @@ _BOTH: dict[str, Limits] = {
     "ReduceMean": _MEAN,
     "ReduceSum": _MEAN,  # MEAN and MUL
     **dict.fromkeys(("ReduceMax", "ReduceMin"), _NO_RULE),
-    **dict.fromkeys(("Reshape", "Concat", "Split", "Tile"), _NO_RULE),
+    **dict.fromkeys(("Reshape", "Concat", "Split", "Tile", "Expand"), _NO_RULE),
     "Slice": (the.steps_in_height_and_width,),
-    "Pad": (the.pads_with_a_constant_or_reflects,),
+    "Pad": (the.pads_with_a_constant,),
 }
 """Operator -> rules of the tables of all generations."""
 
@@ -70,6 +70,7 @@ _U85: dict[str, Limits] = {
     **dict.fromkeys(("Compare", "Where"), _NO_RULE),
 }
 
+_WITHOUT_INT16 = frozenset({"Expand"})  # BROADCAST_TO
 _WITHOUT_INT16_ON_U55 = frozenset({"MatMul"})
 _UNFUSED = frozenset({"ConvTranspose", "Div"})
 """Operators of which nobody promises that Vela reads the fused activation."""
@@ -85,7 +86,7 @@ def capabilities(is_u85: bool) -> Capabilities:
     tflite = tflite_capabilities()
     rules = _U85 if is_u85 else _U55
     accelerated = [_accelerated(c, rules[c.op], is_u85) for c in tflite.kernels if c.op in rules]
-    hosted = (_on_host(c) for c in cortex_m_capabilities().kernels if c.op not in _FATAL)
+    hosted = (_on_host(c) for c in cortex_m_capabilities().kernels if c.op not in _NOT_ON_HOST)
     return replace(
         tflite,
         kernels=(*accelerated, *(c for c in hosted if c.rows)),
@@ -95,8 +96,9 @@ def capabilities(is_u85: bool) -> Capabilities:
     )
 
 
-_FATAL = frozenset({"Compare", "Where"})
-"""Operators on booleans: left on the CPU of an Ethos-U55 they make Vela end with an error."""
+_NOT_ON_HOST = frozenset({"Compare", "Where", "Expand"})
+"""Operators on booleans, which make Vela end with an error when they stay on the CPU of an
+Ethos-U55, and what is written as TILE, which TFLite Micro lacks."""
 
 
 def _accelerated(capability: Capability, limits: Limits, is_u85: bool) -> Capability:
@@ -108,12 +110,11 @@ def _accelerated(capability: Capability, limits: Limits, is_u85: bool) -> Capabi
 
 
 def _integer_rows(capability: Capability, is_u85: bool) -> Iterable[KernelRow]:
+    without = _WITHOUT_INT16 if is_u85 else _WITHOUT_INT16 | _WITHOUT_INT16_ON_U55
     for row in capability.rows:
         if row.activation == rows.INT8:
             yield _bounded(capability.op, row, the.LARGEST_INT8_MEAN)
-        elif row.activation == rows.INT16 and (
-            is_u85 or capability.op not in _WITHOUT_INT16_ON_U55
-        ):
+        elif row.activation == rows.INT16 and capability.op not in without:
             yield _bounded(capability.op, row, the.LARGEST_INT16_MEAN)
 
 

@@ -16,8 +16,8 @@ from math import prod
 from qhal.ir import ops
 from qhal.ir.graph import NodeView
 from qhal.target.capability import Limit
-from qhal_backends.tflite.padding import Axis, implicit_padding
 from qhal_backends.tflite.flat import FlatPadding
+from qhal_backends.tflite.padding import Axis, implicit_padding
 from qhal_backends.tflite.resizing import ResizeMode, exact_mode, spatial_sizes
 from qhal_backends.tflite.windows import convolution_axes, pool_axes
 
@@ -266,11 +266,11 @@ def steps_in_height_and_width(view: NodeView) -> str | None:
     return f"the steps are {op.steps}, allowed 1 but along height and width"
 
 
-def pads_with_a_constant_or_reflects(view: NodeView) -> str | None:
-    """Padding is constant or reflected; that of edges would be made by GATHER."""
+def pads_with_a_constant(view: NodeView) -> str | None:
+    """The padding is constant: that of other kinds is picked by GATHER."""
     op = view.op
     assert isinstance(op, ops.Pad)
-    return None if op.mode in ("constant", "reflect") else f"the padding is {op.mode}"
+    return None if op.mode == "constant" else f"the padding is {op.mode}, allowed constant"
 
 
 def u55_transposes_small_planes(view: NodeView) -> str | None:

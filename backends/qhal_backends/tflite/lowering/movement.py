@@ -204,7 +204,7 @@ def _expand(e: Emitter, view: NodeView) -> None:
     """TILE, which copies blocks; BROADCAST_TO, element by element, where TILE lacks the type."""
     x, (y,) = view.node.inputs[0], view.node.outputs
     shape = view.output().shape
-    if e.tensor(x).type.dtype is DType.INT16:
+    if e.flavour.expand_by_broadcasting or e.tensor(x).type.dtype is DType.INT16:
         e.emit("BROADCAST_TO", [x, e.integers(f"{view.node.name}/shape", shape)], [y])
         return
     full = (1,) * (len(shape) - len(view.input().shape)) + view.input().shape

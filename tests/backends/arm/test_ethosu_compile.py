@@ -1,0 +1,188 @@
+"""Vela on small models: placement, figures, refusals."""
+
+from __future__ import annotations
+
+import subprocess
+
+import numpy as np
+import pytest
+from arm_samples import U55, U85, profile
+from tflite_samples import deploy, lay_out, random_data
+
+from qhal.decisions import Code
+from qhal.errors import CatalogueError, RefusedError
+from qhal.ir import ops
+from qhal.ir.build import GraphBuilder
+from qhal.ir.graph import Graph, TensorType
+from qhal.metric import Basis
+from qhal.plugin.backend import RunOptions, Trial
+from qhal.quant.arithmetic import quantize
+from qhal.quant.model import QuantModel
+from qhal.quant.oracle import Oracle
+from qhal.quant.recipe import RECIPES
+from qhal.target.profile import TargetProfile
+from qhal_backends.arm.ethosu import compiler
+from qhal_backends.arm.ethosu.backend import EthosUBackend
+from qhal_backends.arm.ethosu.compiler import Configuration, configuration_of, explain_failure
+
+pytest.importorskip("ethosu.vela", reason="ethos-u-vela is not installed: quant-hal[arm]")
+
+BACKEND = EthosUBackend()
+TARGET = profile(U55)
+
+
+def graph(*, conv: bool = True, tail: bool = False) -> Graph:
+    """A convolution, and an operator that no NPU of the generation has."""
+    builder = GraphBuilder("net")
+    x = builder.input("x", TensorType((1, 4, 6, 6)))
+    if conv:
+        weight = np.linspace(-1, 1, 4 * 4, dtype=np.float32).reshape(4, 4, 1, 1)
+        convolution = ops.Conv((1, 1), (0,) * 4, (1, 1))
+        x = builder.one(convolution, (x, builder.constant("w", weight)), name="conv")
+    if tail:
+        x = builder.one(ops.SpaceToDepth(2), (x,), name="tail")
+    return builder.build(outputs=(x,))
+
+
+def model(net: Graph, target: TargetProfile = TARGET) -> QuantModel:
+    return deploy(net, BACKEND.capabilities(target), RECIPES[0], random_data(net)).model
+
+
+def test_everything_on_the_npu() -> None:
+    quantized = model(graph())
+    artifact = BACKEND.lower(quantized, TARGET)
+    assert artifact.main == "model_vela.tflite"
+    assert artifact.size_bytes == len(artifact.files["model_vela.tflite"])
+    assert set(artifact.files) == {
+        *("model.tflite", "model_vela.tflite", "model_vela.log"),
+        *("model_vela_summary.csv", "model_vela_layers.csv"),
+    }
+    placement = BACKEND.placement(artifact, TARGET)
+    assert placement is not None
+    assert placement.source.startswith("Vela ")
+    assert [(n.name, n.kernel, n.unit) for n in placement.nodes] == [("conv", "CONV_2D", "")]
+    (decision,) = [d for d in artifact.decisions if d.code is Code.COMPILED]
+    assert "put 1 of 1 operators with 100 % of the multiply-accumulates" in decision.sentence
+
+
+def test_lowering_twice_gives_the_same_bytes() -> None:
+    quantized = model(graph())
+    assert BACKEND.lower(quantized, TARGET).files == BACKEND.lower(quantized, TARGET).files
+
+
+def test_what_stays_on_the_cpu() -> None:
+    artifact = BACKEND.lower(model(graph(tail=True)), TARGET)
+    placement = BACKEND.placement(artifact, TARGET)
+    assert placement is not None
+    assert [(n.name, n.kernel, n.unit) for n in placement.nodes] == [
+        ("conv", "CONV_2D", ""),
+        ("tail", "SPACE_TO_DEPTH (Unsupported opType)", "host"),
+    ]
+    (decision,) = [d for d in artifact.decisions if d.code is Code.UNIT_FALLBACK]
+    assert decision.subject == "tail"
+    assert "its cycles are not included" in decision.sentence
+    metrics = BACKEND.examine(Trial(artifact, {}), None, TARGET).metrics
+    assert metrics["latency"].note.endswith("; 1 operators on the CPU are not included")
+
+
+def test_figures() -> None:
+    found = BACKEND.examine(Trial(BACKEND.lower(model(graph()), TARGET), {}), None, TARGET).metrics
+    assert {m.basis for m in found.values()} == {Basis.ESTIMATED_COMPILER}
+    cycles = found["cycles"].value
+    assert cycles > 0
+    assert found["latency"].value == pytest.approx(cycles / 500e6 * 1e9)
+    assert found["inferences_per_second"].value == pytest.approx(500e6 / cycles)
+    assert "dram_bytes" not in found
+    assert "ethos-u55-128, Ethos_U55_High_End_Embedded, Shared_Sram at 500 MHz" in str(
+        found["latency"].note
+    )
+
+
+def test_nothing_on_the_npu_is_refused() -> None:
+    with pytest.raises(RefusedError) as caught:
+        BACKEND.lower(model(graph(conv=False, tail=True)), TARGET)
+    assert "puts none of the 1 operators on the NPU" in str(caught.value)
+    assert "tail: SPACE_TO_DEPTH (Unsupported opType)" in str(caught.value)
+
+
+def test_the_host_runs_what_was_compiled() -> None:
+    net = graph(tail=True)
+    deployed = deploy(net, BACKEND.capabilities(TARGET), RECIPES[0], random_data(net))
+    artifact = BACKEND.lower(deployed.model, TARGET)
+    inputs = {n: quantize(v, deployed.model.params[n]) for n, v in deployed.here().items()}
+    found = BACKEND.load(artifact, TARGET, RunOptions(reference=True)).run(inputs)
+    for name, wanted in Oracle(deployed.model).run(inputs).items():
+        assert np.array_equal(found[name], wanted)
+
+
+def test_a_float_model_is_the_hosts_baseline() -> None:
+    artifact = BACKEND.lower(QuantModel(lay_out(graph()).graph), TARGET)
+    assert set(artifact.files) == {"model.tflite"}
+    assert BACKEND.placement(artifact, TARGET) is None
+    assert not BACKEND.examine(Trial(artifact, {}), None, TARGET).metrics
+
+
+# --- configurations ---------------------------------------------------------------
+
+
+def test_a_profile_without_a_configuration() -> None:
+    bare = TargetProfile("npu", "ethos-u", "an NPU", options={"accelerator": "ethos-u55-128"})
+    with pytest.raises(CatalogueError, match=r"targets\.npu\.options has no system_config"):
+        configuration_of(bare)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Configuration("ethos-u99-1", U55.system_config, U55.memory_mode),
+        Configuration(U55.accelerator, "No_Such_System", U55.memory_mode),
+        Configuration(U55.accelerator, U55.system_config, "No_Such_Mode"),
+        Configuration(U55.accelerator, U55.system_config, U55.memory_mode, "no/such/file.ini"),
+    ],
+    ids=["accelerator", "system", "memory", "file"],
+)
+def test_a_configuration_that_vela_does_not_have(wrong: Configuration) -> None:
+    content = BACKEND.lower(model(graph()), TARGET).files["model.tflite"]
+    with pytest.raises(RefusedError, match="does not compile the model for"):
+        compiler.compile_model(content, wrong)
+
+
+def test_configurations_of_the_catalogue() -> None:
+    from qhal.target.catalogue import builtin
+
+    ours = [p for p in builtin().values() if p.backend == "ethos-u"]
+    assert len(ours) == 10
+    for target in ours:
+        found = configuration_of(target)
+        assert found.accelerator == target.name
+        assert found.is_u85 == ("u85" in target.name)
+
+
+# --- failures ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("log", "code", "words"),
+    [
+        ("", -11, "it crashed with signal 11"),
+        ("", 1, "it ended with code 1"),
+        ("reading\nError: Invalid arguments.\nbye\n", 1, "and said: Error: Invalid arguments"),
+        ("one\ntwo.\n", 2, "ended with code 2 and said: two"),
+    ],
+)
+def test_failures_in_words(log: str, code: int, words: str) -> None:
+    assert explain_failure(log, code).endswith(words)
+
+
+def test_a_crash_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    crashed = subprocess.CompletedProcess([], -11, stdout="")
+    monkeypatch.setattr(compiler, "_run", lambda folder, configuration: crashed)
+    with pytest.raises(RefusedError, match="it crashed with signal 11"):
+        compiler.compile_model(b"", U85)
+
+
+def test_without_vela(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "find_spec", lambda name: None)
+    assert "pip install 'quant-hal[arm]'" in (BACKEND.cannot_lower() or "")
+    assert BACKEND.unavailable() is None
+    assert BACKEND.capabilities(TARGET).has("Conv")

@@ -1,0 +1,82 @@
+"""Limits of Ethos-U refuse with the offending value."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from arm_samples import EDGES
+from tflite_samples import broken_limit
+
+from qhal.target.capability import Capability, KernelRow, Limit
+from qhal_backends.arm.ethosu import limits as the
+from qhal_backends.arm.ethosu.capabilities import capabilities
+from qhal_backends.tflite import rows
+
+CASES: list[tuple[str, Limit, str | None]] = [
+    ("Conv-stride4-pads0000-dilation1", the.u55_strides_of_conv, None),
+    ("Conv-stride4-pads0000-dilation2", the.u55_strides_of_conv, r"the strides are \(4, 4\)"),
+    ("DepthwiseConv-stride3", the.u55_strides_up_to_three, None),
+    ("DepthwiseConv-stride4", the.u55_strides_up_to_three, "allowed 1 to 3"),
+    ("ConvTranspose-strides(1, 1)-(5, 4)-(3, 3)", the.u55_strides_of_transposed, None),
+    ("ConvTranspose-strides(1, 2)-(1, 6)-(1, 3)", the.u55_strides_of_transposed, None),
+    ("ConvTranspose-strides(2, 1)-(6, 1)-(3, 1)", the.u55_strides_of_transposed, None),
+    ("ConvTranspose-strides(3, 3)-(5, 4)-(3, 3)", the.u55_strides_of_transposed, r"\(3, 3\), all"),
+    ("FullyConnected-long", the.filters_are_small, "a filter has 65537 weights"),
+    ("MaxPool-stride4", the.u55_strides_of_pool, None),
+    ("MaxPool-stride4-same", the.u55_strides_of_pool, "with padding SAME"),
+    ("MaxPool-tall", the.kernel_is_small, "the kernel is 257x1"),
+    ("AveragePool-same7", the.same_kernel_is_small, None),
+    ("AveragePool-same9", the.same_kernel_is_small, r"the kernel is \(9, 9\)"),
+    ("ReduceMean-row4096", the.reduced_axes_are_short, None),
+    ("ReduceMean-row4097", the.reduced_axes_are_short, "an axis of 4097 is reduced"),
+    ("ReduceMean-plane64", the.reduces_at_most(4096), None),
+    ("ReduceMean-plane65", the.reduces_at_most(4096), "4160 elements are reduced"),
+    ("ArgMax-depth127", the.u55_argmax_over_depth, None),
+    ("ArgMax-depth128", the.u55_argmax_over_depth, "128 elements, allowed up to 127"),
+    ("Softmax-rows256", the.softmax_rows, None),
+    ("Softmax-rows257", the.softmax_rows, "65792 rows"),
+    ("Resize-linear-8", the.u55_resizes_by_powers_of_two, None),
+    ("Resize-linear-16", the.u55_resizes_by_powers_of_two, "scales of 16, 16, allowed 2, 4, 8"),
+    ("Resize-half4", the.u55_resizes_by_powers_of_two, "scales of 4, 4, allowed 2 for both"),
+    ("Resize-linear-16", the.u85_resizes_in_bounds, None),
+    ("Resize-linear-3", the.u85_resizes_in_bounds, "4 to 12 and 4 to 12 are scales of 3, 3"),
+    ("Transpose-rank3", the.u55_transposes_small_planes, None),
+    ("Transpose-large", the.u55_transposes_small_planes, "90000 elements together"),
+    ("Slice-rank3-width", the.steps_in_height_and_width, None),
+    ("Slice-rank2-depth", the.steps_in_height_and_width, r"the steps are \(1, 2\)"),
+]
+
+
+@pytest.mark.parametrize(("name", "limit", "wanted"), CASES, ids=[f"{n}: {w}" for n, _, w in CASES])
+def test_limit(name: str, limit: Limit, wanted: str | None) -> None:
+    sample = next(s for s in EDGES if str(s) == name)
+    plain = KernelRow(rows.INT8, rows.INT8)
+    found = broken_limit(sample, Capability(sample.op.kind, (plain,), "", (limit,)), plain)
+    if wanted is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert re.search(wanted, found)
+
+
+@pytest.mark.parametrize("is_u85", [False, True])
+def test_every_limit_is_documented(is_u85: bool) -> None:
+    for capability in capabilities(is_u85).kernels:
+        for row in capability.rows:
+            for limit in (*capability.limits, *row.limits):
+                assert limit.__doc__
+                assert limit.__doc__.splitlines()[0].endswith(".")
+
+
+def test_the_larger_generation_takes_more() -> None:
+    small = {c.op for c in capabilities(False).kernels if any(not r.unit for r in c.rows)}
+    large = {c.op for c in capabilities(True).kernels if any(not r.unit for r in c.rows)}
+    assert large - small == {"Gather", "Compare", "Where"}
+    assert small < large
+
+
+def test_no_row_is_in_float() -> None:
+    stated = [row for capability in capabilities(False).kernels for row in capability.rows]
+    assert {row.activation.dtype.value for row in stated} == {"int8", "int16"}
+    assert {row.unit for row in stated} == {"", "host"}

@@ -1,0 +1,86 @@
+"""Devices, capabilities, and what is missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from openvino_models import Constant, quantize, single
+
+from qhal.doctor import examine
+from qhal.errors import CatalogueError, MissingDependencyError
+from qhal.ir import ops
+from qhal.plugin.backend import RunOptions
+from qhal.plugin.registry import registry
+from qhal.prepare import find_target
+from qhal.quant.constraints import recipes_of
+from qhal.target.profile import TargetProfile
+from qhal_backends.openvino import plugin
+from qhal_backends.openvino.capabilities import capabilities
+from qhal_backends.openvino.devices import DEVICES
+from qhal_backends.openvino.plugin import OpenVinoBackend
+
+BACKEND = OpenVinoBackend()
+INSTALL = "pip install 'quant-hal[openvino]'"
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_recipes_and_sources_of_every_device(device: str) -> None:
+    caps = capabilities(device)
+    assert [r.name for r in recipes_of(caps)] == ["w8a8", "w8", "w4", "fp16"]
+    assert all(capability.source for capability in caps.kernels)
+
+
+def test_facts_are_per_device() -> None:
+    sources = [{c.source for c in capabilities(device).kernels} for device in DEVICES]
+    assert not set.intersection(*sources)
+
+
+def test_an_unknown_device_names_the_key_and_the_choices() -> None:
+    profile = TargetProfile("mine", "openvino", "", options={"device": "TPU"}, origin="my.toml")
+    with pytest.raises(CatalogueError) as caught:
+        BACKEND.capabilities(profile)
+    assert "my.toml: targets.mine.options.device is 'TPU'" in str(caught.value)
+    assert "CPU, GPU, NPU" in str(caught.value)
+
+
+def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin, "find_spec", lambda name: None)
+    for name in ("openvino-cpu", "openvino-npu"):
+        target = find_target(name, "w8a8")
+        assert INSTALL in (BACKEND.unavailable_on(target.profile) or "")
+        with pytest.raises(MissingDependencyError) as caught:
+            target.check_can_lower()
+        assert INSTALL in str(caught.value)
+        assert caught.value.exit_code == 3
+
+
+def test_stating_capabilities_imports_no_runtime() -> None:
+    code = (
+        "import sys\n"
+        "from qhal.target.profile import TargetProfile\n"
+        "from qhal_backends.openvino.plugin import OpenVinoBackend\n"
+        "target = TargetProfile('t', 'openvino', 't', options={'device': 'CPU'})\n"
+        "OpenVinoBackend().capabilities(target)\n"
+        "OpenVinoBackend().unavailable_on(target)\n"
+        "sys.exit(', '.join({'openvino', 'onnx', 'onnxruntime'} & set(sys.modules)) or 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_device_that_is_not_here_still_gets_an_artifact(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino", reason=INSTALL)
+    monkeypatch.setattr("qhal_backends.openvino.runner.available_devices", lambda: ("CPU",))
+    graph = single(ops.FullyConnected(), [(2, 32), Constant((10, 32))])
+    made = quantize(graph, target="openvino-npu")
+    profile = registry().profile("openvino-npu")
+    artifact = BACKEND.lower(made.model, profile)
+    assert artifact.files.keys() == {"model.xml", "model.bin"}
+    assert BACKEND.load(artifact, profile, RunOptions()) is None
+    assert BACKEND.placement(artifact, profile) is None
+    assert "finds no NPU here (devices: CPU)" in (BACKEND.unavailable_on(profile) or "")
+    checks = {check.subject: check for check in examine(registry())}
+    assert "finds no NPU here" in checks["target openvino-npu"].mend
+    assert "target openvino-cpu" not in checks
