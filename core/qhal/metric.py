@@ -30,6 +30,14 @@ class Basis(Enum):
     """A formula over published figures. Always has a band."""
 
 
+_REMARKS = {
+    Basis.MODELLED: "modelled",
+    Basis.ESTIMATED_COMPILER: "estimated by the compiler",
+    Basis.COUNTED_EMULATED: "emulated",
+}
+"""What is printed behind a number that nobody measured, wherever it is printed."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """One number.
@@ -60,8 +68,8 @@ class Metric:
     def __str__(self) -> str:
         text = format_value(self.value, self.unit)
         band = format_band(self.low, self.high, self.unit)
-        modelled = "modelled" if self.basis is Basis.MODELLED else ""
-        remark = ", ".join(filter(None, (modelled, band)))
+        basis = _REMARKS.get(self.basis, "")
+        remark = ", ".join(filter(None, (basis, band)))
         return f"{text} ({remark})" if remark else text
 
 

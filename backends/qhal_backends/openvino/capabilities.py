@@ -46,8 +46,8 @@ _ACTIVATED = (*_CONVOLUTIONS, "FullyConnected", "Add", "Sub", "Mul", "Div")
 _FUSED = frozenset({Activation.NONE, Activation.RELU, Activation.RELU6})
 
 _MOVES = (
-    *("Reshape", "Transpose", "Split", "Slice", "Pad", "Gather", "Expand", "Tile", "Concat"),
-    *("MaxPool", "ReduceMax", "ReduceMin", "DepthToSpace", "SpaceToDepth"),
+    *("Reshape", "Transpose", "Split", "Slice", "Pad", "Gather", "Expand", "Concat"),
+    *("MaxPool", "ReduceMax", "ReduceMin", "DepthToSpace"),
 )
 _FLOAT_ONLY = (
     *("Add", "Sub", "Mul", "Div", "Pow", "Maximum", "Minimum", "Compare", "Where"),
@@ -55,7 +55,7 @@ _FLOAT_ONLY = (
     *("HardSigmoid", "Silu", "Gelu", "Softmax", "LogSoftmax", "LayerNorm", "InstanceNorm"),
     *("Abs", "Neg", "Exp", "Log", "Sqrt", "Rsqrt", "Reciprocal", "Erf", "Sin", "Cos", "Floor"),
     *("Ceil", "Round", "Sign", "Softplus", "Not", "Cast", "ReduceMean", "ReduceSum", "ArgMax"),
-    *("AveragePool", "Resize"),
+    *("AveragePool", "Resize", "Tile", "SpaceToDepth"),
 )
 
 

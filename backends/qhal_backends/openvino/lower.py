@@ -54,20 +54,30 @@ def to_ir(model: QuantModel) -> tuple[bytes, bytes]:
     """
     import openvino
 
-    read = openvino.Core().read_model(to_onnx(model).SerializeToString())
-    _name_alike(read)
+    written = to_onnx(model)
+    read = openvino.Core().read_model(written.SerializeToString())
+    _name(read, written)
     with TemporaryDirectory(prefix="qhal-") as folder:
         xml, weights = Path(folder) / "model.xml", Path(folder) / "model.bin"
         openvino.serialize(read, str(xml), str(weights))
         return xml.read_bytes(), weights.read_bytes()
 
 
-def _name_alike(model: openvino.Model) -> None:
-    """Replace the numbers that count operators of the whole process by ones of this model."""
-    for index, node in enumerate(model.get_ordered_ops()):
-        kind, name = node.get_type_name(), node.get_friendly_name()
-        if _NUMBERED.sub("", name) == kind:
-            node.set_friendly_name(f"{kind}_{index}")
+def _name(model: openvino.Model, written: onnx.ModelProto) -> None:
+    """Give operators the names of the nodes that they come from.
+
+    The frontend names the producer of an output after the output, and what it adds itself by a
+    counter of the process.
+    """
+    nodes = (node for node in written.graph.node if node.op_type != "Identity")
+    names = {output: node.name for node in nodes for output in node.output}
+    for index, operator in enumerate(model.get_ordered_ops()):
+        kind, made = operator.get_type_name(), (o.get_names() for o in operator.outputs())
+        known = sorted(names[n] for found in made for n in found if n in names)
+        if known and kind != "Result":
+            operator.set_friendly_name(known[0])
+        elif _NUMBERED.sub("", operator.get_friendly_name()) == kind:
+            operator.set_friendly_name(f"{kind}_{index}")
 
 
 def to_onnx(model: QuantModel) -> onnx.ModelProto:

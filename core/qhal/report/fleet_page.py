@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qhal.fleet import Fleet, Outcome
-from qhal.metric import Metric
+from qhal.metric import Metric, format_value
 from qhal.report.page import Page, Section, Table
 
 _COLUMNS = ("target", "result", "top-1", "SQNR", "latency", "on this host", "artifact", "folder")
@@ -21,8 +21,10 @@ def fleet_page(model: str, fleet: Fleet) -> Page:
     failed = [outcome for outcome in fleet.outcomes if outcome.error is not None]
     done = len(fleet.outcomes) - len(failed)
     rows = tuple(_row(outcome) for outcome in fleet.outcomes)
+    folders = {str(o.folder.parent) for o in fleet.outcomes if o.folder is not None}
+    where = tuple(f"The folders are in {folder}." for folder in sorted(folders))
     sections = (
-        Section("Targets", table=Table(_COLUMNS, rows)),
+        Section("Targets", where, Table(_COLUMNS, rows)),
         Section("Failed", items=tuple(f"{o.target}: {o.error}" for o in failed)),
     )
     verdict = f"{done} of {len(fleet.outcomes)} targets are done."
@@ -30,17 +32,27 @@ def fleet_page(model: str, fleet: Fleet) -> Page:
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:
-    if outcome.record is None:
+    if outcome.record is None or outcome.folder is None:
         code = outcome.error.code if outcome.error is not None else ""
         return (outcome.target, f"failed {code}", *[""] * (len(_COLUMNS) - 2))
     metrics = outcome.record.metrics
-    # A latency of the target is modelled or estimated; the host's is never given for it.
-    latency = _cell(metrics, "latency")
-    host = _cell(metrics, "latency_host_p50")
-    accuracy = (_cell(metrics, "top1"), _cell(metrics, "sqnr"))
-    size = _cell(metrics, "size_artifact")
-    return (outcome.target, "done", *accuracy, latency, host, size, str(outcome.folder))
+    return (
+        outcome.target,
+        "done",
+        _cell(metrics, "top1"),
+        _cell(metrics, "sqnr"),
+        _cell(metrics, "latency"),  # of the target: modelled or estimated; never the host's
+        _value(metrics, "latency_host_p50"),
+        _cell(metrics, "size_artifact"),
+        outcome.folder.name,
+    )
 
 
 def _cell(metrics: Mapping[str, Metric], name: str) -> str:
     return str(metrics[name]) if name in metrics else "–"
+
+
+def _value(metrics: Mapping[str, Metric], name: str) -> str:
+    """Without the band."""
+    found = metrics.get(name)
+    return "–" if found is None else format_value(found.value, found.unit)
