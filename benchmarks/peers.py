@@ -69,33 +69,16 @@ class Qhal:
 
     def quantize(self, model: Path, calibration: Path) -> Any:
         """Import to lowered artifact."""
-        from qhal.adapter import Subject
-        from qhal.data import load_dataset
-        from qhal.prepare import find_target, prepare, read_model
-        from qhal.progress import SILENT
-        from qhal.quant.assign import assign
-        from qhal.quant.calibrate import calibrate
-        from qhal.quant.constraints import constrain
+        from qhal.line import lower_line
+        from qhal.options import Options
+        from qhal.session import open_session
+        from qhal.stages import Stages
 
-        target = find_target(self.target, "w8a8")
-        imported = read_model(model)
-        ready = prepare(target, imported)
-        inputs = {name: imported.graph.tensors[name] for name in imported.graph.inputs}
-        samples = load_dataset(calibration, inputs, preprocess=None, labels=None, label_offset=0)
-        plan = constrain(ready.laid.graph, target.caps, target.recipe, ready.choices)
-        found = calibrate(
-            ready.legal.graph,
-            samples,
-            ready.laid.sources_of(plan.to_observe),
-            ready.laid.sources_of(plan.to_average),
-            cache=None,
-            progress=SILENT,
+        asked = Options(
+            data=calibration, calib_samples=len(list(calibration.iterdir())), cache=False
         )
-        quantized = assign(
-            plan, ready.laid.with_sources(found.stats), "mse", ready.laid.element_order
-        ).model
-        artifact = target.backend.lower(quantized, target.profile)
-        return Subject(quantized, artifact, target.backend, target.profile)
+        with open_session(model, asked) as session:
+            return lower_line(session, self.target, Stages()).subject
 
     def load(self, subject: Any) -> Loaded:
         """The artifact in its runtime."""

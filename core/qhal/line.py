@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qhal.adapter import Subject
 from qhal.data import Source
+from qhal.decisions import Decision
 from qhal.energy import energy
 from qhal.gates import accuracy_gate, fallback_gate
 from qhal.measure import measure
@@ -20,7 +22,7 @@ from qhal.quant.calibrate import calibrate
 from qhal.quant.constraints import constrain, refuse
 from qhal.quant.model import QuantModel
 from qhal.reconcile import reconcile
-from qhal.record import FILE_NAME, RunRecord, build_record
+from qhal.record import FILE_NAME, Gate, RunRecord, build_record
 from qhal.report import record_page, to_markdown
 from qhal.session import Session, open_session
 from qhal.stages import Stages
@@ -65,6 +67,66 @@ def run_line(
     stages, options = Stages(), session.options
     folder = Path(out or default_folder(session.model, name, options.recipe))
     check_free(folder, options.force)
+    lowered = lower_line(session, name, stages, progress)
+    imported, subject = session.imported, lowered.subject
+    with stages("verify"):
+        evaluation = session.evaluation
+        first = evaluation.sample(0)
+        matching = check_import(imported.graph, evaluation.reference, first)
+        verified = verify(subject, evaluation, progress=progress)
+        gates = (*lowered.gates, *accuracy_gate(verified.metrics, options.max_drop))
+    with stages("measure"):
+        size, threads = imported.size_bytes, options.threads
+        measured = measure(
+            subject, lowered.baseline, first, model_bytes=size, threads=threads, progress=progress
+        )
+        joules = energy(subject.model, lowered.float_model, subject.profile, measured.metrics)
+        placement = subject.backend.placement(subject.artifact, subject.profile)
+    decisions = [d for made in (lowered, verified, measured, joules) for d in made.decisions]
+    executed = reconcile(plan_of(subject.model, lowered.prepared.choices, decisions), placement)
+    record = build_record(
+        path=session.model,
+        imported=imported,
+        model=subject.model,
+        artifact=subject.artifact,
+        runtime=verified.runtime,
+        profile=subject.profile,
+        metrics={**verified.metrics, **matching, **measured.metrics, **joules.metrics},
+        decisions=[*decisions, *executed.decisions],
+        plan=executed.plan,
+        options={"target": name, **options.as_given()},
+        gates=gates,
+        data=session.data.describe(),
+        timings_s=stages.timings_s,
+    )
+    _write(folder, record, subject, options.force)
+    return record
+
+
+@dataclass(frozen=True, eq=False)
+class Lowered:
+    """What the first half of the line makes: an artifact that nobody has run yet.
+
+    Attributes:
+        subject: the quantized model and its artifact.
+        baseline: the float model through the same backend; None if it takes none.
+        float_model: the float model in the target's layout.
+        prepared: the model as it was quantized, with the kernel of every node.
+        gates: limits of the user that are met so far.
+        decisions: in the order of the line.
+    """
+
+    subject: Subject
+    baseline: Subject | None
+    float_model: QuantModel
+    prepared: Prepared
+    gates: tuple[Gate, ...]
+    decisions: tuple[Decision, ...]
+
+
+def lower_line(session: Session, name: str, stages: Stages, progress: Progress = SILENT) -> Lowered:
+    """The first half of the line: from the model file to the lowered artifact."""
+    options = session.options
     with stages("import"):
         target = find_target(name, options.recipe, options.targets_file)
         target.check_can_lower()
@@ -93,51 +155,17 @@ def run_line(
         assigned = assign(constraints, stats, options.observer, order)
     with stages("lower"):
         subject = _lower(target, assigned.model)
-        baseline = _lower_float(target, ready)
-    with stages("verify"):
-        evaluation = session.evaluation
-        first = evaluation.sample(0)
-        matching = check_import(imported.graph, evaluation.reference, first)
-        verified = verify(subject, evaluation, progress=progress)
-        gates += accuracy_gate(verified.metrics, options.max_drop)
-    with stages("measure"):
-        size, threads = imported.size_bytes, options.threads
-        measured = measure(
-            subject, baseline, first, model_bytes=size, threads=threads, progress=progress
-        )
+    with stages("baseline"):
         float_model = QuantModel(ready.laid.graph)
-        joules = energy(assigned.model, float_model, target.profile, measured.metrics)
-        placement = target.backend.placement(subject.artifact, target.profile)
+        baseline = _lower(target, float_model) if target.backend.lowers_float else None
     made_by = (fitted, data, constraints, assigned, subject.artifact)
-    decisions = [d for made in (*made_by, verified, measured, joules) for d in made.decisions]
-    executed = reconcile(plan_of(assigned.model, fitted.choices, decisions), placement)
-    record = build_record(
-        path=session.model,
-        imported=imported,
-        model=assigned.model,
-        artifact=subject.artifact,
-        runtime=verified.runtime,
-        profile=target.profile,
-        metrics={**verified.metrics, **matching, **measured.metrics, **joules.metrics},
-        decisions=[*decisions, *executed.decisions],
-        plan=executed.plan,
-        options={"target": name, **options.as_given()},
-        gates=gates,
-        data=data.describe(),
-        timings_s=stages.timings_s,
-    )
-    _write(folder, record, subject, options.force)
-    return record
+    decisions = tuple(d for made in made_by for d in made.decisions)
+    return Lowered(subject, baseline, float_model, fitted, gates, decisions)
 
 
 def _lower(target: Target, model: QuantModel) -> Subject:
     artifact = target.backend.lower(model, target.profile)
     return Subject(model, artifact, target.backend, target.profile)
-
-
-def _lower_float(target: Target, ready: Prepared) -> Subject | None:
-    """The float model through the same backend, to compare with."""
-    return _lower(target, QuantModel(ready.laid.graph)) if target.backend.lowers_float else None
 
 
 def _write(folder: Path, record: RunRecord, subject: Subject, force: bool) -> None:

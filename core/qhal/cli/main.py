@@ -182,7 +182,7 @@ def _interrupted(code: int) -> int:
 
 
 def _signal_behind(error: BaseException | None) -> int | None:
-    """The exit code if a signal is behind an error: modules in C wrap it while they are imported."""
+    """The exit code if a signal is behind an error: C modules wrap it while they are imported."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return INTERRUPTED

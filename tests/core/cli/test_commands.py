@@ -178,9 +178,14 @@ def test_a_signal_leaves_nothing_half_written(
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert "Traceback" not in err
-    assert process.returncode in (code, 0)
+    # Once the folder is published it stays, whole; while Python shuts down the system's own
+    # handlers are back.
+    assert process.returncode in (code, 0, -number)
     names = set(written(here)) - {"cache"}
-    assert names == ({"out"} if process.returncode == 0 else set())
+    assert names in ({"out"}, set())
+    assert names or process.returncode != 0
+    if names:
+        assert set(written(here / "out")) == {"model.onnx", "record.json", "report.md"}
 
 
 def test_a_full_disk_leaves_nothing_half_written(here: Path) -> None:
