@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import shutil
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -79,8 +80,12 @@ class OutputFolder:
     def __init__(self, path: str | Path, *, force: bool = False) -> None:
         self.path = Path(path).resolve() if Path(path).is_symlink() else Path(path).absolute()
         self._force = force
-        self._staging = self._sibling("partial")
+        self._staging, self._aside = self._sibling("partial"), self._sibling("old")
         self._made: list[Path] = []
+        # Also runs when the process ends before the block does.
+        self._tidy = weakref.finalize(
+            self, _tidy, self.path, self._staging, self._aside, self._made
+        )
 
     def __enter__(self) -> OutputFolder:
         with _explained(self.path):
@@ -89,7 +94,7 @@ class OutputFolder:
                 self._make_parents()
                 self._staging.mkdir()
             except BaseException:
-                self._discard()
+                self._tidy()
                 raise
         return self
 
@@ -115,7 +120,7 @@ class OutputFolder:
                     self._publish()
                 self._made.clear()
         finally:
-            self._discard()
+            self._tidy()
 
     def _sibling(self, suffix: str) -> Path:
         return self.path.parent / f".{self.path.name[:80]}.{secrets.token_hex(4)}.{suffix}"
@@ -137,20 +142,19 @@ class OutputFolder:
 
     def _replace(self) -> None:
         """Swap the old folder for the new one; the old one comes back if that fails."""
-        aside = self._sibling("old")
-        self.path.rename(aside)
-        try:
-            self._staging.rename(self.path)
-        except BaseException:
-            aside.rename(self.path)
-            raise
-        shutil.rmtree(aside, ignore_errors=True)
+        self.path.rename(self._aside)
+        self._staging.rename(self.path)
 
-    def _discard(self) -> None:
-        shutil.rmtree(self._staging, ignore_errors=True)
-        for folder in reversed(self._made):
-            with suppress(OSError):
-                folder.rmdir()
+
+def _tidy(path: Path, staging: Path, aside: Path, made: list[Path]) -> None:
+    """Leave the new folder, or what was there before; nothing else."""
+    shutil.rmtree(staging, ignore_errors=True)
+    if aside.exists() and not path.exists():
+        aside.rename(path)
+    shutil.rmtree(aside, ignore_errors=True)
+    for folder in reversed(made):
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _fsync_folder(path: Path) -> None:

@@ -6,6 +6,7 @@ installed, 70 a bug in qhal, 130 interrupted.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -13,7 +14,8 @@ import tempfile
 import threading
 import traceback
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from io import StringIO
 from types import FrameType
 from typing import NoReturn, Protocol
@@ -48,10 +50,8 @@ COMMANDS: dict[str, Command] = {
     "explain": explain,
     "setup": setup,
 }
-INTERRUPTED = 130
-TERMINATED = 143
+_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 BROKEN_PIPE = 141
-_AGAIN_S = 0.01
 
 _EXTRAS = {"ai_edge_litert": "tflite", "flatbuffers": "tflite", "openvino": "openvino"}
 
@@ -81,11 +81,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _prepare_process()
     try:
-        code = _run(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
+        with _signals():
+            code = _run(sys.argv[1:] if argv is None else argv)
+            sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        return _interrupted(INTERRUPTED)
+    except KeyboardInterrupt:  # raised by somebody else's handler
+        console.complain("interrupted: nothing is left half-written")
+        return _EXIT_CODES[signal.SIGINT]
     except BrokenPipeError:
         # Whoever read the output has gone; Python would complain again while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -123,37 +125,41 @@ def _sentence(summary: str) -> str:
 
 
 def _prepare_process() -> None:
-    """Characters that the terminal lacks become '?'; SIGTERM cleans up as Ctrl-C does."""
+    """Characters that the terminal lacks become '?'."""
     sys.stdout = sys.stdout or StringIO()  # None if the process was started with it closed
     sys.stderr = sys.stderr or StringIO()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _terminate)
-    sys.unraisablehook = _insist
 
 
-def _insist(lost: sys.UnraisableHookArgs) -> None:
-    """Repeat a signal that arrived where Python cannot raise, such as in a weakref's callback.
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the process at once, whatever it is doing.
 
-    Python would print its exception and go on as if nobody had pressed Ctrl-C.
+    An exception would have to pass through the runtimes' C++ code and through destructors, where
+    it is lost, wrapped in another one, or aborts the process.
     """
-    if isinstance(lost.exc_value, KeyboardInterrupt):
-        number = signal.SIGINT
-    elif isinstance(lost.exc_value, SystemExit):
-        number = signal.SIGTERM
-    else:
-        sys.__unraisablehook__(lost)
+    if threading.current_thread() is not threading.main_thread():
+        yield
         return
-    main_thread = threading.main_thread().ident or 0
-    again = threading.Timer(_AGAIN_S, signal.pthread_kill, (main_thread, number))
-    again.daemon = True
-    again.start()
+    before = {number: signal.signal(number, _leave) for number in _EXIT_CODES}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(TERMINATED)
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    """Remove what is half-written, which its owners registered for the exit, and end."""
+    for other in _EXIT_CODES:
+        signal.signal(other, signal.SIG_IGN)
+    with suppress(OSError):
+        cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar may have hidden it
+        os.write(2, cursor + b"interrupted: nothing is left half-written\n")
+    atexit._run_exitfuncs()
+    os._exit(_EXIT_CODES[signal.Signals(number)])
 
 
 def _ours(error: ModuleNotFoundError) -> bool:
@@ -176,26 +182,8 @@ def _full_disk(error: OSError) -> QhalError:
     return full
 
 
-def _interrupted(code: int) -> int:
-    console.complain("interrupted: nothing is left half-written")
-    return code
-
-
-def _signal_behind(error: BaseException | None) -> int | None:
-    """The exit code if a signal is behind an error: C modules wrap it while they are imported."""
-    while error is not None:
-        if isinstance(error, KeyboardInterrupt):
-            return INTERRUPTED
-        if isinstance(error, SystemExit) and error.code == TERMINATED:
-            return TERMINATED
-        error = error.__cause__ or error.__context__
-    return None
-
-
 def _fail(error: Exception) -> int:
     """Complain and return the exit code."""
-    if (code := _signal_behind(error)) is not None:
-        return _interrupted(code)
     wanted = bool(os.environ.get("QHAL_TRACEBACK"))
     if wanted:
         traceback.print_exception(error)

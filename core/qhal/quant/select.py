@@ -235,11 +235,12 @@ def _release_movement(
         is_output = not readers or bool(set(node.outputs) & set(graph.outputs))
         names = _activations(graph, node)
         if names and all(name in arriving for name in names):
+            why = "its input is float"
             released = is_output or any(_is_float(reader, choices) for reader in readers)
         else:
+            why = "only float nodes read its result"
             from_inputs = all(name in graph.inputs for name in names)
             only_float = all(_is_float(reader, choices) for reader in readers)
             released = not is_output and from_inputs and only_float
         if released:
-            why = "only float nodes read its result"
             choices[node.name] = _follow(NodeView(graph, node), caps, choice, why)

@@ -192,17 +192,6 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert err == ""
 
 
-@pytest.mark.parametrize(("behind", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
-def test_a_wrapped_interruption_is_not_a_bug(
-    failing: Fail, capsys: pytest.CaptureFixture[str], behind: BaseException, code: int
-) -> None:
-    wrapped = ImportError("initialization failed")
-    wrapped.__cause__ = behind
-    failing(wrapped)
-    assert main(DEPLOY) == code
-    assert capsys.readouterr().err == "interrupted: nothing is left half-written\n"
-
-
 LOST = """
 import signal, sys, time
 import qhal

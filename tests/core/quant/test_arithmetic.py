@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from qhal.ir.dtypes import DType
 from qhal.quant.arithmetic import (
     bias_params,
+    channel_params,
     dequantize,
     fixed_params,
     params_from_range,
@@ -133,3 +134,22 @@ def test_a_wide_bias_saturates_without_wrapping():
 def test_fixed_parameters():
     params = fixed_params(FixedQParams(DType.INT8, 1 / 256, -128))
     assert (params.scale, params.zero_point) == (np.float32(1 / 256), -128)
+
+
+@given(st.lists(st.tuples(ends, ends), min_size=1, max_size=5))
+def test_channels_share_a_zero_point_and_each_range_is_covered(ranges):
+    low, high = np.sort(np.array(ranges, np.float64), axis=1).T
+    params = channel_params(low, high, QuantSpec(DType.UINT8, PerAxis()), axis=1)
+    assert params.axis == 1
+    assert len(set(params.zero_point.tolist())) == 1
+    zero_point, scale = int(params.zero_point[0]), params.scale.astype(np.float64)
+    assert np.all(-zero_point * scale <= np.minimum(low, 0) + 1e-5 * scale * 255)
+    assert np.all((255 - zero_point) * scale >= np.maximum(high, 0) - 1e-5 * scale * 255)
+
+
+def test_channels_that_are_never_negative_have_zero_point_zero():
+    high = np.array([6.0, 0.5, 0.0])
+    params = channel_params(np.zeros(3), high, QuantSpec(DType.UINT8, PerAxis()), axis=1)
+    assert params.zero_point.tolist() == [0, 0, 0]
+    np.testing.assert_allclose(params.scale[:2] * 255, high[:2], rtol=1e-6)
+    assert params.scale[2] > 0

@@ -16,7 +16,17 @@ from qhal.errors import DataValueError, InternalError, ModelInvalidError
 from qhal.ir.build import GraphBuilder
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, Graph, TensorType
-from qhal.ir.ops import Activation, Conv, FullyConnected, Gather, Opaque, Relu, Reshape, Unary
+from qhal.ir.ops import (
+    Activation,
+    Conv,
+    DepthwiseConv,
+    FullyConnected,
+    Gather,
+    Opaque,
+    Relu,
+    Reshape,
+    Unary,
+)
 from qhal.progress import Advance
 from qhal.quant import floatrun, stats_cache
 from qhal.quant.calibrate import calibrate
@@ -101,6 +111,7 @@ def _same(one: dict[str, object], other: dict[str, object]) -> None:
         np.testing.assert_array_equal(a.histogram.counts, b.histogram.counts)  # type: ignore[attr-defined]
         np.testing.assert_array_equal(a.histogram.edges, b.histogram.edges)  # type: ignore[attr-defined]
         np.testing.assert_array_equal(a.channel_mean, b.channel_mean)  # type: ignore[attr-defined]
+        np.testing.assert_array_equal(a.channel_extremes, b.channel_extremes)  # type: ignore[attr-defined]
 
 
 def test_the_second_time_nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,3 +257,16 @@ def test_memory_does_not_grow_with_the_number_of_samples(tmp_path: Path) -> None
     _peak_bytes(10, tmp_path)  # modules and caches that are loaded once
     growth = _peak_bytes(400, tmp_path) - _peak_bytes(40, tmp_path)
     assert growth < 0.02 * 360 * 2 * 64 * 64 * 4
+
+
+def test_channels_in_front_of_a_depthwise_convolution_have_extremes(tmp_path: Path) -> None:
+    builder = GraphBuilder("net")
+    x = builder.input("x", TensorType((1, 2, 6, 5)))
+    weight = builder.constant("w", WEIGHT[:2, :1])
+    out = builder.one(DepthwiseConv((1, 1), (1, 1, 1, 1), (1, 1)), [x, weight], name="out")
+    graph = builder.build(outputs=[out])
+    expected = [IMAGES.min((0, 2, 3)), IMAGES.max((0, 2, 3))]
+    for _ in ("fresh", "from the cache"):
+        stats = calibrate(graph, _data(), ["x"], cache=tmp_path).stats["x"]
+        assert stats.channel_extremes is not None
+        np.testing.assert_array_equal(stats.channel_extremes, expected)

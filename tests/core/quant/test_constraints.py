@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from targets import INT8, INT16, capabilities, weighted
+from targets import INT8, INT16, WEIGHT, capabilities, weighted
 
 from qhal.decisions import Code
 from qhal.errors import RefusedError, UnknownRecipeError
@@ -14,6 +16,7 @@ from qhal.ir.graph import Graph, Node, TensorType
 from qhal.ir.ops import (
     Add,
     Concat,
+    DepthwiseConv,
     Dequantize,
     FullyConnected,
     Gather,
@@ -29,7 +32,7 @@ from qhal.ir.ops import (
 from qhal.quant.constraints import constrain, find_recipe
 from qhal.quant.recipe import RECIPES, Recipe
 from qhal.quant.select import Verdict, select
-from qhal.quant.spec import Derived, SameAsInput
+from qhal.quant.spec import FLOAT, Derived, PerAxis, PerTensor, SameAsInput
 from qhal.target.capability import Capabilities, Capability, KernelRow
 
 W8A8 = RECIPES[0]
@@ -133,6 +136,55 @@ def test_data_movement_before_an_integer_node_moves_integers() -> None:
     z = layer(b, y, "fc")
     graph = constrain(b.build(outputs=[z]), capabilities(), W8A8).typed.graph
     assert kinds(graph) == ["Quantize", "Reshape", "FullyConnected", "Dequantize"]
+
+
+GIVES_FLOAT = Capability(
+    "FullyConnected", (KernelRow(INT8, FLOAT, weight=WEIGHT, bias=FLOAT),), "tests"
+)
+"""A product that reads integers and gives float."""
+
+
+def products_that_give_float() -> Capabilities:
+    known = capabilities()
+    others = tuple(c for c in known.kernels if c.op != "FullyConnected")
+    return replace(known, kernels=(GIVES_FLOAT, *others))
+
+
+def test_data_movement_between_products_that_give_float_moves_integers() -> None:
+    b, x = start()
+    y = layer(b, x, "fc")
+    for i, shape in enumerate(((4, 1), (1, 4))):
+        y = b.one(Reshape(shape), (y,), name=f"r{i}", output=f"r{i}_out")
+    graph = b.build(outputs=[layer(b, y, "last")])
+    solved = constrain(graph, products_that_give_float(), W8A8)
+    assert kinds(solved.typed.graph)[2:] == ["Quantize", "Reshape", "Reshape", "FullyConnected"]
+
+
+def test_data_movement_in_front_of_a_float_reader_or_an_output_is_not_rounded() -> None:
+    b, x = start()
+    y = b.one(Reshape((4, 1)), (layer(b, x, "fc"),), name="r", output="r_out")
+    z = b.one(Reshape((1, 4)), (y,), name="s", output="s_out")
+    layer(b, z, "last")
+    graph = b.build(outputs=["last_out", y])
+    solved = constrain(graph, products_that_give_float(), W8A8)
+    assert solved.choices["r"].follows
+    assert not solved.choices["r"].quantized
+    assert solved.choices["s"].quantized
+
+
+def test_a_scale_per_channel_is_given_up_where_a_reader_wants_one_scale() -> None:
+    per_channel = KernelRow(replace(INT8, granularity=PerAxis()), FLOAT, weight=WEIGHT, bias=FLOAT)
+    extra = (Capability("DepthwiseConv", (per_channel,), "tests"),)
+    for readers, expected in ((1, PerAxis()), (2, PerTensor())):
+        b = GraphBuilder("g")
+        x = b.input("x", TensorType((1, 2, 4, 4)))
+        weight = b.constant("w", np.ones((2, 1, 1, 1), np.float32))
+        y = b.one(DepthwiseConv((1, 1), (0, 0, 0, 0), (1, 1)), (x, weight), name="d", output="y")
+        outputs = [y]
+        if readers == 2:
+            outputs.append(b.one(Add(), (x, x), name="a", output="z"))
+        solved = constrain(b.build(outputs=outputs), capabilities(extra=extra), W8A8)
+        assert solved.typed.specs["x__quantized"].granularity == expected
 
 
 def test_one_step_serves_all_readers() -> None:

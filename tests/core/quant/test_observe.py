@@ -110,6 +110,16 @@ def test_channel_means_are_over_all_samples() -> None:
     np.testing.assert_allclose(by_feature, samples.mean((0, 1, 2, 3)), atol=1e-6)
 
 
+def test_channel_extremes_are_over_all_samples() -> None:
+    samples = np.random.default_rng(0).normal(0, 1, (3, 2, 5, 4, 3)).astype(np.float32)
+    observer = TensorObserver(1, extremes=True)
+    for sample in samples:
+        observer.update(sample)
+    found = observer.stats().channel_extremes
+    assert found is not None
+    np.testing.assert_array_equal(found, [samples.min((0, 1, 3, 4)), samples.max((0, 1, 3, 4))])
+
+
 def test_memory_does_not_grow_with_samples() -> None:
     observer = TensorObserver()
     for i in range(50):
