@@ -45,6 +45,10 @@ class Code(Enum):
     BOUNDARY = ("QD304", "a quantize, dequantize or requantize step was inserted")
     RELATION = ("QD305", "a requantize step was inserted where tensors must share parameters")
     FOLLOWED_FLOAT = ("QD306", "a data-movement node stays in float because its input is float")
+    OUTPUT_REFINED = (
+        "QD307",
+        "a mean that is a float output runs in float, because it has finer steps than 8 bits",
+    )
     # QD4xx parameters
     BIAS_SCALE_RAISED = (
         "QD401",

@@ -13,7 +13,7 @@ from enum import Enum
 
 from qhal.decisions import Code, Decision, Severity
 from qhal.ir.graph import Graph, Node, NodeView
-from qhal.ir.ops import Opaque, Role
+from qhal.ir.ops import AveragePool, Opaque, Reduce, Role
 from qhal.quant.recipe import Recipe
 from qhal.quant.spec import FLOAT, SameAsInput
 from qhal.target.capability import Capabilities, KernelRow, Limit
@@ -39,6 +39,7 @@ class Choice:
         source: where the fact about the row comes from.
         reason: why it is not native; empty if it is.
         follows: True for data movement that stays in float only because its input is float.
+        refines: True for a mean that is taken in float so that an output keeps its fractions.
     """
 
     node: str
@@ -47,6 +48,7 @@ class Choice:
     source: str = ""
     reason: str = ""
     follows: bool = False
+    refines: bool = False
 
     @property
     def quantized(self) -> bool:
@@ -63,6 +65,8 @@ class Choice:
         }[self.verdict]
         if self.follows:
             code, severity = Code.FOLLOWED_FLOAT, Severity.INFO
+        if self.refines:
+            code, severity = Code.OUTPUT_REFINED, Severity.INFO
         if code is None:
             return None
         return Decision(code, f"{node.op.kind} {node.name}: {self.reason}.", node.name, severity)
@@ -80,6 +84,8 @@ def select(graph: Graph, caps: Capabilities, recipe: Recipe) -> Mapping[str, Cho
         if _gives_float(graph, node, choice, arriving):
             arriving.update(node.outputs)
     _release_movement(graph, caps, choices, arriving)
+    if recipe.narrow and not caps.integer_io:
+        _refine_outputs(graph, caps, choices)
     return choices
 
 
@@ -244,3 +250,53 @@ def _release_movement(
             released = not is_output and from_inputs and only_float
         if released:
             choices[node.name] = _follow(NodeView(graph, node), caps, choice, why)
+
+
+# --- means that are float outputs -----------------------------------------------
+
+
+def _refine_outputs(graph: Graph, caps: Capabilities, choices: dict[str, Choice]) -> None:
+    """A mean that only becomes a float output is taken in float, of the dequantized operand.
+
+    The mean of n values of 8 bits has n times as many steps. Rounded to 8 bits again, the scores
+    of a classifier tie where they did not. The movement behind it goes along.
+    """
+    leaving = _leaving(graph, choices)
+    means: set[str] = set()
+    for node in graph.nodes:
+        view, choice = NodeView(graph, node), choices[node.name]
+        moves = _is_movement(choice) and not means.isdisjoint(node.inputs)
+        if node.name in leaving and (moves or _is_mean(view)):
+            choices[node.name] = choice = _refined(view, caps, choice)
+            means.update(node.outputs if choice.refines else ())
+
+
+def _leaving(graph: Graph, choices: Mapping[str, Choice]) -> frozenset[str]:
+    """Integer nodes whose result is moved to the model's outputs and read by nothing else."""
+    leaving: set[str] = set()
+    moving: set[str] = set()
+    for node in reversed(graph.nodes):
+        choice = choices[node.name]
+        readers = [reader.name for out in node.outputs for reader in graph.consumers[out]]
+        read = readers or set(node.outputs) & set(graph.outputs)
+        if not (choice.quantized and read and moving.issuperset(readers)):
+            continue
+        leaving.add(node.name)
+        if _is_movement(choice) and len(_activations(graph, node)) == 1:
+            moving.add(node.name)
+    return frozenset(leaving)
+
+
+def _is_mean(view: NodeView) -> bool:
+    """True for a mean over more than one value."""
+    if isinstance(view.op, Reduce):
+        return view.op.function == "Mean" and view.output().elements < view.input().elements
+    return isinstance(view.op, AveragePool) and max(view.op.kernel) > 1
+
+
+def _refined(view: NodeView, caps: Capabilities, choice: Choice) -> Choice:
+    """In float on the same unit, if there is such a kernel; as the recipe wants otherwise."""
+    found = _fall_back(view, caps, "the output then keeps the fractions of a mean")
+    if choice.row is None or found.row is None or found.row.unit != choice.row.unit:
+        return choice
+    return replace(found, verdict=choice.verdict, refines=True)

@@ -300,7 +300,10 @@ def check_page(report: CheckReport) -> Page:
 
 
 _SHOWN_BY_ROWS = frozenset(
-    {Code.FLOAT_FALLBACK, Code.FOLLOWED_FLOAT, Code.UNIT_FALLBACK, Code.REFUSED}
+    {
+        *(Code.FLOAT_FALLBACK, Code.FOLLOWED_FLOAT, Code.OUTPUT_REFINED),
+        *(Code.UNIT_FALLBACK, Code.REFUSED),
+    }
 )
 
 

@@ -10,11 +10,13 @@ from targets import INT8, INT16, WEIGHT, capabilities, weighted
 
 from qhal.decisions import Code
 from qhal.errors import RefusedError, UnknownRecipeError
+from qhal.gates import fallback_gate
 from qhal.ir.build import GraphBuilder
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Graph, Node, TensorType
 from qhal.ir.ops import (
     Add,
+    AveragePool,
     Concat,
     DepthwiseConv,
     Dequantize,
@@ -23,6 +25,7 @@ from qhal.ir.ops import (
     Op,
     Opaque,
     Quantize,
+    Reduce,
     Requantize,
     Reshape,
     Sigmoid,
@@ -262,6 +265,87 @@ def test_integer_tensors_are_left_alone() -> None:
     graph = constrain(b.build(outputs=[y]), caps, W8A8).typed.graph
     assert graph.tensors["ids"].dtype is DType.INT64
     assert kinds(graph) == ["Gather", "Dequantize"]
+
+
+# --- means that are float outputs -----------------------------------------------
+
+FLOAT_ROW = KernelRow(FLOAT, FLOAT)
+
+
+def averaging(*rows: KernelRow, integer_io: bool = False) -> Capabilities:
+    mean = Capability("ReduceMean", rows or (KernelRow(INT8, INT8), FLOAT_ROW), "tests")
+    return capabilities(integer_io=integer_io, extra=(mean,))
+
+
+def averaged(*after: Op, axis: int = 1) -> Graph:
+    return chain(Reduce("Mean", (axis,)), *after)
+
+
+def test_a_mean_that_is_a_float_output_runs_in_float_with_the_movement_behind_it() -> None:
+    solved = constrain(averaged(Reshape((1,))), averaging(), W8A8)
+    assert kinds(solved.typed.graph)[-3:] == ["Dequantize", "ReduceMean", "Reshape"]
+    for name in ("n0", "n1"):
+        choice = solved.choices[name]
+        assert (choice.verdict, choice.refines) == (Verdict.NATIVE, True)
+        assert any((d.code, d.subject) == (Code.OUTPUT_REFINED, name) for d in solved.decisions)
+    (gate,) = fallback_gate(solved.choices, 0)
+    assert gate.passed
+
+
+def test_a_pooled_mean_is_one_even_where_its_kernel_shares_a_scale() -> None:
+    """LiteRT's AVERAGE_POOL_2D, which is data movement as far as parameters go."""
+    pool = AveragePool((2, 2), (1, 1), (0, 0, 0, 0))
+    extra = Capability("AveragePool", (KernelRow(INT8, SameAsInput()), FLOAT_ROW), "tests")
+    graph = chain(Reshape((1, 1, 2, 2)), pool)
+    choices = select(graph, capabilities(extra=(extra,)), W8A8)
+    assert [choices[name].refines for name in ("fc", "n0", "n1")] == [False, False, True]
+
+
+def test_a_mean_that_an_integer_node_reads_stays_in_integers() -> None:
+    solved = constrain(averaged(Sigmoid()), averaging(), W8A8)
+    assert kinds(solved.typed.graph)[-3:] == ["ReduceMean", "Sigmoid", "Dequantize"]
+
+
+def test_a_mean_that_is_joined_with_integers_stays_in_integers() -> None:
+    b, x = start()
+    x = layer(b, x, "fc")
+    mean = b.one(Reduce("Mean", (1,)), (x,), name="mean", output="mean_out")
+    y = b.one(Concat(1), (mean, x), name="cat", output="cat_out")
+    solved = constrain(b.build(outputs=[y]), averaging(), W8A8)
+    assert not any(choice.refines for choice in solved.choices.values())
+
+
+def test_a_mean_that_is_an_output_and_read_on_stays_in_integers() -> None:
+    b, x = start()
+    mean = b.one(Reduce("Mean", (1,)), (layer(b, x, "fc"),), name="mean", output="mean_out")
+    y = b.one(Sigmoid(), (mean,), name="s", output="s_out")
+    choices = select(b.build(outputs=[mean, y]), averaging(), W8A8)
+    assert not choices["mean"].refines
+
+
+@pytest.mark.parametrize(
+    "caps",
+    [
+        averaging(integer_io=True),
+        averaging(KernelRow(INT8, INT8)),
+        averaging(KernelRow(INT8, INT8), KernelRow(FLOAT, FLOAT, unit="host")),
+    ],
+    ids=["integer outputs", "no float kernel", "float on another unit"],
+)
+def test_a_mean_stays_in_integers_where_float_is_not_at_hand(caps: Capabilities) -> None:
+    assert not select(averaged(), caps, W8A8)["n0"].refines
+
+
+def test_the_mean_of_one_value_stays_in_integers() -> None:
+    assert not select(averaged(axis=0), averaging(), W8A8)["n0"].refines
+
+
+def test_sixteen_bits_hold_a_mean() -> None:
+    (recipe,) = (r for r in RECIPES if r.name == "w8a16")
+    wide = Capability("FullyConnected", (weighted(activation=INT16),), "tests")
+    mean = Capability("ReduceMean", (KernelRow(INT16, INT16), FLOAT_ROW), "tests")
+    choices = select(averaged(), Capabilities((wide, mean)), recipe)
+    assert choices["n0"].quantized
 
 
 def test_a_recipe_that_the_target_lacks_names_those_it_has() -> None:
