@@ -4,14 +4,12 @@ Each operator is a frozen dataclass of static attributes. Tensors are the operan
 :class:`~qhal.ir.graph.Node`; ONNX's constant operands (axes, pads …) are attributes here.
 
 Conventions
-    * Spatial operators carry a :class:`Layout`.
     * Weights: Conv ``(O, I/groups, *k)`` in NCHW, ``(O, *k, I/groups)`` in NHWC.
       DepthwiseConv ``(C*m, 1, *k)`` in NCHW, ``(1, *k, C*m)`` in NHWC; output channel
       ``c*m + j`` belongs to input channel ``c`` in both.
       ConvTranspose ``(I, O/groups, *k)`` in NCHW, ``(O, *k, I)`` in NHWC (groups 1).
       FullyConnected ``(N, K)``.
-    * ``pads`` lists all begins, then all ends, over the spatial dimensions (ONNX order).
-    * Axes are non-negative.
+    * ``pads``: all begins, then all ends, over the spatial dimensions. Axes are non-negative.
 """
 
 from __future__ import annotations
@@ -297,10 +295,7 @@ class InstanceNorm(Op):
 
 @dataclass(frozen=True)
 class Reduce(Op):
-    """Reduction over ``axes``; ``function`` is one of Mean Sum Max Min.
-
-    Global average pooling is ``Reduce("Mean", spatial axes, keepdims=True)``.
-    """
+    """Mean, Sum, Max or Min over ``axes``; global average pooling is a Mean with keepdims."""
 
     function: str
     axes: Ints
