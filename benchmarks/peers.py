@@ -60,8 +60,11 @@ class Qhal:
     """qhal with its defaults: what ``qhal deploy`` does up to the artifact."""
 
     def __init__(self, target: str) -> None:
+        # What the line imports at first use counts as importing the tool, as for the others.
+        import onnx_ir  # noqa: F401
         import onnxruntime  # noqa: F401
 
+        import qhal.line  # noqa: F401
         from qhal.prepare import find_target
 
         self.target = target
