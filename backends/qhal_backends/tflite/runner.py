@@ -24,6 +24,9 @@ _RUNTIMES = (("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite-ru
 _UNKNOWN_OPERATOR = "Didn't find op"
 """How a resolver says that it lacks an operator (tensorflow/lite/core/api/op_resolver.cc)."""
 
+_ABORTING_ELEMENTS = 512
+"""See :func:`_may_abort`."""
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -80,8 +83,9 @@ def load_interpreter(runtime: Runtime, content: bytes, options: RunOptions) -> L
     """Load an artifact.
 
     By default the XNNPACK delegate takes what it can. Reference kernels come from the resolver
-    ``BUILTIN_REF``, to which no delegate is applied; it lacks a few operators (ELU, CEIL, ROUND),
-    and a model with one of them runs on the plain builtin kernels instead.
+    ``BUILTIN_REF``, to which no delegate is applied; it lacks a few operators (ELU, CEIL, ROUND)
+    and may abort in a wide Softmax. A model with one of them runs on the plain builtin kernels
+    instead, and the label says so.
 
     Raises:
         VerificationError: the runtime refuses the file.
@@ -93,15 +97,18 @@ def load_interpreter(runtime: Runtime, content: bytes, options: RunOptions) -> L
             " (reference kernels)": resolvers.BUILTIN_REF,
             " (builtin kernels)": resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         }
+    reason: Exception | None = None
     for kernels, resolver in tried.items():
         try:
-            return Loaded(
-                _interpreter(runtime, content, options, resolver), runtime.label + kernels
-            )
+            interpreter = _interpreter(runtime, content, options, resolver)
         except (RuntimeError, ValueError) as error:
             reason = error
-        if _UNKNOWN_OPERATOR not in str(reason):
-            break
+            if _UNKNOWN_OPERATOR not in str(reason):
+                break
+        else:
+            if resolver != resolvers.BUILTIN_REF or not _may_abort(interpreter):
+                return Loaded(interpreter, runtime.label + kernels)
+    assert reason is not None  # the last one is never passed over
     raise VerificationError(
         f"{runtime.label} does not load the artifact: {_one_line(reason)}.",
         "This is a bug in qhal or in the runtime; please report it with the model.",
@@ -117,6 +124,18 @@ def _interpreter(runtime: Runtime, content: bytes, options: RunOptions, resolver
         )
         interpreter.allocate_tensors()
     return interpreter
+
+
+def _may_abort(interpreter: Any) -> bool:
+    """True if a reference kernel could end the process.
+
+    The reference Softmax of 8 bits shifts by more than 31 bits, which aborts, when 512 or more
+    elements of a row are about as large as the largest (internal/reference/softmax.h: the sum of
+    exponentials has 12 integer bits). The plain builtin kernel has no such sum.
+    """
+    shapes = {d["index"]: d["shape"] for d in interpreter.get_tensor_details()}
+    softmaxes = (op for op in interpreter._get_ops_details() if op["op_name"] == "SOFTMAX")
+    return any(shapes[op["inputs"][0]][-1] >= _ABORTING_ELEMENTS for op in softmaxes)
 
 
 @contextmanager

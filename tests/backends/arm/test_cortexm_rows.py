@@ -8,7 +8,12 @@ from tflite_samples import Sample, deploy_row, trials
 
 from qhal.adapter import Adapter
 from qhal.errors import VerificationError
+from qhal.ir import ops
+from qhal.ir.build import GraphBuilder
+from qhal.ir.graph import TensorType
 from qhal.quant.oracle import Oracle
+from qhal.quant.recipe import RECIPES
+from qhal.quant.select import select
 from qhal.target.capability import Capability, KernelRow
 from qhal_backends.arm.cortexm.arena import measure_arena
 from qhal_backends.arm.cortexm.backend import MICRO
@@ -70,3 +75,13 @@ def test_a_file_that_the_interpreter_lacks_a_kernel_for(capfd: pytest.CaptureFix
 def test_the_only_kernels_are_the_reference_ones() -> None:
     """Verification tells kinds of kernels apart by the name of the runtime."""
     assert label().endswith("(reference kernels)")
+
+
+@pytest.mark.parametrize(("width", "refused"), [(511, False), (512, True)])
+def test_a_softmax_that_could_overflow_the_kernel_is_refused(width: int, refused: bool) -> None:
+    builder = GraphBuilder("scores")
+    x = builder.input("x", TensorType((1, width)))
+    builder.one(ops.Softmax(1), (x,), name="softmax", output="y")
+    choice = select(builder.build(outputs=("y",)), CAPS, RECIPES[0])["softmax"]
+    assert (choice.row is None) == refused
+    assert ("512 elements, allowed 1 to 511" in choice.reason) == refused

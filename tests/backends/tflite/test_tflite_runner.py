@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 from qhal.errors import MissingDependencyError, VerificationError
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
+from qhal.ir.dtypes import DType
 from qhal.ir.graph import Graph, TensorType
 from qhal.plugin.backend import Artifact, RunOptions
-from qhal.quant.model import QuantModel
+from qhal.quant.model import QuantModel, QuantParams
 from qhal.target.profile import TargetProfile
 from qhal_backends.tflite import placement, plugin, runner
 from qhal_backends.tflite.plugin import TfliteBackend
@@ -143,3 +145,30 @@ def test_placement() -> None:
         ("Abs", "ABS", "XNNPACK", "float32"),
         ("y", "RELU6", "XNNPACK", "float32"),
     ]
+
+
+def softmax_model(width: int) -> QuantModel:
+    """A softmax of 8 bits over ``width`` scores."""
+    kind = TensorType((1, width), DType.INT8)
+    builder = GraphBuilder("scores")
+    x = builder.input("x", kind)
+    builder.one(ops.Softmax(1), (x,), name="softmax", output="y")
+    built = builder.build(outputs=("y",))
+    row = next(r for c in BACKEND.capabilities(TARGET).of("Softmax") for r in c.rows)
+    return QuantModel(
+        replace(built, tensors={"x": kind, "y": kind}),
+        {
+            "x": QuantParams.per_tensor(DType.INT8, 0.1, 0),
+            "y": QuantParams.per_tensor(DType.INT8, 1 / 256, -128),
+        },
+        {"softmax": row},
+    )
+
+
+@pytest.mark.parametrize(("width", "kernels"), [(511, "(reference"), (512, "(builtin")])
+def test_equal_scores_do_not_abort_the_process(width: int, kernels: str) -> None:
+    lowered = BACKEND.lower(softmax_model(width), TARGET)
+    loaded = BACKEND.load(lowered, TARGET, RunOptions(reference=True))
+    assert kernels in loaded.runtime
+    result = loaded.run({"x": np.zeros((1, width), np.int8)})["y"]
+    assert np.unique(result).size == 1

@@ -65,6 +65,7 @@ _REFERENCE: dict[str, str] = {
 """Operator -> its file in ``tensorflow/lite/micro/kernels``, where CMSIS-NN has no version."""
 
 _LIMITS: dict[str, tuple[Limit, ...]] = {
+    "Softmax": (the.softmax_is_narrow,),
     "Slice": (the.steps_in_four_dimensions,),
     "Gather": (the.indices_are_constant,),
 }

@@ -10,6 +10,15 @@ from qhal.ir import ops
 from qhal.ir.graph import NodeView
 
 LARGEST_STEPPED_RANK = 4
+WIDEST_SOFTMAX = 511
+
+
+def softmax_is_narrow(view: NodeView) -> str | None:
+    """A softmax has at most 511 elements: 512 equal ones overflow the kernel's sum (softmax.h)."""
+    count = view.input().shape[-1]
+    if count <= WIDEST_SOFTMAX:
+        return None
+    return f"the softmax has {count} elements, allowed 1 to {WIDEST_SOFTMAX}"
 
 
 def steps_in_four_dimensions(view: NodeView) -> str | None:
