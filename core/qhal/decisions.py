@@ -47,7 +47,7 @@ class Code(Enum):
     FOLLOWED_FLOAT = ("QD306", "a data-movement node stays in float because its input is float")
     OUTPUT_REFINED = (
         "QD307",
-        "a mean that is a float output runs in float, because it has finer steps than 8 bits",
+        "a mean or wide softmax that is a float output runs in float: 8 bits are too coarse for it",
     )
     # QD4xx parameters
     BIAS_SCALE_RAISED = (

@@ -13,10 +13,12 @@ from enum import Enum
 
 from qhal.decisions import Code, Decision, Severity
 from qhal.ir.graph import Graph, Node, NodeView
-from qhal.ir.ops import AveragePool, Opaque, Reduce, Role
+from qhal.ir.ops import AveragePool, Opaque, Reduce, Role, Softmax
 from qhal.quant.recipe import Recipe
 from qhal.quant.spec import FLOAT, SameAsInput
 from qhal.target.capability import Capabilities, KernelRow, Limit
+
+_WIDE_SOFTMAX = 256
 
 
 class Verdict(Enum):
@@ -39,7 +41,7 @@ class Choice:
         source: where the fact about the row comes from.
         reason: why it is not native; empty if it is.
         follows: True for data movement that stays in float only because its input is float.
-        refines: True for a mean that is taken in float so that an output keeps its fractions.
+        refines: True for a mean or softmax in float, so that an output keeps its fine steps.
     """
 
     node: str
@@ -252,23 +254,24 @@ def _release_movement(
             choices[node.name] = _follow(NodeView(graph, node), caps, choice, why)
 
 
-# --- means that are float outputs -----------------------------------------------
+# --- float outputs that 8 bits are too coarse for -------------------------------
 
 
 def _refine_outputs(graph: Graph, caps: Capabilities, choices: dict[str, Choice]) -> None:
-    """A mean that only becomes a float output is taken in float, of the dequantized operand.
+    """A mean or wide softmax that only becomes a float output is taken in float.
 
     The mean of n values of 8 bits has n times as many steps. Rounded to 8 bits again, the scores
-    of a classifier tie where they did not. The movement behind it goes along.
+    of a classifier tie where they did not. The probabilities of more classes than there are steps
+    are mostly rounded to zero. The movement behind it goes along.
     """
     leaving = _leaving(graph, choices)
-    means: set[str] = set()
+    refined: set[str] = set()
     for node in graph.nodes:
         view, choice = NodeView(graph, node), choices[node.name]
-        moves = _is_movement(choice) and not means.isdisjoint(node.inputs)
-        if node.name in leaving and (moves or _is_mean(view)):
+        moves = _is_movement(choice) and not refined.isdisjoint(node.inputs)
+        if node.name in leaving and (moves or _is_too_fine(view)):
             choices[node.name] = choice = _refined(view, caps, choice)
-            means.update(node.outputs if choice.refines else ())
+            refined.update(node.outputs if choice.refines else ())
 
 
 def _leaving(graph: Graph, choices: Mapping[str, Choice]) -> frozenset[str]:
@@ -287,16 +290,19 @@ def _leaving(graph: Graph, choices: Mapping[str, Choice]) -> frozenset[str]:
     return frozenset(leaving)
 
 
-def _is_mean(view: NodeView) -> bool:
-    """True for a mean over more than one value."""
-    if isinstance(view.op, Reduce):
-        return view.op.function == "Mean" and view.output().elements < view.input().elements
-    return isinstance(view.op, AveragePool) and max(view.op.kernel) > 1
+def _is_too_fine(view: NodeView) -> bool:
+    """True for a mean over more than one value, or a softmax over as many as 8 bits have steps."""
+    op = view.op
+    if isinstance(op, Softmax):
+        return view.input().shape[op.axis] >= _WIDE_SOFTMAX
+    if isinstance(op, Reduce):
+        return op.function == "Mean" and view.output().elements < view.input().elements
+    return isinstance(op, AveragePool) and max(op.kernel) > 1
 
 
 def _refined(view: NodeView, caps: Capabilities, choice: Choice) -> Choice:
     """In float on the same unit, if there is such a kernel; as the recipe wants otherwise."""
-    found = _fall_back(view, caps, "the output then keeps the fractions of a mean")
+    found = _fall_back(view, caps, "its result has finer steps than 8 bits and is an output")
     if choice.row is None or found.row is None or found.row.unit != choice.row.unit:
         return choice
     return replace(found, verdict=choice.verdict, refines=True)

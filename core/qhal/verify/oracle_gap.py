@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from qhal.decisions import Code, Decision, Severity
 from qhal.errors import VerificationError
-from qhal.ir.graph import Array, Graph
-from qhal.ir.ops import Dequantize, Reshape, Transpose
+from qhal.ir.graph import Array
+from qhal.ir.ops import AveragePool, Dequantize, Op, Reduce, Reshape, Softmax, Transpose
 from qhal.metric import Basis, Metric
 from qhal.quant.model import QuantModel
 from qhal.verify.compare import Difference, StepGap
 
 _SMALLEST_SQNR_DB = 0.0
 """Below this the difference is larger than the signal: that is no rounding."""
+
+_PROBABILITY_STEP = 1 / 256
+"""Of a softmax of 8 bits, also where it is taken in float."""
 
 _CLOSE = 0.999
 """Share of elements within one step from which on a gap is not worth a warning."""
@@ -24,26 +28,36 @@ def output_steps(model: QuantModel) -> dict[str, float | None]:
     """Outputs whose elements are steps of one scale.
 
     Returns:
-        Output -> None where it is an integer tensor, or the scale of the Dequantize that makes
-        it. Outputs that are computed in float are left out.
+        Output -> None where it is an integer tensor, or the scale of the integers that it was
+        dequantized from. Outputs that are computed from several in float are left out.
     """
     steps: dict[str, float | None] = {}
     for name in model.graph.outputs:
         if name in model.params or not model.graph.tensors[name].dtype.is_float:
             steps[name] = None
-            continue
-        source = _dequantized(model.graph, name)
-        if source in model.params and model.params[source].axis is None:
-            steps[name] = float(model.params[source].scale)
+        elif (step := _float_step(model, name)) is not None:
+            steps[name] = step
     return steps
 
 
-def _dequantized(graph: Graph, name: str) -> str:
-    """The integer tensor of which ``name`` is the float form, or ""."""
-    node = graph.producers.get(name)
-    while node is not None and isinstance(node.op, Reshape | Transpose):
-        node = graph.producers.get(node.inputs[0])
-    return node.inputs[0] if node is not None and isinstance(node.op, Dequantize) else ""
+def _float_step(model: QuantModel, name: str) -> float | None:
+    """The step of the integers behind a float output, if nothing between enlarges a difference."""
+    node = model.graph.producers.get(name)
+    largest = inf
+    while node is not None and _keeps_steps(node.op):
+        if isinstance(node.op, Softmax):
+            largest = _PROBABILITY_STEP
+        node = model.graph.producers.get(node.inputs[0])
+    if node is None or not isinstance(node.op, Dequantize):
+        return None
+    params = model.params[node.inputs[0]]
+    return min(float(params.scale), largest) if params.axis is None else None
+
+
+def _keeps_steps(op: Op) -> bool:
+    """True for what makes no difference between two operands larger."""
+    mean = isinstance(op, Reduce) and op.function == "Mean"
+    return mean or isinstance(op, Reshape | Transpose | AveragePool | Softmax)
 
 
 @dataclass

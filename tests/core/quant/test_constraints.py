@@ -29,13 +29,14 @@ from qhal.ir.ops import (
     Requantize,
     Reshape,
     Sigmoid,
+    Softmax,
     Tanh,
     Unary,
 )
 from qhal.quant.constraints import constrain, find_recipe
 from qhal.quant.recipe import RECIPES, Recipe
 from qhal.quant.select import Verdict, select
-from qhal.quant.spec import FLOAT, Derived, PerAxis, PerTensor, SameAsInput
+from qhal.quant.spec import FLOAT, Derived, FixedQParams, PerAxis, PerTensor, SameAsInput
 from qhal.target.capability import Capabilities, Capability, KernelRow
 
 W8A8 = RECIPES[0]
@@ -290,6 +291,15 @@ def test_a_mean_that_is_a_float_output_runs_in_float_with_the_movement_behind_it
         assert any((d.code, d.subject) == (Code.OUTPUT_REFINED, name) for d in solved.decisions)
     (gate,) = fallback_gate(solved.choices, 0)
     assert gate.passed
+
+
+@pytest.mark.parametrize(("classes", "refined"), [(255, False), (256, True)])
+def test_a_softmax_over_more_classes_than_steps_runs_in_float(classes: int, refined: bool) -> None:
+    b, x = start(classes)
+    y = b.one(Softmax(1), (x,), name="softmax", output="y")
+    rows = (KernelRow(INT8, FixedQParams(DType.INT8, 1 / 256, -128)), FLOAT_ROW)
+    caps = capabilities(extra=(Capability("Softmax", rows, "tests"),))
+    assert select(b.build(outputs=[y]), caps, W8A8)["softmax"].refines == refined
 
 
 def test_a_pooled_mean_is_one_even_where_its_kernel_shares_a_scale() -> None:
