@@ -73,7 +73,9 @@ def run_line(
         evaluation = session.evaluation
         first = evaluation.sample(0)
         matching = check_import(imported.graph, evaluation.reference, first)
-        verified = verify(subject, evaluation, progress=progress)
+        verified = verify(
+            subject, evaluation, oracle_samples=session.oracle_samples, progress=progress
+        )
         gates = (*lowered.gates, *accuracy_gate(verified.metrics, options.max_drop))
     with stages("measure"):
         size, threads = imported.size_bytes, options.threads

@@ -16,7 +16,7 @@ from qhal.prepare import read_model
 from qhal.quant.equalize import Finding, survey
 from qhal.quant.stats_cache import default_cache
 from qhal.spool import Spool
-from qhal.verify import Evaluation, FloatReference, check_labels
+from qhal.verify import ORACLE_SAMPLES, Evaluation, FloatReference, check_labels
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,11 @@ class Session:
     def findings(self) -> tuple[Finding, ...]:
         """What could be equalized, whatever the target."""
         return survey(self.imported.graph, self.data.calibration)
+
+    @property
+    def oracle_samples(self) -> int:
+        """Samples that the oracle computes; fewer if several targets share the user's patience."""
+        return ORACLE_SAMPLES // 2 if self.spools else ORACLE_SAMPLES
 
     @cached_property
     def evaluation(self) -> Evaluation:

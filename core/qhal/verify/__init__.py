@@ -19,6 +19,7 @@ from qhal.verify.oracle_gap import OracleGap
 from qhal.verify.reference import FloatReference, check_import
 
 __all__ = [
+    "ORACLE_SAMPLES",
     "Evaluation",
     "FloatReference",
     "Verification",
