@@ -179,7 +179,8 @@ def _kernels(name: str, profile: TargetProfile) -> str:
     rows = [(", ".join(ops), *kernel) for kernel, ops in alike.items()]
     recipes = ", ".join(recipe.name for recipe in recipes_of(found))
     opaque = f"Operators without a canonical form: {found.opaque or 'run in float'}."
-    about = f"Recipes: {recipes}. Layout {found.layout.value}. {opaque}"
+    rules = "".join(f" Or else in another form: {_summary(r)}" for r in found.native.values())
+    about = f"Recipes: {recipes}. Layout {found.layout.value}. {opaque}{rules}"
     return f"## Kernels of `{name}`\n\n{about}\n\n" + _table(
         ("operators", "kernels", "limits", "source"), rows
     )

@@ -41,6 +41,7 @@ def capabilities() -> Capabilities:
         tflite,
         kernels=(*accelerated, *fallbacks),
         fused=fused,
+        native={"FullyConnected": the.one_row},
         integer_io=True,
         opaque="the Edge TPU and its host run TFLite's builtin operators in int8 only",
     )
@@ -60,7 +61,7 @@ _TPU: dict[str, tuple[Limit, ...]] = {
     "Conv": _CONVOLUTION,
     "DepthwiseConv": _CONVOLUTION,
     "ConvTranspose": (*_CONVOLUTION, the.not_fused),
-    "FullyConnected": _NO_RULE,  # several rows are written as a convolution
+    "FullyConnected": (the.one_row,),  # several rows become a convolution
     "Add": _NO_RULE,
     "Sub": _NO_RULE,
     "Mul": _NO_RULE,

@@ -5,8 +5,6 @@ from __future__ import annotations
 from qhal_backends.tflite.emitter import Flavour
 
 EDGE_TPU = Flavour(
-    # The table of operations limits FULLY_CONNECTED to one-dimensional results.
-    rows_by_convolution=True,
     # Version 6 of CONV_2D makes the compiler abort (google-coral/edgetpu issue 631).
     groups_apart=True,
     # SPLIT_V is not among the operations, and STRIDED_SLICE is with strides of 1 only.

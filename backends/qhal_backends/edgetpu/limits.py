@@ -7,6 +7,8 @@ offending value.
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from qhal.ir import ops
@@ -41,6 +43,12 @@ def integers_only(view: NodeView) -> str | None:
         if view.graph.tensors[name].dtype.is_float:
             return f"{name} is float, and the Edge TPU's host runs integers only"
     return None
+
+
+def one_row(view: NodeView) -> str | None:
+    """A fully connected layer has one row: the table wants FULLY_CONNECTED one-dimensional."""
+    rows = prod(view.input().shape[:-1])
+    return None if rows == 1 else f"it has {rows} rows, and the Edge TPU takes one"
 
 
 def not_fused(view: NodeView) -> str | None:

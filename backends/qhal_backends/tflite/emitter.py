@@ -22,7 +22,6 @@ class Flavour:
 
     Attributes:
         upsample_points_by_tile: write the resizing of an image of one pixel as TILE.
-        rows_by_convolution: write a fully-connected layer over several rows as a convolution.
         groups_apart: write a grouped convolution as one for each group.
         uneven_parts_by_slices: write a split into uneven parts as one slice for each.
         steps_by_pooling: write a slice with steps in height and width as a pooling of 1x1.
@@ -31,7 +30,6 @@ class Flavour:
     """
 
     upsample_points_by_tile: bool = False
-    rows_by_convolution: bool = False
     groups_apart: bool = False
     uneven_parts_by_slices: bool = False
     steps_by_pooling: bool = False

@@ -11,25 +11,49 @@ from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.forms.draft import Draft, Fragment, Scope
 from qhal.ir.forms.table import FORMS
-from qhal.ir.graph import Graph, Node
+from qhal.ir.graph import Graph, Node, NodeView
 from qhal.target.capability import Capabilities
+
+_MAX_ROUNDS = 4
 
 
 def decompose(graph: Graph, caps: Capabilities) -> tuple[Graph, tuple[Decision, ...]]:
     """Replace each node that ``caps`` lacks by a form of which it has every piece.
 
-    A node without such a form stays as it is.
+    A node without such a form stays as it is. What a form brings may break a rule of
+    ``caps.native`` in turn, so it is gone through again.
     """
+    decisions: tuple[Decision, ...] = ()
+    for _ in range(_MAX_ROUNDS):
+        graph, found = _round(graph, caps)
+        if not found:
+            break
+        decisions += found
+    return graph, decisions
+
+
+def _round(graph: Graph, caps: Capabilities) -> tuple[Graph, tuple[Decision, ...]]:
     builder = GraphBuilder(start=graph)
     decisions = []
     for node in graph.nodes:
-        fragment = None if _is_native(node, caps) else _form(node, builder, caps, frozenset())
+        why = _why_foreign(NodeView(graph, node), caps)
+        fragment = _form(node, builder, caps, frozenset()) if why else None
         if fragment is None:
             builder.emit(node)
         else:
             insert(builder, node, fragment)
-            decisions.append(_decision(graph, node, fragment))
+            decisions.append(_decision(graph, node, fragment, why))
     return (builder.build(), tuple(decisions)) if decisions else (graph, ())
+
+
+def _why_foreign(view: NodeView, caps: Capabilities) -> str:
+    """Why a node cannot be left as it is; "" if it can."""
+    if isinstance(view.op, ops.Opaque):
+        return ""
+    rule = caps.native.get(view.op.kind)
+    if rule is not None:
+        return rule(view) or ""
+    return "" if caps.has(view.op.kind) else f"the target has no {view.op.kind}"
 
 
 def _is_native(node: Node, caps: Capabilities) -> bool:
@@ -96,7 +120,7 @@ def _renamed(node: Node, names: Mapping[str, str]) -> Node:
     return replace(node, inputs=inputs, outputs=outputs)
 
 
-def _decision(graph: Graph, node: Node, fragment: Fragment) -> Decision:
+def _decision(graph: Graph, node: Node, fragment: Fragment, why: str) -> Decision:
     kind = node.op.kind
     if isinstance(node.op, ops.Lstm | ops.Gru):
         steps = graph.tensors[node.inputs[0]].shape[0]
@@ -111,6 +135,6 @@ def _decision(graph: Graph, node: Node, fragment: Fragment) -> Decision:
     pieces = ", ".join(k if n == 1 else f"{n} {k}" for k, n in counts.items())
     return Decision(
         Code.DECOMPOSED,
-        f"{kind} {node.name!r} was written as {pieces}: the target has no {kind}.",
+        f"{kind} {node.name!r} was written as {pieces}: {why}.",
         node.name,
     )

@@ -17,45 +17,60 @@ _FUSIBLE: Mapping[type[Op], Activation] = {
     ops.Relu6: Activation.RELU6,
 }
 
+_MOVES = ops.Reshape | ops.Transpose
+"""What an activation may pass: it makes no difference which of the two comes first."""
+
 
 def fuse_activations(graph: Graph, caps: Capabilities) -> Graph:
     """Let Conv, Add … compute the Relu or Relu6 behind them where ``caps.fused`` allows it.
 
-    The fused node makes the tensor that the activation made; the one between is gone.
+    The fused node makes the tensor that the activation made; the one between is gone. Where the
+    data are only moved in between, the last move makes it.
     """
-    hosts: dict[str, Node] = {}
+    builder = GraphBuilder(start=graph)
+    changed: dict[str, Node] = {}
     absorbed: set[str] = set()
     for node in graph.nodes:
-        host = _host(graph, caps, node)
-        if host is not None:
-            hosts[host.name] = _fused(host, node)
+        chain = _chain(graph, caps, node)
+        if chain:
+            changed.update((new.name, new) for new in _fused(builder, chain, node))
             absorbed.add(node.name)
     if not absorbed:
         return graph
-    builder = GraphBuilder(start=graph)
     for node in graph.nodes:
         if node.name not in absorbed:
-            builder.emit(hosts.get(node.name, node))
+            builder.emit(changed.get(node.name, node))
     return builder.build()
 
 
-def _host(graph: Graph, caps: Capabilities, node: Node) -> Node | None:
-    """The node that can compute the activation ``node``, or None."""
+def _chain(graph: Graph, caps: Capabilities, node: Node) -> list[Node]:
+    """The node that can compute the activation ``node``, and the moves between; or nothing."""
     activation = _FUSIBLE.get(type(node.op))
-    host = graph.producers.get(node.inputs[0]) if activation else None
-    if host is None or activation not in caps.fused.get(host.op.kind, ()):
-        return None
+    if activation is None:
+        return []
+    chain: list[Node] = []
     between = node.inputs[0]
-    if between in graph.outputs or len(graph.consumers[between]) > 1:
-        return None
-    return host if getattr(host.op, "activation", None) is Activation.NONE else None
+    while not chain or isinstance(chain[0].op, _MOVES):
+        maker = graph.producers.get(between)
+        if maker is None or between in graph.outputs or len(graph.consumers[between]) > 1:
+            return []
+        chain.insert(0, maker)
+        between = next(iter(maker.inputs), "")
+    host = chain[0].op
+    free = getattr(host, "activation", None) is Activation.NONE
+    return chain if free and activation in caps.fused.get(host.kind, ()) else []
 
 
-def _fused(host: Node, node: Node) -> Node:
+def _fused(builder: GraphBuilder, chain: list[Node], node: Node) -> list[Node]:
+    """The chain with the activation in its first node; what flows through it is renamed."""
+    host, *moves = chain
     op: Any = host.op
-    return replace(
+    names = [builder.fresh(f"{n.outputs[0]}/{node.op.kind}") for n in chain[:-1]]
+    host = replace(
         host,
         op=replace(op, activation=_FUSIBLE[type(node.op)]),
-        outputs=node.outputs,
         origin=tuple(dict.fromkeys((*host.origin, *node.origin))),
     )
+    moved = [replace(n, inputs=(x, *n.inputs[1:])) for n, x in zip(moves, names, strict=True)]
+    outputs = (*names, node.outputs[0])
+    return [replace(n, outputs=(y,)) for n, y in zip((host, *moved), outputs, strict=True)]

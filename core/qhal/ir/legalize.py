@@ -2,7 +2,8 @@
 
 The order matters: windows are brought into the dimensions that the target has, what it lacks
 is then written as other operators (recurrent ones are unrolled), data movement that moves
-nothing is dropped, and activations are fused last, because decompositions make new ones.
+nothing is dropped, and activations are fused last, because decompositions make new ones (and
+moves that stood around an activation meet then).
 """
 
 from __future__ import annotations
@@ -49,4 +50,5 @@ def legalize(graph: Graph, caps: Capabilities) -> Legalized:
     graph, decompositions = decompose(use_rsqrt(graph, caps), caps)
     if decompositions:  # the new scales and shifts may belong into the weights before them
         graph = rewrite(graph, AFFINE_RULES)
-    return Legalized(fuse_activations(simplify(graph), caps), (*lifts, *decompositions))
+    fused = fuse_activations(simplify(graph), caps)
+    return Legalized(simplify(fused), (*lifts, *decompositions))

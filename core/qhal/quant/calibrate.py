@@ -10,12 +10,13 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 from qhal.data import Dataset
 from qhal.errors import DataValueError, InternalError
 from qhal.ir.graph import Array, Graph, Node
-from qhal.ir.ops import DepthwiseConv, FullyConnected, Gru, Lstm, Role, Transpose
+from qhal.ir.ops import DepthwiseConv, FullyConnected, Gru, Lstm, Reshape, Role, Transpose
 from qhal.progress import SILENT, Progress
 from qhal.quant import stats_cache
 from qhal.quant.floatrun import FloatRun, runtime_version, tensor_bytes
@@ -154,12 +155,28 @@ def _weighted_operand(graph: Graph, node: Node) -> Iterator[tuple[str, int]]:
     if weighted:
         last = isinstance(node.op, FullyConnected | Lstm | Gru)
         name = node.inputs[0]
-        axis = len(graph.tensors[name].shape) - 1 if last else 1
-        yield name, axis
-        # A layout may absorb a transpose in front of the layer; the layer then reads its operand.
-        while (before := graph.producers.get(name)) and isinstance(before.op, Transpose):
-            name, axis = before.inputs[0], before.op.perm[axis]
+        axis: int | None = len(graph.tensors[name].shape) - 1 if last else 1
+        # A layout may absorb the moves in front of the layer; the layer then reads their operand.
+        while axis is not None:
             yield name, axis
+            before = graph.producers.get(name)
+            axis = None if before is None else _moved_from(graph, before, axis)
+            name = "" if before is None else next(iter(before.inputs), "")
+
+
+def _moved_from(graph: Graph, node: Node, axis: int) -> int | None:
+    """The axis of the operand that a move makes ``axis`` of its result; None if there is none."""
+    if isinstance(node.op, Transpose):
+        return node.op.perm[axis]
+    if not isinstance(node.op, Reshape):
+        return None
+    before, after = (graph.tensors[name].shape for name in (node.inputs[0], node.outputs[0]))
+    same = (
+        i
+        for i, size in enumerate(before)
+        if size == after[axis] and prod(before[:i]) == prod(after[:axis])
+    )
+    return next(same, None)
 
 
 def _check_wanted(graph: Graph, plan: _Plan, wanted: Collection[str]) -> None:

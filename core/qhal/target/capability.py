@@ -27,9 +27,6 @@ class Arithmetic(Enum):
 
     FIXED_POINT = "fixed-point"
     """int32 multiplier and shift, double rounding (gemmlowp; LiteRT's reference kernels)."""
-    FIXED_POINT_MICRO = "fixed-point-micro"
-    """The same, in fully connected layers too, which LiteRT rescales with a float64 (TFLite
-    Micro: fully_connected_common.cc)."""
     FLOAT = "float"
     """float32 multiply, round half to even (ONNX Runtime)."""
 
@@ -94,6 +91,8 @@ class Capabilities:
         layout: order of dimensions that its spatial kernels want.
         arithmetic: how its integer kernels round.
         fused: operator kind -> activations that it can fuse.
+        native: operator kind -> the rule for a node to be left as it is; one that breaks it is
+            written in another form, if there is one. Rules read the canonical NCHW graph.
         integer_io: True if the artifact's inputs and outputs are integers.
         opaque: the sentence why unknown operators are refused, or None if the runtime takes
             any ONNX operator in float.
@@ -103,6 +102,7 @@ class Capabilities:
     layout: Layout = Layout.NCHW
     arithmetic: Arithmetic = Arithmetic.FIXED_POINT
     fused: Mapping[str, frozenset[Activation]] = field(default_factory=dict)
+    native: Mapping[str, Limit] = field(default_factory=dict)
     integer_io: bool = False
     opaque: str | None = "the target runs canonical operators only"
 

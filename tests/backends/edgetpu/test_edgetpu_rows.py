@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tflite_samples import Sample, deploy_row, trials
+from tflite_samples import SAMPLES, Sample, deploy_row, trials
 
 from qhal.ir import ops
+from qhal.ir.graph import NodeView
+from qhal.ir.layout import to_layout
+from qhal.ir.legalize import legalize
 from qhal.plugin.backend import RunOptions
 from qhal.quant.arithmetic import quantize
 from qhal.quant.oracle import Oracle
 from qhal.target.capability import Capability, KernelRow
 from qhal.target.profile import TargetProfile
+from qhal_backends.edgetpu import limits as the
 from qhal_backends.edgetpu.capabilities import capabilities
 from qhal_backends.edgetpu.flavour import EDGE_TPU
 from qhal_backends.edgetpu.plugin import EdgeTpuBackend
@@ -74,7 +78,6 @@ def builtins(op: str, label: str) -> list[str]:
     ("op", "label", "wanted"),
     [
         ("Conv", "grouped", ["SPLIT", "CONV_2D", "CONV_2D", "CONCATENATION"]),
-        ("FullyConnected", "rank3", ["RESHAPE", "CONV_2D", "RESHAPE"]),
         ("Resize", "point", ["TILE"]),
         ("Split", "uneven", ["SLICE", "SLICE"]),
         ("Slice", "plane", ["SLICE", "MAX_POOL_2D"]),
@@ -82,6 +85,15 @@ def builtins(op: str, label: str) -> list[str]:
 )
 def test_forms_that_stay_on_the_edge_tpu(op: str, label: str, wanted: list[str]) -> None:
     assert builtins(op, label) == wanted
+
+
+def test_a_layer_of_several_rows_becomes_a_convolution() -> None:
+    [sample] = [s for s in SAMPLES if str(s) == "FullyConnected-rank3"]
+    legal = legalize(sample.graph(), CAPS)
+    assert "2 Reshape, 2 Transpose, Conv: it has 6 rows" in legal.decisions[0].sentence
+    laid = to_layout(legal.graph, CAPS.layout).graph
+    assert [node.op.kind for node in laid.nodes] == ["Reshape", "Conv", "Reshape"]
+    assert all(the.three_innermost(NodeView(laid, node)) is None for node in laid.nodes)
 
 
 def test_the_core_rewrites_what_only_the_host_has() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import prod
+
 import numpy as np
 import pytest
 from ir_graphs import run
@@ -10,7 +13,8 @@ from qhal.decisions import Code
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.decompose import decompose
-from qhal.ir.graph import Graph, TensorType
+from qhal.ir.graph import Graph, NodeView, TensorType
+from qhal.ir.layout import to_layout
 from qhal.ir.legalize import legalize
 from qhal.ir.ops import Layout
 from qhal.quant.spec import FLOAT
@@ -75,6 +79,51 @@ def test_pieces_are_decomposed_in_turn() -> None:
 def test_without_the_pieces_the_node_stays() -> None:
     graph = single(ops.HardSwish())
     assert decompose(graph, target("Add")) == (graph, ())
+
+
+def layer(shape: tuple[int, ...], op: ops.Op) -> Graph:
+    """A product with a constant matrix, and a Relu."""
+    b = GraphBuilder("layer")
+    values = np.random.default_rng(0).normal(size=(5, shape[-1])).astype(np.float32)
+    weight = b.constant("w", values if op.kind == "FullyConnected" else values.T)
+    product = b.one(op, [b.input("x", TensorType(shape)), weight], name="node")
+    return b.build(outputs=[b.one(ops.Relu(), [product])])
+
+
+def one_row(view: NodeView) -> str | None:
+    """A layer has one row."""
+    rows = prod(view.input().shape[:-1])
+    return None if rows == 1 else f"it has {rows} rows"
+
+
+PIECES = ("FullyConnected", "Conv", "Reshape", "Transpose")
+
+
+def test_a_rule_says_which_nodes_stay() -> None:
+    caps = replace(target(*PIECES, layout=Layout.NHWC), native={"FullyConnected": one_row})
+    assert kinds(legalize(layer((1, 4), ops.FullyConnected()), caps).graph)[0] == "FullyConnected"
+    graph = layer((2, 3, 4), ops.FullyConnected())
+    legal = legalize(graph, caps)
+    (decision,) = legal.decisions
+    assert decision.sentence == (
+        "FullyConnected 'node' was written as 2 Reshape, 2 Transpose, Conv: it has 6 rows."
+    )
+    check_same(graph, legal.graph)
+    # The layout takes the Transposes in, and the Conv the Relu.
+    laid = to_layout(legal.graph, Layout.NHWC).graph
+    assert kinds(laid) == ["Reshape", "Conv", "Reshape"]
+
+
+def test_what_a_form_brings_is_held_to_the_rule_too() -> None:
+    caps = replace(target(*PIECES), native={"FullyConnected": one_row})
+    graph = layer((2, 3, 4), ops.MatMul())
+    legal = legalize(graph, caps)
+    assert "FullyConnected" not in kinds(legal.graph)
+    assert [d.sentence.split(":")[1] for d in legal.decisions] == [
+        " the target has no MatMul.",
+        " it has 6 rows.",
+    ]
+    check_same(graph, legal.graph)
 
 
 def test_circular_forms_end() -> None:

@@ -91,6 +91,26 @@ def test_activations_are_fused_where_allowed() -> None:
     assert kinds(fuse_activations(graph, _caps())) == ["Conv", "Relu6"]
 
 
+def test_activations_pass_what_only_moves() -> None:
+    graph = chain(CONV, ops.Reshape((2, 16)), ops.Transpose((1, 0)), ops.Relu())
+    fused = fuse_activations(graph, _caps(Conv=BOTH))
+    assert kinds(fused) == ["Conv", "Reshape", "Transpose"]
+    assert fused.nodes[0].op.activation is Activation.RELU  # type: ignore[attr-defined]
+    assert fused.outputs == ("y",)
+    # What flows in between is other than before, and so are the names.
+    assert not {n.outputs[0] for n in graph.nodes[:3]} & set(fused.tensors)
+    x = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    np.testing.assert_allclose(run(fused, {"x": x})["y"], run(graph, {"x": x})["y"], rtol=1e-5)
+
+
+def test_activations_do_not_pass_moves_that_others_read() -> None:
+    b = GraphBuilder()
+    x = b.input("x", TensorType((2, 3)))
+    moved = b.one(ops.Reshape((6,)), [b.one(ops.Add(), [x, x])])
+    graph = b.build(outputs=[b.one(ops.Relu(), [moved]), b.one(ops.Tanh(), [moved])])
+    assert fuse_activations(graph, _caps(Add=BOTH)) is graph
+
+
 def test_a_second_activation_stays() -> None:
     graph = fuse_activations(chain(CONV, ops.Relu6(), ops.Relu()), _caps(Conv=BOTH))
     assert kinds(graph) == ["Conv", "Relu"]

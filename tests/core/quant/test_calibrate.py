@@ -13,6 +13,7 @@ import pytest
 
 from qhal.data import Dataset, load_dataset
 from qhal.errors import DataValueError, InternalError, ModelInvalidError
+from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, Graph, TensorType
@@ -87,6 +88,22 @@ def test_fully_connected_inputs_have_a_mean_per_feature() -> None:
         stats["flat"].channel_mean, _expected(graph, "flat").mean((0, 1)), atol=1e-6
     )
     assert stats["out"].channel_mean is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "traced"), [((1, 2, 5, 6), True), ((2, 30), True), ((1, 6, 10), False)]
+)
+def test_means_are_known_in_front_of_moves(shape: tuple[int, ...], traced: bool) -> None:
+    b = GraphBuilder("moved")
+    moved = b.one(ops.Reshape(shape), [b.input("x", TensorType((1, 2, 6, 5)))], name="moved")
+    image = b.one(ops.Reshape((1, 2, 3, 10)), [moved], name="image")
+    weight = b.constant("w", np.ones((3, 2, 1, 1), np.float32))
+    op = ops.Conv((1, 1), (0, 0, 0, 0), (1, 1))
+    graph = b.build(outputs=[b.one(op, [image, weight])])
+    stats = calibrate(graph, _data(), ["x"], ["x"]).stats["x"]
+    assert (stats.channel_mean is not None) is traced
+    if stats.channel_mean is not None:
+        np.testing.assert_allclose(stats.channel_mean, IMAGES.mean((0, 2, 3)), atol=1e-6)
 
 
 def test_asking_for_an_unknown_tensor_is_a_bug() -> None:

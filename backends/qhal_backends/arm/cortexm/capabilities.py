@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import cache
 
 from qhal.ir.dtypes import DType
-from qhal.target.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
+from qhal.target.capability import Capabilities, Capability, KernelRow, Limit
 from qhal_backends.arm.cortexm import limits as the
 from qhal_backends.tflite import limits as tflite_limits
 from qhal_backends.tflite import rows
@@ -89,7 +89,7 @@ def capabilities() -> Capabilities:
     return replace(
         tflite,
         kernels=tuple(c for c in kept if c.rows),
-        arithmetic=Arithmetic.FIXED_POINT_MICRO,
+        native={"FullyConnected": the.rounds_as_litert_does},
         integer_io=True,
         opaque="TensorFlow Lite Micro has no builtin operator for it",
     )

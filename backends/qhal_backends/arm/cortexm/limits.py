@@ -13,6 +13,13 @@ LARGEST_STEPPED_RANK = 4
 WIDEST_SOFTMAX = 511
 
 
+def rounds_as_litert_does(view: NodeView) -> str | None:
+    """Fully connected layers are 1x1 convolutions, which give the same integers as in LiteRT:
+    FULLY_CONNECTED is rescaled with a float64 there, and with an integer multiplier here
+    (fully_connected_common.cc)."""
+    return "TFLite Micro rounds FULLY_CONNECTED otherwise than LiteRT, and CONV_2D alike"
+
+
 def softmax_is_narrow(view: NodeView) -> str | None:
     """A softmax has at most 511 elements: 512 equal ones overflow the kernel's sum (softmax.h)."""
     count = view.input().shape[-1]

@@ -73,7 +73,7 @@ def model_source(content: bytes) -> str:
 def _rows_of(content: bytes) -> Iterable[str]:
     for start in range(0, len(content), _BYTES_PER_LINE):
         row = content[start : start + _BYTES_PER_LINE]
-        yield "    " + " ".join(f"0x{byte:02x}," for byte in row)
+        yield f"    0x{row.hex(' ').replace(' ', ', 0x')},"
 
 
 def resolver_header(builtins: Sequence[str]) -> str:

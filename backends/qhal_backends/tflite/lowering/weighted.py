@@ -159,36 +159,10 @@ def _fully_connected(e: Emitter, view: NodeView) -> None:
     if _is_float(e, view) and _is_hybrid_kernel(view):
         options["asymmetricQuantizeInputs"] = True
     x, y = view.node.inputs[0], view.node.outputs[0]
-    if e.flavour.rows_by_convolution and prod(view.input().shape[:-1]) > 1:
-        _rows_by_convolution(e, view)
-        return
     rows, made = _as_matrix(e, x), _like_matrix(e, y)
     e.emit("FULLY_CONNECTED", [rows, _weight(e, view), _bias(e, view)], [made], **options)
     if made != y:
         reshape(e, made, y)
-
-
-def _rows_by_convolution(e: Emitter, view: NodeView) -> None:
-    """(rows, K) as an image of one line with K channels, under a 1x1 CONV_2D."""
-    op, node, (y,) = view.op, view.node, view.node.outputs
-    assert isinstance(op, FullyConnected)
-    rows = prod(view.input().shape[:-1])
-    weight = e.tensor(node.inputs[1])
-    outputs, inputs = weight.type.shape
-    e.decide(
-        Code.DECOMPOSED,
-        f"FullyConnected {node.name}: it has {rows} rows, and the Edge TPU takes one, so it is "
-        "written as a 1x1 convolution.",
-    )
-    image = e.like(node.inputs[0], f"{node.name}/image", (1, 1, rows, inputs))
-    line = e.like(y, f"{node.name}/line", (1, 1, rows, outputs))
-    assert weight.value is not None
-    kernel = weight.value.reshape(outputs, 1, 1, inputs)
-    operands = [image, e.constant(f"{weight.name}/kernel", kernel, weight.params), _bias(e, view)]
-    reshape(e, node.inputs[0], image)
-    options = {"padding": FlatPadding.VALID, "strideH": 1, "strideW": 1}
-    e.emit("CONV_2D", operands, [line], **options, **fused(op.activation))
-    reshape(e, line, y)
 
 
 def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,23 @@ from qhal.ir.ops import Ints
 
 
 def fully_connected_by_conv(d: Draft) -> Results:
-    """(N, K) as (N, K, 1, 1) under a 1x1 convolution."""
+    """(..., K) as an image of one line, with a pixel for each row and K channels.
+
+    The Transposes are those between the layouts: channels-last targets need none, and a single
+    row needs none anywhere.
+    """
     op: Any = d.node.op
     x, weight = d.input(0), d.constant_input(1)
-    if len(d.shape(x)) != 2 or weight is None:
+    if weight is None:
         return None
-    image = d("image", ops.Reshape((*d.shape(x), 1, 1)), x)
+    *rows, depth = d.shape(x)
+    line = d("line", ops.Reshape((1, 1, prod(rows), depth)), x)
+    image = d("image", ops.Transpose((0, 3, 1, 2)), line)
     kernel = d.constant("kernel", weight[:, :, None, None], d.type(d.input(1)).dtype)
     conv = ops.Conv((1, 1), (0, 0, 0, 0), (1, 1), activation=op.activation)
-    made = d("conv", conv, image, kernel, d.input(2))
-    return (d("flat", ops.Reshape(d.shape(made)[:2]), made),)
+    made = d("conv", conv, image, kernel, *d.node.inputs[2:])
+    turned = d("turned", ops.Transpose((0, 2, 3, 1)), made)
+    return (d("rows", ops.Reshape((*rows, len(weight))), turned),)
 
 
 def fully_connected_by_matmul(d: Draft) -> Results:

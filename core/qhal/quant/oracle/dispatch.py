@@ -45,7 +45,6 @@ def build(step: Step) -> Kernel:
 
 _TABLES = {
     Arithmetic.FIXED_POINT: (FIXED, INTEGER),
-    Arithmetic.FIXED_POINT_MICRO: (FIXED, INTEGER),
     Arithmetic.FLOAT: (MLAS, INTEGER),
 }
 
