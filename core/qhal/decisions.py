@@ -38,6 +38,8 @@ class Code(Enum):
     SAMPLES_SKIPPED = ("QD205", "fewer samples than asked for were available")
     SYNTHETIC_DATA = ("QD206", "the data were generated, so accuracy on them means nothing")
     LABELS_UNUSED = ("QD207", "labels do not belong to the model's outputs and were not used")
+    LABELS_SHIFTED = ("QD209", "labels look as if they were off by one")
+    EVALUATION_REDUCED = ("QD208", "a slow runtime was given a part of the evaluation data")
     # QD3xx constraints
     FLOAT_FALLBACK = ("QD301", "a node runs in float because no kernel of the recipe takes it")
     UNIT_FALLBACK = ("QD302", "a node runs on another unit than the target's main one")
@@ -48,6 +50,11 @@ class Code(Enum):
     OUTPUT_REFINED = (
         "QD307",
         "a mean or wide softmax that is a float output runs in float: 8 bits are too coarse for it",
+    )
+    STEEP_OPERAND = (
+        "QD308",
+        "a node that leads to a logarithm, root or quotient runs in float: near zero, where these "
+        "are steep, integers are too coarse",
     )
     # QD4xx parameters
     BIAS_SCALE_RAISED = (
@@ -74,6 +81,10 @@ class Code(Enum):
     )
     NOT_FASTER = ("QD506", "the quantized artifact is not faster than the float one on this host")
     ORACLE_GAP = ("QD507", "the runtime and the oracle differ by more than one step somewhere")
+    RUNTIME_SETTING = (
+        "QD508",
+        "the artifact computes as planned with a setting of the runtime that no file can hold",
+    )
 
     NOT_EMULATED = ("QD520", "the artifact was not run in an emulation of the target")
     EMULATION_DIFFERS = (

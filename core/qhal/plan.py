@@ -235,6 +235,9 @@ def _collapsed(params: QuantParams) -> tuple[int, ...]:
 def _range(params: QuantParams) -> tuple[float, ...]:
     if params.dtype.bits >= 32:
         return ()
+    codebook = params.dtype.codebook
+    if codebook is not None:
+        return _shortest(params.scale.max() * codebook[[0, -1]])
     low = (params.scale * (params.dtype.qmin - params.zero_point)).min()
     high = (params.scale * (params.dtype.qmax - params.zero_point)).max()
     return _shortest(np.array([low, high]))

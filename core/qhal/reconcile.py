@@ -23,9 +23,10 @@ class Reconciliation:
 def reconcile(plan: Plan, placement: Placement | None) -> Reconciliation:
     """Fill in ``placed``, ``executed`` and ``status`` of every node.
 
-    A node differs if it was declared as integer and runs in float, or if only one of plan and
-    placement has it on the host. A node that the runtime does not show became a part of another
-    one. Runtimes know nodes by their own name or by the name of what they make.
+    A node differs if it was declared as integer and runs in float, if it was declared in a float
+    of 16 bits and runs in a wider one, or if only one of plan and placement has it on the host. A
+    node that the runtime does not show became a part of another one. Runtimes know nodes by their
+    own name or by the name of what they make.
 
     Args:
         plan: from :func:`qhal.plan.plan_of`.
@@ -60,11 +61,20 @@ def _filled(node: NodePlan, found: PlacedNode | None, difference: str) -> NodePl
     )
 
 
+_WIDE = ("float32", "float64")
+
+
+def _is_wider(executed: str, declared: str) -> bool:
+    """True for float instead of integers, and for wide floats instead of those of 16 bits."""
+    if "float" not in declared:
+        return bool(declared) and "float" in executed
+    return declared not in _WIDE and executed in _WIDE
+
+
 def _difference(node: NodePlan, found: PlacedNode) -> str:
     """How a node runs otherwise than planned; empty if it does not."""
     # A conversion reads one type and makes the other, so its one type says nothing.
-    wanted_integer = node.verdict != STEP and bool(node.declared) and "float" not in node.declared
-    if wanted_integer and "float" in found.executed_dtype:
+    if node.verdict != STEP and _is_wider(found.executed_dtype, node.declared):
         return f"declared {node.declared}, executed {found.executed_dtype} by {found.kernel}"
     if (found.unit == HOST) != (node.unit == HOST):
         want, have = (unit or "the main unit" for unit in (node.unit, found.unit))

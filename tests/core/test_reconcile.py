@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from qhal.decisions import Code
-from qhal.plan import Status, plan_of
+from qhal.plan import NodePlan, Plan, Status, plan_of
 from qhal.plugin.backend import PlacedNode, Placement
 from qhal.reconcile import reconcile
 
@@ -32,6 +34,23 @@ def test_planned_integer_executed_float(toys) -> None:
     decision = found.decisions[0]
     assert (decision.code, decision.subject) == (Code.PLACEMENT_DIFFERS, "fc")
     assert "declared int8, executed float32 by Gemm (the profiler)" in decision.sentence
+
+
+@pytest.mark.parametrize(
+    ("declared", "executed", "status"),
+    [
+        ("bfloat16", "bfloat16", Status.AS_PLANNED),
+        ("bfloat16", "float32", Status.DIFFERS),
+        ("bfloat16", "", Status.AS_PLANNED),
+        ("float32", "bfloat16", Status.AS_PLANNED),
+        ("float32", "int8", Status.AS_PLANNED),
+        ("int8", "bfloat16", Status.DIFFERS),
+    ],
+)
+def test_what_runs_in_wider_numbers_than_declared_differs(declared, executed, status) -> None:
+    plan = Plan((), (NodePlan("fc", "FullyConnected", (), (), declared=declared),))
+    found = reconcile(plan, Placement((PlacedNode("fc", "Gemm", "", executed),), "the profiler"))
+    assert found.plan.nodes[0].status is status
 
 
 def test_another_unit(toys) -> None:

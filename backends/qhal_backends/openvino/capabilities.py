@@ -8,17 +8,18 @@ moves integers.
 
 The rows of the processor were confirmed in the executed graph (tests/backends/openvino does so
 again for the installed version). For graphics and NPU they are what OpenVINO's documentation and
-NNCF's description of the hardware state; no such device was at hand.
+sources and NNCF's description of the hardware state; no such device was at hand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 
 from qhal.ir.dtypes import DType
 from qhal.ir.ops import Activation, Layout
-from qhal.quant.spec import FLOAT, HALF, PerAxis, QuantSpec, SameAsInput
+from qhal.quant.spec import BFLOAT, FLOAT, HALF, PerAxis, PerGroup, QuantSpec, SameAsInput
 from qhal.target.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
 from qhal_backends.openvino import limits
 from qhal_backends.openvino.devices import CPU, DEVICES, Device
@@ -27,8 +28,6 @@ UINT8 = QuantSpec(DType.UINT8)
 UINT8_CHANNELS = QuantSpec(DType.UINT8, PerAxis())
 INT8_SYMMETRIC = QuantSpec(DType.INT8, symmetric=True)
 INT8_WEIGHT = QuantSpec(DType.INT8, PerAxis(), symmetric=True, narrow_range=True)
-INT8_GROUPS = QuantSpec(DType.INT8, limits.GROUPS, symmetric=True, narrow_range=True)
-INT4_GROUPS = QuantSpec(DType.INT4, limits.GROUPS, symmetric=True, narrow_range=True)
 
 _ACTIVATIONS = {"DepthwiseConv": UINT8_CHANNELS, "ConvTranspose": INT8_SYMMETRIC}
 """Where activations are not uint8 with a zero point: a depthwise convolution sums over no
@@ -44,6 +43,14 @@ _CONVOLUTIONS = ("Conv", "DepthwiseConv", "ConvTranspose")
 _RECURRENT = ("Lstm", "Gru")
 _ACTIVATED = (*_CONVOLUTIONS, "FullyConnected", "Add", "Sub", "Mul", "Div")
 _FUSED = frozenset({Activation.NONE, Activation.RELU, Activation.RELU6})
+
+_ROUNDED = KernelRow(BFLOAT, FLOAT, BFLOAT, BFLOAT, name="bfloat16")
+_BFLOAT16: Mapping[str, KernelRow] = {
+    **dict.fromkeys(("Conv", "DepthwiseConv"), _ROUNDED),
+    **dict.fromkeys(("FullyConnected", *_RECURRENT), replace(_ROUNDED, bias=FLOAT)),
+    "MatMul": replace(_ROUNDED, weight=None, bias=None),
+}
+"""What multiplies in bfloat16; convolutions round the bias too. Sums are in float32."""
 
 _MOVES = (
     *("Reshape", "Transpose", "Split", "Slice", "Pad", "Gather", "Expand", "Concat"),
@@ -90,37 +97,51 @@ def _weighted(kind: str, facts: Device) -> tuple[Capability, ...]:
 
 
 def _stored(kind: str, facts: Device, bias: QuantSpec = HALF) -> tuple[Capability, ...]:
-    """Weights in fewer bits than those in which the node computes, and plain float."""
+    """Weights in fewer bits than those in which the node computes, bfloat16, and plain float."""
     int8 = KernelRow(FLOAT, FLOAT, INT8_WEIGHT, FLOAT, name=f"{facts.float_type} x stored int8")
     half = KernelRow(FLOAT, FLOAT, HALF, bias, name=f"{facts.float_type} x float16")
     plain = KernelRow(FLOAT, FLOAT, FLOAT, FLOAT, name=facts.float_type)
     return (
         Capability(kind, (int8,), facts.stored),
         Capability(kind, (half,), facts.half),
+        *_bfloat16(kind, facts),
         Capability(kind, (plain,), facts.plain),
     )
 
 
+def _bfloat16(kind: str, facts: Device) -> tuple[Capability, ...]:
+    has = bool(facts.bfloat16) and kind in _BFLOAT16
+    return (Capability(kind, (_BFLOAT16[kind],), facts.bfloat16),) if has else ()
+
+
 def _fully_connected(facts: Device) -> tuple[Capability, ...]:
     first, *others = _weighted("FullyConnected", facts)
-    groups = tuple(
-        KernelRow(
-            FLOAT,
-            FLOAT,
-            spec,
-            FLOAT,
-            limits=(limits.whole_groups,),
-            name=f"{facts.float_type} x {spec} in groups of {limits.GROUPS.size}",
+    packed = (
+        Capability(
+            "FullyConnected", tuple(_packed(w, facts) for w in packed.weights), packed.source
         )
-        for spec in (INT8_GROUPS, INT4_GROUPS)
+        for packed in facts.packed
     )
-    return (first, Capability("FullyConnected", groups, facts.groups), *others)
+    return (first, *packed, *others)
+
+
+def _packed(weight: QuantSpec, facts: Device) -> KernelRow:
+    name = f"{facts.float_type} x {weight}"
+    if not isinstance(weight.granularity, PerGroup):
+        return KernelRow(FLOAT, FLOAT, weight, FLOAT, name=f"{name} per axis")
+    size = weight.granularity.size
+    rules = (limits.whole_groups(size),)
+    return KernelRow(FLOAT, FLOAT, weight, FLOAT, limits=rules, name=f"{name} in groups of {size}")
 
 
 def _product(facts: Device) -> tuple[Capability, ...]:
     """Two activations: the plugin has no kernel for a zero point of the second one."""
     row = KernelRow(INT8_SYMMETRIC, FLOAT, name="int8 x int8 -> float")
-    return (Capability("MatMul", (row,), facts.integer), _float("MatMul", facts))
+    return (
+        Capability("MatMul", (row,), facts.integer),
+        *_bfloat16("MatMul", facts),
+        _float("MatMul", facts),
+    )
 
 
 def _moved(kind: str, facts: Device) -> tuple[Capability, ...]:

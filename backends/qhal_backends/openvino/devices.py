@@ -6,36 +6,67 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qhal.errors import CatalogueError
+from qhal.ir.dtypes import DType
+from qhal.quant.spec import PerAxis, PerGroup, QuantSpec
 from qhal.target.profile import TargetProfile
 
+DEVICE = "device"
+"""Option of a profile that names its device."""
+
 CPU, GPU, NPU = "CPU", "GPU", "NPU"
+
+_INT8_GROUPS = QuantSpec(DType.INT8, PerGroup(32), symmetric=True, narrow_range=True)
+_INT4_GROUPS = QuantSpec(DType.INT4, PerGroup(32), symmetric=True, narrow_range=True)
+_INT4_WIDE_GROUPS = QuantSpec(DType.INT4, PerGroup(128), symmetric=True, narrow_range=True)
+_INT4_CHANNELS = QuantSpec(DType.INT4, PerAxis(), symmetric=True, narrow_range=True)
+_NF4_GROUPS = QuantSpec(DType.NF4, PerGroup(32), symmetric=True)
+_NF4_CHANNELS = QuantSpec(DType.NF4, PerAxis(), symmetric=True)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Weights of fully-connected layers that stay packed until they are multiplied.
+
+    Attributes:
+        weights: what they may look like, in order of preference.
+        source: where that comes from.
+    """
+
+    weights: tuple[QuantSpec, ...]
+    source: str
 
 
 @dataclass(frozen=True)
 class Device:
-    """Sources of the rows of one device.
+    """Facts about one device, most of them the sources of its rows.
 
     Attributes:
         float_type: the type in which its float kernels compute.
         integer: of kernels on integer activations and weights.
         moves: of data movement on integers.
+        packed: narrow weights of fully-connected layers.
         stored: of weights that are stored as integers, one scale per output channel.
-        groups: of weights in groups.
         half: of weights that are stored in float16.
+        bfloat16: of kernels that multiply in bfloat16; empty if the device has none.
         plain: of float kernels.
     """
 
     float_type: str
     integer: str
     moves: str
+    packed: tuple[Packed, ...]
     stored: str
-    groups: str
     half: str
+    bfloat16: str
     plain: str
 
 
 _IR = "OpenVINO documentation, Weight Compression: integer weights are unpacked by the plugin"
+_GRAPH = "confirmed in the executed graph of OpenVINO 2026.4"
+_ON_NPU = "OpenVINO 2025 documentation, OpenVINO GenAI on NPU"
 
+# Graphics convert bfloat16 to another float (the same file, fp_precision_supported); an NPU reads
+# it and computes in float16. Neither multiplies in it, so neither has a row.
 DEVICES: Mapping[str, Device] = {
     CPU: Device(
         float_type="float32",
@@ -44,12 +75,20 @@ DEVICES: Mapping[str, Device] = {
             "executed graph of OpenVINO 2026.4: *_I8 kernels; NNCF 3.4 setups/cpu.py: q8_a x "
             "q8_w_sym"
         ),
-        moves="confirmed in the executed graph of OpenVINO 2026.4",
-        stored="confirmed in the executed graph of OpenVINO 2026.4: unpacked once, at load",
-        groups=(
-            "confirmed in the executed graph of OpenVINO 2026.4: FullyConnected with i4 weights"
+        moves=_GRAPH,
+        packed=(
+            Packed(
+                (_INT8_GROUPS, _INT4_GROUPS, _NF4_GROUPS),
+                f"{_GRAPH}: FullyConnected reads i8, i4 and nf4 weights; those of a single output "
+                "are unpacked once, at load",
+            ),
         ),
-        half="confirmed in the executed graph of OpenVINO 2026.4: unpacked once, at load",
+        stored=f"{_GRAPH}: unpacked once, at load; FullyConnected reads i8 weights",
+        half=f"{_GRAPH}: unpacked once, at load",
+        bfloat16=(
+            "Core.get_property('CPU', OPTIMIZATION_CAPABILITIES) has BF16 where the processor has; "
+            f"{_GRAPH}: *_bf16 kernels with INFERENCE_PRECISION_HINT=bf16, but for ConvTranspose"
+        ),
         plain="Core.get_property('CPU', OPTIMIZATION_CAPABILITIES) has FP32",
     ),
     GPU: Device(
@@ -59,9 +98,16 @@ DEVICES: Mapping[str, Device] = {
             "NNCF 3.4 setups/gpu.py: q8_a x q8_w_sym"
         ),
         moves="NNCF 3.4 setups/gpu.py: quantizers pass through it",
+        packed=(
+            Packed(
+                (_INT8_GROUPS, _INT4_GROUPS),
+                "OpenVINO 2025, src/plugins/intel_gpu/src/plugin/transformations_pipeline.cpp: "
+                "u8, i8, u4 and i4 weights stay compressed (nf4 is no type of the plugin)",
+            ),
+        ),
         stored=_IR,
-        groups="OpenVINO documentation, 4-bit weight quantization: i4 and u4 in groups on GPU",
         half="OpenVINO documentation, GPU device: f16 is a floating-point data type",
+        bfloat16="",
         plain="OpenVINO documentation, GPU device: f16 is the default inference precision",
     ),
     NPU: Device(
@@ -71,9 +117,19 @@ DEVICES: Mapping[str, Device] = {
             "q8_a x q8_w_sym"
         ),
         moves="NNCF 3.4 setups/npu.py: quantizers pass through it",
+        packed=(
+            Packed(
+                (_INT4_WIDE_GROUPS, _INT4_CHANNELS),
+                f"{_ON_NPU}: symmetric INT4, channel-wise or in groups of 128",
+            ),
+            Packed(
+                (_NF4_CHANNELS,),
+                f"{_ON_NPU}: NF4, channel-wise only, from Core Ultra Series 2 on",
+            ),
+        ),
         stored=_IR,
-        groups="NNCF 3.4 setups/npu.py: q4_w of MatMul",
         half="OpenVINO documentation, NPU device: FP16 models",
+        bfloat16="",
         plain="OpenVINO documentation, NPU device: FP16 is the computation precision of the HW",
     ),
 }
@@ -85,10 +141,10 @@ def device_of(target: TargetProfile) -> str:
     Raises:
         CatalogueError: the option is missing or no device of OpenVINO.
     """
-    device = target.options.get("device", "")
+    device = target.options.get(DEVICE, "")
     if device not in DEVICES:
         raise CatalogueError(
-            f"{target.origin}: targets.{target.name}.options.device is {device!r}.",
+            f"{target.origin}: targets.{target.name}.options.{DEVICE} is {device!r}.",
             f"Devices of OpenVINO: {', '.join(DEVICES)}.",
         )
     return device

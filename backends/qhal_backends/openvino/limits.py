@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from qhal.ir import ops
 from qhal.ir.graph import NodeView
-from qhal.quant.spec import PerGroup
-
-GROUPS = PerGroup(32)
-"""Weights that share a scale where a kernel takes weights in groups."""
+from qhal.target.capability import Limit
 
 
-def whole_groups(view: NodeView) -> str | None:
-    """The weights of an output are whole groups of 32."""
-    depth = view.input(1).shape[1]
-    if depth % GROUPS.size == 0:
-        return None
-    return f"an output has {depth} weights, which is no multiple of {GROUPS.size}"
+def whole_groups(size: int) -> Limit:
+    """A limit on the number of weights of an output of a fully-connected layer."""
+
+    def limit(view: NodeView) -> str | None:
+        depth = view.input(1).shape[1]
+        if depth % size == 0:
+            return None
+        return f"an output has {depth} weights, which is no multiple of {size}"
+
+    limit.__doc__ = f"The weights of an output are whole groups of {size}."
+    return limit
 
 
 def one_group(view: NodeView) -> str | None:

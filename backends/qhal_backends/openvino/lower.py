@@ -12,7 +12,8 @@ It is composed as ONNX, which OpenVINO's frontend reads (``FakeQuantize`` in its
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from qhal.ir.graph import Node, NodeView
 from qhal.ir.ops import Activation
 from qhal.quant.arithmetic import broadcast_params
 from qhal.quant.model import QuantModel
+from qhal_backends.openvino import settings
 from qhal_backends.openvino.weights import WeightWriter
 
 if TYPE_CHECKING:
@@ -40,57 +42,119 @@ _FOUR_BIT_OPSET = 21
 
 _HARD_SWISH_OPSET = 14
 
+_RECURRENT = frozenset({"LSTMSequence", "GRUSequence"})
+"""OpenVINO's operators for the recurrent ones of ONNX."""
+
 _NUMBERED = re.compile(r"_\d+$")
 """What OpenVINO appends to the name of an operator that has none: a counter of the process."""
 
 Weighted = ops.Conv | ops.DepthwiseConv | ops.ConvTranspose | ops.FullyConnected
 
 
-def to_ir(model: QuantModel) -> tuple[bytes, bytes]:
+@dataclass(frozen=True, eq=False)
+class Composed:
+    """A model as ONNX.
+
+    Attributes:
+        onnx: with FakeQuantize, in float throughout.
+        normal_floats: constants of codes of ``nf4``, which ONNX lacks; they are ``uint4`` in it.
+    """
+
+    onnx: onnx.ModelProto
+    normal_floats: frozenset[str]
+
+
+def to_ir(model: QuantModel, stored: Mapping[str, str] | None = None) -> tuple[bytes, bytes]:
     """Write a model as OpenVINO IR; same model, same bytes.
+
+    Args:
+        model: the model.
+        stored: settings of the runtime, see :mod:`qhal_backends.openvino.settings`.
 
     Returns:
         The contents of the ``.xml`` and of the ``.bin`` file.
     """
     import openvino
 
-    written = to_onnx(model)
-    read = openvino.Core().read_model(written.SerializeToString())
-    _name(read, written)
+    composed = compose(model)
+    read = openvino.Core().read_model(composed.onnx.SerializeToString())
+    _type_codes(read, composed.normal_floats)
+    _name(read, composed.onnx)
+    settings.store(read, stored or {})
     with TemporaryDirectory(prefix="qhal-") as folder:
         xml, weights = Path(folder) / "model.xml", Path(folder) / "model.bin"
         openvino.serialize(read, str(xml), str(weights))
         return xml.read_bytes(), weights.read_bytes()
 
 
+def _type_codes(model: openvino.Model, normal_floats: frozenset[str]) -> None:
+    """Let constants of codes have the element type ``nf4``, for the same bytes."""
+    import openvino
+
+    if not normal_floats:
+        return
+    for operator in model.get_ordered_ops():
+        if normal_floats.isdisjoint(_made(operator)):
+            continue
+        tensor = openvino.Tensor(openvino.Type.nf4, operator.get_output_shape(0))
+        tensor.data.ravel()[:] = operator.data
+        typed = openvino.op.Constant(tensor)
+        typed.set_friendly_name(operator.get_friendly_name())
+        openvino.utils.replace_node(operator, typed)
+    model.validate_nodes_and_infer_types()
+
+
 def _name(model: openvino.Model, written: onnx.ModelProto) -> None:
     """Give operators the names of the nodes that they come from.
 
     The frontend names the producer of an output after the output, and what it adds itself by a
-    counter of the process.
+    counter of the process. Behind a recurrent operator it adds what makes the outputs.
     """
     nodes = (node for node in written.graph.node if node.op_type != "Identity")
     names = {output: node.name for node in nodes for output in node.output}
     for index, operator in enumerate(model.get_ordered_ops()):
-        kind, made = operator.get_type_name(), (o.get_names() for o in operator.outputs())
-        known = sorted(names[n] for found in made for n in found if n in names)
+        kind, known = operator.get_type_name(), _origin(operator, names)
+        if kind in _RECURRENT:
+            known = max((_origin(reader, names) for reader in _readers(operator)), default="")
+        elif known and any(source.get_type_name() in _RECURRENT for source in _sources(operator)):
+            known = f"{known}/{kind}"
         if known and kind != "Result":
-            operator.set_friendly_name(known[0])
+            operator.set_friendly_name(known)
         elif _NUMBERED.sub("", operator.get_friendly_name()) == kind:
             operator.set_friendly_name(f"{kind}_{index}")
 
 
-def to_onnx(model: QuantModel) -> onnx.ModelProto:
-    """The model as ONNX with FakeQuantize, in float throughout."""
+def _origin(operator: openvino.Node, names: Mapping[str, str]) -> str:
+    """The ONNX node whose output an operator makes; empty if there is none."""
+    return min((names[name] for name in _made(operator) if name in names), default="")
+
+
+def _made(operator: openvino.Node) -> list[str]:
+    """Names of the tensors that an operator makes."""
+    return [name for output in operator.outputs() for name in output.get_names()]
+
+
+def _readers(operator: openvino.Node) -> list[openvino.Node]:
+    return [port.get_node() for out in operator.outputs() for port in out.get_target_inputs()]
+
+
+def _sources(operator: openvino.Node) -> list[openvino.Node]:
+    return [output.get_node() for output in operator.input_values()]
+
+
+def compose(model: QuantModel) -> Composed:
+    """Write a model as ONNX."""
     graph = model.graph
     writer = OnnxWriter(_opset(model), graph.tensors)
+    weights = WeightWriter(model, writer)
     for name, value in graph.constants.items():
-        writer.initializer(name, value, graph.tensors[name].dtype)
-    lowering = _Lowering(model, writer)
+        weights.store(name, value, graph.tensors[name].dtype)
+    lowering = _Lowering(model, writer, weights)
     for node in graph.nodes:
         lowering.add(node)
     inputs = {name: graph.tensors[name] for name in graph.inputs}
-    return writer.model(graph.name, inputs, {name: graph.tensors[name] for name in graph.outputs})
+    outputs = {name: graph.tensors[name] for name in graph.outputs}
+    return Composed(writer.model(graph.name, inputs, outputs), frozenset(weights.normal_floats))
 
 
 def _opset(model: QuantModel) -> int:
@@ -105,10 +169,10 @@ def _opset(model: QuantModel) -> int:
 class _Lowering:
     """Writes nodes; a tensor of the graph keeps its name, and is float."""
 
-    def __init__(self, model: QuantModel, writer: OnnxWriter) -> None:
+    def __init__(self, model: QuantModel, writer: OnnxWriter, weights: WeightWriter) -> None:
         self._model = model
         self._onnx = writer
-        self._weights = WeightWriter(model, writer)
+        self._weights = weights
 
     def add(self, node: Node) -> None:
         """Write one node."""

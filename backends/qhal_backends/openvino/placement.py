@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from qhal.plugin.backend import Artifact, PlacedNode, Placement
 from qhal_backends.openvino.runner import compile_model, runtime_name
+
+if TYPE_CHECKING:
+    import openvino
 
 _HELPER = re.compile(r"(_original|/Dequantization\w*|/WithoutBiases|__bias)$")
 """What the frontend, this backend and the low-precision transformations append to the name of a
@@ -28,6 +32,7 @@ _TYPES = {
         for sign, name in (("i", "int"), ("u", "uint"))
         for bits in (4, 8, 16, 32, 64)
     },
+    "nf4": "nf4",
     **{"f16": "float16", "f32": "float32", "f64": "float64", "bf16": "bfloat16"},
     "boolean": "bool",
 }
@@ -43,18 +48,33 @@ def read_placement(artifact: Artifact, device: str) -> Placement:
     graph = compile_model(artifact, device, 1).get_runtime_model()
     found: dict[str, PlacedNode] = {}
     for layer in graph.get_ordered_ops():
-        info = {key: str(value.astype(str)) for key, value in layer.get_rt_info().items()}
+        info = _info(layer)
         if info.get("layerType", "Const") not in _NO_KERNEL:
-            _add(found, info)
+            _add(found, info, _read_type(layer, info))
     return Placement(tuple(found.values()), f"executed graph of {runtime_name()} on {device}")
 
 
-def _add(found: dict[str, PlacedNode], info: Mapping[str, str]) -> None:
+def _info(layer: openvino.Node) -> dict[str, str]:
+    return {key: str(value.astype(str)) for key, value in layer.get_rt_info().items()}
+
+
+def _read_type(layer: openvino.Node, info: Mapping[str, str]) -> str:
+    """OpenVINO's name of the type in which a kernel reads its activations."""
+    if info["layerType"] == _GENERATED:
+        return ""
+    if info["layerType"] not in _PRODUCTS:
+        return info.get("runtimePrecision", "")
+    # The type that a product states itself is that of its weights, where they stay packed.
+    return str(layer.input_value(0).get_element_type().get_type_name())
+
+
+def _add(found: dict[str, PlacedNode], info: Mapping[str, str], read: str) -> None:
     """Enter the nodes of one layer, but those that have a better one already."""
-    kind = info["layerType"]
-    precision = "" if kind == _GENERATED else info.get("runtimePrecision", "")
+    kind, stated = info["layerType"], info.get("runtimePrecision", "")
     kernel = f"{kind} {info.get('primitiveType', '')}".strip()
+    if kind in _PRODUCTS and stated != read:
+        kernel = f"{kernel} x {_TYPES.get(stated, stated)}"
     for original in info.get("originalLayersNames", "").split(","):
         name = _HELPER.sub("", original)
         if name and (name not in found or kind in _PRODUCTS):
-            found[name] = PlacedNode(name, kernel, "", _TYPES.get(precision, precision))
+            found[name] = PlacedNode(name, kernel, "", _TYPES.get(read, read))

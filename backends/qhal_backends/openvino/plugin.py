@@ -6,13 +6,22 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import ClassVar
 
-from qhal.plugin.backend import Artifact, Backend, Placement, Runner, RunOptions
+from qhal.plugin.backend import (
+    Artifact,
+    Backend,
+    Findings,
+    Placement,
+    Runner,
+    RunOptions,
+    Trial,
+)
 from qhal.plugin.hookspec import hookimpl
 from qhal.quant.model import QuantModel
 from qhal.target.capability import Capabilities
 from qhal.target.profile import TargetProfile
+from qhal_backends.openvino import settings
 from qhal_backends.openvino.capabilities import capabilities
-from qhal_backends.openvino.devices import CPU, device_of
+from qhal_backends.openvino.devices import CPU, DEVICE, device_of
 
 _MAIN, _WEIGHTS = "model.xml", "model.bin"
 
@@ -23,6 +32,7 @@ class OpenVinoBackend(Backend):
     """OpenVINO IR with FakeQuantize and stored integer weights."""
 
     name: ClassVar[str] = "openvino"
+    options: ClassVar[frozenset[str]] = frozenset({DEVICE})
 
     def unavailable(self) -> str | None:
         """OpenVINO compiles and runs artifacts."""
@@ -53,11 +63,13 @@ class OpenVinoBackend(Backend):
         """``model.xml`` and ``model.bin``."""
         from qhal_backends.openvino.lower import to_ir
 
-        xml, weights = to_ir(model)
+        stored = settings.settings_of(model, device_of(target))
+        xml, weights = to_ir(model, stored)
         graph = model.graph
         return Artifact(
             files={_MAIN: xml, _WEIGHTS: weights},
             main=_MAIN,
+            decisions=settings.decisions_about(stored),
             input_names={name: name for name in graph.inputs},
             output_names={name: name for name in graph.outputs},
         )
@@ -77,6 +89,14 @@ class OpenVinoBackend(Backend):
         if self.unavailable_on(target) is not None:
             return None
         return read_placement(artifact, device_of(target))
+
+    def examine(self, quantized: Trial, baseline: Trial | None, target: TargetProfile) -> Findings:
+        """Whether this processor has the type in which the artifact is to compute."""
+        from qhal_backends.openvino.runner import without_bfloat16
+
+        if device_of(target) != CPU or self.unavailable_on(target) is not None:
+            return Findings()
+        return Findings(decisions=without_bfloat16(quantized.artifact))
 
 
 @hookimpl

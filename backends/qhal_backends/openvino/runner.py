@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from qhal.decisions import Code, Decision, Severity
 from qhal.plugin.backend import Artifact, RunOptions
+from qhal_backends.openvino import settings
+from qhal_backends.openvino.devices import CPU
 
 if TYPE_CHECKING:
     import openvino
 
 Array = npt.NDArray[np.generic]
+
+_BFLOAT16 = "BF16"
+"""OpenVINO's word for a processor that computes in bfloat16."""
 
 
 class OpenVinoRunner:
@@ -33,39 +40,63 @@ class OpenVinoRunner:
 def compile_model(artifact: Artifact, device: str, threads: int) -> openvino.CompiledModel:
     """Compile an artifact for one device.
 
-    On a processor float parts run in float32, and only what the artifact quantizes is quantized.
-    Left alone, OpenVINO takes bfloat16 where the processor has it, and rounds the activations in
-    front of stored integer weights as they come; then neither the baseline nor the artifact would
-    be what the plan says.
+    On a processor float parts run in the precision that the artifact wants; in float32 where the
+    processor lacks it.
+    """
+    core = load_core()
+    model = _read(core, artifact)
+    config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
+    if device == CPU:
+        config["INFERENCE_NUM_THREADS"] = threads
+        config[settings.PRECISION] = _precision(core, model)
+    return core.compile_model(model, device, config)
+
+
+@cache
+def load_core() -> openvino.Core:
+    """OpenVINO, once for the process.
+
+    Its CPU plugin lends the thread a stack for signals and puts back the one before when it goes.
+    Of two that do not go in reverse order the second puts back what the first has freed, and the
+    next signal, such as Ctrl-C, ends the process with SIGSEGV (OpenVINO 2026.4).
     """
     import openvino
 
-    core = openvino.Core()
-    xml, weights = (artifact.files[name] for name in (artifact.main, _weights_of(artifact)))
-    return core.compile_model(core.read_model(xml, weights), device, _config(device, threads))
+    return openvino.Core()
 
 
-def _weights_of(artifact: Artifact) -> str:
-    return artifact.main.removesuffix(".xml") + ".bin"
+def _read(core: openvino.Core, artifact: Artifact) -> openvino.Model:
+    weights = artifact.main.removesuffix(".xml") + ".bin"
+    return core.read_model(artifact.files[artifact.main], artifact.files[weights])
 
 
-def _config(device: str, threads: int) -> dict[str, Any]:
-    shared = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
-    if device != "CPU":
-        return shared
-    return {
-        **shared,
-        "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": "f32",
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
-    }
+def _precision(core: openvino.Core, model: openvino.Model) -> str:
+    wanted = settings.stored_precision(model)
+    lacks = wanted == settings.BFLOAT16 and _BFLOAT16 not in _capabilities(core)
+    return settings.FLOAT32 if lacks else wanted
+
+
+def _capabilities(core: openvino.Core) -> list[str]:
+    """What the processor computes in, as OpenVINO names it: FP32, INT8, BF16 …"""
+    return list(core.get_property(CPU, "OPTIMIZATION_CAPABILITIES"))
+
+
+def without_bfloat16(artifact: Artifact) -> tuple[Decision, ...]:
+    """A warning if an artifact wants bfloat16 and this processor has none."""
+    core = load_core()
+    wanted, have = settings.stored_precision(_read(core, artifact)), _capabilities(core)
+    if wanted != settings.BFLOAT16 or _BFLOAT16 in have:
+        return ()
+    sentence = (
+        f"This processor has no bfloat16 (OpenVINO finds {', '.join(have)}): the artifact ran in "
+        "float32 here, with the latency of float32 and not quite the rounding of bfloat16."
+    )
+    return (Decision(Code.PLACEMENT_DIFFERS, sentence, severity=Severity.WARNING),)
 
 
 def available_devices() -> tuple[str, ...]:
     """The devices that OpenVINO finds on this machine, such as ``CPU`` and ``GPU.0``."""
-    import openvino
-
-    return tuple(openvino.Core().available_devices)
+    return tuple(load_core().available_devices)
 
 
 def runtime_name() -> str:

@@ -18,13 +18,24 @@ class WeightWriter:
     """Writes stored constants as ``Convert``, ``Subtract`` and ``Multiply``.
 
     Plugins recognise the three and either multiply the integers themselves or unpack them once,
-    at load.
+    at load. ``Convert`` of a code of ``nf4`` gives the number that it stands for.
+
+    Attributes:
+        normal_floats: constants of codes of ``nf4``, which ONNX lacks; they are ``uint4`` in it.
     """
 
     def __init__(self, model: QuantModel, writer: OnnxWriter) -> None:
         self._model = model
         self._onnx = writer
         self._real: dict[str, str] = {}
+        self.normal_floats: set[str] = set()
+
+    def store(self, name: str, value: Array, dtype: DType) -> None:
+        """Say what constant ``name`` is."""
+        if dtype is DType.NF4:
+            self.normal_floats.add(name)
+            dtype = DType.UINT4
+        self._onnx.initializer(name, value, dtype)
 
     def real(self, name: str) -> str:
         """The float32 tensor with the values of ``name``, written at first need."""
@@ -69,7 +80,7 @@ class WeightWriter:
         kind, value = self._model.graph.tensors[name], self._model.graph.constants[name]
         stored = self._onnx.fresh(f"{name}__groups")
         shape = (kind.shape[0], -1, params.group_size)
-        self._onnx.initializer(stored, value.reshape(shape), kind.dtype)
+        self.store(stored, value.reshape(shape), kind.dtype)
         columns = (params.scale[..., np.newaxis], params.zero_point[..., np.newaxis])
         groups = self._unpacked(stored, kind.dtype, columns)
         real = self._onnx.fresh(f"{name}__real")
@@ -78,7 +89,7 @@ class WeightWriter:
 
     def _unpacked(self, name: str, dtype: DType, params: tuple[Array, Array] | None) -> str:
         """``scale * (Convert(name) - zero_point)``, in as few steps as it takes."""
-        if params is None and dtype is not DType.FLOAT16:
+        if params is None and dtype not in (DType.FLOAT16, DType.BFLOAT16):
             return name
         real = self._onnx.fresh(f"{name}__float32")
         self._onnx.node("Cast", (name,), (real,), to=element_type(DType.FLOAT32))

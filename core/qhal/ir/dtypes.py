@@ -7,6 +7,21 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
+from qhal.errors import InternalError
+
+NORMAL_FLOAT = np.array(
+    (
+        *(-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453),
+        *(-0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0),
+        *(0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224),
+        *(0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0),
+    ),
+    np.float32,
+)
+"""The 16 numbers of 4-bit NormalFloat, rising: quantiles of the normal distribution, with an exact
+zero (Dettmers et al. 2023, "QLoRA", arXiv 2305.14314, appendix E)."""
+NORMAL_FLOAT.setflags(write=False)
+
 
 class DType(Enum):
     """The type of a tensor's elements; the value is the name used in text and JSON."""
@@ -17,6 +32,7 @@ class DType(Enum):
     BFLOAT16 = "bfloat16"
     INT4 = "int4"
     UINT4 = "uint4"
+    NF4 = "nf4"
     INT8 = "int8"
     UINT8 = "uint8"
     INT16 = "int16"
@@ -39,20 +55,34 @@ class DType(Enum):
         return int(digits) if digits else 8
 
     @property
+    def codebook(self) -> npt.NDArray[np.float32] | None:
+        """The numbers that stored codes 0, 1, … stand for; None where elements are numbers."""
+        return NORMAL_FLOAT if self is DType.NF4 else None
+
+    @property
     def qmin(self) -> int:
-        """Smallest integer of an integer type."""
+        """Smallest integer of an integer type; others raise InternalError."""
+        self._check_integer()
         return 0 if self.value.startswith("u") else -(1 << (self.bits - 1))
 
     @property
     def qmax(self) -> int:
-        """Largest integer of an integer type."""
+        """Largest integer of an integer type; others raise InternalError."""
+        self._check_integer()
         return (1 << self.bits) - 1 if self.value.startswith("u") else (1 << (self.bits - 1)) - 1
 
     @property
     def numpy(self) -> np.dtype[np.generic]:
-        """The NumPy type that holds one element (4-bit types are held in 8 bits)."""
-        widened = {"int4": "int8", "uint4": "uint8", "bfloat16": "float32"}
+        """The NumPy type that holds one element.
+
+        4-bit types are held in 8 bits, bfloat16 in a float32 that it represents exactly.
+        """
+        widened = {"int4": "int8", "uint4": "uint8", "nf4": "uint8", "bfloat16": "float32"}
         return np.dtype(widened.get(self.value, self.value))
+
+    def _check_integer(self) -> None:
+        if "int" not in self.value:
+            raise InternalError(f"elements of type {self.value} are no integers.")
 
     @classmethod
     def of(cls, array: npt.NDArray[np.generic]) -> DType:

@@ -15,7 +15,7 @@ from qhal.ir.graph import TensorType
 from qhal.ir.ops import Ints, Op
 from qhal.ir.shapes_spatial import Operands, Results, operand, optional
 
-_STORED_INTEGERS = ("INT4", "UINT4", "INT8", "UINT8", "INT16", "UINT16")
+_STORED_INTEGERS = ("INT4", "UINT4", "NF4", "INT8", "UINT8", "INT16", "UINT16")
 _STORED = frozenset(d for d in DType if d.is_float or d.name in _STORED_INTEGERS)
 
 

@@ -1,8 +1,9 @@
 """Arrays of numbers to arrays of integers and back, and the parameters in between.
 
-The convention is ``real = scale * (q - zero_point)`` with a float32 scale. Weights and biases
-round half to even here; what a runtime's own Quantize operator does with a tie is a matter of
-its kernels (see :mod:`qhal.quant.oracle`).
+The convention is ``real = scale * (q - zero_point)`` with a float32 scale, and for types with a
+codebook ``real = scale * codebook[q]``. Weights and biases round half to even here; what a
+runtime's own Quantize operator does with a tie is a matter of its kernels (see
+:mod:`qhal.quant.oracle`).
 """
 
 from __future__ import annotations
@@ -34,8 +35,12 @@ def quantize(array: Array, params: QuantParams) -> Array:
         params: per tensor, per axis or per group.
 
     Returns:
-        Integers of ``params.dtype.numpy``, same shape.
+        Integers of ``params.dtype.numpy``, same shape; of a type with a codebook, the codes of the
+        nearest numbers (the smaller one of two).
     """
+    codebook = params.dtype.codebook
+    if codebook is not None:
+        return _nearest(array, params, codebook)
     # Up to 16 bits a float32 holds every step exactly; a bias of 32 bits needs float64.
     work = np.float32 if params.dtype.bits <= 16 else np.float64
     scale, zero_point = broadcast_params(params, array.shape)
@@ -51,17 +56,53 @@ def dequantize(ints: Array, params: QuantParams) -> npt.NDArray[np.float32]:
     """The real numbers that integers stand for.
 
     Args:
-        ints: integers, of the shape that ``params`` describes.
+        ints: integers or codes, of the shape that ``params`` describes.
         params: per tensor, per axis or per group.
 
     Returns:
         float32, same shape.
     """
+    codebook = params.dtype.codebook
+    if codebook is not None:
+        scale, _ = broadcast_params(params, ints.shape)
+        numbers: npt.NDArray[np.float32] = codebook[ints]
+        numbers *= scale
+        return numbers
     work = np.float32 if params.dtype.bits <= 16 else np.float64
     scale, zero_point = broadcast_params(params, ints.shape)
     real = np.asarray(np.subtract(ints, zero_point, dtype=work))
     real *= scale
     return real.astype(np.float32, copy=False)
+
+
+def _nearest(array: Array, params: QuantParams, codebook: npt.NDArray[np.float32]) -> Array:
+    scale, _ = broadcast_params(params, array.shape)
+    steps = np.asarray(np.divide(array, scale, dtype=np.float32))
+    codes = np.zeros(array.shape, params.dtype.numpy)
+    middles = (codebook[1:] + codebook[:-1]) / np.float32(2)
+    # Counting takes a byte per element where a binary search would take eight.
+    for middle in middles:
+        codes += steps > middle
+    return codes
+
+
+def rounded(array: Array, dtype: DType) -> Array:
+    """Real numbers in a float type, half to even.
+
+    Args:
+        array: float32, any shape.
+        dtype: a float type.
+
+    Returns:
+        An array of ``dtype.numpy``, same shape.
+    """
+    if dtype is not DType.BFLOAT16:
+        return array.astype(dtype.numpy, copy=False)
+    # The upper half of a float32, after adding half of its last place (or just less, to even).
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    last = (bits >> np.uint32(16)) & np.uint32(1)
+    kept = (bits + (last + np.uint32(0x7FFF))) & np.uint32(0xFFFF0000)
+    return kept.view(np.float32).reshape(array.shape)
 
 
 def broadcast_params(
@@ -171,6 +212,9 @@ def fixed_params(spec: FixedQParams) -> QuantParams:
 
 def _affine(low: Float64, high: Float64, spec: QuantSpec) -> tuple[Float64, Int64]:
     low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
+    if spec.dtype.codebook is not None:
+        scale = _safe(np.maximum(-low, high) / spec.dtype.codebook.max())
+        return scale, np.zeros(scale.shape, np.int64)
     qmin, qmax = spec.dtype.qmin + int(spec.narrow_range), spec.dtype.qmax
     if spec.symmetric:
         middle = (spec.dtype.qmin + spec.dtype.qmax + 1) // 2

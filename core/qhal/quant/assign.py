@@ -17,13 +17,14 @@ from qhal.quant.arithmetic import (
     fixed_params,
     params_from_range,
     quantize,
+    rounded,
     weight_params,
 )
 from qhal.quant.boundary import ConstantForm
 from qhal.quant.constraints import Constraints
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.observe import TensorStats, choose_range
-from qhal.quant.saturation import clipped, useful_range
+from qhal.quant.saturation import clipped, is_in_scores, useful_range
 from qhal.quant.spec import Derived, FixedQParams, PerAxis, PerTensor, QuantSpec
 from qhal.quant.weights import WeightTask, quantize_weights
 
@@ -126,7 +127,10 @@ class _Assigner:
         return spec
 
     def _range(self, group: tuple[str, ...]) -> Range:
-        found = [r for name in group if (r := self._own_range(name)) is not None]
+        graph = self.constraints.typed.graph
+        masks = {n for n in group if n in graph.constants and is_in_scores(graph, n)}
+        members = [name for name in group if name not in masks] or group  # a mask saturates
+        found = [r for name in members if (r := self._own_range(name)) is not None]
         if not found:
             raise InternalError(f"no statistics for any of {', '.join(group)}.")
         return min(low for low, _ in found), max(high for _, high in found)
@@ -135,7 +139,9 @@ class _Assigner:
         typed = self.constraints.typed
         if name in typed.graph.constants:
             value = typed.graph.constants[name]
-            return float(value.min()), float(value.max())
+            useful = useful_range(typed.graph, name, self._spec(name).dtype.bits)
+            low, high = np.clip((value.min(), value.max()), *useful)
+            return float(low), float(high)
         observed = typed.observed[name]
         low, high = np.inf, -np.inf
         if observed in self.stats:
@@ -171,7 +177,7 @@ class _Assigner:
         forms = self.constraints.typed.forms
         layer = not isinstance(node.op, Lstm | Gru) and len(node.inputs) > 1
         spec = forms[node.inputs[1]].spec if layer and node.inputs[1] in forms else None
-        if layer and _is_weight(node, 1) and isinstance(spec, QuantSpec) and spec.quantized:
+        if layer and _is_weight(node, 1) and isinstance(spec, QuantSpec) and spec.coarse:
             self._store_weights(node, spec)
             return
         for index, name in enumerate(node.inputs):
@@ -189,13 +195,15 @@ class _Assigner:
                 weight=typed.graph.constants[weight],
                 bias=typed.graph.constants[bias] if bias else None,
                 spec=spec,
-                bias_dtype=bias_spec.dtype if isinstance(bias_spec, Derived) else None,
+                bias_dtype=None if bias_spec is None else bias_spec.dtype,
                 source=self.params.get(node.inputs[0]),
                 result=self.params.get(node.outputs[0]),
                 channel_mean=self._channel_mean(node.inputs[0]),
             )
         )
-        self.constants[weight], self.params[weight] = result.weight, result.weight_params
+        self.constants[weight] = result.weight
+        if result.weight_params is not None:
+            self.params[weight] = result.weight_params
         if result.bias is not None:
             self.constants[bias] = result.bias
         if result.bias_params is not None:
@@ -207,7 +215,7 @@ class _Assigner:
         assert isinstance(form.spec, QuantSpec)
         value = self.constraints.typed.graph.constants[name]
         if not form.spec.quantized:
-            self.constants[name] = value.astype(form.spec.dtype.numpy)
+            self.constants[name] = rounded(value, form.spec.dtype)
             return
         gates = 1 if isinstance(node.op, Lstm | Gru) else 0
         self.params[name] = weight_params(value, form.spec, gates)

@@ -159,7 +159,7 @@ class _Inserter:
         role = node.op.role(index)
         if role is not Role.ACTIVATION or not self.graph.tensors[name].dtype.is_float:
             return self.here[name]
-        return self._converted(name, self._coarsest(name, row.activation), node)
+        return self._converted(name, self._coarsest(name, _held(row.activation)), node)
 
     def _coarsest(self, source: str, spec: QuantSpec) -> QuantSpec:
         """``spec``, but with one scale if any reader of the same type wants one scale."""
@@ -243,8 +243,16 @@ def _form(name: str, node: Node, row: KernelRow, index: int, graph: Graph) -> Co
     if not graph.tensors[name].dtype.is_float:
         return None
     role = node.op.role(index)
-    specs = {Role.ACTIVATION: row.activation, Role.WEIGHT: row.weight, Role.BIAS: row.bias}
+    specs = {Role.ACTIVATION: _held(row.activation), Role.WEIGHT: row.weight, Role.BIAS: row.bias}
     spec = specs.get(role)
     if spec is None or spec == FLOAT:
         return None
     return ConstantForm(name, role, spec, node.name)
+
+
+def _held(spec: QuantSpec) -> QuantSpec:
+    """The form of a tensor that a kernel reads as ``spec``.
+
+    A tensor in float is float32; a kernel that computes in fewer bits rounds as it reads.
+    """
+    return spec if spec.quantized else FLOAT

@@ -21,6 +21,7 @@ from qhal.progress import SILENT, Progress
 from qhal.quant import stats_cache
 from qhal.quant.floatrun import FloatRun, runtime_version, tensor_bytes
 from qhal.quant.observe import TensorObserver, TensorStats
+from qhal.quant.saturation import above_mask, softmax_axis
 
 _OVERLAP_LIMIT_BYTES = 64 << 20
 """Results of one sample above which running and observing take turns in one set of buffers."""
@@ -33,13 +34,16 @@ class _Channels:
     Attributes:
         axis: of the channels; None if nothing is kept of them.
         extremes: True if their extremes are kept beside their means.
+        softmax: axis of the softmax that alone reads the tensor; what it masks is not counted.
     """
 
     axis: int | None = None
     extremes: bool = False
+    softmax: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.axis}{' extremes' if self.extremes else ''}"
+        masked = "" if self.softmax is None else f" softmax {self.softmax}"
+        return f"{self.axis}{' extremes' if self.extremes else ''}{masked}"
 
 
 _Plan = Mapping[str, _Channels]
@@ -132,7 +136,7 @@ def _plan(graph: Graph) -> _Plan:
     channels = _channels(graph)
     made = [name for node in graph.nodes for name in node.outputs if name]
     return {
-        name: channels.get(name, _Channels())
+        name: channels.get(name) or _Channels(softmax=softmax_axis(graph, name))
         for name in (*graph.inputs, *made)
         if graph.tensors[name].dtype.is_float and graph.tensors[name].elements
     }
@@ -203,7 +207,8 @@ def _observe(
     with progress.step("calibrate", total=len(dataset)) as advance:
         for values in _evaluate(graph, dataset, [n for n in plan if n not in graph.inputs]):
             for name, observer in observers.items():
-                observer.update(values[name])
+                axis = plan[name].softmax
+                observer.update(values[name] if axis is None else above_mask(values[name], axis))
             advance(1)
     return {name: observer.stats() for name, observer in observers.items()}
 

@@ -13,7 +13,7 @@ from qhal.quant.boundary import Typed, insert_steps
 from qhal.quant.recipe import RECIPES, Recipe
 from qhal.quant.relations import relate
 from qhal.quant.select import Choice, Verdict, select
-from qhal.quant.spec import SameAsInput
+from qhal.quant.spec import QuantSpec, SameAsInput
 from qhal.target.capability import Arithmetic, Capabilities
 
 
@@ -60,13 +60,13 @@ class Constraints:
         names = (
             self.typed.observed[node.inputs[0]]
             for node in self.typed.graph.nodes
-            if Role.WEIGHT in node.op.roles and self._has_integer_weight(node)
+            if Role.WEIGHT in node.op.roles and self._has_coarse_weight(node)
         )
         return tuple(dict.fromkeys(names))
 
-    def _has_integer_weight(self, node: Node) -> bool:
+    def _has_coarse_weight(self, node: Node) -> bool:
         form = self.typed.forms.get(node.inputs[1])
-        return form is not None and not form.spec.dtype.is_float
+        return form is not None and isinstance(form.spec, QuantSpec) and form.spec.coarse
 
 
 def recipes_of(caps: Capabilities) -> tuple[Recipe, ...]:

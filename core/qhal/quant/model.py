@@ -15,12 +15,12 @@ from qhal.target.capability import Arithmetic, KernelRow
 
 @dataclass(frozen=True, eq=False)
 class QuantParams:
-    """``real = scale * (q - zero_point)``.
+    """``real = scale * (q - zero_point)``, or ``scale * codebook[q]`` where the type has one.
 
     Attributes:
-        dtype: stored integer type.
+        dtype: stored integer type, or type of codes.
         scale: float32, shape () per tensor, (O,) per axis, (O, K/group) per group.
-        zero_point: int64, same shape as ``scale``.
+        zero_point: int64, same shape as ``scale``; zeros beside a codebook.
         axis: the axis of the O scales, None per tensor.
         group_size: weights per scale along the other axis, 0 without groups.
     """
@@ -51,9 +51,10 @@ class QuantParams:
 class QuantModel:
     """A graph in which every tensor has its final type.
 
-    Quantized tensors have an integer type in ``graph.tensors`` and an entry in ``params``;
-    constants of the graph are stored in their final type. Quantize, Dequantize and Requantize
-    steps are nodes. A tensor without an entry in ``params`` is a plain one (float, index, bool).
+    Quantized tensors have a type of integers or codes in ``graph.tensors`` and an entry in
+    ``params``; constants of the graph are stored in their final type. Quantize, Dequantize and
+    Requantize steps are nodes. A tensor without an entry in ``params`` is a plain one (float,
+    index, bool).
     A weight may be quantized while its node computes in float (recipe ``w8``): the node's kernel
     row says so (float activation, integer weight).
 

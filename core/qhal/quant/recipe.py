@@ -44,6 +44,7 @@ class Recipe:
 _INT8 = frozenset({DType.INT8, DType.UINT8})
 _INT16 = frozenset({DType.INT16, DType.UINT16})
 _FLOAT = frozenset({DType.FLOAT32, DType.FLOAT16})
+_BFLOAT = frozenset({DType.BFLOAT16})
 
 FLOAT32 = Recipe("float32", "no quantization: the baseline", _FLOAT, frozenset({DType.FLOAT32}))
 
@@ -54,5 +55,9 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe(
         "w4", "4-bit weights, activations in float", _FLOAT, frozenset({DType.INT4, DType.UINT4})
     ),
+    Recipe(
+        "nf4", "4-bit NormalFloat weights, activations in float", _FLOAT, frozenset({DType.NF4})
+    ),
     Recipe("fp16", "16-bit float", _FLOAT, frozenset({DType.FLOAT16})),
+    Recipe("bf16", "bfloat16 weights and products", _FLOAT | _BFLOAT, _BFLOAT),
 )

@@ -11,10 +11,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
+import numpy as np
+
 from qhal.decisions import Code, Decision, Severity
 from qhal.ir.graph import Graph, Node, NodeView
-from qhal.ir.ops import AveragePool, Opaque, Reduce, Role, Softmax
+from qhal.ir.ops import AveragePool, Div, MatMul, Opaque, Pow, Reduce, Role, Softmax
 from qhal.quant.recipe import Recipe
+from qhal.quant.saturation import MASK_LOW, is_in_scores
 from qhal.quant.spec import FLOAT, SameAsInput
 from qhal.target.capability import Capabilities, KernelRow, Limit
 
@@ -41,7 +44,8 @@ class Choice:
         source: where the fact about the row comes from.
         reason: why it is not native; empty if it is.
         follows: True for data movement that stays in float only because its input is float.
-        refines: True for a mean or softmax in float, so that an output keeps its fine steps.
+        refines: the code of the reason why it runs in float although the recipe has a kernel:
+            8 bits would be too coarse. None if it does not.
     """
 
     node: str
@@ -50,7 +54,7 @@ class Choice:
     source: str = ""
     reason: str = ""
     follows: bool = False
-    refines: bool = False
+    refines: Code | None = None
 
     @property
     def quantized(self) -> bool:
@@ -67,8 +71,8 @@ class Choice:
         }[self.verdict]
         if self.follows:
             code, severity = Code.FOLLOWED_FLOAT, Severity.INFO
-        if self.refines:
-            code, severity = Code.OUTPUT_REFINED, Severity.INFO
+        if self.refines is not None:
+            code, severity = self.refines, Severity.INFO
         if code is None:
             return None
         return Decision(code, f"{node.op.kind} {node.name}: {self.reason}.", node.name, severity)
@@ -85,6 +89,7 @@ def select(graph: Graph, caps: Capabilities, recipe: Recipe) -> Mapping[str, Cho
         choices[node.name] = choice
         if _gives_float(graph, node, choice, arriving):
             arriving.update(node.outputs)
+    _refine_steep_operands(graph, caps, choices)
     _release_movement(graph, caps, choices, arriving)
     if recipe.narrow and not caps.integer_io:
         _refine_outputs(graph, caps, choices)
@@ -137,7 +142,19 @@ def _first_broken(view: NodeView, row: KernelRow, limits: tuple[Limit, ...]) -> 
         role = view.op.role(index)
         if name and role in (Role.WEIGHT, Role.BIAS) and not view.is_constant(index):
             return f"operand {name} is the {role.value} and not a constant"
+        if row.activation.quantized and role is Role.ACTIVATION and not _is_finite(view, index):
+            return f"operand {name} holds Inf or NaN, for which there is no integer"
     return next((text for limit in limits if (text := limit(view)) is not None), None)
+
+
+def _is_finite(view: NodeView, index: int) -> bool:
+    """False for a constant with Inf or NaN."""
+    if not view.is_constant(index):
+        return True
+    value = view.constant(index)
+    if is_in_scores(view.graph, view.node.inputs[index]):  # a mask, which saturates
+        value = np.maximum(value, MASK_LOW)
+    return value.dtype.kind != "f" or bool(np.isfinite(value).all())
 
 
 def _fall_back(view: NodeView, caps: Capabilities, reason: str) -> Choice:
@@ -233,7 +250,7 @@ def _release_movement(
 
     That is between the model's inputs and float nodes, and behind a kernel that gives float
     unless all readers want integers: rounding commutes with movement, so it may as well come
-    first then.
+    first then. Rows of a constant table stay integers: the table takes a quarter of the memory.
     """
     for node in reversed(graph.nodes):
         choice = choices[node.name]
@@ -247,11 +264,51 @@ def _release_movement(
             released = is_output or any(_is_float(reader, choices) for reader in readers)
         else:
             why = "only float nodes read its result"
-            from_inputs = all(name in graph.inputs for name in names)
+            from_inputs = bool(names) and all(name in graph.inputs for name in names)
             only_float = all(_is_float(reader, choices) for reader in readers)
             released = not is_output and from_inputs and only_float
         if released:
             choices[node.name] = _follow(NodeView(graph, node), caps, choice, why)
+
+
+# --- operands that integers are too coarse for ----------------------------------
+
+_STEEP = frozenset({"Log", "Sqrt", "Rsqrt", "Reciprocal"})
+
+
+def _refine_steep_operands(graph: Graph, caps: Capabilities, choices: dict[str, Choice]) -> None:
+    """What only leads to the operand of a logarithm, root or quotient in float is in float too.
+
+    Near zero these are steep and integers have one step: ``log(max(x, 1e-10))`` of a rounded
+    ``max`` is the logarithm of zero. Products and tables stay as they are.
+    """
+    leading: set[str] = set()
+    for node in reversed(graph.nodes):
+        view, choice = NodeView(graph, node), choices[node.name]
+        readers = [reader for out in node.outputs for reader in graph.consumers[out]]
+        leads = not leading.isdisjoint(node.outputs)
+        if choice.quantized and leads and all(_is_float(r, choices) for r in readers):
+            choice = choices[node.name] = _lead_in_float(view, caps, choice)
+        if choice.refines is not None:
+            leading.update(_activations(graph, node))
+        elif _is_float(node, choices):
+            leading.update(_steep_operands(view))
+
+
+def _steep_operands(view: NodeView) -> tuple[str, ...]:
+    """Operands of which the node is steep near zero."""
+    op, inputs = view.op, view.node.inputs
+    if isinstance(op, Div):
+        return inputs[1:]
+    return inputs[:1] if isinstance(op, Pow) or op.kind in _STEEP else ()
+
+
+def _lead_in_float(view: NodeView, caps: Capabilities, choice: Choice) -> Choice:
+    is_product = Role.WEIGHT in view.op.roles or isinstance(view.op, MatMul)
+    if is_product or not _activations(view.graph, view.node):
+        return choice
+    why = "its result is the operand of a function that is steep near zero"
+    return _refined(view, caps, choice, Code.STEEP_OPERAND, why)
 
 
 # --- float outputs that 8 bits are too coarse for -------------------------------
@@ -266,12 +323,13 @@ def _refine_outputs(graph: Graph, caps: Capabilities, choices: dict[str, Choice]
     """
     leaving = _leaving(graph, choices)
     refined: set[str] = set()
+    why = "its result has finer steps than 8 bits and is an output"
     for node in graph.nodes:
         view, choice = NodeView(graph, node), choices[node.name]
         moves = _is_movement(choice) and not refined.isdisjoint(node.inputs)
         if node.name in leaving and (moves or _is_too_fine(view)):
-            choices[node.name] = choice = _refined(view, caps, choice)
-            refined.update(node.outputs if choice.refines else ())
+            choices[node.name] = choice = _refined(view, caps, choice, Code.OUTPUT_REFINED, why)
+            refined.update(node.outputs if choice.refines is not None else ())
 
 
 def _leaving(graph: Graph, choices: Mapping[str, Choice]) -> frozenset[str]:
@@ -300,9 +358,9 @@ def _is_too_fine(view: NodeView) -> bool:
     return isinstance(op, AveragePool) and max(op.kernel) > 1
 
 
-def _refined(view: NodeView, caps: Capabilities, choice: Choice) -> Choice:
+def _refined(view: NodeView, caps: Capabilities, choice: Choice, code: Code, why: str) -> Choice:
     """In float on the same unit, if there is such a kernel; as the recipe wants otherwise."""
-    found = _fall_back(view, caps, "its result has finer steps than 8 bits and is an output")
+    found = _fall_back(view, caps, why)
     if choice.row is None or found.row is None or found.row.unit != choice.row.unit:
         return choice
-    return replace(found, verdict=choice.verdict, refines=True)
+    return replace(found, verdict=choice.verdict, refines=code)

@@ -41,7 +41,8 @@ class QuantSpec:
     """An element type with its granularity.
 
     Attributes:
-        dtype: stored type; a float type means "not quantized".
+        dtype: stored type; a float type means "not quantized". An activation in a float type of
+            16 bits is a float32 tensor that the kernel rounds as it reads.
         granularity: how many scales.
         symmetric: zero point is 0 (or the middle of an unsigned type).
         narrow_range: the most negative integer is not used (-127 … 127).
@@ -54,8 +55,13 @@ class QuantSpec:
 
     @property
     def quantized(self) -> bool:
-        """True if the type is an integer type."""
+        """True if elements are integers or codes, with a scale."""
         return not self.dtype.is_float
+
+    @property
+    def coarse(self) -> bool:
+        """True if weights lose enough to correct the bias: bfloat16 has as few digits as int8."""
+        return self.quantized or self.dtype is DType.BFLOAT16
 
     def __str__(self) -> str:
         return self.dtype.value
@@ -99,3 +105,4 @@ OutputSpec = QuantSpec | FixedQParams | SameAsInput
 
 FLOAT = QuantSpec(DType.FLOAT32)
 HALF = QuantSpec(DType.FLOAT16)
+BFLOAT = QuantSpec(DType.BFLOAT16)

@@ -1,4 +1,4 @@
-"""Integer weights and biases of one weighted node, with bias correction."""
+"""Stored weights and biases of one weighted node, with bias correction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qhal.errors import InternalError
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array
 from qhal.ir.ops import Conv, ConvTranspose, DepthwiseConv, FullyConnected, Layout, Op
-from qhal.quant.arithmetic import bias_params, dequantize, quantize, weight_params
+from qhal.quant.arithmetic import bias_params, dequantize, quantize, rounded, weight_params
 from qhal.quant.model import QuantParams
 from qhal.quant.spec import QuantSpec
 
@@ -31,10 +31,13 @@ _BIAS_ROOM = 2.0**30
 
 @dataclass(frozen=True, eq=False)
 class WeightResult:
-    """The stored form of a weight and, where the node has one, its bias."""
+    """The stored form of a weight and, where the node has one, its bias.
+
+    What is stored in a float type has no parameters.
+    """
 
     weight: Array
-    weight_params: QuantParams
+    weight_params: QuantParams | None
     bias: Array | None
     bias_params: QuantParams | None
     decisions: tuple[Decision, ...]
@@ -50,7 +53,7 @@ class WeightTask:
         weight: float weight in the op's layout.
         bias: float bias (O,), None if absent.
         spec: stored form of the weight.
-        bias_dtype: stored type of the bias, None if it stays in float.
+        bias_dtype: stored type of the bias, None if it stays as it is.
         source: parameters of the input activation, None if it is float.
         result: parameters of the output activation, None if it is float.
         channel_mean: mean of each input channel (C,) over the calibration data, None if unknown.
@@ -89,15 +92,26 @@ def stacked_groups(op: Op) -> int:
 def quantize_weights(task: WeightTask) -> WeightResult:
     """Round weights, correct the bias for their mean error, round the bias."""
     decisions: list[Decision] = []
-    params = _weight_scales(task, decisions)
-    integers = quantize(task.weight, params)
+    params = _weight_scales(task, decisions) if task.spec.quantized else None
+    weight = task.weight
+    stored = rounded(weight, task.spec.dtype) if params is None else quantize(weight, params)
     bias = task.bias
     if bias is not None and task.channel_mean is not None:
-        bias = _corrected(task, integers, params, decisions)
-    if bias is None or task.bias_dtype is None or task.source is None:
-        return WeightResult(integers, params, bias, None, tuple(decisions))
-    derived = bias_params(task.source, params, task.bias_dtype)
-    return WeightResult(integers, params, quantize(bias, derived), derived, tuple(decisions))
+        bias = _corrected(task, stored, params, decisions)
+    return WeightResult(stored, params, *_stored_bias(task, params, bias), tuple(decisions))
+
+
+def _stored_bias(
+    task: WeightTask, weight: QuantParams | None, bias: Array | None
+) -> tuple[Array | None, QuantParams | None]:
+    if bias is None or task.bias_dtype is None:
+        return bias, None
+    if task.bias_dtype.is_float:
+        return rounded(bias, task.bias_dtype), None
+    if weight is None or task.source is None:
+        return bias, None
+    params = bias_params(task.source, weight, task.bias_dtype)
+    return quantize(bias, params), params
 
 
 # --- scales -------------------------------------------------------------------
@@ -139,7 +153,7 @@ def _least_scale(task: WeightTask, params: QuantParams) -> Float:
 
 
 def _corrected(
-    task: WeightTask, integers: Array, params: QuantParams, decisions: list[Decision]
+    task: WeightTask, stored: Array, params: QuantParams | None, decisions: list[Decision]
 ) -> Float:
     """Subtract the mean output error that rounding the weights causes.
 
@@ -148,7 +162,8 @@ def _corrected(
     section 4.2; padding is ignored).
     """
     assert task.bias is not None and task.channel_mean is not None
-    error = np.subtract(dequantize(integers, params), task.weight, dtype=np.float32)
+    real = stored if params is None else dequantize(stored, params)
+    error = np.subtract(real, task.weight, dtype=np.float32)
     shift = mean_response(task.op, error, task.channel_mean)
     largest = float(np.abs(shift).max(initial=0.0))
     sentence = (

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from qhal.errors import PluginError
 from qhal.ir.graph import NodeView
 from qhal.ir.ops import Activation, Layout
-from qhal.quant.spec import Derived, OutputSpec, QuantSpec
+from qhal.quant.spec import Derived, OutputSpec, QuantSpec, SameAsInput
 
 Limit = Callable[[NodeView], str | None]
 """A rule that a node must meet.
@@ -57,6 +58,22 @@ class KernelRow:
     unit: str = ""
     limits: tuple[Limit, ...] = ()
     name: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse codes of a codebook where a kernel counts with integers.
+
+        Raises:
+            PluginError: a type with a codebook is not that of a weight beside a float activation.
+        """
+        numbers = [s for s in (self.activation, self.output, self.bias) if s is not None]
+        if self.activation.quantized and self.weight is not None:
+            numbers.append(self.weight)
+        for spec in numbers:
+            if not isinstance(spec, SameAsInput) and spec.dtype.codebook is not None:
+                raise PluginError(
+                    f"Kernel row {self} has {spec.dtype.value} where a kernel counts.",
+                    "Codes of a codebook are for weights beside activations in float.",
+                )
 
     def __str__(self) -> str:
         if self.name:

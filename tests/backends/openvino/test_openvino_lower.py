@@ -8,14 +8,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from openvino_models import quantize
+from openvino_models import Constant, quantize, single
 
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, TensorType
 from qhal.ir.ops import Activation
 from qhal.quant.model import QuantModel
-from qhal_backends.openvino.lower import to_ir, to_onnx
+from qhal_backends.openvino.lower import compose, to_ir
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "openvino"
 
@@ -56,15 +56,15 @@ def describe(model: onnx.ModelProto) -> str:
     return "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize("recipe", ["w8a8", "w8", "fp16"])
+@pytest.mark.parametrize("recipe", ["w8a8", "w8", "fp16", "bf16"])
 def test_operators_are_golden(recipe):
-    found = describe(to_onnx(quantize(block(), recipe).model))
+    found = describe(compose(quantize(block(), recipe).model).onnx)
     assert found == (GOLDEN / f"{recipe}.txt").read_text(encoding="utf-8")
 
 
 def test_bounds_hold_zero_and_all_256_steps():
     made = quantize(block())
-    model = to_onnx(made.model)
+    model = compose(made.model).onnx
     constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "FakeQuantize":
@@ -95,6 +95,17 @@ class TestIr:
         assert [port.any_name for port in model.outputs] == ["scores"]
         names = {node.get_friendly_name() for node in model.get_ordered_ops()}
         assert {"conv", "depthwise", "sum", "head"} <= names
+
+    @pytest.mark.parametrize("op", [ops.Lstm(6), ops.Gru(6)])
+    def test_a_recurrent_layer_keeps_its_name(self, op):
+        import openvino
+
+        gates = 4 if isinstance(op, ops.Lstm) else 3
+        shapes = (Constant((1, gates * 6, 8)), Constant((1, gates * 6, 6)))
+        graph = single(op, [(5, 1, 8), *shapes])
+        model = openvino.Core().read_model(*to_ir(QuantModel(graph)))
+        kinds = {node.get_friendly_name(): node.get_type_name() for node in model.get_ops()}
+        assert kinds["node"] == f"{op.kind.upper()}Sequence"
 
     def test_weights_are_stored_in_eight_bits(self):
         made = quantize(block())

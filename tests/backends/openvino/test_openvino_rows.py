@@ -123,6 +123,15 @@ def test_movement_in_front_of_a_float_reader_is_not_rounded():
     assert not made.choices["turned"].quantized
 
 
+@pytest.mark.parametrize("recipe", ["w8a8", "fp16"])
+def test_a_product_may_end_in_a_scalar(recipe):
+    builder = GraphBuilder("g")
+    x = builder.input("x", TensorType((1, 32)))
+    weight = builder.constant("w", np.linspace(-1, 1, 32, dtype=np.float32)[None])
+    score = builder.one(ops.FullyConnected(), (x, weight), name="last0")
+    run(quantize(builder.build(outputs=(builder.one(ops.Reshape(()), (score,)),)), recipe))
+
+
 def test_channels_of_a_depthwise_convolution_have_their_own_scales():
     made = quantize(single(ops.DepthwiseConv(*ONE), [X, Constant((8, 1, 3, 3))]))
     params = made.model.params["x0__quantized"]

@@ -8,12 +8,13 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from onnx import numpy_helper
 
 from qhal.errors import InternalError
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.dtypes import DType
-from qhal.ir.export import to_onnx
+from qhal.ir.export import OnnxWriter, to_onnx
 from qhal.ir.graph import Graph, Node, TensorType
 from qhal.ir.ops import Activation, Layout
 
@@ -110,6 +111,7 @@ CASES = [
     (ops.DepthToSpace(2, "CRD"), X4),
     (ops.SpaceToDepth(2), X4),
     (ops.Reshape((4, 36)), X4),
+    (ops.Reshape(()), (1, 1)),
     (ops.Transpose((0, 2, 3, 1)), X4),
     (ops.Concat(1), X4, X4, (1, 2, 6, 6)),
     (ops.Split(1, (1, 3)), X4),
@@ -214,3 +216,21 @@ def test_quantized_and_nhwc_graphs_are_refused(op):
     graph = Graph("g", ("x",), ("y",), (Node("n", op, ("x",), ("y",)),), tensors)
     with pytest.raises(InternalError, match="'n'"):
         to_onnx(graph)
+
+
+def test_bfloat16_constants_are_written_in_two_bytes():
+    stored = np.array([1, -2.5, 0.15625], np.float32)
+    writer = OnnxWriter(13)
+    writer.initializer("w", stored, DType.BFLOAT16)
+    writer.node("Cast", ("w",), ("y",), to=1)
+    tensor = writer.model("g", {}, {"y": TensorType((3,))}).graph.initializer[0]
+    assert len(tensor.raw_data) == 6
+    assert np.array_equal(numpy_helper.to_array(tensor).astype(np.float32), stored)
+
+
+def test_a_type_that_onnx_lacks_is_refused():
+    writer = OnnxWriter(13)
+    writer.initializer("w", np.zeros(2, np.uint8), DType.NF4)
+    writer.node("Identity", ("w",), ("y",))
+    with pytest.raises(InternalError, match="ONNX has no element type nf4"):
+        writer.model("g", {}, {"y": TensorType((2,))})

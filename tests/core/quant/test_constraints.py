@@ -17,13 +17,16 @@ from qhal.ir.graph import Graph, Node, TensorType
 from qhal.ir.ops import (
     Add,
     AveragePool,
+    Clip,
     Concat,
     DepthwiseConv,
     Dequantize,
+    Div,
     FullyConnected,
     Gather,
     Op,
     Opaque,
+    Pow,
     Quantize,
     Reduce,
     Requantize,
@@ -92,6 +95,16 @@ def test_an_operator_without_integer_row_falls_back_with_a_reason() -> None:
     assert kinds(solved.typed.graph) == ["Quantize", "FullyConnected", "Dequantize", "Erf"]
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_a_constant_that_no_integer_stands_for_keeps_its_node_in_float(value: float) -> None:
+    b, x = start()
+    mask = b.constant("mask", np.asarray([0, 0, 0, value], np.float32))
+    b.one(Add(), (layer(b, x, "fc"), mask), name="masked", output="y")
+    choice = constrain(b.build(outputs=("y",)), capabilities(), W8A8).choices["masked"]
+    assert choice.verdict is Verdict.FALLBACK
+    assert "operand mask holds Inf or NaN" in choice.reason
+
+
 def test_nothing_is_supported_by_accident() -> None:
     with pytest.raises(RefusedError, match="the target has no kernel for Erf"):
         constrain(chain(Unary("Erf")), capabilities(floats=False), W8A8)
@@ -140,6 +153,17 @@ def test_data_movement_before_an_integer_node_moves_integers() -> None:
     z = layer(b, y, "fc")
     graph = constrain(b.build(outputs=[z]), capabilities(), W8A8).typed.graph
     assert kinds(graph) == ["Quantize", "Reshape", "FullyConnected", "Dequantize"]
+
+
+def test_rows_of_a_table_stay_integers_in_front_of_float_nodes() -> None:
+    b = GraphBuilder("g")
+    table = b.constant("table", np.ones((9, 4), np.float32))
+    ids = b.input("ids", TensorType((3,), DType.INT64))
+    y = b.one(Gather(0), (table, ids), name="take")
+    graph = b.build(outputs=[b.one(Unary("Erf"), (y,))])
+    rows = (KernelRow(INT8, SameAsInput()), FLOAT_ROW)
+    caps = capabilities(extra=(Capability("Gather", rows, "tests"),))
+    assert kinds(constrain(graph, caps, W8A8).typed.graph) == ["Gather", "Dequantize", "Erf"]
 
 
 GIVES_FLOAT = Capability(
@@ -287,7 +311,7 @@ def test_a_mean_that_is_a_float_output_runs_in_float_with_the_movement_behind_it
     assert kinds(solved.typed.graph)[-3:] == ["Dequantize", "ReduceMean", "Reshape"]
     for name in ("n0", "n1"):
         choice = solved.choices[name]
-        assert (choice.verdict, choice.refines) == (Verdict.NATIVE, True)
+        assert (choice.verdict, choice.refines) == (Verdict.NATIVE, Code.OUTPUT_REFINED)
         assert any((d.code, d.subject) == (Code.OUTPUT_REFINED, name) for d in solved.decisions)
     (gate,) = fallback_gate(solved.choices, 0)
     assert gate.passed
@@ -299,7 +323,8 @@ def test_a_softmax_over_more_classes_than_steps_runs_in_float(classes: int, refi
     y = b.one(Softmax(1), (x,), name="softmax", output="y")
     rows = (KernelRow(INT8, FixedQParams(DType.INT8, 1 / 256, -128)), FLOAT_ROW)
     caps = capabilities(extra=(Capability("Softmax", rows, "tests"),))
-    assert select(b.build(outputs=[y]), caps, W8A8)["softmax"].refines == refined
+    choice = select(b.build(outputs=[y]), caps, W8A8)["softmax"]
+    assert (choice.refines is Code.OUTPUT_REFINED) == refined
 
 
 def test_a_pooled_mean_is_one_even_where_its_kernel_shares_a_scale() -> None:
@@ -308,7 +333,8 @@ def test_a_pooled_mean_is_one_even_where_its_kernel_shares_a_scale() -> None:
     extra = Capability("AveragePool", (KernelRow(INT8, SameAsInput()), FLOAT_ROW), "tests")
     graph = chain(Reshape((1, 1, 2, 2)), pool)
     choices = select(graph, capabilities(extra=(extra,)), W8A8)
-    assert [choices[name].refines for name in ("fc", "n0", "n1")] == [False, False, True]
+    found = [choices[name].refines for name in ("fc", "n0", "n1")]
+    assert found == [None, None, Code.OUTPUT_REFINED]
 
 
 def test_a_mean_that_an_integer_node_reads_stays_in_integers() -> None:
@@ -356,6 +382,38 @@ def test_sixteen_bits_hold_a_mean() -> None:
     mean = Capability("ReduceMean", (KernelRow(INT16, INT16), FLOAT_ROW), "tests")
     choices = select(averaged(), Capabilities((wide, mean)), recipe)
     assert choices["n0"].quantized
+
+
+def steep() -> Capabilities:
+    float_only = [Capability(op, (FLOAT_ROW,), "tests") for op in ("Log", "Div", "Pow")]
+    clip = Capability("Clip", (KernelRow(INT8, SameAsInput()), FLOAT_ROW), "tests")
+    return capabilities(extra=(clip, *float_only))
+
+
+def test_what_leads_to_a_logarithm_is_in_float_back_to_the_product() -> None:
+    graph = chain(Reshape((4,)), Clip(1e-10, np.inf), Unary("Log"), Sigmoid())
+    solved = constrain(graph, steep(), W8A8)
+    assert kinds(solved.typed.graph)[2:6] == ["Dequantize", "Reshape", "Clip", "Log"]
+    assert [solved.choices[n].refines for n in ("fc", "n0", "n1", "n2", "n3")] == [
+        *(None, Code.STEEP_OPERAND, Code.STEEP_OPERAND, None, None)
+    ]
+    (gate,) = fallback_gate(solved.choices, 1)
+    assert gate.sentence.startswith("1 nodes fall back")
+
+
+@pytest.mark.parametrize(("op", "refined"), [(Div(), "below"), (Pow(), "above")])
+def test_a_quotient_is_steep_in_its_divisor_and_a_power_in_its_base(op: Op, refined: str) -> None:
+    b, x = start()
+    clipped = [b.one(Clip(0.1, 1.0), (layer(b, x, f"fc_{n}"),), name=n) for n in ("above", "below")]
+    choices = select(b.build(outputs=[b.one(op, clipped)]), steep(), W8A8)
+    assert [n for n in ("above", "below") if choices[n].refines] == [refined]
+
+
+def test_what_an_integer_node_reads_too_stays_in_integers() -> None:
+    b, x = start()
+    clipped = b.one(Clip(0.1, 1.0), (layer(b, x, "fc"),), name="clip")
+    outputs = [b.one(Unary("Log"), (clipped,)), b.one(Sigmoid(), (clipped,))]
+    assert select(b.build(outputs=outputs), steep(), W8A8)["clip"].quantized
 
 
 def test_a_recipe_that_the_target_lacks_names_those_it_has() -> None:

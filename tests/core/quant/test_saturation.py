@@ -9,7 +9,16 @@ from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, TensorType
 from qhal.quant.observe import TensorObserver
-from qhal.quant.saturation import EVERYWHERE, SILU_LOW, clipped, useful_range
+from qhal.quant.saturation import (
+    EVERYWHERE,
+    MASK_LOW,
+    SILU_LOW,
+    above_mask,
+    clipped,
+    is_in_scores,
+    softmax_axis,
+    useful_range,
+)
 
 
 def reader(*readers: ops.Op) -> Graph:
@@ -95,3 +104,39 @@ def test_statistics_within_the_range_stay_as_they_are() -> None:
     observer.update(np.linspace(-1, 1, 100, dtype=np.float32))
     stats = observer.stats()
     assert clipped(stats, (-2.0, inf)) is stats
+
+
+# --- masks of attentions --------------------------------------------------------
+
+
+def attention(mask: float, *, softmax: bool = True) -> Graph:
+    """Scores of which some are masked, by a sum with ``keep * mask``."""
+    builder = GraphBuilder("attention")
+    scores, drop = (builder.input(n, TensorType((1, 8))) for n in ("scores", "drop"))
+    product = builder.one(ops.Mul(), (drop, builder.constant("mask", np.float32(mask))), output="m")
+    masked = builder.one(ops.Add(), (scores, product), output="masked")
+    last = ops.Softmax(1) if softmax else ops.Tanh()
+    return builder.build(outputs=[builder.one(last, (masked,))])
+
+
+def test_a_mask_reaches_no_further_than_scores_lie_apart() -> None:
+    graph = attention(-np.inf)
+    for name in ("scores", "m", "mask"):
+        assert is_in_scores(graph, name)
+        assert useful_range(graph, name, 8) == (MASK_LOW, inf)
+    assert softmax_axis(graph, "masked") == 1
+    other = attention(-np.inf, softmax=False)
+    assert not any(is_in_scores(other, name) for name in ("scores", "m", "mask", "masked"))
+    assert softmax_axis(other, "masked") is None
+
+
+@pytest.mark.parametrize("mask", [-np.inf, np.finfo(np.float32).min, -1e4])
+def test_masked_scores_do_not_count(mask: float) -> None:
+    scores = np.array([[1, 2, 3, 40], [5, mask, 7, mask], [mask] * 4], np.float32)
+    found = above_mask(scores, 1)
+    assert np.isfinite(found).all()
+    assert -20 < found.min() < 0
+    assert found.max() == 40
+    shares = [np.exp(x - x.max(1, keepdims=True)) for x in (found[:2], scores[:2])]
+    np.testing.assert_allclose(*(x / x.sum(1, keepdims=True) for x in shares), atol=2.0**-17)
+    np.testing.assert_array_equal(found[2], 0)

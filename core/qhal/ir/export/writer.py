@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qhal.errors import InternalError
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, TensorType
 
@@ -143,13 +144,18 @@ def element_type(dtype: DType) -> int:
     from onnx import TensorProto
 
     names = {DType.FLOAT32: "FLOAT", DType.FLOAT64: "DOUBLE"}
-    return int(TensorProto.DataType.Value(names.get(dtype, dtype.value.upper())))
+    name = names.get(dtype, dtype.value.upper())
+    if name not in TensorProto.DataType.keys():  # noqa: SIM118 - no mapping
+        raise InternalError(f"ONNX has no element type {dtype.value}.")
+    return int(TensorProto.DataType.Value(name))
 
 
 def _fill(proto: onnx.TensorProto, name: str, value: Array, dtype: DType) -> None:
     proto.name = name
     proto.data_type = element_type(dtype)
     proto.dims.extend(value.shape)
+    if dtype is DType.BFLOAT16:  # held in the upper half of a float32
+        value = (value.view(np.uint32) >> np.uint32(16)).astype(np.uint16)
     proto.raw_data = _packed(value) if dtype.bits < 8 else _little_endian(value)
 
 

@@ -12,7 +12,9 @@ says: dequantize, compute in float32, quantize. Float operators are computed in 
 same formulas for both layouts; a runtime's results differ by its order of summation only.
 
 A node with float activations and integer weights is computed with dequantized weights in
-``FLOAT``, and as LiteRT's dynamic-range kernels do in ``FIXED_POINT`` (:mod:`.dynamic`).
+``FLOAT``, and as LiteRT's dynamic-range kernels do in ``FIXED_POINT`` (:mod:`.dynamic`). A node
+whose kernel computes in a float type of 16 bits rounds its activations to that type as it reads
+them; where else the runtime rounds depends on what it fuses, and is not followed.
 """
 
 from qhal.quant.oracle.executor import Oracle

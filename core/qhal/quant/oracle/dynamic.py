@@ -39,6 +39,7 @@ def is_dynamic(step: Step) -> bool:
         and step.constant(1) is not None
         and step.node.inputs[1] in step.params
         and not step.input_params(1).group_size
+        and step.input_params(1).dtype.codebook is None
     )
 
 

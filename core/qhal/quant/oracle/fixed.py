@@ -12,7 +12,6 @@ from qhal.ir import ops
 from qhal.ir.ops import Op
 from qhal.quant.oracle.fixed_elementwise import (
     build_clip,
-    build_compare,
     build_hard_swish,
     build_leaky_relu,
     build_prelu,
@@ -28,7 +27,6 @@ FIXED: Mapping[type[Op], IntegerBuilder] = {
     ops.Add: build_sum,
     ops.Sub: build_sum,
     ops.Mul: build_product,
-    ops.Compare: build_compare,
     ops.Relu: build_clip,
     ops.Relu6: build_clip,
     ops.Clip: build_clip,

@@ -12,7 +12,6 @@ from qhal.quant.oracle.fixed_point import (
     Multiplier,
     rounding_shift,
 )
-from qhal.quant.oracle.real import build_relation
 from qhal.quant.oracle.rescale import activation_range, clamp_range
 from qhal.quant.oracle.step import Kernel, Operands, Step, operands_of
 from qhal.quant.oracle.through_float import by_integers
@@ -68,25 +67,6 @@ def build_product(step: Step) -> Kernel:
         a, b = operands_of(operands)
         product = centred(a, left) * centred(b, right)
         return (clamped(multiplier.apply(product), output, limits),)
-
-    return run
-
-
-def build_compare(step: Step) -> Kernel:
-    """Compare: both operands in units of 1/256 (``ComparisonQuantized``, comparisons.cc)."""
-    sources = [step.input_params(0), step.input_params(1)]
-    multipliers = [Multiplier.of(np.float64(p.scale)) for p in sources]
-    relate = build_relation(step)
-
-    def run(operands: Operands) -> tuple[Array, ...]:
-        return relate(
-            [
-                multiplier.apply(centred(x, params) << 8)
-                for x, params, multiplier in zip(
-                    operands_of(operands), sources, multipliers, strict=True
-                )
-            ]
-        )
 
     return run
 

@@ -13,7 +13,7 @@ from qhal.errors import InternalError
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Graph, Node, TensorType
 from qhal.ir.ops import Op, Role
-from qhal.quant.arithmetic import dequantize
+from qhal.quant.arithmetic import dequantize, rounded
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle.values import Array
 from qhal.target.capability import Arithmetic
@@ -36,17 +36,21 @@ class Step:
         graph: types and constants.
         params: quantized tensor -> parameters.
         arithmetic: how integer kernels round.
+        reads: the float type to which a kernel in float rounds its activations as it reads them.
     """
 
     node: Node
     graph: Graph
     params: Mapping[str, QuantParams]
     arithmetic: Arithmetic
+    reads: DType = DType.FLOAT32
 
     @staticmethod
     def of(model: QuantModel, node: Node) -> Step:
         """The step of one node of a model."""
-        return Step(node, model.graph, model.params, model.arithmetic)
+        row = model.kernels.get(node.name)
+        reads = DType.FLOAT32 if row is None or row.activation.quantized else row.activation.dtype
+        return Step(node, model.graph, model.params, model.arithmetic, reads)
 
     @property
     def op(self) -> Op:
@@ -103,9 +107,10 @@ class Step:
     def to_real(self, value: Array, index: int) -> Array:
         """Value of operand ``index`` as a float kernel sees it."""
         name = self.node.inputs[index]
-        if name in self.params:
-            return dequantize(value, self.params[name])
-        return widen(value)
+        real = dequantize(value, self.params[name]) if name in self.params else widen(value)
+        if self.op.role(index) is not Role.ACTIVATION or real.dtype != np.float32:
+            return real
+        return widen(rounded(real, self.reads))
 
 
 def operands_of(operands: Operands) -> list[Array]:

@@ -142,23 +142,6 @@ def test_extremes(rng, op, builtin):
     assert np.array_equal(case.oracle(), case.litert(builtin, options))
 
 
-@pytest.mark.parametrize(
-    ("relation", "builtin"),
-    [
-        ("==", "EQUAL"),
-        ("<", "LESS"),
-        ("<=", "LESS_EQUAL"),
-        (">", "GREATER"),
-        (">=", "GREATER_EQUAL"),
-    ],
-)
-def test_comparisons_of_different_scales(relation, builtin):
-    a, b = (x.ravel() for x in np.meshgrid(every(INT8), every(INT8)))
-    operands = [(a, per_tensor(INT8, 0.05, 3)), (b, per_tensor(INT8, 0.031, -9))]
-    case = Case(ops.Compare(relation), operands, (a.shape, DType.BOOL))
-    assert np.array_equal(case.oracle(), case.litert(builtin))
-
-
 @pytest.mark.parametrize("dtype", [INT8, DType.UINT8, INT16])
 def test_quantize_rounds_half_away(dtype):
     scale = 0.25 if dtype is not INT16 else 2.0**-12
