@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -14,6 +14,7 @@ from importlib import metadata
 import qhal
 from qhal.plugin.backend import Backend
 from qhal.plugin.registry import Registry
+from qhal.target.profile import TargetProfile
 
 DISTRIBUTION = "quant-hal"
 
@@ -23,7 +24,11 @@ class Status(Enum):
 
     OK = "ok"
     NOTE = "note"
+    """Good to know, and no command mends it: a device is absent, a plugin is broken."""
+    MISSING = "missing"
+    """Something that an installed backend wants is not installed; the rest of qhal works."""
     FAILED = "failed"
+    """Something that qhal cannot do without is not installed."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +37,9 @@ class Check:
 
     Attributes:
         subject: what.
-        status: a note limits what works, a failure stops qhal from working.
+        status: how it ended.
         detail: a version, or what is wrong.
-        mend: the command that mends it.
+        mend: why, and the command that mends it.
     """
 
     subject: str
@@ -52,20 +57,28 @@ class Check:
         }
 
 
-def examine(registry: Registry) -> tuple[Check, ...]:
-    """All checks, in the order in which a reader wants them."""
+def examine(registry: Registry, targets: Sequence[str] = ()) -> tuple[Check, ...]:
+    """All checks, in the order in which a reader wants them.
+
+    Args:
+        registry: what is installed here.
+        targets: names of targets: only what they need is looked at. Without any, everything is.
+
+    Raises:
+        UnknownTargetError: no target has one of the names.
+    """
+    profiles = [registry.profile(name) for name in targets] or list(registry.targets.values())
+    wanted = {profile.backend for profile in profiles}
+    names = sorted(wanted if targets else wanted | registry.backends.keys())
+    served = {name: [p for p in profiles if p.backend == name] for name in names}
     return (
         Check("qhal", Status.OK, qhal.__version__),
         Check("python", Status.OK, f"{platform.python_version()} on {platform.platform()}"),
         Check("processor", Status.OK, _processor()),
         *_requirements(),
-        *(check for name in sorted(registry.backends) for check in _backend(registry, name)),
-        *(
-            check
-            for name in sorted(registry.backends)
-            for check in _setups(registry.backends[name])
-        ),
-        *_plugins(registry),
+        *(check for name in names for check in _backend(registry, name, served[name])),
+        *(check for name in names for check in _setups(registry.backends.get(name))),
+        *(() if targets else _plugins(registry)),
     )
 
 
@@ -93,41 +106,54 @@ def _requirement(name: str) -> Check:
         return Check(name, Status.FAILED, "not installed", f"pip install {name}")
 
 
-def _backend(registry: Registry, name: str) -> Iterable[Check]:
-    backend = registry.backends[name]
-    lowers = why_not(backend, backend.cannot_lower)
-    runs = why_not(backend, backend.unavailable)
-    provider = registry.backend_providers[name]
-    if lowers:
-        yield Check(f"backend {name}", Status.NOTE, "cannot write artifacts", lowers)
-    elif runs:
-        yield Check(f"backend {name}", Status.NOTE, "writes artifacts, cannot run them here", runs)
-    else:
-        yield Check(f"backend {name}", Status.OK, f"writes and runs artifacts; from {provider}")
-        yield from _absent_devices(registry, backend)
-
-
-def _absent_devices(registry: Registry, backend: Backend) -> Iterable[Check]:
-    """The targets that a backend cannot run here although it runs others."""
-    for profile in registry.targets.values():
-        if profile.backend == backend.name:
-            reason = why_not(backend, partial(backend.unavailable_on, profile))
-            if reason:
-                detail = "artifacts are written, but cannot run here"
-                yield Check(f"target {profile.name}", Status.NOTE, detail, reason)
-
-
-def _setups(backend: Backend) -> Iterable[Check]:
-    """What the backend can prepare, and whether it is."""
+def _backend(registry: Registry, name: str, profiles: Sequence[TargetProfile]) -> Iterable[Check]:
+    """A backend, and those of its targets that it cannot run although it runs others."""
+    if name not in registry.backends:
+        problem = registry.lacks_backend(profiles[0])
+        yield Check(f"backend {name}", Status.MISSING, problem.message, problem.hint)
+        return
+    backend, subject = registry.backends[name], f"backend {name}"
     try:
-        setups = backend.setups()
-        for setup in setups:
-            missing = setup.missing()
-            status, detail = (Status.OK, "ready") if missing is None else (Status.NOTE, setup.title)
-            yield Check(f"setup {setup.name}", status, detail, missing or "")
+        lowers, runs = backend.cannot_lower(), backend.unavailable()
     except Exception as error:  # noqa: BLE001 - a stranger's code may do anything
-        sentence = f"cannot tell what it prepares: {type(error).__name__}: {error}"
+        yield Check(subject, Status.NOTE, f"cannot tell what it does here: {_brief(error)}")
+        return
+    if lowers:
+        yield Check(subject, Status.MISSING, "cannot write artifacts", lowers)
+    elif runs:
+        yield Check(subject, Status.MISSING, "writes artifacts, cannot run them here", runs)
+    else:
+        provider = registry.backend_providers[name]
+        brought_by = f"{provider.distribution} {provider.version}"
+        yield Check(subject, Status.OK, f"writes and runs artifacts ({brought_by})")
+        yield from _absent_devices(backend, profiles)
+
+
+def _absent_devices(backend: Backend, profiles: Iterable[TargetProfile]) -> Iterable[Check]:
+    for profile in profiles:
+        reason = why_not(backend, partial(backend.unavailable_on, profile))
+        if reason:
+            detail = "artifacts are written, but cannot run here"
+            yield Check(f"target {profile.name}", Status.NOTE, detail, reason)
+
+
+def _setups(backend: Backend | None) -> Iterable[Check]:
+    """What the backend can prepare, and whether it is."""
+    if backend is None:
+        return
+    try:
+        for setup in backend.setups():
+            missing = setup.missing()
+            lacking = Status.NOTE if setup.optional else Status.MISSING
+            status, detail = (Status.OK, "ready") if missing is None else (lacking, "not ready")
+            yield Check(f"setup {setup.name}", status, f"{detail}: {setup.title}", missing or "")
+    except Exception as error:  # noqa: BLE001 - a stranger's code may do anything
+        sentence = f"cannot tell what it prepares: {_brief(error)}"
         yield Check(f"backend {backend.name} setups", Status.NOTE, sentence)
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def why_not(backend: Backend, question: Callable[[], str | None]) -> str | None:
@@ -135,7 +161,7 @@ def why_not(backend: Backend, question: Callable[[], str | None]) -> str | None:
     try:
         return question()
     except Exception as error:  # noqa: BLE001 - a stranger's code may do anything
-        return f"The backend {backend.name!r} cannot tell: {type(error).__name__}: {error}"
+        return f"The backend {backend.name!r} cannot tell: {_brief(error)}"
 
 
 def _plugins(registry: Registry) -> Iterable[Check]:

@@ -22,10 +22,7 @@ from qhal.measure.counted import constant_bytes
 from qhal.metric import Basis, Metric
 from qhal.plan import declared_type
 from qhal.quant.model import QuantModel
-from qhal.target.profile import TargetProfile
-
-RUNS_ON = "runs_on"
-"""Option of a profile; ``host`` says that the device is the machine that runs qhal."""
+from qhal.target.profile import RUNS_ON, TargetProfile
 
 _PJ_PER_W_NS = 1e3  # 1 W x 1 ns = 1 nJ
 

@@ -43,6 +43,7 @@ def check_free(path: Path, force: bool) -> None:
     somebody's home.
     """
     if not os.path.lexists(path):
+        _check_parent(path)
         return
     if not path.is_dir():
         raise OutputError(
@@ -59,6 +60,18 @@ def check_free(path: Path, force: bool) -> None:
             "it is not replaced, even with --force.",
             "Remove it yourself, or choose another one with --out.",
         )
+
+
+def _check_parent(path: Path) -> None:
+    """Raise OutputError if no folder can be made there."""
+    nearest = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    if not nearest.is_dir():
+        number = errno.ENOTDIR
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        number = errno.EACCES
+    else:
+        return
+    raise in_words(OSError(number, os.strerror(number)), f"the output folder {path}")
 
 
 class OutputFolder:

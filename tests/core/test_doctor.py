@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from importlib import metadata
 
 import pytest
 
 from qhal.cli.main import main
 from qhal.doctor import Check, Status, examine
+from qhal.errors import UnknownTargetError
+from qhal.plugin import registry as registry_module
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.discovery import Problem, Provider
 from qhal.plugin.registry import Registry, registry
@@ -22,18 +26,35 @@ class Odd(Backend):
 
     name = "odd"
 
-    def __init__(self, answer: str | Exception | None) -> None:
+    def __init__(
+        self,
+        answer: str | Exception | None,
+        *,
+        cannot_lower: str | None = None,
+        absent: str | None = None,
+        optional: bool = False,
+    ) -> None:
         self.answer = answer
+        self.lowering = cannot_lower
+        self.absent = absent
+        self.optional = optional
 
     def unavailable(self) -> str | None:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
 
+    def unavailable_on(self, target: TargetProfile) -> str | None:
+        return self.absent if target.name == "odd-far" else self.unavailable()
+
+    def cannot_lower(self) -> str | None:
+        return self.lowering
+
     def setups(self) -> tuple[Setup, ...]:
         if isinstance(self.answer, Exception):
             raise self.answer
-        return (Setup("odd-parts", "odd parts", lambda: self.answer, lambda progress: "done"),)
+        parts = Setup("odd-parts", "odd parts", lambda: self.answer, lambda progress: "done")
+        return (replace(parts, optional=self.optional),)
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
         return Capabilities(())
@@ -45,30 +66,64 @@ class Odd(Backend):
 PROVIDER = Provider("odd-plugin", "1.0", "odd")
 
 
+TARGETS = {name: TargetProfile(name, "odd", "Odd") for name in ("odd-near", "odd-far")}
+LONELY = TargetProfile("lonely", "absent", "Nobody serves it", origin="mine.toml")
+
+
+def found(backend: Backend, *problems: Problem) -> Registry:
+    targets = {**TARGETS, "lonely": LONELY}
+    return Registry({"odd": backend}, targets, (PROVIDER,), {"odd": PROVIDER}, problems)
+
+
 def check_of(answer: str | Exception | None, *problems: Problem) -> list[Check]:
-    odd = Registry({"odd": Odd(answer)}, {}, (PROVIDER,), {"odd": PROVIDER}, problems)
-    return [check for check in examine(odd) if "odd" in check.subject]
+    return [c for c in examine(found(Odd(answer), *problems)) if "odd" in c.subject]
 
 
 def backend_of(answer: str | Exception | None) -> Check:
     return next(check for check in check_of(answer) if check.subject == "backend odd")
 
 
+def status_of(backend: Backend, subject: str, *targets: str) -> Status:
+    [check] = [c for c in examine(found(backend), targets) if c.subject == subject]
+    return check.status
+
+
 def test_this_installation_is_sound() -> None:
     checks = examine(registry())
     assert [check for check in checks if check.status is Status.FAILED] == []
+    assert all(check.mend for check in checks if check.status is Status.MISSING)
     assert {"qhal", "python", "numpy", "onnxruntime", "backend cpu"} <= {c.subject for c in checks}
 
 
-def test_a_runtime_that_is_missing_is_a_note_with_a_mend() -> None:
+def test_a_runtime_that_is_missing_has_a_mend() -> None:
     check = backend_of("pip install odd-runtime")
-    assert (check.status, check.mend) == (Status.NOTE, "pip install odd-runtime")
+    assert (check.status, check.mend) == (Status.MISSING, "pip install odd-runtime")
+
+
+def test_a_compiler_that_is_missing_has_a_mend() -> None:
+    odd = Odd("pip install odd-runtime", cannot_lower="pip install odd-compiler")
+    [check] = [c for c in examine(found(odd)) if c.subject == "backend odd"]
+    assert (check.status, check.mend) == (Status.MISSING, "pip install odd-compiler")
 
 
 def test_a_backend_that_breaks_while_asked_is_a_note() -> None:
     check = backend_of(RuntimeError("no driver"))
     assert check.status is Status.NOTE
-    assert "RuntimeError: no driver" in check.mend
+    assert "RuntimeError: no driver" in check.detail
+
+
+def test_a_device_that_is_absent_is_a_note() -> None:
+    odd = Odd(None, absent="there is no such device here")
+    assert status_of(odd, "target odd-far") is Status.NOTE
+    assert status_of(odd, "backend odd") is Status.OK
+    assert "target odd-near" not in {check.subject for check in examine(found(odd))}
+
+
+def test_a_target_without_its_backend_lacks_it() -> None:
+    [check] = [c for c in examine(found(Odd(None))) if c.subject == "backend absent"]
+    assert check.status is Status.MISSING
+    assert "'lonely' (mine.toml)" in check.detail
+    assert "Installed backends: odd" in check.mend
 
 
 def test_a_working_backend_names_its_provider() -> None:
@@ -78,11 +133,15 @@ def test_a_working_backend_names_its_provider() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "status", "mend"),
-    [(None, Status.OK, ""), ("qhal setup odd-parts", Status.NOTE, "qhal setup odd-parts")],
+    [(None, Status.OK, ""), ("qhal setup odd-parts", Status.MISSING, "qhal setup odd-parts")],
 )
 def test_what_a_backend_prepares_is_shown(answer: str | None, status: Status, mend: str) -> None:
     [check] = [check for check in check_of(answer) if check.subject == "setup odd-parts"]
     assert (check.status, check.mend) == (status, mend)
+
+
+def test_what_targets_can_do_without_is_noted() -> None:
+    assert status_of(Odd("buy it", optional=True), "setup odd-parts") is Status.NOTE
 
 
 def test_setups_that_cannot_be_told_are_a_note() -> None:
@@ -109,3 +168,53 @@ def test_a_missing_requirement_is_exit_code_3(
     monkeypatch.setattr(metadata, "version", without_numpy)
     assert main(["doctor"]) == 3
     assert "pip install numpy" in capsys.readouterr().out
+
+
+# --- asking about some targets alone, and the exit code ---------------------------
+
+
+def test_only_what_a_target_needs_is_looked_at() -> None:
+    problem = Problem(PROVIDER, "cannot be loaded.", "pip uninstall odd-plugin")
+    lacking = found(Odd("pip install odd-runtime"), problem)
+    subjects = {check.subject for check in examine(lacking, ["lonely"])}
+    assert "backend absent" in subjects
+    assert not {s for s in subjects if "odd" in s}
+    assert "setup odd-parts" in {check.subject for check in examine(lacking, ["odd-near"])}
+
+
+def test_an_unknown_target_is_refused() -> None:
+    with pytest.raises(UnknownTargetError, match="There is no target 'odd-nera'") as caught:
+        examine(found(Odd(None)), ["odd-nera"])
+    assert "Did you mean odd-near" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("backend", "targets", "code"),
+    [
+        (Odd(None, absent="no device"), "odd-near,odd-far", 0),
+        (Odd("pip install odd-runtime"), "odd-near", 3),
+        (Odd(RuntimeError("broken")), "odd-near", 0),
+        (Odd(None), "odd-near,lonely", 3),
+        (Odd(None), "odd-nera", 2),
+        (Odd(None), "odd-near,odd-near", 2),
+        (Odd(None), "odd-near,", 2),
+    ],
+)
+def test_the_exit_code_says_whether_something_is_missing(
+    backend: Backend, targets: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_module, "registry", lambda file=None: found(backend))
+    assert main(["doctor", targets]) == code
+
+
+def test_the_command_is_printed_once_for_all_that_want_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lacking = found(Odd("pip install odd-runtime"))
+    monkeypatch.setattr(registry_module, "registry", lambda file=None: lacking)
+    assert main(["doctor", "odd-near"]) == 3
+    out = capsys.readouterr().out
+    assert "\nbackend odd, setup odd-parts:\n  pip install odd-runtime\n" in out
+    assert main(["doctor", "odd-near", "--json"]) == 3
+    statuses = {check["status"] for check in json.loads(capsys.readouterr().out)}
+    assert statuses == {"ok", "missing"}

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import qhal
 from qhal.cli.main import main
-from qhal.errors import DataFileError, OptionError, UnknownTargetError
+from qhal.errors import (
+    DataFileError,
+    MissingDependencyError,
+    OptionError,
+    RefusedError,
+    UnknownTargetError,
+)
+from qhal.fleet import Fleet, Outcome
+from qhal.metric import Basis, Metric
+from qhal.plugin.registry import registry
 from qhal.quant import calibrate
 from qhal.record import RunRecord
 from qhal.report import to_text
@@ -60,6 +70,55 @@ def test_a_target_gives_the_same_artifact_alone_and_in_a_fleet(tmp_path: Path) -
     assert together is not None
     assert together.artifact.files == alone.artifact.files
     assert together.metrics["sqnr"] == alone.metrics["sqnr"]
+
+
+def test_a_target_whose_package_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lacking = registry().backends["openvino"]
+    monkeypatch.setattr(type(lacking), "cannot_lower", lambda self: "pip install it")
+    data = [f"--data={DATA['data']}", f"--eval={DATA['eval']}", f"--out={tmp_path / 'out'}"]
+    assert main(["deploy", str(MODEL), "--target", "openvino-cpu,cpu", *data]) == 3
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["cpu"]
+    assert "error QH601: Target openvino-cpu cannot be lowered here.\n  pip install it\n" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_folder_that_exists_stops_its_target_alone(tmp_path: Path) -> None:
+    kept = tmp_path / "out" / "nonsense"
+    (tmp_path / "out" / "cpu").mkdir(parents=True)
+    (tmp_path / "out" / "cpu" / "mine.txt").touch()
+    fleet = qhal.deploy_all(MODEL, targets=["cpu", "nonsense"], out=tmp_path / "out", **DATA)
+    assert fleet.exit_code == 2
+    assert "exists" in str(fleet.outcomes[0].error)
+    assert not kept.exists()
+    assert [p.name for p in (tmp_path / "out" / "cpu").iterdir()] == ["mine.txt"]
+
+
+def test_the_worst_failure_is_the_exit_code() -> None:
+    refused = Outcome("a", error=RefusedError("No kernel."))
+    missing = Outcome("b", error=MissingDependencyError("Not installed."))
+    assert Fleet(()).exit_code == 0
+    assert Fleet((refused,)).exit_code == 1
+    assert Fleet((missing, refused)).exit_code == 3
+
+
+def test_the_summary_fits_80_columns(tmp_path: Path, record: RunRecord) -> None:
+    names = ["cpu", "openvino-cpu", "edgetpu", "cortex-m7", "ethos-u55-128"]
+    emulated = Metric(37.25, "dB", Basis.COUNTED_EMULATED)
+    measured = replace(emulated, basis=Basis.MEASURED_HOST)
+    records = [
+        replace(record, metrics={**record.metrics, "sqnr": sqnr}) for sqnr in (measured, emulated)
+    ]
+    done = [Outcome(name, tmp_path / name, records[i % 2]) for i, name in enumerate(names)]
+    missing = Outcome("tflite", error=MissingDependencyError("No LiteRT.", "Run: pip install it"))
+    text = to_text(fleet_page("digits.onnx", Fleet((*done, missing))), 80)
+    table = text.partition("target ")[2].partition("Failed")[0]
+    assert max(map(len, table.splitlines())) <= 80
+    for word in (*(f"\n{name} " for name in names), "37.25 dB", " (modelled,", " (emulated)"):
+        assert word in table  # whole
+    assert "- tflite: error QH601: No LiteRT.\n  Run: pip install it\n" in text
 
 
 def test_what_no_target_can_use_is_one_error(tmp_path: Path) -> None:

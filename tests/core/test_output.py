@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from qhal.errors import OutputError
-from qhal.output import MARKER, OutputFolder
+from qhal.output import MARKER, OutputFolder, check_free
 
 
 def write(path: Path, text: str, *, force: bool = False) -> None:
@@ -38,6 +38,14 @@ def test_nothing_is_left_of_a_failure(tmp_path: Path, interruption: type[BaseExc
         folder.write("model.bin", b"half")
         raise interruption
     assert names(tmp_path) == []
+
+
+def test_a_path_below_a_file_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="a part of the path is a file"):
+        check_free(tmp_path / "file" / "a" / "out", force=False)
+    check_free(tmp_path / "new" / "a" / "out", force=False)
+    assert names(tmp_path) == ["file"]
 
 
 def test_an_existing_folder_is_refused_without_force(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from qhal.plugin.setup import Setup
 from qhal.quant.model import QuantModel
 from qhal.target.capability import Capabilities, Capability
 from qhal.target.profile import TargetProfile
-from qhal_backends.arm.cortexa_cores import Core, core_of
+from qhal_backends.arm.cortexa_cores import CORE, Core, core_of
 from qhal_backends.tflite.plugin import TfliteBackend
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class CortexABackend(Backend):
     """Lowers like LiteRT's backend; runs on this host, and on the emulated core."""
 
     name: ClassVar[str] = "cortex-a"
+    options: ClassVar[frozenset[str]] = frozenset({CORE})
 
     def __init__(self) -> None:
         self._tflite = TfliteBackend()

@@ -20,6 +20,7 @@ class CpuBackend(Backend):
     """QDQ ONNX for ONNX Runtime's CPU provider."""
 
     name: ClassVar[str] = "cpu"
+    options: ClassVar[frozenset[str]] = frozenset()
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
         """The same for every processor: ONNX Runtime falls back to slower kernels, not to none."""

@@ -14,6 +14,7 @@ from qhal.decisions import Code, Decision, Severity
 from qhal.errors import InternalError
 from qhal.plugin.backend import Artifact, Backend, Placement, RunOptions
 from qhal.plugin.hookspec import hookimpl
+from qhal.plugin.setup import Setup
 from qhal.quant.model import QuantModel
 from qhal.target.capability import Capabilities
 from qhal.target.profile import TargetProfile
@@ -26,6 +27,7 @@ class EdgeTpuBackend(Backend):
     """Lowers like LiteRT's backend, for what the Edge TPU compiler reads."""
 
     name: ClassVar[str] = "edgetpu"
+    options: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self) -> None:
         self._tflite = TfliteBackend()
@@ -75,6 +77,12 @@ class EdgeTpuBackend(Backend):
         log = artifact.files[compiler.LOG].decode(errors="replace")
         files = artifact.files
         return read_placement(files[compiler.SOURCE], files[compiler.COMPILED], log)
+
+    def setups(self) -> tuple[Setup, ...]:
+        """The compiler."""
+        from qhal_backends.edgetpu.setup import edgetpu_compiler
+
+        return (edgetpu_compiler(),)
 
 
 def _compiled(artifact: Artifact) -> Artifact:

@@ -31,20 +31,31 @@ def artifact_of(model: QuantModel, content: bytes, decisions: tuple[Decision, ..
 
 
 class TfliteBackend(Backend):
-    """Lowers to a ``.tflite`` file and runs it with LiteRT's interpreter."""
+    """Lowers to a ``.tflite`` file and runs it with LiteRT's interpreter.
+
+    Args:
+        install: the command that installs all that is missing; a backend that lowers through this
+            one and wants further packages names the one that brings those too.
+    """
 
     name: ClassVar[str] = "tflite"
+    options: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, install: str = INSTALL) -> None:
+        self._install = install
 
     def unavailable(self) -> str | None:
         """Why artifacts cannot be run here."""
         if installed() is None:
-            return f"neither ai-edge-litert nor tflite-runtime is installed: {INSTALL}"
+            return f"neither ai-edge-litert nor tflite-runtime is installed: {self._install}"
         return None
 
     def cannot_lower(self) -> str | None:
         """Why this backend cannot write artifacts here: the schema comes from ai-edge-litert."""
         missing = [p for p in ("ai_edge_litert", "flatbuffers") if find_spec(p) is None]
-        return f"{' and '.join(missing)} is not installed: {INSTALL}" if missing else None
+        verb = "is" if len(missing) == 1 else "are"
+        reason = f"{' and '.join(missing)} {verb} not installed: {self._install}"
+        return reason if missing else None
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
         """What LiteRT executes on a CPU; the same for every device."""

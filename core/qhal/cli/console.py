@@ -26,6 +26,11 @@ def console(stream: IO[str] | None = None) -> Console:
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
+def width() -> int:
+    """Columns of a result."""
+    return console().width
+
+
 def write(text: str) -> None:
     """A result, as it is."""
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
@@ -36,13 +41,21 @@ def write_json(value: Any) -> None:
     write(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def heading(title: str, rest: str = "") -> None:
+    """A line whose beginning is bold on a terminal."""
+    from rich.text import Text
+
+    console().print(Text.assemble((title, "bold"), rest), soft_wrap=True)
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A result as a table; cells are plain text."""
     from rich import box
-    from rich.table import Table
+    from rich.table import Column, Table
 
+    headings = (Column(name, overflow="fold") for name in columns)  # nothing is cut off
     drawn = Table(
-        *columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold"
+        *headings, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold"
     )
     for row in rows:
         drawn.add_row(*row)

@@ -3,28 +3,64 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from qhal.cli import console, options
 from qhal.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from qhal.doctor import Check
 
 SUMMARY = "say what is installed, what is missing, and the command that mends it"
 
 
 def add_arguments(parser: options.Parser) -> None:
-    """--json."""
+    """[TARGET,…] --targets --json."""
+    parser.epilog = (
+        "Exit code 3 if something is missing: what qhal cannot do without, or what an installed "
+        "backend wants, such as a runtime, a compiler or an emulator. Exit code 0 with notes: a "
+        "device that this machine does not have, a broken plugin, or what targets can do without."
+    )
+    parser.add_argument(
+        "target",
+        metavar="TARGET,…",
+        nargs="?",
+        type=options.names,
+        default=[],
+        help="look only at what these targets need (default: at everything)",
+    )
+    options.add_targets_file(parser)
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; exit code 3 if something is missing that qhal cannot do without."""
+    """Run the command; exit code 3 if something is missing."""
     from qhal.doctor import Status, examine
     from qhal.plugin.registry import registry
 
-    checks = examine(registry())
+    checks = examine(registry(arguments.targets_file), arguments.target)
     if arguments.json:
         console.write_json([check.to_json() for check in checks])
     else:
-        rows = [(c.status.value, c.subject, c.detail, c.mend) for c in checks]
-        console.table(("status", "what", "detail", "mend"), rows)
-    failed = any(check.status is Status.FAILED for check in checks)
-    return MissingDependencyError.exit_code if failed else 0
+        _print(checks)
+    lacking = any(check.status in (Status.MISSING, Status.FAILED) for check in checks)
+    return MissingDependencyError.exit_code if lacking else 0
+
+
+def _print(checks: Sequence[Check]) -> None:
+    """A line for each check; below them what is wrong and the commands, which are not broken."""
+    rows = [(check.status.value, check.subject, check.detail) for check in checks]
+    console.table(("status", "what", "detail"), rows)
+    for mend, found in _by_mend(checks).items():
+        subjects = ", ".join(check.subject for check in found)
+        console.write(f"\n{subjects}:\n{textwrap.indent(mend, '  ')}")
+
+
+def _by_mend(checks: Iterable[Check]) -> dict[str, list[Check]]:
+    found: dict[str, list[Check]] = {}
+    for check in checks:
+        if check.mend:
+            found.setdefault(check.mend, []).append(check)
+    return found

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qhal.cli import console, options
 
@@ -13,6 +18,27 @@ if TYPE_CHECKING:
     from qhal.target.profile import TargetProfile
 
 SUMMARY = "list the devices, or show one with its numbers and their sources"
+
+_HERE = {
+    "writes and runs": "artifacts are written and run here",
+    "writes": "artifacts are written, but cannot run here",
+    "missing": "artifacts cannot be written here",
+}
+_ELSE = {
+    "writes and runs": "written and run here",
+    "writes": "not run here: ",
+    "missing": "not written here: ",
+}
+"""The same in a row, in front of the reason."""
+
+_WIDEST = 100
+
+
+class _Status(NamedTuple):
+    """What works here with a target: one word, and the reason if something does not."""
+
+    word: str
+    reason: str = ""
 
 
 def add_arguments(parser: options.Parser) -> None:
@@ -30,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.name:
         profiles = [found.profile(arguments.name)]
     else:
-        profiles = sorted(found.targets.values(), key=lambda p: (p.family, p.name))
+        profiles = _in_order(found.targets.values())
     if arguments.json:
         console.write_json([_to_json(found, profile) for profile in profiles])
     elif arguments.name:
@@ -40,35 +66,63 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _status(found: Registry, profile: TargetProfile) -> tuple[str, str]:
-    """What works here with a target: one word, and the reason if something does not."""
+def _status(found: Registry, profile: TargetProfile) -> _Status:
     from qhal.doctor import why_not
 
     backend = found.backends.get(profile.backend)
     if backend is None:
-        return "missing", f"the backend {profile.backend!r} is not installed; see qhal plugins"
-    if reason := why_not(backend, backend.cannot_lower):
-        return "missing", reason
-    if reason := why_not(backend, partial(backend.unavailable_on, profile)):
-        return "writes", reason
-    return "writes and runs", ""
+        reason = f"the backend {profile.backend!r} is not installed; see qhal plugins"
+        return _Status("missing", reason)
+    if cannot_write := why_not(backend, backend.cannot_lower):
+        return _Status("missing", cannot_write)
+    if cannot_run := why_not(backend, partial(backend.unavailable_on, profile)):
+        return _Status("writes", cannot_run)
+    return _Status("writes and runs")
+
+
+def _in_order(profiles: Iterable[TargetProfile]) -> list[TargetProfile]:
+    """Families as the catalogue has them, then those of plugins; u55-64 in front of u55-128."""
+    listed = list(profiles)
+    families = list(dict.fromkeys(profile.family for profile in listed))
+    return sorted(listed, key=lambda p: (families.index(p.family), _natural(p.name)))
+
+
+def _natural(name: str) -> list[str | int]:
+    """Numbers in a name count as numbers; every second part is one."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", name)]
 
 
 def _list(found: Registry, profiles: list[TargetProfile]) -> None:
-    rows = []
-    for profile in profiles:
-        word, reason = _status(found, profile)
-        rows.append((profile.name, profile.title, profile.backend, word, reason))
-    console.table(("target", "device", "backend", "here", "why not"), rows)
+    """What works is said once for a family, and again where a device differs from the most."""
+    here = {profile.name: _status(found, profile) for profile in profiles}
+    names = max(len(name) for name in here)
+    for family, grouped in groupby(profiles, lambda profile: profile.family):
+        members = list(grouped)
+        [(common, _)] = Counter(here[profile.name] for profile in members).most_common(1)
+        console.heading(family, f": {_HERE[common.word]}")
+        if common.reason:
+            console.write(f"  {common.reason}")
+        for profile in members:
+            own = here[profile.name]
+            console.write(_row(profile, names, own if own != common else None))
+        console.write("")
+    console.write(f"{len(profiles)} devices. `qhal targets NAME` shows one with its numbers.")
+
+
+def _row(profile: TargetProfile, names: int, status: _Status | None) -> str:
+    """Name and device, and below them what works; the reason keeps its command on one line."""
+    start = f"  {profile.name:{names}}  "
+    width, margin = min(console.width(), _WIDEST), " " * len(start)
+    device = textwrap.fill(profile.title, width, initial_indent=start, subsequent_indent=margin)
+    return f"{device}\n{margin}{_ELSE[status.word]}{status.reason}" if status else device
 
 
 def _show(found: Registry, profile: TargetProfile) -> None:
-    word, reason = _status(found, profile)
-    console.write(f"{profile.name}: {profile.title}")
-    console.write(f"backend {profile.backend}, from {profile.origin}; here: {word} {reason}")
-    facts = [
-        (key, f"{fact.value:,.10g} {fact.unit}", fact.source) for key, fact in profile.facts.items()
-    ]
+    status = _status(found, profile)
+    console.heading(profile.name, f": {profile.title}")
+    console.write(f"backend {profile.backend}, from {profile.origin}")
+    console.write(f"{_HERE[status.word]}{f': {status.reason}' if status.reason else ''}")
+    facts = [(key, str(fact), fact.source) for key, fact in profile.facts.items()]
     options_ = [(key, value, "option of the backend") for key, value in profile.options.items()]
     if facts or options_:
         console.table(("fact", "value", "source"), [*facts, *options_])

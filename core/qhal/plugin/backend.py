@@ -129,9 +129,18 @@ class Backend(ABC):
     api_version: ClassVar[int] = API_VERSION
     lowers_float: ClassVar[bool] = True
     """False if :meth:`lower` takes no plain float model; there is no baseline to measure then."""
+    runner_macs_per_s: ClassVar[float | None] = None
+    """About how fast :meth:`load`'s runner is where it is slow, such as a microcontroller's
+    interpreter: verification then takes fewer samples. None if it can take all."""
+    options: ClassVar[frozenset[str] | None] = None
+    """Keys of a profile's options that the backend reads, so that a mistyped one is found; None
+    if it does not say."""
 
     def unavailable(self) -> str | None:
-        """Why artifacts cannot be *run* here, with the command that mends it; None if they can."""
+        """Why artifacts cannot be *run* here, with the command that mends it; None if they can.
+
+        What no command mends, such as a device that is absent, is for :meth:`unavailable_on`.
+        """
         return None
 
     def unavailable_on(self, target: TargetProfile) -> str | None:
@@ -165,7 +174,9 @@ class Backend(ABC):
     def examine(self, quantized: Trial, baseline: Trial | None, target: TargetProfile) -> Findings:
         """What only this backend can find out, such as counts in an emulator of the target.
 
-        Called once when latencies have been measured; ``baseline`` is the float artifact.
+        Called once when latencies have been measured; ``baseline`` is the float artifact. It is
+        called again where an artifact was read back from its folder, perhaps on a machine that
+        can neither lower nor run it: what the files themselves tell must need no runtime.
         """
         return Findings()
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
-from qhal.errors import UnknownTargetError
+from qhal.errors import CatalogueError, MissingDependencyError, UnknownTargetError
 from qhal.plugin.backend import Backend
 from qhal.plugin.discovery import Found, Problem, Provider, discover
 from qhal.target import catalogue
-from qhal.target.profile import TargetProfile
+from qhal.target.profile import RUNS_ON, TargetProfile
 
 __all__ = ["Problem", "Provider", "Registry", "registry"]
 
@@ -51,15 +51,35 @@ class Registry:
 
         Raises:
             UnknownTargetError: as :meth:`profile`, or the backend is missing.
+            CatalogueError: the profile has an option that the backend does not read.
         """
         profile = self.profile(name)
         if profile.backend not in self.backends:
-            raise UnknownTargetError(
-                f"The target {name!r} ({profile.origin}) needs the backend {profile.backend!r}, "
-                "which is not installed.",
-                self._blame(profile.backend) or f"Installed backends: {_listed(self.backends)}.",
+            raise self.lacks_backend(profile)
+        backend = self.backends[profile.backend]
+        _check_options(profile, backend)
+        return backend, profile
+
+    def lacks_backend(self, profile: TargetProfile) -> UnknownTargetError:
+        """The error for a target whose backend is missing."""
+        return UnknownTargetError(
+            f"The target {profile.name!r} ({profile.origin}) needs the backend "
+            f"{profile.backend!r}, which is not installed.",
+            self._blame(profile.backend) or f"Installed backends: {_listed(self.backends)}.",
+        )
+
+    def backend(self, name: str) -> Backend:
+        """A backend by its own name, as records give it.
+
+        Raises:
+            MissingDependencyError: it is not installed.
+        """
+        if name not in self.backends:
+            raise MissingDependencyError(
+                f"The backend {name!r} is not installed.",
+                self._blame(name) or f"Installed backends: {_listed(self.backends)}.",
             )
-        return self.backends[profile.backend], profile
+        return self.backends[name]
 
     def _hint(self, name: str) -> str:
         near = difflib.get_close_matches(name.lower(), self.targets, 3)
@@ -99,6 +119,20 @@ def registry(targets_file: str | Path | None = None) -> Registry:
         backend_providers=found.backend_providers,
         problems=found.problems,
     )
+
+
+def _check_options(profile: TargetProfile, backend: Backend) -> None:
+    """An option that nobody reads would silently leave the one that was meant as it is."""
+    if backend.options is None:
+        return
+    known = {*backend.options, RUNS_ON}
+    for key in sorted(profile.options.keys() - known):
+        near = difflib.get_close_matches(key, known, 1)
+        raise CatalogueError(
+            f"{profile.origin}: targets.{profile.name}.options.{key} is unknown; the backend "
+            f"{backend.name!r} reads {', '.join(sorted(known))}.",
+            f"Did you mean {near[0]}?" if near else "",
+        )
 
 
 def _titled(profile: TargetProfile) -> TargetProfile:

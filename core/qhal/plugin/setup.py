@@ -20,9 +20,12 @@ class Setup:
             it continues where it was interrupted, and does nothing where all is done. Raises
             MissingDependencyError where the machine lacks something, and leaves nothing
             half-made that :attr:`missing` would take for whole.
+        optional: True if the targets keep their promises without it; `qhal doctor` then notes
+            that it is missing, and does not fail.
     """
 
     name: str
     title: str
     missing: Callable[[], str | None]
     run: Callable[[Progress], str]
+    optional: bool = False

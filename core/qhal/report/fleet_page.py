@@ -8,7 +8,7 @@ from qhal.fleet import Fleet, Outcome
 from qhal.metric import Metric, format_value
 from qhal.report.page import Page, Section, Table
 
-_COLUMNS = ("target", "result", "top-1", "SQNR", "latency", "on this host", "artifact", "folder")
+_COLUMNS = ("target", "result", "top-1", "SQNR", "latency", "this host", "artifact")
 
 
 def fleet_page(model: str, fleet: Fleet) -> Page:
@@ -21,20 +21,19 @@ def fleet_page(model: str, fleet: Fleet) -> Page:
     failed = [outcome for outcome in fleet.outcomes if outcome.error is not None]
     done = len(fleet.outcomes) - len(failed)
     rows = tuple(_row(outcome) for outcome in fleet.outcomes)
-    folders = {str(o.folder.parent) for o in fleet.outcomes if o.folder is not None}
-    where = tuple(f"The folders are in {folder}." for folder in sorted(folders))
+    folders = ", ".join(str(o.folder) for o in fleet.outcomes if o.folder is not None)
+    written = (f"Written: {folders}.",) if folders else ()
     sections = (
-        Section("Targets", where, Table(_COLUMNS, rows)),
-        Section("Failed", items=tuple(f"{o.target}: {o.error}" for o in failed)),
+        Section("Targets", written, Table(_COLUMNS, rows)),
+        Section("Failed", items=tuple(_failure(outcome) for outcome in failed)),
     )
     verdict = f"{done} of {len(fleet.outcomes)} targets are done."
     return Page(f"{model} for {len(fleet.outcomes)} targets", verdict, sections)
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:
-    if outcome.record is None or outcome.folder is None:
-        code = outcome.error.code if outcome.error is not None else ""
-        return (outcome.target, f"failed {code}", *[""] * (len(_COLUMNS) - 2))
+    if outcome.record is None:
+        return (outcome.target, "failed", *[""] * (len(_COLUMNS) - 2))
     metrics = outcome.record.metrics
     return (
         outcome.target,
@@ -44,8 +43,14 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
         _cell(metrics, "latency"),  # of the target: modelled or estimated; never the host's
         _value(metrics, "latency_host_p50"),
         _cell(metrics, "size_artifact"),
-        outcome.folder.name,
     )
+
+
+def _failure(outcome: Outcome) -> str:
+    """Why, and below it what to do."""
+    error = outcome.error
+    assert error is not None
+    return f"{outcome.target}: error {error.code}: {error.message}\n{error.hint}".rstrip()
 
 
 def _cell(metrics: Mapping[str, Metric], name: str) -> str:

@@ -10,6 +10,8 @@ from io import StringIO
 from qhal.report.page import Page, Section, Table
 
 _PIPED_COLUMNS = 120
+_LONGEST_NAME = 20
+"""What stands first in a row is not broken if it is no longer than that."""
 
 
 def to_text(page: Page, width: int | None = None) -> str:
@@ -22,7 +24,7 @@ def to_text(page: Page, width: int | None = None) -> str:
     width = width or _width()
     blocks = [
         f"{page.title}\n{'=' * min(len(page.title), width)}",
-        textwrap.fill(page.verdict, width),
+        _fill(page.verdict, width),
     ]
     blocks.extend(_section(section, width) for section in page.sections if not section.empty)
     return "\n\n".join(blocks) + "\n"
@@ -34,23 +36,42 @@ def _width() -> int:
 
 def _section(section: Section, width: int) -> str:
     lines = [section.title, "-" * len(section.title)]
-    lines.extend(textwrap.fill(sentence, width) for sentence in section.sentences)
+    lines.extend(_fill(sentence, width) for sentence in section.sentences)
     if section.table is not None and section.table.rows:
         lines.append(_table(section.table, width))
     for item in section.items:
-        lines.append(textwrap.fill(item, width, initial_indent="- ", subsequent_indent="  "))
+        first, *others = item.splitlines()
+        lines.append(_fill(first, width, "- "))
+        lines.extend(_fill(line, width, "  ") for line in others)
     return "\n".join(lines)
+
+
+def _fill(text: str, width: int, start: str = "") -> str:
+    """Lines of whole words: commands and names keep their hyphens."""
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=start,
+        subsequent_indent=" " * len(start),
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def _table(table: Table, width: int) -> str:
     from rich import box
     from rich.console import Console
+    from rich.table import Column
     from rich.table import Table as RichTable
     from rich.text import Text
 
+    names, *others = table.columns
+    whole = all(len(row[0]) <= _LONGEST_NAME for row in table.rows)
     drawn = RichTable(
-        *table.columns,
+        Column(names, overflow="fold", no_wrap=whole),
+        *(Column(name, overflow="fold") for name in others),  # nothing is cut off
         box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),  # two blanks between columns
         pad_edge=False,
         show_edge=False,
         show_header=any(table.columns),

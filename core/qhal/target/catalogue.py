@@ -2,20 +2,20 @@
 
 ::
 
-    [targets.edgetpu]
-    backend = "edgetpu"                # who serves it
-    title = "Coral Edge TPU (USB)"     # one line for people
-    family = "Coral"                   # heading in `qhal targets`
+    [targets.openvino-npu]
+    backend = "openvino"               # who serves it
+    title = "NPU of my laptop"         # one line for people
+    family = "OpenVINO"                # heading in `qhal targets`
 
-    [targets.edgetpu.facts]            # numbers, each with its unit and source
-    clock_hz = { value = 500e6, unit = "Hz", source = "https://..." }
+    [targets.openvino-npu.facts]       # numbers, each with its unit and source
+    peak_ops_per_s = { value = 48e12, unit = "op/s", source = "https://..." }
 
-    [targets.edgetpu.options]          # strings that only the backend reads
-    min_runtime = "13"
+    [targets.openvino-npu.options]     # strings that only the backend reads
+    device = "NPU"
 
     [targets.my-board]
-    extends = "edgetpu"                # everything else is taken from there
-    title = "My board"
+    extends = "cortex-m7"              # everything else is taken from there, but
+    title = "My board"                 # no options if the backend is another one
 
 qhal's own catalogue lies beside the package. A ``targets.toml`` in the working folder, or the
 file given with ``--targets``, adds devices, changes them, and extends them.
@@ -24,6 +24,7 @@ file given with ``--targets``, adds devices, changes them, and extends them.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Collection, Mapping
@@ -42,6 +43,9 @@ Profiles = Mapping[str, TargetProfile]
 _TARGET_KEYS = ("backend", "title", "family", "extends", "facts", "options")
 _FACT_KEYS = ("value", "unit", "source")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_TOO_LARGE = 1e300
+_LONGEST = 60
+_LONGEST_CHAIN = 50
 _UNITS = {
     "hz": "Hz",
     "w": "W",
@@ -72,18 +76,17 @@ def user_file(explicit: str | Path | None = None) -> Path | None:
     qhal's own file is not the user's, even if the working folder is qhal's repository.
 
     Raises:
-        CatalogueError: the given file is missing.
+        CatalogueError: the given file is missing, or what has the name is not a file.
     """
-    if explicit is not None:
-        path = Path(explicit)
-        if not path.is_file():
-            raise CatalogueError(f"The catalogue {path} is not a file.", "Check --targets.")
-        return path
-    path = Path(FILE_NAME)
-    own = resources.files("qhal").joinpath(FILE_NAME)
-    if not path.is_file() or (isinstance(own, Path) and path.samefile(own)):
+    path = Path(FILE_NAME if explicit is None else explicit)
+    if explicit is None and not os.path.lexists(path):
         return None
-    return path
+    if not path.is_file():
+        hint = "Rename it." if explicit is None else "Check --targets."
+        raise CatalogueError(f"The catalogue {path} is not a file.", hint)
+    own = resources.files("qhal").joinpath(FILE_NAME)
+    is_own = isinstance(own, Path) and path.samefile(own)
+    return None if explicit is None and is_own else path
 
 
 def read(path: Path, known: Profiles) -> Profiles:
@@ -94,8 +97,10 @@ def read(path: Path, known: Profiles) -> Profiles:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CatalogueError(f"Cannot read the catalogue {path}: {error}.") from error
+    except OSError as error:
+        raise CatalogueError(f"Cannot read the catalogue {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise CatalogueError(f"The catalogue {path} is not text in UTF-8.") from error
     return parse(text, str(path), known)
 
 
@@ -112,8 +117,10 @@ def parse(text: str, origin: str, known: Profiles) -> Profiles:
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also of integers with more digits than Python converts
         raise CatalogueError(f"{origin} is not valid TOML: {error}.") from error
+    except RecursionError as error:
+        raise CatalogueError(f"{origin} is nested too deeply.") from error
     where = _Key(origin)
     where.only(document, ("targets",))
     tables = where.at("targets").table(document.get("targets", {}))
@@ -135,17 +142,19 @@ class _Key:
 
     def table(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise self.error(f"is {value!r}; it has to be a table")
+            raise self.error(f"is {_shown(value)}; it has to be a table")
         return value
 
     def text(self, value: Any) -> str:
-        if not isinstance(value, str) or not value.strip():
-            raise self.error(f"is {value!r}; it has to be a text that is not empty")
+        if not isinstance(value, str) or not value.strip() or not value.isprintable():
+            raise self.error(f"is {_shown(value)}; it has to be a text of one line, not empty")
         return value
 
     def number(self, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e300:
-            raise self.error(f"is {value!r}; it has to be a number above 0")
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not 0 < value < _TOO_LARGE:
+            allowed = f"a number above 0 and below {_TOO_LARGE:g}"
+            raise self.error(f"is {_shown(value)}; it has to be {allowed}")
         return float(value)
 
     def only(self, table: Mapping[str, Any], allowed: Collection[str]) -> None:
@@ -154,6 +163,12 @@ class _Key:
                 near = difflib.get_close_matches(key, allowed, 1)
                 hint = f"Did you mean {near[0]}?" if near else ""
                 raise self.at(key).error(f"is unknown; allowed are {', '.join(allowed)}", hint)
+
+
+def _shown(value: Any) -> str:
+    """A value as it may stand in a sentence."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 class _Reader:
@@ -175,6 +190,9 @@ class _Reader:
             if name in chain:
                 circle = " -> ".join((*chain, name))
                 raise self._where.at(name).error(f"extends itself: {circle}")
+            if len(chain) == _LONGEST_CHAIN:
+                others = f"{_LONGEST_CHAIN} others in a row"
+                raise self._where.at(chain[0]).error(f"extends more than {others}")
             self._done[name] = self._read(name, (*chain, name))
         return self._done[name]
 
@@ -190,12 +208,13 @@ class _Reader:
             for key in ("backend", "title", "family")
             if key in table
         }
+        inherited = base.options if texts.get("backend", base.backend) == base.backend else {}
         return replace(
             base,
             name=name,
             origin=where.origin,
             facts={**base.facts, **_facts(table, where.at("facts"))},
-            options={**base.options, **_options(table, where.at("options"))},
+            options={**inherited, **_options(table, where.at("options"))},
             **texts,
         )
 

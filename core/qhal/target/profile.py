@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+RUNS_ON = "runs_on"
+"""The option that the core reads: ``host`` if the target is the machine that qhal runs on."""
+
 
 @dataclass(frozen=True)
 class Sourced:
@@ -13,6 +16,10 @@ class Sourced:
     value: float
     unit: str
     source: str
+
+    def __str__(self) -> str:
+        number = f"{self.value:,.10g}"
+        return number if self.unit == "1" else f"{number} {self.unit}"
 
 
 @dataclass(frozen=True)

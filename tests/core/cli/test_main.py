@@ -121,6 +121,12 @@ def test_an_interruption_is_not_an_error(failing: Fail, capsys: pytest.CaptureFi
         ([*DEPLOY, "--max-drop", "-1"], "not a number from 0 to 100"),
         ([*DEPLOY, "--max-drop", "nan"], "not a number from 0 to 100"),
         ([*DEPLOY, "--thread", "2"], "Did you mean --threads?"),
+        (
+            [*DEPLOY, "--target", "cpu,tflite,cpu"],
+            "'cpu,tflite,cpu' does not name each target once",
+        ),
+        ([*DEPLOY, "--target", "cpu,"], "'cpu,' does not name each target once"),
+        ([*DEPLOY, "--target", ""], "'' does not name each target once"),
     ],
 )
 def test_bad_arguments(
@@ -149,6 +155,10 @@ def test_arguments_reach_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen["max_fallback"] is None
 
 
+def test_several_targets_may_have_spaces_between_them() -> None:
+    assert options.names("cpu, edgetpu ,tflite") == ["cpu", "edgetpu", "tflite"]
+
+
 def test_the_help_names_what_exists() -> None:
     from qhal.quant.recipe import RECIPES
 
@@ -164,10 +174,10 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_json_and_text_of_the_lists(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("targets", "plugins", "doctor"):
-        assert main([command]) == 0
+    for command in ("targets", "plugins", "doctor cpu"):
+        assert main(command.split()) == 0
         assert capsys.readouterr().out.strip()
-        assert main([command, "--json"]) == 0
+        assert main([*command.split(), "--json"]) == 0
         assert json.loads(capsys.readouterr().out)
 
 

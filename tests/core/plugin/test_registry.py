@@ -57,6 +57,22 @@ def test_the_users_file_adds_and_extends(tmp_path: Path, monkeypatch: pytest.Mon
     assert board.facts == edgetpu.facts
 
 
+def test_an_option_that_the_backend_does_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[targets.board]\nextends = "openvino-npu"\noptions.devise = "CPU"\n')
+    with pytest.raises(CatalogueError) as caught:
+        registry(path).resolve("board")
+    assert f"{path}: targets.board.options.devise is unknown" in caught.value.message
+    assert "the backend 'openvino' reads device, runs_on" in caught.value.message
+    assert caught.value.hint == "Did you mean device?"
+
+
+def test_all_devices_of_the_catalogue_have_options_that_are_read() -> None:
+    found = registry()
+    for name in found.targets:
+        found.resolve(name)
+
+
 def test_an_explicit_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CatalogueError, match=r"nothing\.toml is not a file"):
         registry(tmp_path / "nothing.toml")

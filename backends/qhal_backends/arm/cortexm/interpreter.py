@@ -17,6 +17,7 @@ from qhal.errors import MissingDependencyError, VerificationError
 from qhal.plugin.backend import Array, Arrays
 
 INSTALL = "pip install --pre tflite-micro"
+INSTALL_ALL = "pip install 'quant-hal[arm]'"
 DISTRIBUTION = "tflite-micro"
 
 _FIXED_BYTES = 1 << 20

@@ -1,0 +1,42 @@
+"""``qhal setup edgetpu-compiler``: whether Coral's compiler is here, and where to get it."""
+
+from __future__ import annotations
+
+from qhal.errors import MissingDependencyError
+from qhal.plugin.setup import Setup
+from qhal.progress import Progress
+from qhal_backends.edgetpu.compiler import PROGRAM, find_compiler
+
+SETUP = "edgetpu-compiler"
+TITLE = "Coral's compiler, which makes of an artifact what the Edge TPU loads"
+WHERE = "https://coral.ai/docs/edgetpu/compiler (Debian and its relatives on x86-64 only)"
+
+
+def edgetpu_compiler() -> Setup:
+    """The setup, for :meth:`qhal.plugin.backend.Backend.setups`.
+
+    It is optional: the artifact is the file that the compiler reads, verified without it, and
+    the record says whether it was compiled.
+    """
+    return Setup(SETUP, TITLE, why_missing, prepare, optional=True)
+
+
+def why_missing() -> str | None:
+    """That the compiler is not on PATH, and where it is explained; None if it is."""
+    return f"{PROGRAM} is not on PATH: {WHERE}" if find_compiler() is None else None
+
+
+def prepare(progress: Progress) -> str:
+    """See :class:`qhal.plugin.setup.Setup`.
+
+    Raises:
+        MissingDependencyError: it is not on PATH. It comes from an archive of Google's that only
+            an administrator can add, so that qhal does not install it.
+    """
+    program = find_compiler()
+    if program is None:
+        raise MissingDependencyError(
+            f"{PROGRAM} is not on PATH, and only an administrator can install it.",
+            f"How to: {WHERE}.",
+        )
+    return f"{PROGRAM} is ready: {program}."

@@ -1,0 +1,25 @@
+"""Where nothing is installed, one command brings all that a backend wants."""
+
+from __future__ import annotations
+
+import pytest
+
+from qhal.plugin.registry import registry
+from qhal_backends.tflite import plugin
+
+
+@pytest.mark.parametrize(
+    ("backend", "command"),
+    [
+        ("ethos-u", "pip install 'quant-hal[arm]'"),
+        ("cortex-m", "pip install 'quant-hal[arm]'"),
+        ("cortex-a", "pip install 'quant-hal[tflite]'"),
+        ("tflite", "pip install 'quant-hal[tflite]'"),
+    ],
+)
+def test_the_command_without_litert(
+    backend: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugin, "find_spec", lambda name: None)
+    why = registry().backends[backend].cannot_lower()
+    assert why == f"ai_edge_litert and flatbuffers are not installed: {command}"

@@ -1,0 +1,121 @@
+"""``qhal targets``: the devices in groups, and what works here with each."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from qhal.cli.main import main
+from qhal.plugin import registry as registry_module
+from qhal.plugin.backend import Artifact, Backend
+from qhal.plugin.registry import Registry
+from qhal.quant.model import QuantModel
+from qhal.target.capability import Capabilities
+from qhal.target.profile import TargetProfile
+
+Captured = pytest.CaptureFixture[str]
+
+
+class Partial(Backend):
+    """Writes for all of its devices; runs those that are not far away."""
+
+    name = "partial"
+
+    def __init__(self, cannot_lower: str | None = None) -> None:
+        self.lowering = cannot_lower
+
+    def cannot_lower(self) -> str | None:
+        return self.lowering
+
+    def unavailable_on(self, target: TargetProfile) -> str | None:
+        return "no such device here" if target.name.startswith("far") else None
+
+    def capabilities(self, target: TargetProfile) -> Capabilities:
+        return Capabilities(())
+
+    def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
+        return Artifact({}, "")
+
+
+def devices(*names: str, family: str = "Devices", backend: str = "partial") -> list[TargetProfile]:
+    return [TargetProfile(name, backend, f"The device {name}", family) for name in names]
+
+
+def show(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured, *profiles: TargetProfile, **settings: str
+) -> list[str]:
+    """The lines of the list; without settings the backend lacks nothing."""
+    found = Registry({"partial": Partial(**settings)}, {p.name: p for p in profiles})
+    monkeypatch.setattr(registry_module, "registry", lambda file=None: found)
+    assert main(["targets"]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_families_keep_their_order_and_names_count(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    zebras = devices("u85-1024", "u55-256", "u55-64", "u55-128", family="Zebras")
+    lines = show(monkeypatch, capsys, *zebras, *devices("ant", family="Ants"))
+    assert lines == [
+        "Zebras: artifacts are written and run here",
+        "  u55-64    The device u55-64",
+        "  u55-128   The device u55-128",
+        "  u55-256   The device u55-256",
+        "  u85-1024  The device u85-1024",
+        "",
+        "Ants: artifacts are written and run here",
+        "  ant       The device ant",
+        "",
+        "5 devices. `qhal targets NAME` shows one with its numbers.",
+    ]
+
+
+def test_a_reason_that_all_share_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    listed = devices("a", "b", "c")
+    lines = show(monkeypatch, capsys, *listed, cannot_lower="pip install partial")
+    assert lines[:2] == ["Devices: artifacts cannot be written here", "  pip install partial"]
+    assert sum("pip install partial" in line for line in lines) == 1
+
+
+def test_a_device_that_differs_says_so_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    lines = show(monkeypatch, capsys, *devices("far", "near-1", "near-2"))
+    assert lines[:3] == [
+        "Devices: artifacts are written and run here",
+        "  far     The device far",
+        "          not run here: no such device here",
+    ]
+
+
+def test_a_backend_that_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    lines = show(monkeypatch, capsys, *devices("lost", backend="absent"))
+    assert "the backend 'absent' is not installed" in lines[1]
+
+
+def test_the_catalogue_fits_100_columns(capsys: Captured) -> None:
+    assert main(["targets"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line != line.rstrip()] == []
+    devices_ = [line for line in lines if line.startswith("  ") and " here: " not in line]
+    assert max(map(len, devices_)) <= 100
+
+
+def test_all_families_of_the_catalogue_are_headings(capsys: Captured) -> None:
+    assert main(["targets", "--json"]) == 0
+    families = {device["family"] for device in json.loads(capsys.readouterr().out)}
+    assert main(["targets"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert families == {line.partition(":")[0] for line in lines if ": artifacts" in line}
+    assert {"Arm Cortex-A", "Arm Cortex-M", "Arm Ethos-U", "Coral Edge TPU", "OpenVINO"} < families
+
+
+def test_one_device_shows_what_works_and_numbers_without_a_unit(capsys: Captured) -> None:
+    assert main(["targets", "raspberry-pi-4"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1] == ["backend", "cortex-a,", "from", "targets.toml"]
+    assert ["cores_count", "4"] in [line[:2] for line in lines]
+    assert ["cores_count", "4", "1"] not in [line[:3] for line in lines]
