@@ -85,9 +85,7 @@ class Qhal:
 
     def load(self, subject: Any) -> Loaded:
         """The artifact in its runtime."""
-        from qhal.adapter import Adapter
-
-        runner, adapter = subject.load(), Adapter(subject.model)
+        runner, adapter = subject.load(), subject.adapter
 
         def run(inputs: Arrays) -> Outputs:
             outputs = adapter.to_user(runner.run(adapter.to_artifact(inputs)))

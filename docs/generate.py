@@ -139,14 +139,15 @@ def _command(name: str, command: Parser) -> str:
         for action in command._actions
         if action.dest != "help"
     ]
+    forms = {"?": "[{}]", "+": "{} …"}
     positional = [
-        f"[{a.metavar}]" if a.nargs == "?" else a.metavar for a in command._get_positional_actions()
+        forms.get(str(a.nargs), "{}").format(a.metavar) for a in command._get_positional_actions()
     ]
     required = [_spelling(a).strip("`") for a in command._get_optional_actions() if a.required]
     usage = " ".join(["qhal", name, *map(str, positional), *required, "[options]"])
-    return f"## qhal {name}\n\n{command.description}\n\n    {usage}\n\n" + _table(
-        ("argument", "meaning"), rows
-    )
+    table = _table(("argument", "meaning"), rows)
+    about = f"## qhal {name}\n\n{command.description}\n\n    {usage}\n\n{table}"
+    return f"{about}\n\n{command.epilog}" if command.epilog else about
 
 
 def _spelling(action: argparse.Action) -> str:

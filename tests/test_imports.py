@@ -27,6 +27,7 @@ STARTS = {
     "import qhal": "import qhal",
     "qhal --help": HELP.format("'--help'"),
     "qhal deploy --help": HELP.format("'deploy', '--help'"),
+    "qhal bench --help": HELP.format("'bench', '--help'"),
     "an unknown option": HELP.format("'deploy', '--nothing'"),
 }
 

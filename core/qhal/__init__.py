@@ -1,7 +1,7 @@
 """qhal: one float ONNX model in; a quantized artifact that fits your hardware out.
 
-``qhal.deploy`` and ``qhal.check`` are the same line as the commands. Names are imported at first
-use, so that ``import qhal`` loads no runtime.
+``qhal.deploy``, ``qhal.check`` and ``qhal.bench`` do the same as the commands. Names are
+imported at first use, so that ``import qhal`` loads no runtime.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qhal.benching import bench as bench
     from qhal.checking import check as check
     from qhal.errors import QhalError as QhalError
     from qhal.fleet import deploy_all as deploy_all
@@ -28,6 +29,7 @@ _HOMES = {
     "QhalError": "qhal.errors",
     "RunRecord": "qhal.record",
     "TargetProfile": "qhal.target.profile",
+    "bench": "qhal.benching",
     "check": "qhal.checking",
     "deploy": "qhal.line",
     "deploy_all": "qhal.fleet",

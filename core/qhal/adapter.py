@@ -1,7 +1,7 @@
 """Between the user's arrays and an artifact's: order of dimensions and quantized I/O.
 
 An artifact may want another order of dimensions than the user's model, and integers. Whoever
-runs it has to convert; this is that conversion, and the record's ports state it in data.
+runs it has to convert; its ports state how, and this is that conversion.
 """
 
 from __future__ import annotations
@@ -11,112 +11,124 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qhal.errors import QhalError, VerificationError
-from qhal.ir.graph import Array, Graph
-from qhal.plugin.backend import Artifact, Backend, Runner, RunOptions
+from qhal.ir.dtypes import DType
+from qhal.ir.graph import Array
 from qhal.quant.arithmetic import dequantize, quantize
-from qhal.quant.model import QuantModel
-from qhal.target.profile import TargetProfile
+from qhal.quant.model import QuantModel, QuantParams
 
 Arrays = Mapping[str, Array]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
+class Port:
+    """An input or output: the user's model and the artifact side by side.
+
+    Attributes:
+        name: in the user's model.
+        shape: in the user's model.
+        dtype: in the user's model.
+        artifact_name: what the artifact's runtime calls it.
+        artifact_shape: shape in the artifact.
+        artifact_dtype: element type in the artifact.
+        permutation: empty, or p with ``artifact = numpy.transpose(model, p)``.
+        scale: of an integer input or output: ``real = scale * (q - zero_point)``.
+        zero_point: see ``scale``.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    artifact_name: str
+    artifact_shape: tuple[int, ...]
+    artifact_dtype: str
+    permutation: tuple[int, ...] = ()
+    scale: float | None = None
+    zero_point: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what nobody could convert.
+
+        Raises:
+            ValueError: an element type is unknown, or the shapes do not agree.
+        """
+        for dtype in (self.dtype, self.artifact_dtype):
+            DType(dtype)
+        axes = list(range(len(self.shape)))
+        order = self.permutation or axes
+        if sorted(order) != axes or self.artifact_shape != tuple(self.shape[i] for i in order):
+            raise ValueError(
+                f"{self.name} has the shape {list(self.shape)}, which is not "
+                f"{list(self.artifact_shape)} in the order {list(order)}"
+            )
+
+    @property
+    def params(self) -> QuantParams | None:
+        """The parameters of the artifact's integers; None where it has the user's own numbers."""
+        if self.scale is None:
+            return None
+        return QuantParams.per_tensor(DType(self.artifact_dtype), self.scale, self.zero_point or 0)
+
+    def to_artifact(self, array: Array) -> Array:
+        """A user's array in the artifact's order of dimensions and element type."""
+        params = self.params
+        if self.permutation:
+            array = np.transpose(array, self.permutation)
+        if params is not None:
+            array = quantize(array, params)
+        return np.asarray(array, DType(self.artifact_dtype).numpy, order="C")
+
+    def to_user(self, array: Array) -> Array:
+        """An artifact's array in the user's order of dimensions, dequantized."""
+        params = self.params
+        if params is not None:
+            array = dequantize(array, params)
+        if self.permutation:
+            array = np.transpose(array, np.argsort(self.permutation))
+        return array
+
+
+@dataclass(frozen=True)
 class Adapter:
     """Converts a user's inputs to an artifact's, and its outputs back.
 
     Attributes:
-        model: the lowered model, which states permutations and parameters.
+        inputs: in the order of the model.
+        outputs: in the order of the model.
     """
 
-    model: QuantModel
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+    @staticmethod
+    def of_model(model: QuantModel) -> Adapter:
+        """From a lowered model, which states permutations and parameters."""
+        graph = model.graph
+        inputs, outputs = (
+            tuple(_port(model, name) for name in names) for names in (graph.inputs, graph.outputs)
+        )
+        return Adapter(inputs, outputs)
 
     def to_artifact(self, inputs: Arrays) -> dict[str, Array]:
         """The user's arrays in the artifact's order of dimensions and element types."""
-        return {name: self._input(name, inputs[name]) for name in self.model.graph.inputs}
+        return {port.name: port.to_artifact(inputs[port.name]) for port in self.inputs}
 
     def to_user(self, outputs: Arrays) -> dict[str, Array]:
         """The artifact's outputs in the user's order of dimensions, dequantized."""
-        return {name: self._output(name, outputs[name]) for name in self.model.graph.outputs}
-
-    def _input(self, name: str, array: Array) -> Array:
-        params = self.model.params.get(name)
-        permutation = self.model.graph.permutations.get(name)
-        if permutation is not None:
-            array = np.transpose(array, permutation)
-        if params is not None:
-            array = quantize(array, params)
-        return np.asarray(array, self.model.graph.tensors[name].dtype.numpy, order="C")
-
-    def _output(self, name: str, array: Array) -> Array:
-        params = self.model.params.get(name)
-        permutation = self.model.graph.permutations.get(name)
-        if params is not None:
-            array = dequantize(array, params)
-        if permutation is not None:
-            array = np.transpose(array, np.argsort(permutation))
-        return array
+        return {port.name: port.to_user(outputs[port.name]) for port in self.outputs}
 
 
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """What is verified and measured: a lowered model with all that is needed to run it."""
-
-    model: QuantModel
-    artifact: Artifact
-    backend: Backend
-    profile: TargetProfile
-
-    @property
-    def graph(self) -> Graph:
-        """The lowered graph."""
-        return self.model.graph
-
-    def load(self, options: RunOptions | None = None) -> Runner | None:
-        """The loaded artifact, or None if it cannot run on this machine.
-
-        Raises:
-            VerificationError: the runtime is here but does not take the artifact.
-        """
-        if self.backend.unavailable_on(self.profile) is not None:
-            return None
-        try:
-            return self.backend.load(self.artifact, self.profile, options or RunOptions())
-        except QhalError:
-            raise
-        # Runtimes raise what they like; whatever it is, the artifact is not usable.
-        except Exception as error:
-            raise VerificationError(
-                f"The runtime does not load {self.artifact.main}: {_one_line(error)}.",
-                "This is a bug of the backend; please report it with the model.",
-            ) from error
-
-
-def run_raw(runner: Runner, subject: Subject, inputs: Arrays) -> dict[str, Array]:
-    """Run a loaded artifact on arrays of its own types and check what comes back.
-
-    Raises:
-        VerificationError: it does not run, or an output is missing or of another shape.
-    """
-    try:
-        outputs = runner.run(inputs)
-    except QhalError:
-        raise
-    except Exception as error:
-        raise VerificationError(
-            f"{subject.artifact.main} does not run: {_one_line(error)}.",
-            "This is a bug of the backend; please report it with the model.",
-        ) from error
-    for name in subject.graph.outputs:
-        expected = subject.graph.tensors[name].shape
-        found = outputs[name].shape if name in outputs else None
-        if found != expected:
-            raise VerificationError(
-                f"Output {name} of {subject.artifact.main} has shape {found}, not {expected}.",
-                "This is a bug of the backend; please report it with the model.",
-            )
-    return outputs
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
+def _port(model: QuantModel, name: str) -> Port:
+    """What is an integer with parameters here is a float32 in the user's model."""
+    ours, params = model.graph.tensors[name], model.params.get(name)
+    permutation = tuple(model.graph.permutations.get(name, ()))
+    return Port(
+        name,
+        tuple(ours.shape[i] for i in np.argsort(permutation)) if permutation else ours.shape,
+        ours.dtype.value if params is None else DType.FLOAT32.value,
+        name,
+        ours.shape,
+        ours.dtype.value,
+        permutation,
+        None if params is None else float(str(params.scale)),
+        None if params is None else int(params.zero_point),
+    )

@@ -130,6 +130,12 @@ class RecordError(QhalError):
     code = "QH402"
 
 
+class ArtifactError(QhalError):
+    """The files of an output folder are not those that its record tells about."""
+
+    code = "QH403"
+
+
 # --- QH5xx: gates -------------------------------------------------------------
 
 

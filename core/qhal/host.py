@@ -18,6 +18,7 @@ PACKAGES = (
     "flatbuffers",
     "openvino",
     "ethos-u-vela",
+    "tflite-micro",
 )
 """Packages whose versions change results."""
 

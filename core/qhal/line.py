@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qhal.adapter import Subject
 from qhal.data import Source
 from qhal.decisions import Decision
 from qhal.energy import energy
@@ -15,7 +14,7 @@ from qhal.measure import measure
 from qhal.options import Options
 from qhal.output import OutputFolder, check_free, default_folder
 from qhal.plan import plan_of
-from qhal.prepare import Prepared, Target, equalized, find_target, prepare
+from qhal.prepare import Prepared, equalized, find_target, prepare
 from qhal.progress import SILENT, Progress
 from qhal.quant.assign import assign
 from qhal.quant.calibrate import calibrate
@@ -26,6 +25,7 @@ from qhal.record import FILE_NAME, Gate, RunRecord, build_record
 from qhal.report import record_page, to_markdown
 from qhal.session import Session, open_session
 from qhal.stages import Stages
+from qhal.subject import Subject
 from qhal.verify import check_import, verify
 
 
@@ -74,7 +74,11 @@ def run_line(
         first = evaluation.sample(0)
         matching = check_import(imported.graph, evaluation.reference, first)
         verified = verify(
-            subject, evaluation, oracle_samples=session.oracle_samples, progress=progress
+            subject,
+            evaluation,
+            samples=options.eval_samples,
+            oracle_samples=session.oracle_samples,
+            progress=progress,
         )
         gates = (*lowered.gates, *accuracy_gate(verified.metrics, options.max_drop))
     with stages("measure"):
@@ -89,10 +93,8 @@ def run_line(
     record = build_record(
         path=session.model,
         imported=imported,
-        model=subject.model,
-        artifact=subject.artifact,
+        subject=subject,
         runtime=verified.runtime,
-        profile=subject.profile,
         metrics={**verified.metrics, **matching, **measured.metrics, **joules.metrics},
         decisions=[*decisions, *executed.decisions],
         plan=executed.plan,
@@ -156,18 +158,13 @@ def lower_line(session: Session, name: str, stages: Stages, progress: Progress =
         stats, order = fitted.laid.with_sources(calibration.stats), fitted.laid.element_order
         assigned = assign(constraints, stats, options.observer, order)
     with stages("lower"):
-        subject = _lower(target, assigned.model)
+        subject = target.lower(assigned.model)
     with stages("baseline"):
-        float_model = QuantModel(ready.laid.graph)
-        baseline = _lower(target, float_model) if target.backend.lowers_float else None
+        float_model = ready.float_model
+        baseline = target.lower(float_model) if target.backend.lowers_float else None
     made_by = (fitted, data, constraints, assigned, subject.artifact)
     decisions = tuple(d for made in made_by for d in made.decisions)
     return Lowered(subject, baseline, float_model, fitted, gates, decisions)
-
-
-def _lower(target: Target, model: QuantModel) -> Subject:
-    artifact = target.backend.lower(model, target.profile)
-    return Subject(model, artifact, target.backend, target.profile)
 
 
 def _write(folder: Path, record: RunRecord, subject: Subject, force: bool) -> None:

@@ -19,6 +19,8 @@ class Options:
         data: calibration data: an ``.npz``, a folder of ``.npy`` or of images,
             ``package.module:function``, a callable, or a mapping of arrays.
         eval: evaluation data; without it, what calibration does not use.
+        eval_samples: samples to evaluate on, spread evenly; None takes all, or fewer where the
+            runtime is slow.
         recipe: name of a recipe, such as ``w8a8``.
         out: the output folder; None names it after model, target and recipe.
         shapes: input name -> shape, where the model leaves dimensions free.
@@ -38,6 +40,7 @@ class Options:
 
     data: Source
     eval: Source | None = None
+    eval_samples: int | None = None
     recipe: str = "w8a8"
     out: str | Path | None = None
     shapes: Shapes | None = None
@@ -64,7 +67,8 @@ class Options:
             raise OptionError(
                 f"observer is {self.observer!r}.", f"Observers: {', '.join(OBSERVERS)}."
             )
-        for name, least in (("calib_samples", 1), ("threads", 1), ("max_fallback", 0)):
+        least_of = {"calib_samples": 1, "eval_samples": 1, "threads": 1, "max_fallback": 0}
+        for name, least in least_of.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise OptionError(f"{name} is {value}.", f"At least {least} is needed.")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from qhal.adapter import Adapter
 from qhal.decisions import Decision
 from qhal.errors import MissingDependencyError
 from qhal.ir.importer import Imported, import_model
@@ -15,9 +16,11 @@ from qhal.plugin.backend import Backend
 from qhal.plugin.registry import registry
 from qhal.quant.constraints import find_recipe
 from qhal.quant.equalize import Finding, equalize
+from qhal.quant.model import QuantModel
 from qhal.quant.recipe import Recipe
 from qhal.quant.select import Choice, select
 from qhal.quant.spec import PerAxis, PerTensor
+from qhal.subject import Subject
 from qhal.target.capability import Capabilities, KernelRow
 from qhal.target.profile import TargetProfile
 
@@ -39,6 +42,11 @@ class Target:
         if why is not None:
             raise MissingDependencyError(f"Target {self.profile.name} cannot be lowered here.", why)
 
+    def lower(self, model: QuantModel) -> Subject:
+        """Write the target's form of a quantized (or plain float) model."""
+        artifact = self.backend.lower(model, self.profile)
+        return Subject(artifact, self.backend, self.profile, Adapter.of_model(model), model)
+
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
@@ -57,6 +65,11 @@ class Prepared:
     legal: Legalized
     laid: LaidOut
     choices: Mapping[str, Choice]
+
+    @property
+    def float_model(self) -> QuantModel:
+        """The model in float, as the baseline of its target."""
+        return QuantModel(self.laid.graph)
 
     @property
     def decisions(self) -> tuple[Decision, ...]:

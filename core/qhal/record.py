@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qhal import __version__, host
+from qhal.adapter import Port
 from qhal.codec import Json, decode, dumps, encode
 from qhal.decisions import Decision
 from qhal.errors import InternalError, RecordError
-from qhal.ir.graph import Graph
 from qhal.metric import Metric
 from qhal.plan import Plan
 from qhal.plugin.backend import Artifact
-from qhal.quant.model import QuantModel
+from qhal.subject import Subject
 from qhal.target.profile import Sourced, TargetProfile
 
 if TYPE_CHECKING:
@@ -30,33 +30,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 FILE_NAME = "record.json"
-
-
-@dataclass(frozen=True)
-class Port:
-    """An input or output: the user's model and the artifact side by side.
-
-    Attributes:
-        name: in the user's model.
-        shape: in the user's model.
-        dtype: in the user's model.
-        artifact_name: what the artifact's runtime calls it.
-        artifact_shape: shape in the artifact.
-        artifact_dtype: element type in the artifact.
-        permutation: empty, or p with ``artifact = numpy.transpose(model, p)``.
-        scale: of an integer input or output: ``real = scale * (q - zero_point)``.
-        zero_point: see ``scale``.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    artifact_name: str
-    artifact_shape: tuple[int, ...]
-    artifact_dtype: str
-    permutation: tuple[int, ...] = ()
-    scale: float | None = None
-    zero_point: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,14 +55,34 @@ class TargetInfo:
     options: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
 
+    @property
+    def profile(self) -> TargetProfile:
+        """The target, as backends take it."""
+        return TargetProfile(
+            self.name,
+            self.backend,
+            self.title,
+            facts=self.facts,
+            options=self.options,
+            origin=self.origin,
+        )
+
 
 @dataclass(frozen=True)
 class FileInfo:
-    """One file of the artifact."""
+    """One file of the artifact.
+
+    Attributes:
+        name: in the output folder.
+        sha256: hash of the content.
+        size_bytes: size of the content.
+        aside: True if it only tells about the artifact, or holds it in another form.
+    """
 
     name: str
     sha256: str
     size_bytes: int
+    aside: bool = False
 
 
 @dataclass(frozen=True)
@@ -252,10 +245,8 @@ def build_record(
     *,
     path: Path,
     imported: Imported,
-    model: QuantModel,
-    artifact: Artifact,
+    subject: Subject,
     runtime: str,
-    profile: TargetProfile,
     metrics: Mapping[str, Metric],
     decisions: Iterable[Decision],
     plan: Plan,
@@ -269,10 +260,8 @@ def build_record(
     Args:
         path: the user's model file.
         imported: what import made of it.
-        model: what was lowered.
-        artifact: what ships.
+        subject: what was lowered, and what ships.
         runtime: what ran it here; empty if nothing did.
-        profile: the target.
         metrics: of verification, measurement and energy.
         decisions: of all stages; one that was recorded twice is kept once.
         plan: declared and, where known, placed and executed.
@@ -282,10 +271,10 @@ def build_record(
         timings_s: stage -> seconds.
     """
     return RunRecord(
-        model=_model_info(path, imported, model, artifact),
-        target=_target_info(profile),
-        recipe=model.recipe,
-        artifact=_artifact_info(artifact, runtime),
+        model=_model_info(path, imported, subject),
+        target=_target_info(subject.profile),
+        recipe=subject.model.recipe,
+        artifact=_artifact_info(subject.artifact, runtime),
         metrics=dict(metrics),
         decisions=tuple(dict.fromkeys(decisions)),
         plan=plan,
@@ -304,31 +293,22 @@ def _plain(values: Mapping[str, object]) -> dict[str, object]:
     return json.loads(json.dumps(values, default=str))  # type: ignore[no-any-return]
 
 
-def _model_info(path: Path, imported: Imported, model: QuantModel, artifact: Artifact) -> ModelInfo:
-    user = imported.graph
+def _model_info(path: Path, imported: Imported, subject: Subject) -> ModelInfo:
+    adapter, artifact = subject.adapter, subject.artifact
     return ModelInfo(
         path.name,
         imported.sha256,
         imported.size_bytes,
         imported.opset,
-        tuple(_port(name, user, model, artifact.input_names) for name in user.inputs),
-        tuple(_port(name, user, model, artifact.output_names) for name in user.outputs),
+        _named(adapter.inputs, artifact.input_names),
+        _named(adapter.outputs, artifact.output_names),
     )
 
 
-def _port(name: str, user: Graph, model: QuantModel, runtime_names: Mapping[str, str]) -> Port:
-    theirs, ours = user.tensors[name], model.graph.tensors[name]
-    params = model.params.get(name)
-    return Port(
-        name,
-        theirs.shape,
-        theirs.dtype.value,
-        runtime_names.get(name, name),
-        ours.shape,
-        ours.dtype.value,
-        tuple(model.graph.permutations.get(name, ())),
-        None if params is None else float(str(params.scale)),
-        None if params is None else int(params.zero_point),
+def _named(ports: Iterable[Port], runtime_names: Mapping[str, str]) -> tuple[Port, ...]:
+    """Ports with the names that the artifact's runtime has for them."""
+    return tuple(
+        replace(port, artifact_name=runtime_names.get(port.name, port.name)) for port in ports
     )
 
 
@@ -345,8 +325,10 @@ def _target_info(profile: TargetProfile) -> TargetInfo:
 
 def _artifact_info(artifact: Artifact, runtime: str) -> ArtifactInfo:
     names = sorted(artifact.files, key=lambda name: (name != artifact.main, name))
-    files = (
-        FileInfo(name, sha256(artifact.files[name]).hexdigest(), len(artifact.files[name]))
-        for name in names
-    )
-    return ArtifactInfo(artifact.main, tuple(files), runtime)
+    files = tuple(_file_info(name, artifact) for name in names)
+    return ArtifactInfo(artifact.main, files, runtime)
+
+
+def _file_info(name: str, artifact: Artifact) -> FileInfo:
+    content = artifact.files[name]
+    return FileInfo(name, sha256(content).hexdigest(), len(content), name in artifact.aside)

@@ -27,14 +27,14 @@ class Session:
         model: path of the user's model.
         options: what the user asked for.
         cache: folder of calibration statistics, None for none.
-        spools: where decoded samples and float results are kept for further targets; empty to
-            keep none.
+        spools: where decoded samples and float results are kept for further targets; None
+            keeps none.
     """
 
     model: Path
     options: Options
     cache: Path | None = None
-    spools: tuple[Spool, ...] = ()
+    spools: tuple[Spool, Spool] | None = None
 
     @cached_property
     def imported(self) -> Imported:
@@ -76,7 +76,8 @@ class Session:
     def evaluation(self) -> Evaluation:
         """The evaluation data with the float model's results."""
         reference = FloatReference(self.model, self.imported.graph.outputs)
-        return Evaluation(self.data.evaluation, reference, *self.spools)
+        inputs, outputs = self.spools or (None, None)
+        return Evaluation(self.data.evaluation, reference, inputs, outputs)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qhal.adapter import Subject
+from qhal.adapter import Adapter
 from qhal.decisions import Code, Decision, Severity
 from qhal.ir.build import GraphBuilder
 from qhal.ir.dtypes import DType
@@ -24,6 +24,7 @@ from qhal.quant.oracle import Oracle
 from qhal.quant.spec import FLOAT, Derived, PerAxis, QuantSpec
 from qhal.reconcile import reconcile
 from qhal.record import Gate, RunRecord, build_record
+from qhal.subject import Subject
 from qhal.target.capability import Capabilities, KernelRow
 from qhal.target.profile import Sourced, TargetProfile
 
@@ -125,7 +126,8 @@ def artifact_of(model: QuantModel) -> Artifact:
 def subject_of(model: QuantModel, **backend: object) -> Subject:
     """A lowered model with a backend that runs it."""
     profile = TargetProfile("toy-target", "toy", "A toy")
-    return Subject(model, artifact_of(model), ToyBackend(model=model, **backend), profile)  # type: ignore[arg-type]
+    toy = ToyBackend(model=model, **backend)  # type: ignore[arg-type]
+    return Subject(artifact_of(model), toy, profile, Adapter.of_model(model), model)
 
 
 @dataclass
@@ -203,6 +205,14 @@ def record(toys: Toys) -> RunRecord:
     split = Decision(Code.CALIBRATION_SPLIT, "8 of 24 samples calibrate.")
     placement = Placement((PlacedNode("fc", "FULLY_CONNECTED", "host", "int8"),), "the toy plan")
     host_ns = Basis.MEASURED_HOST
+    artifact = replace(
+        artifact_of(model),
+        input_names={"x": "serving_default_x:0"},
+        aside=frozenset({"notes.txt"}),
+    )
+    profile = TargetProfile(
+        "npu", "toy", "A toy | NPU", facts={"clock_hz": Sourced(1e9, "Hz", "a book")}
+    )
     dataset = {
         "source": "some/data.npz",
         "samples": 8,
@@ -213,12 +223,8 @@ def record(toys: Toys) -> RunRecord:
     return build_record(
         path=Path("some/toy_v2.onnx"),
         imported=ToyImport(user),  # type: ignore[arg-type]
-        model=model,
-        artifact=replace(artifact_of(model), input_names={"x": "serving_default_x:0"}),
+        subject=Subject(artifact, ToyBackend(), profile, Adapter.of_model(model), model),
         runtime="toy 1.0",
-        profile=TargetProfile(
-            "npu", "toy", "A toy | NPU", facts={"clock_hz": Sourced(1e9, "Hz", "a book")}
-        ),
         metrics={
             "top1": Metric(0.875, "fraction", host_ns, note="16 labelled samples"),
             "top1_float": Metric(0.9, "fraction", host_ns),

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from qhal.adapter import Adapter, run_raw
+from qhal.adapter import Adapter, Port
 from qhal.errors import VerificationError
+from qhal.subject import run_raw
 
 
 def test_float_io_passes_through(toys) -> None:
     x = np.array([[0.1, 0.2, 0.3, 0.4]], np.float32)
-    adapter = Adapter(toys.model)
+    adapter = Adapter.of_model(toys.model)
     assert np.array_equal(adapter.to_artifact({"x": x})["x"], x)
     assert adapter.to_user({"y": x})["y"] is x
 
 
 def test_integer_io_is_quantized_and_dequantized(toys) -> None:
-    adapter = Adapter(toys.integer_model)
+    adapter = Adapter.of_model(toys.integer_model)
     x = np.array([[0, 1 / 64, -1, 100]], np.float32)
     assert adapter.to_artifact({"x": x})["x"].tolist() == [[0, 1, -64, 127]]
     assert adapter.to_user({"y": np.array([[-3, 5]], np.int8)})["y"].tolist() == [[0, 1]]
@@ -25,7 +28,42 @@ def test_integer_io_is_quantized_and_dequantized(toys) -> None:
 
 def test_permutations_are_applied(toys) -> None:
     x = np.zeros((4, 1), np.float32)
-    assert Adapter(toys.transposed()).to_artifact({"x": x})["x"].shape == (1, 4)
+    assert Adapter.of_model(toys.transposed()).to_artifact({"x": x})["x"].shape == (1, 4)
+
+
+def test_a_record_states_the_same_conversion(toys, record) -> None:
+    stated = Adapter(record.model.inputs, record.model.outputs)
+    lowered = Adapter.of_model(toys.transposed())
+    x = np.array([[0], [1 / 64], [-1], [100]], np.float32)
+    assert stated.to_artifact({"x": x})["x"].tolist() == [[0, 1, -64, 127]]
+    assert lowered.to_artifact({"x": x})["x"].tolist() == [[0, 1, -64, 127]]
+    y = {"y": np.array([[-3, 5, 0]], np.int8)}
+    assert stated.to_user(y)["y"].tolist() == lowered.to_user(y)["y"].tolist()
+
+
+def test_a_model_states_the_users_side_too(toys) -> None:
+    (port,) = Adapter.of_model(toys.transposed()).inputs
+    assert (port.shape, port.dtype) == ((4, 1), "float32")
+    assert (port.artifact_shape, port.artifact_dtype, port.permutation) == ((1, 4), "int8", (1, 0))
+
+
+PORT = Port("x", (4, 1), "float32", "x", (1, 4), "int8", (1, 0), 0.5, 0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dtype": "float31"},
+        {"artifact_dtype": ""},
+        {"permutation": ()},
+        {"permutation": (0, 0)},
+        {"permutation": (1, 2)},
+        {"artifact_shape": (1, 4, 1)},
+    ],
+)
+def test_a_port_that_nobody_could_convert_is_refused(changes) -> None:
+    with pytest.raises(ValueError, match=r"shape|DType"):
+        replace(PORT, **changes)
 
 
 def test_a_wrong_output_shape_is_an_error(toys) -> None:

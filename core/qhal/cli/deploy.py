@@ -13,7 +13,7 @@ SUMMARY = "quantize a model for a target, check it against the float model, and 
 
 def add_arguments(parser: options.Parser) -> None:
     """Everything of :func:`qhal.deploy`."""
-    options.add_model(parser)
+    options.add_model(parser, several=True)
     data = parser.add_argument_group("data")
     data.add_argument(
         "--data",
@@ -39,6 +39,13 @@ def add_arguments(parser: options.Parser) -> None:
         default=128,
         metavar="N",
         help="samples to calibrate with, spread evenly (default: 128)",
+    )
+    data.add_argument(
+        "--eval-samples",
+        type=options.whole(1),
+        metavar="N",
+        help="samples to evaluate on, spread evenly (default: all; a slow runtime, such as a "
+        "microcontroller's interpreter, is given what takes about half a minute)",
     )
     data.add_argument(
         "--observer",
@@ -92,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     as_json = given.pop("json")
     given["shapes"] = options.shapes(given.pop("shape"))
     given["progress"] = bars()
-    targets = given.pop("target").split(",")
+    targets = given.pop("target")
     if len(targets) == 1:
         return _deploy_one(targets[0], given, as_json)
     return _deploy_all(targets, given, as_json)

@@ -21,7 +21,7 @@ from types import FrameType
 from typing import NoReturn, Protocol
 
 from qhal import __version__
-from qhal.cli import check, console, deploy, doctor, explain, plugins, setup, targets
+from qhal.cli import bench, check, console, deploy, doctor, explain, plugins, setup, targets
 from qhal.cli.options import Parser, advice
 from qhal.errors import InternalError, MissingDependencyError, OptionError, QhalError
 from qhal.output import in_words, is_full_disk
@@ -44,6 +44,7 @@ class Command(Protocol):
 COMMANDS: dict[str, Command] = {
     "deploy": deploy,
     "check": check,
+    "bench": bench,
     "targets": targets,
     "plugins": plugins,
     "doctor": doctor,
@@ -53,7 +54,10 @@ COMMANDS: dict[str, Command] = {
 _EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 BROKEN_PIPE = 141
 
-_EXTRAS = {"ai_edge_litert": "tflite", "flatbuffers": "tflite", "openvino": "openvino"}
+_EXTRAS = {
+    **{"ai_edge_litert": "tflite", "flatbuffers": "tflite", "openvino": "openvino"},
+    **{"ethosu": "arm", "tflite_micro": "arm"},
+}
 
 
 def parser() -> Parser:

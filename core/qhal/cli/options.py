@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from qhal.errors import OptionError
 
-RECIPES = ("w8a8", "w8a16", "w8", "w4", "fp16")
+RECIPES = ("w8a8", "w8a16", "w8", "w4", "nf4", "fp16", "bf16")
 OBSERVERS = ("minmax", "percentile", "mse")
 PREPROCESSINGS = ("imagenet-torch", "imagenet-tf", "unit", "raw")
 
@@ -42,11 +42,20 @@ def advice(wrong: str, known: Iterable[str], program: str) -> str:
     return f"Did you mean {near[0]}?" if near else f"See {program} --help."
 
 
-def add_model(parser: Parser) -> None:
-    """MODEL, --target, --recipe, --shape, --keep-layout, --targets."""
+def add_model(parser: Parser, *, several: bool = False) -> None:
+    """MODEL, --target, --recipe, --shape, --keep-layout, --targets.
+
+    Args:
+        parser: of the command.
+        several: take a list of targets instead of one.
+    """
     parser.add_argument("model", metavar="MODEL", help="the float model, an .onnx file")
     parser.add_argument(
-        "--target", required=True, metavar="T", help="the device, see `qhal targets`"
+        "--target",
+        required=True,
+        metavar="T,…" if several else "T",
+        type=names if several else str,
+        help=f"the device{', or several with commas' if several else ''}; see `qhal targets`",
     )
     parser.add_argument(
         "--recipe", default="w8a8", metavar="R", help=f"{', '.join(RECIPES)} (default: w8a8)"
@@ -81,6 +90,16 @@ def add_targets_file(parser: Parser) -> None:
 def add_json(parser: argparse._ActionsContainer) -> None:
     """--json."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def names(text: str) -> list[str]:
+    """``cpu,edgetpu`` -> ["cpu", "edgetpu"]; each name once."""
+    listed = [name.strip() for name in text.split(",")]
+    if not all(listed) or len(set(listed)) < len(listed):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} does not name each target once, separated by commas"
+        )
+    return listed
 
 
 def shape(text: str) -> tuple[str, tuple[int, ...]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter_ns
+from typing import TypeVar
 
 WINDOWS = 7
 MAX_RUNS_PER_WINDOW = 200
@@ -15,6 +16,7 @@ _WARM_UP_RUNS = 3
 _WARM_UP_SHARE = 0.1
 
 Run = Callable[[], object]
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ def speedup(slow: Timing, fast: Timing) -> tuple[float, float, float]:
 
 
 def interleave(
-    runs: Mapping[str, Run], *, windows: int = WINDOWS, budget_s: float = 2.0
-) -> dict[str, Timing]:
+    runs: Mapping[Key, Run], *, windows: int = WINDOWS, budget_s: float = 2.0
+) -> dict[Key, Timing]:
     """Time several functions in turn.
 
     Each window times every function some runs in a row; the order turns around from window to
@@ -79,7 +81,7 @@ def interleave(
     round_ns = max(1, sum(single_ns.values()))
     count = int(budget_s * (1 - _WARM_UP_SHARE) * 1e9 / (windows * round_ns))
     count = max(1, min(MAX_RUNS_PER_WINDOW, count))
-    times: dict[str, list[tuple[int, ...]]] = {name: [] for name in runs}
+    times: dict[Key, list[tuple[int, ...]]] = {name: [] for name in runs}
     with _no_garbage_collection():
         for window in range(windows):
             order = list(runs)[:: 1 if window % 2 == 0 else -1]

@@ -10,22 +10,41 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from qhal.adapter import Subject
 from qhal.codec import encode
 from qhal.ir.graph import Array
+from qhal.measure.clock import Clocked, Pair
 from qhal.metric import Basis, Metric
+from qhal.subject import Runnable
 
 TASK_FILE = "task.json"
 TIMEOUT_S = 60.0
 _NOTE = "a fresh Python process that loads the artifact and runs it once, interpreter included"
 
 
-def peak_memory(subject: Subject, inputs: Mapping[str, Array]) -> Metric | None:
+def peak_memories(pair: Pair, clocked: Clocked) -> dict[str, Metric]:
+    """Peak memory of what ran; the child processes run side by side.
+
+    Args:
+        pair: what to load.
+        clocked: tells what runs on this host at all.
+    """
+    ran: dict[str, Runnable] = {}
+    if clocked.subject is not None:
+        ran["peak_memory"] = pair.subject
+    if pair.baseline is not None and clocked.baseline is not None:
+        ran["peak_memory_float"] = pair.baseline
+    with ThreadPoolExecutor(2) as pool:
+        peaks = pool.map(lambda r: peak_memory(r, r.trial(pair.sample).inputs), ran.values())
+        return {name: peak for name, peak in zip(ran, peaks, strict=True) if peak is not None}
+
+
+def peak_memory(subject: Runnable, inputs: Mapping[str, Array]) -> Metric | None:
     """Peak resident memory of a fresh process that loads the artifact and runs it once.
 
     Args:
@@ -51,7 +70,7 @@ def peak_memory(subject: Subject, inputs: Mapping[str, Array]) -> Metric | None:
     return Metric(int(last), "bytes", Basis.MEASURED_HOST, note=_NOTE)
 
 
-def _write(folder: Path, subject: Subject, inputs: Mapping[str, Array]) -> None:
+def _write(folder: Path, subject: Runnable, inputs: Mapping[str, Array]) -> None:
     artifact = subject.artifact
     for name, content in artifact.files.items():
         (folder / name).write_bytes(content)

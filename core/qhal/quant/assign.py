@@ -24,7 +24,7 @@ from qhal.quant.boundary import ConstantForm
 from qhal.quant.constraints import Constraints
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.observe import TensorStats, choose_range
-from qhal.quant.saturation import clipped, is_in_scores, useful_range
+from qhal.quant.saturation import clipped, is_mask, useful_range
 from qhal.quant.spec import Derived, FixedQParams, PerAxis, PerTensor, QuantSpec
 from qhal.quant.weights import WeightTask, quantize_weights
 
@@ -128,8 +128,7 @@ class _Assigner:
 
     def _range(self, group: tuple[str, ...]) -> Range:
         graph = self.constraints.typed.graph
-        masks = {n for n in group if n in graph.constants and is_in_scores(graph, n)}
-        members = [name for name in group if name not in masks] or group  # a mask saturates
+        members = [name for name in group if not is_mask(graph, name)] or group
         found = [r for name in members if (r := self._own_range(name)) is not None]
         if not found:
             raise InternalError(f"no statistics for any of {', '.join(group)}.")

@@ -12,6 +12,7 @@ from qhal.ir.ops import Role
 from qhal.quant.boundary import Typed, insert_steps
 from qhal.quant.recipe import RECIPES, Recipe
 from qhal.quant.relations import relate
+from qhal.quant.saturation import is_mask
 from qhal.quant.select import Choice, Verdict, select
 from qhal.quant.spec import QuantSpec, SameAsInput
 from qhal.target.capability import Arithmetic, Capabilities
@@ -41,14 +42,17 @@ class Constraints:
     def to_observe(self) -> tuple[str, ...]:
         """Tensors of the float graph whose ranges are needed.
 
-        Results of data movement lie within the range of what they move, so they are left out.
+        Results of data movement lie within the range of what they move, so they are left out,
+        unless part of that is a mask.
         """
+        graph = self.typed.graph
         moved = {
             out
-            for node in self.typed.graph.nodes
+            for node in graph.nodes
             if (choice := self.choices.get(node.name)) is not None
             and choice.row is not None
             and isinstance(choice.row.output, SameAsInput)
+            and not any(is_mask(graph, name) for name in node.inputs)
             for out in node.outputs
         }
         names = (self.typed.observed[n] for n in self.typed.specs if n not in moved)

@@ -88,6 +88,11 @@ def is_in_scores(graph: Graph, tensor: str) -> bool:
     return bool(readers) and all(_makes_scores(graph, node, tensor) for node in readers)
 
 
+def is_mask(graph: Graph, tensor: str) -> bool:
+    """True for a constant among scores: its range does not count, for it may saturate."""
+    return tensor in graph.constants and is_in_scores(graph, tensor)
+
+
 def _makes_scores(graph: Graph, node: Node, tensor: str) -> bool:
     if isinstance(node.op, Mul):
         return tensor in graph.constants and is_in_scores(graph, node.outputs[0])

@@ -17,7 +17,7 @@ from qhal.decisions import Code, Decision, Severity
 from qhal.ir.graph import Graph, Node, NodeView
 from qhal.ir.ops import AveragePool, Div, MatMul, Opaque, Pow, Reduce, Role, Softmax
 from qhal.quant.recipe import Recipe
-from qhal.quant.saturation import MASK_LOW, is_in_scores
+from qhal.quant.saturation import MASK_LOW, is_mask
 from qhal.quant.spec import FLOAT, SameAsInput
 from qhal.target.capability import Capabilities, KernelRow, Limit
 
@@ -152,7 +152,7 @@ def _is_finite(view: NodeView, index: int) -> bool:
     if not view.is_constant(index):
         return True
     value = view.constant(index)
-    if is_in_scores(view.graph, view.node.inputs[index]):  # a mask, which saturates
+    if is_mask(view.graph, view.node.inputs[index]):
         value = np.maximum(value, MASK_LOW)
     return value.dtype.kind != "f" or bool(np.isfinite(value).all())
 

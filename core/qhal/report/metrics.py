@@ -45,6 +45,7 @@ _SECTIONS: Mapping[str, Mapping[str, str]] = {
         "latency_host_float_p50": "float on this host, p50",
         "latency_host_float_p90": "float on this host, p90",
         "speedup_host": "speed-up on this host",
+        "speedup_first": "speed-up over the first folder",
     },
     "Size and memory": {
         "size_artifact": "artifact",
@@ -83,6 +84,14 @@ _ONLY_IN_THE_RECORD = frozenset(
 """What would make the page longer and nobody wiser."""
 
 _MOST_OUTPUTS = 6
+
+
+def labelled(metrics: Mapping[str, Metric]) -> tuple[tuple[str, str], ...]:
+    """Names and what they are called, in the order of the report; then those without a place."""
+    known = {name: text for labels in _SECTIONS.values() for name, text in labels.items()}
+    named = [(name, text) for name, text in known.items() if name in metrics]
+    hidden = known.keys() | _ONLY_IN_THE_RECORD
+    return (*named, *((name, name) for name in metrics if name not in hidden))
 
 
 def metric_sections(metrics: Mapping[str, Metric]) -> tuple[Section, ...]:

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
+from qhal.adapter import Port
 from qhal.check_report import CheckReport
 from qhal.decisions import Code, Decision, Severity
 from qhal.metric import format_band, format_value
 from qhal.plan import STEP, NodePlan, Plan, Status
 from qhal.quant.select import Verdict
-from qhal.record import Gate, Port, RunRecord
+from qhal.record import Gate, RunRecord
 from qhal.report.metrics import metric_sections
 from qhal.report.page import Page, Section, Table
 
@@ -88,7 +89,7 @@ def _summary(record: RunRecord) -> Section:
         ("nodes", _node_counts(record.plan)),
         *((key.replace("_", " "), text) for key, text in _data_rows(record.data)),
         *((f"gate {gate.name}", _gate_words(gate)) for gate in record.gates),
-        ("host", _host_words(record)),
+        ("host", host_words(record.host, record.versions, record.qhal)),
         ("time", _time_words(record.timings_s)),
     ]
     return Section("Summary", table=Table(("", ""), tuple(row for row in rows if row[1])))
@@ -135,8 +136,8 @@ def _gate_words(gate: Gate) -> str:
     return f"{'met' if gate.passed else 'NOT MET'}: {gate.sentence}"
 
 
-def _host_words(record: RunRecord) -> str:
-    host, versions = record.host, record.versions
+def host_words(host: Mapping[str, object], versions: Mapping[str, str], qhal: str) -> str:
+    """A machine and its software on one line."""
     parts = [str(host[key]) for key in ("cpu", "system") if key in host]
     if "cores" in host:
         parts.append(f"{host['cores']} cores")
@@ -144,7 +145,7 @@ def _host_words(record: RunRecord) -> str:
         parts.append(f"load {host['load_average']}")
     if "python" in versions:
         parts.append(f"Python {versions['python']}")
-    return ", ".join([*parts, f"qhal {record.qhal}"])
+    return ", ".join([*parts, f"qhal {qhal}"])
 
 
 def _time_words(timings_s: Mapping[str, float]) -> str:

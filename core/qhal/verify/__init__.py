@@ -7,19 +7,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
 
-from qhal.adapter import Adapter, Subject, run_raw
 from qhal.decisions import Code, Decision, Severity
-from qhal.ir.graph import Array
+from qhal.ir.cost import macs
+from qhal.ir.graph import Array, NodeView
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import Runner, RunOptions
 from qhal.progress import SILENT, Progress
+from qhal.subject import Subject, run_raw
 from qhal.verify.accuracy import Accuracy, check_labels, scores_output, unfit_labels
 from qhal.verify.evaluation import Evaluation
 from qhal.verify.oracle_gap import OracleGap
 from qhal.verify.reference import FloatReference, check_import
 
 __all__ = [
+    "FEWEST_SAMPLES",
     "ORACLE_SAMPLES",
+    "RUNNER_BUDGET_S",
     "Evaluation",
     "FloatReference",
     "Verification",
@@ -31,6 +34,9 @@ __all__ = [
 ORACLE_SAMPLES = 8
 ORACLE_BUDGET_S = 8.0
 """The oracle is exact, not fast: after this time no further sample is given to it."""
+
+RUNNER_BUDGET_S = 30.0
+FEWEST_SAMPLES = 32
 
 _REFERENCE = "oracle_reference"
 """Prefix of the metrics of a runtime's reference kernels."""
@@ -58,15 +64,17 @@ def verify(
     subject: Subject,
     evaluation: Evaluation,
     *,
+    samples: int | None = None,
     oracle_samples: int = ORACLE_SAMPLES,
     progress: Progress = SILENT,
 ) -> Verification:
-    """Run the artifact on all evaluation samples and compare.
+    """Run the artifact on evaluation samples and compare.
 
-    With a runtime on this machine: all samples against the float model, and the first
-    ``oracle_samples`` against the oracle, the runtime's reference kernels included where it
-    has them. Without one, the oracle takes the artifact's place, on as many samples as fit
-    into :data:`ORACLE_BUDGET_S`.
+    With a runtime on this machine: ``samples`` of them against the float model (None: all, or
+    what a slow runtime does in about :data:`RUNNER_BUDGET_S`, which is a decision), and the
+    first ``oracle_samples`` of these against the oracle, the runtime's reference kernels
+    included where it has them. Without one, the oracle takes the artifact's place, on as many
+    samples as fit into :data:`ORACLE_BUDGET_S`.
 
     Labels that cannot be the model's are left out, which is a decision: a folder of images may
     hold those of another task.
@@ -77,10 +85,11 @@ def verify(
     """
     runner = subject.load()
     if runner is None:
-        return _verify_by_oracle(subject, evaluation, progress)
+        return _verify_by_oracle(subject, evaluation.spread(samples or len(evaluation)), progress)
+    evaluation, reduced = _affordable(subject, evaluation, samples)
     accuracy = _compare(subject, evaluation, _bound(subject, runner), "verify", None, progress)
     metrics = accuracy.metrics(Basis.MEASURED_HOST)
-    decisions = _about_labels(subject, evaluation)
+    decisions = [*reduced, *_about_labels(subject, evaluation, accuracy)]
     runners = _runners(subject, runner)
     gaps = _oracle_gaps(subject, evaluation, runners, oracle_samples, progress)
     for prefix, gap in gaps.items():
@@ -90,6 +99,25 @@ def verify(
         excused = prefix != _REFERENCE and _REFERENCE in gaps and gaps[_REFERENCE].close
         decisions.extend(gap.decisions(name, excused))
     return Verification(metrics, tuple(decisions), runner.runtime)
+
+
+def _affordable(
+    subject: Subject, evaluation: Evaluation, asked: int | None
+) -> tuple[Evaluation, list[Decision]]:
+    """The samples to run: those that were asked for, or what the runtime does in good time."""
+    total, rate = len(evaluation), subject.backend.runner_macs_per_s
+    if asked is not None or rate is None:
+        return evaluation.spread(asked or total), []
+    each_s = sum(macs(NodeView(subject.graph, node)) for node in subject.graph.nodes) / rate
+    count = total if not each_s else max(FEWEST_SAMPLES, int(RUNNER_BUDGET_S / each_s))
+    if count >= total:
+        return evaluation, []
+    sentence = (
+        f"Accuracy was measured on {count} of {total} samples, spread evenly: the runtime takes "
+        f"about {each_s:.2g} s for each. --eval-samples sets another number."
+    )
+    reduced = Decision(Code.EVALUATION_REDUCED, sentence, severity=Severity.WARNING)
+    return evaluation.spread(count), [reduced]
 
 
 def _bound(subject: Subject, runner: Runner) -> _Run:
@@ -110,15 +138,14 @@ def _verify_by_oracle(subject: Subject, evaluation: Evaluation, progress: Progre
 
     oracle = Oracle(subject.model)
     title = "verify with the oracle"
-    accuracy = _compare(subject, evaluation, oracle.run, title, ORACLE_BUDGET_S, progress)
-    why = subject.backend.unavailable_on(subject.profile)
-    why = why or f"backend {subject.backend.name} has no runtime here"
+    scattered = evaluation.scattered()
+    accuracy = _compare(subject, scattered, oracle.run, title, ORACLE_BUDGET_S, progress)
     sentence = (
-        f"The artifact was not run: {why.rstrip('.')}. Accuracy is the oracle's, "
+        f"The artifact was not run: {subject.why_not()}. Accuracy is the oracle's, "
         f"on {accuracy.samples} of {len(evaluation)} samples; latency was not measured."
     )
     decision = Decision(Code.NOT_RUNNABLE, sentence, severity=Severity.WARNING)
-    decisions = (decision, *_about_labels(subject, evaluation))
+    decisions = (decision, *_about_labels(subject, evaluation, accuracy))
     return Verification(accuracy.metrics(Basis.COUNTED_EMULATED), decisions)
 
 
@@ -127,12 +154,19 @@ def _unfit(subject: Subject, evaluation: Evaluation) -> str:
     return "" if labels is None else unfit_labels(subject.graph, labels, subject.model.params)
 
 
-def _about_labels(subject: Subject, evaluation: Evaluation) -> list[Decision]:
-    why = _unfit(subject, evaluation)
-    if not why:
+def _about_labels(subject: Subject, evaluation: Evaluation, accuracy: Accuracy) -> list[Decision]:
+    scores, why = accuracy.scores, _unfit(subject, evaluation)
+    if why:
+        sentence = f"The labels are not used: {why}."
+        return [Decision(Code.LABELS_UNUSED, sentence, severity=Severity.WARNING)]
+    if not scores.label_shift:
         return []
-    sentence = f"The labels are not used: {why}."
-    return [Decision(Code.LABELS_UNUSED, sentence, severity=Severity.WARNING)]
+    now, then = (100 * n / scores.labelled for n in (scores.top1[0], max(scores.shifted)))
+    sentence = (
+        f"The float model's top-1 is {now:.1f} %, and would be {then:.1f} % with labels "
+        f"{scores.label_shift:+d}: see --label-offset."
+    )
+    return [Decision(Code.LABELS_SHIFTED, sentence, severity=Severity.WARNING)]
 
 
 def _compare(
@@ -145,7 +179,7 @@ def _compare(
 ) -> Accuracy:
     """Stream the samples through both models; they run side by side, one thread each."""
     accuracy = Accuracy(scores_output(subject.graph, subject.model.params))
-    adapter = Adapter(subject.model)
+    adapter = subject.adapter
     labels = _labels_by_sample(subject, evaluation)
     began = monotonic()
     with (
@@ -165,10 +199,7 @@ def _compare(
 
 def _labels_by_sample(subject: Subject, evaluation: Evaluation) -> Array | None:
     """Labels that fit, (samples, batch); None where there are none."""
-    labels = evaluation.labels
-    if labels is None or _unfit(subject, evaluation):
-        return None
-    return labels.reshape(len(evaluation), -1)
+    return None if _unfit(subject, evaluation) else evaluation.labels
 
 
 def _oracle_gaps(
@@ -181,7 +212,7 @@ def _oracle_gaps(
     """The gap of every runner to one oracle, on the same samples."""
     from qhal.quant.oracle import Oracle
 
-    oracle, adapter = Oracle(subject.model), Adapter(subject.model)
+    oracle, adapter = Oracle(subject.model), subject.adapter
     gaps = {prefix: OracleGap(subject.model) for prefix in runners}
     samples = min(samples, len(evaluation))
     began = monotonic()

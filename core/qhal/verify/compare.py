@@ -145,6 +145,9 @@ class StepGap:
         return self.within_one / self.elements if self.elements else 1.0
 
 
+_SHIFT_SHARE = 0.25
+
+
 @dataclass
 class Scores:
     """Classification results of two models on the same samples.
@@ -155,6 +158,7 @@ class Scores:
         labelled: rows with a label.
         top1: (reference, other) rows whose largest class is the label.
         top5: (reference, other) rows whose five largest classes hold the label.
+        shifted: rows whose largest class in the reference is (one below, one above) the label.
     """
 
     samples: int = 0
@@ -162,6 +166,7 @@ class Scores:
     labelled: int = 0
     top1: tuple[int, int] = (0, 0)
     top5: tuple[int, int] = (0, 0)
+    shifted: tuple[int, int] = (0, 0)
 
     def add(self, reference: Array, other: Array, labels: Array | None = None) -> None:
         """Take in scores of shape (N, classes), with labels (N,) if there are any."""
@@ -173,6 +178,15 @@ class Scores:
         pair = (reference, other)
         self.top1 = _plus(self.top1, tuple(_hits(x, labels, 1) for x in pair))
         self.top5 = _plus(self.top5, tuple(_hits(x, labels, 5) for x in pair))
+        self.shifted = _plus(self.shifted, tuple(_hits(reference, labels + k, 1) for k in (-1, 1)))
+
+    @property
+    def label_shift(self) -> int:
+        """-1 or 1 if labels moved by that fit the reference far better than they are; else 0."""
+        below, above = self.shifted
+        if max(self.shifted) - self.top1[0] < _SHIFT_SHARE * max(1, self.labelled):
+            return 0
+        return -1 if below > above else 1
 
 
 def _hits(scores: Array, labels: Array, k: int) -> int:

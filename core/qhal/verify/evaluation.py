@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import sqrt
 from typing import Protocol
 
 from qhal.ir.graph import Array
@@ -11,6 +12,8 @@ from qhal.spool import Spool
 from qhal.verify.reference import FloatReference
 
 Arrays = Mapping[str, Array]
+
+_INVERSE_GOLDEN_RATIO = (sqrt(5) - 1) / 2
 
 
 class Samples(Protocol):
@@ -39,30 +42,56 @@ class Evaluation:
         reference: the user's float model.
         inputs: remembers decoded samples; None decodes at each request.
         outputs: remembers the float model's results; None computes at each request.
+        chosen: which samples, in the order in which they are taken; None takes all.
     """
 
     dataset: Samples
     reference: FloatReference
     inputs: Spool | None = None
     outputs: Spool | None = None
+    chosen: tuple[int, ...] | None = None
 
     @property
     def labels(self) -> Array | None:
-        """One class index per sample, or None."""
-        return self.dataset.labels
+        """Class indices (samples, batch), or None."""
+        labels = self.dataset.labels
+        if labels is None:
+            return None
+        rows = labels.reshape(len(self.dataset), -1)
+        return rows if self.chosen is None else rows[list(self.chosen)]
 
     def __len__(self) -> int:
         """Number of samples."""
-        return len(self.dataset)
+        return len(self.dataset) if self.chosen is None else len(self.chosen)
+
+    def spread(self, count: int) -> Evaluation:
+        """So many of the samples, evenly spread: data are often sorted by class."""
+        total = len(self.dataset)
+        count = min(count, total)
+        return replace(self, chosen=tuple(i * total // count for i in range(count)))
+
+    def scattered(self) -> Evaluation:
+        """All samples, in an order of which every beginning is evenly spread.
+
+        That of the fractional parts of ``i / golden ratio`` (Weyl's equidistribution).
+        """
+        order = sorted(range(len(self)), key=lambda i: i * _INVERSE_GOLDEN_RATIO % 1)
+        chosen = self.chosen
+        return replace(self, chosen=tuple(order if chosen is None else (chosen[i] for i in order)))
 
     def sample(self, index: int) -> Arrays:
         """One sample of every input, in the shapes and types of the user's model."""
+        number = self._number(index)
         if self.inputs is None:
-            return self.dataset.sample(index)
-        return self.inputs.get(index, lambda: self.dataset.sample(index))
+            return self.dataset.sample(number)
+        return self.inputs.get(number, lambda: self.dataset.sample(number))
 
     def expected(self, index: int, inputs: Arrays) -> Arrays:
         """The float model's outputs for a sample; may be asked for in another thread."""
         if self.outputs is None:
             return self.reference.run(inputs)
-        return self.outputs.get(index, lambda: self.reference.run(inputs))
+        return self.outputs.get(self._number(index), lambda: self.reference.run(inputs))
+
+    def _number(self, index: int) -> int:
+        """The number of a sample in the data set."""
+        return index if self.chosen is None else self.chosen[index]

@@ -113,7 +113,7 @@ def test_micro_computes_what_litert_computes(zoo: Path, name: str) -> None:
     assert runner is not None
     reference = TfliteBackend().load(artifact, profile, RunOptions(reference=True))
     for index in range(2):
-        inputs = Adapter(model).to_artifact(data.sample(index))
+        inputs = Adapter.of_model(model).to_artifact(data.sample(index))
         found, wanted, exact = runner.run(inputs), reference.run(inputs), Oracle(model).run(inputs)
         for output in model.graph.outputs:
             assert np.array_equal(found[output], exact[output])

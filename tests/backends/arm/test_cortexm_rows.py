@@ -45,7 +45,7 @@ def test_row_computes_what_the_oracle_computes(
     model = deploy_row(sample, capability, row, CAPS)
     content = write(lower_model(model.model, MICRO).model)
     graph = model.model.graph
-    inputs = Adapter(model.model).to_artifact(model.there())
+    inputs = Adapter.of_model(model.model).to_artifact(model.there())
     found = MicroRunner(content, graph.inputs, graph.outputs).run(inputs)
     allowed = int((sample.op.kind, row.name) in ONE_STEP)
     for name, wanted in Oracle(model.model).run(inputs).items():

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qhal.adapter import Subject
+from qhal.adapter import Adapter
 from qhal.decisions import Code, Decision
 from qhal.energy import DRAM_PJ_PER_BYTE, energy, lower_bound_pj
 from qhal.measure import measure
@@ -17,6 +17,7 @@ from qhal.metric import Basis, Metric
 from qhal.plugin.backend import Findings, Trial
 from qhal.plugin.registry import registry
 from qhal.quant.model import QuantModel
+from qhal.subject import Subject
 from qhal.target import catalogue
 from qhal.target.profile import Sourced, TargetProfile
 
@@ -189,7 +190,8 @@ def test_sample_types_follow_the_artifact(toys) -> None:
 def test_peak_memory_is_that_of_a_fresh_process(toys) -> None:
     backend, profile = registry().resolve("cpu")
     model = QuantModel(toys.float_graph)
-    subject = Subject(model, backend.lower(model, profile), backend, profile)
+    artifact = backend.lower(model, profile)
+    subject = Subject(artifact, backend, profile, Adapter.of_model(model), model)
     peak = peak_memory(subject, {"x": np.zeros((1, 4), np.float32)})
     assert peak is not None
     assert 20e6 < peak.value < 500e6

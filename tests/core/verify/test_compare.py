@@ -103,3 +103,12 @@ def test_of_equal_scores_the_first_class_counts() -> None:
 )
 def test_what_counts_as_scores(shape: tuple[int, ...], classes: int) -> None:
     assert classes_of(shape) == classes
+
+
+@pytest.mark.parametrize(("labels", "shift"), [(0, 0), (-1, 1), (1, -1), (3, 0)])
+def test_labels_off_by_one_are_noticed(labels: int, shift: int) -> None:
+    found = Scores()
+    classes = np.arange(1, 9)
+    scores = np.eye(10, dtype=np.float32)[classes]
+    found.add(scores, scores, classes + labels)
+    assert found.label_shift == shift

@@ -9,9 +9,20 @@ import pytest
 
 from qhal.decisions import Code
 from qhal.errors import LabelError, ModelInvalidError, VerificationError
+from qhal.ir import ops
+from qhal.ir.build import GraphBuilder
 from qhal.ir.export import to_onnx
+from qhal.ir.graph import Graph, TensorType
 from qhal.metric import Basis
-from qhal.verify import Evaluation, FloatReference, check_import, check_labels, verify
+from qhal.verify import (
+    FEWEST_SAMPLES,
+    RUNNER_BUDGET_S,
+    Evaluation,
+    FloatReference,
+    check_import,
+    check_labels,
+    verify,
+)
 
 
 @pytest.fixture
@@ -54,6 +65,15 @@ def test_labels_give_top1_of_both(toys, reference) -> None:
     assert drop == pytest.approx(100 * (15 / 16 - metrics["top1"].value))
     assert metrics["top5"].value == 1
     assert 0.8 <= metrics["agreement"].value <= 1
+
+
+def test_labels_that_are_off_by_one_are_noticed(toys, reference) -> None:
+    samples = toys.samples()
+    scores = [reference.run(samples.sample(i))["y"][0] for i in range(len(samples))]
+    samples.labels = np.maximum(np.argmax(scores, 1) - 1, 0).astype(np.int64)
+    (decision,) = verify(toys.subject(toys.model), Evaluation(samples, reference)).decisions
+    assert decision.code is Code.LABELS_SHIFTED
+    assert "with labels +1: see --label-offset" in decision.sentence
 
 
 def test_named_labels_beyond_the_classes_are_refused(toys) -> None:
@@ -109,8 +129,52 @@ def test_the_import_is_checked(toys, reference) -> None:
         check_import(replace(toys.float_graph, constants=wrong), reference, sample)
 
 
+def test_rounding_where_all_outputs_are_tiny_is_no_error_of_the_import() -> None:
+    x = {"x": np.linspace(-19, -15, 8, dtype=np.float32)[None]}
+    graph = _squashed(ops.Unary("Exp"))  # about the same down there
+    same = FloatReference(to_onnx(_squashed(ops.Sigmoid())).SerializeToString(), ["y"])
+    assert same.run(x)["y"].max() < 1e-6
+    assert check_import(graph, same, x)["import_error"].value > 0.01
+    other = FloatReference(to_onnx(_squashed(ops.Tanh())).SerializeToString(), ["y"])
+    with pytest.raises(VerificationError, match="bug of qhal's importer"):
+        check_import(graph, other, x)
+
+
+def _squashed(*functions: ops.Op) -> Graph:
+    builder = GraphBuilder("faint")
+    name = builder.input("x", TensorType((1, 8)))
+    for function in functions[:-1]:
+        name = builder.one(function, (name,))
+    builder.one(functions[-1], (name,), output="y")
+    return builder.build(outputs=("y",))
+
+
 def test_what_onnxruntime_does_not_take_is_an_error(reference) -> None:
     with pytest.raises(ModelInvalidError, match="does not load"):
         FloatReference(b"not onnx", ["y"])
     with pytest.raises(ModelInvalidError, match="cannot run"):
         reference.run({"x": np.zeros((1, 5), np.float32)})
+
+
+def test_a_slow_runtime_is_given_a_part_of_the_samples(toys, reference) -> None:
+    subject = toys.subject(toys.model)
+    evaluation = Evaluation(toys.samples(100), reference)
+    for rate, samples in ((12 * 50 / RUNNER_BUDGET_S, 50), (0.1, FEWEST_SAMPLES), (1e9, 100)):
+        subject.backend.runner_macs_per_s = rate
+        found = verify(subject, evaluation)
+        assert found.metrics["evaluation_samples"].value == samples
+        reduced = [d.sentence for d in found.decisions if d.code is Code.EVALUATION_REDUCED]
+        assert [s.split(",")[0] for s in reduced] == (
+            [f"Accuracy was measured on {samples} of 100 samples"] if samples < 100 else []
+        )
+
+
+def test_the_number_of_samples_can_be_asked_for(toys, reference) -> None:
+    evaluation = Evaluation(toys.samples(100), reference)
+    for missing in (None, "no runtime"):
+        subject = toys.subject(toys.model, missing=missing)
+        subject.backend.runner_macs_per_s = 0.1
+        for asked, samples in ((7, 7), (1000, 100)):
+            found = verify(subject, evaluation, samples=asked)
+            assert found.metrics["evaluation_samples"].value == samples
+            assert Code.EVALUATION_REDUCED not in {d.code for d in found.decisions}

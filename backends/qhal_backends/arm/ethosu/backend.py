@@ -26,9 +26,10 @@ class EthosUBackend(Backend):
     """
 
     name: ClassVar[str] = "ethos-u"
+    options: ClassVar[frozenset[str]] = frozenset(compiler.OPTIONS)
 
     def __init__(self) -> None:
-        self._tflite = TfliteBackend()
+        self._tflite = TfliteBackend(compiler.INSTALL)
 
     def unavailable(self) -> str | None:
         """Why artifacts cannot be run (on the host, which stands in for the device)."""

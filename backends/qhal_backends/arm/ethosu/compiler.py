@@ -32,6 +32,11 @@ SUMMARY = "model_vela_summary.csv"
 LAYERS = "model_vela_layers.csv"
 LOG = "model_vela.log"
 
+REQUIRED = ("accelerator", "system_config", "memory_mode")
+CONFIG_FILE = "vela_config"
+OPTIONS = frozenset({*REQUIRED, CONFIG_FILE})
+"""Options of a profile; see :class:`Configuration`."""
+
 ARM_CONFIG = "Arm/vela.ini"
 """Arm's own configurations, which are part of the package."""
 
@@ -78,18 +83,14 @@ def configuration_of(target: TargetProfile) -> Configuration:
         CatalogueError: one of ``accelerator``, ``system_config`` and ``memory_mode`` is missing.
     """
     options = target.options
-    for key in ("accelerator", "system_config", "memory_mode"):
+    for key in REQUIRED:
         if key not in options:
             raise CatalogueError(
                 f"{target.origin or 'targets.toml'}: targets.{target.name}.options has no {key}.",
                 "`vela --list-configs Arm/vela.ini` lists system configurations and memory modes.",
             )
-    return Configuration(
-        options["accelerator"],
-        options["system_config"],
-        options["memory_mode"],
-        options.get("vela_config", ARM_CONFIG),
-    )
+    given = {key: options[key] for key in REQUIRED}
+    return Configuration(**given, file=options.get(CONFIG_FILE, ARM_CONFIG))
 
 
 def not_installed() -> str | None:
@@ -195,3 +196,9 @@ def read_reasons(log: str) -> Mapping[str, str]:
     """Why operators stay on the CPU: name of the result -> Vela's reason."""
     pattern = r"Warning \(supported operators\) operator: \S+, ofm: '(.*)'\nReason: (.*)"
     return {name: reason.strip().rstrip(".") for name, reason in re.findall(pattern, log)}
+
+
+def read_cpu_count(log: str) -> int | None:
+    """How many operators Vela left on the CPU; None if it does not say."""
+    found = re.search(r"^CPU operators = (\d+)", log, re.MULTILINE)
+    return int(found[1]) if found else None

@@ -1,0 +1,110 @@
+"""The page of ``qhal bench``: the artifacts side by side, then each one beside its record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import PurePath
+
+from qhal.bench_report import BenchReport, BenchResult
+from qhal.metric import Metric, format_value
+from qhal.report.metrics import labelled
+from qhal.report.page import Page, Section, Table
+from qhal.report.pages import host_words
+
+_P50 = "latency_host_p50"
+_NOTHING = "–"
+
+_COLUMNS: Mapping[str, Callable[[BenchResult], str]] = {
+    "target": lambda result: result.recorded.target,
+    "p50 here": lambda result: _cell(result.metrics, _P50),
+    "speed over the first": lambda result: _cell(result.metrics, "speedup_first"),
+    "speed over float": lambda result: _cell(result.metrics, "speedup_host"),
+    "p50 in the record": lambda result: _cell(result.recorded.metrics, _P50),
+    "taken on": lambda result: result.recorded.host if _P50 in result.recorded.metrics else "",
+}
+
+
+def bench_page(report: BenchReport) -> Page:
+    """A table over all folders, then one for each, then what the numbers cannot say."""
+    named = dict(zip(_names(report.results), report.results, strict=True))
+    where = host_words(report.host, report.versions, report.qhal)
+    sections = (
+        Section("On this host", (f"{where}.",), _side_by_side(named)),
+        *(_figures(name, result) for name, result in named.items()),
+        Section("Decisions", items=tuple(_decisions(named))),
+    )
+    title = "1 folder" if len(named) == 1 else f"{len(named)} folders"
+    return Page(f"Bench of {title}", _verdict(named), sections)
+
+
+def _names(results: Sequence[BenchResult]) -> list[str]:
+    """The folders without what lies before their names, if those are different."""
+    names = [PurePath(result.folder).name for result in results]
+    distinct = len(set(names)) == len(names) and all(names)
+    return names if distinct else [result.folder for result in results]
+
+
+def _verdict(named: Mapping[str, BenchResult]) -> str:
+    failed = [name for name, result in named.items() if not result.ok]
+    if failed:
+        return f"Not proven: {', '.join(failed)} computes something else in emulation than here."
+    return f"{'; '.join(f'{name}: {_words(result)}' for name, result in named.items())}."
+
+
+def _words(result: BenchResult) -> str:
+    metrics = result.metrics
+    words = ["not timed on this host"]
+    if _P50 in metrics:
+        p50 = metrics[_P50]
+        words = [f"{format_value(p50.value, p50.unit)} on this host"]
+    if "instructions" in metrics:
+        words.append(f"{metrics['instructions']} instructions on the target")
+    elif "latency" in metrics:
+        words.append(f"{metrics['latency']} on the target")
+    return ", ".join(words)
+
+
+def _side_by_side(named: Mapping[str, BenchResult]) -> Table:
+    """Columns that would be empty are left out."""
+    columns = {
+        heading: [cell(result) for result in named.values()] for heading, cell in _COLUMNS.items()
+    }
+    used = {h: cells for h, cells in columns.items() if any(c not in ("", _NOTHING) for c in cells)}
+    return Table(("folder", *used), tuple(zip(named, *used.values(), strict=True)))
+
+
+def _figures(name: str, result: BenchResult) -> Section:
+    """Every number of today beside that of the record."""
+    recorded = result.recorded
+    run_on = f"run on {result.runtime}" if result.runtime else "not run on this machine"
+    then = recorded.runtime and recorded.runtime != result.runtime
+    before = f" (in the record on {recorded.runtime})" if then else ""
+    where = "" if result.folder == name else f"{result.folder}: "
+    about = f"{where}{recorded.model} for {recorded.target}, {recorded.recipe}"
+    sentences = [f"{about}, {run_on}{before}. Input: {result.sample}."]
+    if _P50 in recorded.metrics:
+        conditions = recorded.metrics[_P50].note
+        sentences.append(f"Latencies in the record: {recorded.host}, {conditions}.")
+    columns = ("figure", "now", "in the record", "basis", "note")
+    return Section(name, tuple(sentences), Table(columns, tuple(_rows(result))))
+
+
+def _rows(result: BenchResult) -> Iterator[tuple[str, ...]]:
+    """A note that the row above has too is not repeated."""
+    above = ""
+    for name, label in labelled(result.metrics):
+        now = result.metrics[name]
+        then = _cell(result.recorded.metrics, name)
+        yield label, str(now), then, now.basis.value, "" if now.note == above else now.note
+        above = now.note
+
+
+def _decisions(named: Mapping[str, BenchResult]) -> Iterator[str]:
+    for name, result in named.items():
+        for decision in result.decisions:
+            about = f"{decision.code.id}, {decision.severity.value}"
+            yield f"{name}: {decision.sentence} ({about})"
+
+
+def _cell(metrics: Mapping[str, Metric], name: str) -> str:
+    return str(metrics[name]) if name in metrics else _NOTHING

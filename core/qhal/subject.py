@@ -1,0 +1,111 @@
+"""What is run, and what is verified and measured: an artifact with all that belongs to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qhal.adapter import Adapter, Arrays
+from qhal.errors import QhalError, VerificationError
+from qhal.ir.graph import Array, Graph
+from qhal.plugin.backend import Artifact, Backend, Runner, RunOptions, Trial
+from qhal.quant.model import QuantModel
+from qhal.target.profile import TargetProfile
+
+
+@dataclass(frozen=True, eq=False)
+class Runnable:
+    """An artifact with all that is needed to run it.
+
+    Attributes:
+        artifact: the files.
+        backend: knows the runtime.
+        profile: the target.
+        adapter: converts a user's arrays to the artifact's and back.
+        folder: where the files lie, for messages; empty if they are not written yet.
+    """
+
+    artifact: Artifact
+    backend: Backend
+    profile: TargetProfile
+    adapter: Adapter
+    folder: Path = field(default=Path(), kw_only=True)
+
+    @property
+    def path(self) -> Path:
+        """The main file, as messages call it."""
+        return self.folder / self.artifact.main
+
+    def load(self, options: RunOptions | None = None) -> Runner | None:
+        """The loaded artifact, or None if it cannot run on this machine.
+
+        Raises:
+            VerificationError: the runtime is here but does not take the artifact.
+        """
+        if self.backend.unavailable_on(self.profile) is not None:
+            return None
+        try:
+            return self.backend.load(self.artifact, self.profile, options or RunOptions())
+        except QhalError:
+            raise
+        # Runtimes raise what they like; whatever it is, the artifact is not usable.
+        except Exception as error:
+            raise VerificationError(
+                f"The runtime does not load {self.path}: {_one_line(error)}.",
+                "This is a bug of the backend; please report it with the model.",
+            ) from error
+
+    def why_not(self) -> str:
+        """Why :meth:`load` gave None, without a full stop."""
+        why = self.backend.unavailable_on(self.profile)
+        return (why or f"backend {self.backend.name} has no runtime here").rstrip(".")
+
+    def trial(self, sample: Arrays) -> Trial:
+        """The artifact with a sample of the user's inputs, as backends examine it."""
+        return Trial(self.artifact, self.adapter.to_artifact(sample))
+
+
+@dataclass(frozen=True, eq=False)
+class Subject(Runnable):
+    """An artifact whose model is at hand: it can also be counted, and compared with the oracle.
+
+    Attributes:
+        model: what was lowered.
+    """
+
+    model: QuantModel
+
+    @property
+    def graph(self) -> Graph:
+        """The lowered graph."""
+        return self.model.graph
+
+
+def run_raw(runner: Runner, runnable: Runnable, inputs: Arrays) -> dict[str, Array]:
+    """Run a loaded artifact on arrays of its own types and check what comes back.
+
+    Raises:
+        VerificationError: it does not run, or an output is missing or of another shape.
+    """
+    try:
+        outputs = runner.run(inputs)
+    except QhalError:
+        raise
+    except Exception as error:
+        raise VerificationError(
+            f"{runnable.path} does not run: {_one_line(error)}.",
+            "This is a bug of the backend; please report it with the model.",
+        ) from error
+    for port in runnable.adapter.outputs:
+        expected = port.artifact_shape
+        found = outputs[port.name].shape if port.name in outputs else None
+        if found != expected:
+            raise VerificationError(
+                f"Output {port.name} of {runnable.path} has shape {found}, not {expected}.",
+                "This is a bug of the backend; please report it with the model.",
+            )
+    return outputs
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")

@@ -1,0 +1,53 @@
+"""Which samples are evaluated, and in which order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qhal.ir.export import to_onnx
+from qhal.spool import Spool
+from qhal.verify import Evaluation, FloatReference
+
+
+@pytest.fixture
+def evaluation(toys) -> Evaluation:
+    reference = FloatReference(to_onnx(toys.float_graph).SerializeToString(), ["y"])
+    return Evaluation(toys.samples(10, labels=np.arange(10)), reference)
+
+
+def test_all_samples_in_order(toys, evaluation) -> None:
+    assert len(evaluation) == 10
+    assert evaluation.labels.ravel().tolist() == list(range(10))
+    np.testing.assert_array_equal(evaluation.sample(3)["x"], toys.samples(10).sample(3)["x"])
+
+
+@pytest.mark.parametrize(
+    ("count", "chosen"), [(1, [0]), (3, [0, 3, 6]), (10, [*range(10)]), (99, [*range(10)])]
+)
+def test_a_spread_keeps_samples_and_labels_together(toys, evaluation, count, chosen) -> None:
+    few = evaluation.spread(count)
+    assert len(few) == len(chosen)
+    assert few.labels.ravel().tolist() == chosen
+    for index, number in enumerate(chosen):
+        np.testing.assert_array_equal(few.sample(index)["x"], toys.samples(10).sample(number)["x"])
+
+
+def test_every_beginning_of_a_scattered_order_is_spread(evaluation) -> None:
+    order = evaluation.scattered().labels.ravel().tolist()
+    assert sorted(order) == list(range(10))
+    assert max(np.diff(sorted([-1, *order[:5], 10]))) <= 4
+    assert evaluation.spread(5).scattered().labels.ravel().tolist() != [0, 2, 4, 6, 8]
+
+
+def test_spools_are_shared_by_whoever_takes_other_samples(toys, evaluation) -> None:
+    with Spool() as inputs, Spool() as outputs:
+        shared = Evaluation(evaluation.dataset, evaluation.reference, inputs, outputs)
+        few = shared.spread(3)
+        for index in range(3):
+            few.expected(index, few.sample(index))
+        for index in range(10):
+            sample = shared.sample(index)
+            np.testing.assert_array_equal(sample["x"], toys.samples(10).sample(index)["x"])
+            expected = evaluation.reference.run(sample)["y"]
+            np.testing.assert_array_equal(shared.expected(index, sample)["y"], expected)
