@@ -50,7 +50,8 @@ class Registry:
         """The backend and the profile of a target.
 
         Raises:
-            UnknownTargetError: as :meth:`profile`, or the backend is missing.
+            UnknownTargetError: as :meth:`profile`.
+            MissingDependencyError: the backend is not installed.
             CatalogueError: the profile has an option that the backend does not read.
         """
         profile = self.profile(name)
@@ -60,9 +61,9 @@ class Registry:
         _check_options(profile, backend)
         return backend, profile
 
-    def lacks_backend(self, profile: TargetProfile) -> UnknownTargetError:
+    def lacks_backend(self, profile: TargetProfile) -> MissingDependencyError:
         """The error for a target whose backend is missing."""
-        return UnknownTargetError(
+        return MissingDependencyError(
             f"The target {profile.name!r} ({profile.origin}) needs the backend "
             f"{profile.backend!r}, which is not installed.",
             self._blame(profile.backend) or f"Installed backends: {_listed(self.backends)}.",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qhal.errors import CatalogueError, UnknownTargetError
+from qhal.errors import CatalogueError, MissingDependencyError, UnknownTargetError
 from qhal.plugin.discovery import Problem, Provider
 from qhal.plugin.registry import Registry, registry
 from qhal.target.profile import TargetProfile
@@ -37,13 +37,13 @@ def test_a_missing_target_blames_the_broken_plugin() -> None:
         problems=(problem,),
     )
     with pytest.raises(
-        UnknownTargetError, match=r"'my-npu' \(x\.toml\) needs the backend 'npu'"
-    ) as e:
+        MissingDependencyError, match=r"'my-npu' \(x\.toml\) needs the backend 'npu'"
+    ) as missing:
         found.resolve("my-npu")
-    assert "broken-npu 1.2" in e.value.hint
-    with pytest.raises(UnknownTargetError) as e:
+    assert "broken-npu 1.2" in missing.value.hint
+    with pytest.raises(UnknownTargetError) as unknown:
         found.resolve("npu")
-    assert "broken-npu 1.2" in e.value.hint
+    assert "broken-npu 1.2" in unknown.value.hint
 
 
 def test_the_users_file_adds_and_extends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
