@@ -28,7 +28,6 @@ class Code(Enum):
         "QD107",
         "inputs or outputs of the artifact have another order of dimensions than the model's",
     )
-    DUPLICATE_NAME = ("QD108", "a name was changed to be unique or allowed in the artifact")
     FLOAT_CONVERTED = ("QD109", "a float16, bfloat16 or float64 tensor is float32 in qhal")
     # QD2xx data and calibration
     CALIBRATION_SPLIT = ("QD201", "evaluation data were taken from what calibration did not use")
@@ -36,10 +35,9 @@ class Code(Enum):
     CONSTANT_RANGE = ("QD203", "a tensor had one value in all samples; its scale is a convention")
     RANGE_CLIPPED = ("QD204", "the observer chose a range smaller than what it saw")
     SAMPLES_SKIPPED = ("QD205", "fewer samples than asked for were available")
-    SYNTHETIC_DATA = ("QD206", "the data were generated, so accuracy on them means nothing")
     LABELS_UNUSED = ("QD207", "labels do not belong to the model's outputs and were not used")
-    LABELS_SHIFTED = ("QD209", "labels look as if they were off by one")
     EVALUATION_REDUCED = ("QD208", "a slow runtime was given a part of the evaluation data")
+    LABELS_SHIFTED = ("QD209", "labels look as if they were off by one")
     # QD3xx constraints
     FLOAT_FALLBACK = ("QD301", "a node runs in float because no kernel of the recipe takes it")
     UNIT_FALLBACK = ("QD302", "a node runs on another unit than the target's main one")
@@ -62,7 +60,6 @@ class Code(Enum):
         "a weight scale was raised so that the bias fits its integer type",
     )
     BIAS_CORRECTED = ("QD402", "biases were corrected for the mean error of quantized weights")
-    DEAD_CHANNEL = ("QD403", "all weights of a channel are zero; its scale is a convention")
     EQUALIZED = (
         "QD404",
         "channels in front of depthwise convolutions were scaled to one range, exact in float",
@@ -85,7 +82,6 @@ class Code(Enum):
         "QD508",
         "the artifact computes as planned with a setting of the runtime that no file can hold",
     )
-
     NOT_EMULATED = ("QD520", "the artifact was not run in an emulation of the target")
     EMULATION_DIFFERS = (
         "QD521",
@@ -122,12 +118,3 @@ class Decision:
     sentence: str
     subject: str = ""
     severity: Severity = Severity.INFO
-
-    def to_json(self) -> dict[str, str]:
-        """A JSON object with the four fields as strings."""
-        return {
-            "code": self.code.id,
-            "severity": self.severity.value,
-            "subject": self.subject,
-            "sentence": self.sentence,
-        }

@@ -24,7 +24,6 @@ from qhal.target.capability import KernelRow, Limit
 
 INT8 = QuantSpec(DType.INT8)
 INT16 = QuantSpec(DType.INT16, symmetric=True)
-BOOL = QuantSpec(DType.BOOL)
 INDEX = QuantSpec(DType.INT64)
 PER_AXIS = QuantSpec(DType.INT8, PerAxis(), symmetric=True, narrow_range=True)
 PER_TENSOR = QuantSpec(DType.INT8, PerTensor(), symmetric=True, narrow_range=True)

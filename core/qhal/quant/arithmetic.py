@@ -127,9 +127,11 @@ def params_from_range(low: float, high: float, spec: QuantSpec) -> QuantParams:
     The range is widened to hold zero, and the zero point is an integer, so that zero is exact
     (padding and ReLU depend on it). Of the two zero points that the ends of the range suggest,
     the one with the smaller error is taken, as TensorFlow Lite's ``ChooseQuantizationParams``
-    does (tensorflow/lite/kernels/internal/quantization_util.h). A range without extent gets
-    scale 1 and the middle as its zero point.
+    does (tensorflow/lite/kernels/internal/quantization_util.h). A range without extent is taken
+    for -1 to 1: beside steps of usual tensors, LiteRT's 16-bit sums are wrong with one of 1.
     """
+    if max(-low, high) < SMALLEST_SCALE:
+        low, high = -1.0, 1.0
     scale, zero_point = _affine(np.asarray(low, np.float64), np.asarray(high, np.float64), spec)
     return QuantParams(spec.dtype, scale.astype(np.float32), zero_point)
 

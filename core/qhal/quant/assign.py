@@ -24,7 +24,7 @@ from qhal.quant.boundary import ConstantForm
 from qhal.quant.constraints import Constraints
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.observe import TensorStats, choose_range
-from qhal.quant.saturation import clipped, is_mask, useful_range
+from qhal.quant.saturation import clipped, constant_within, is_mask, useful_range
 from qhal.quant.spec import Derived, FixedQParams, PerAxis, PerTensor, QuantSpec
 from qhal.quant.weights import WeightTask, quantize_weights
 
@@ -137,10 +137,8 @@ class _Assigner:
     def _own_range(self, name: str) -> Range | None:
         typed = self.constraints.typed
         if name in typed.graph.constants:
-            value = typed.graph.constants[name]
-            useful = useful_range(typed.graph, name, self._spec(name).dtype.bits)
-            low, high = np.clip((value.min(), value.max()), *useful)
-            return float(low), float(high)
+            value = constant_within(typed.graph, name)
+            return float(value.min()), float(value.max())
         observed = typed.observed[name]
         low, high = np.inf, -np.inf
         if observed in self.stats:
@@ -234,7 +232,8 @@ class _Assigner:
     def _store_activation_constants(self) -> None:
         for name, form in self.constraints.typed.forms.items():
             if form.role is Role.ACTIVATION:
-                self.constants[name] = quantize(self.constants[name], self.params[name])
+                value = constant_within(self.constraints.typed.graph, name)
+                self.constants[name] = quantize(value, self.params[name])
 
     def _typed_constants(self, graph: Graph) -> Graph:
         tensors = dict(graph.tensors)

@@ -218,12 +218,11 @@ def _evaluate(graph: Graph, dataset: Dataset, tensors: list[str]) -> Iterator[Ma
 
     While the caller looks at one sample, the next one already runs, in the other slot.
     """
-    if not tensors:
+    if not tensors:  # nothing to run: the inputs are all there is
         yield from (dataset.sample(index) for index in range(len(dataset)))
         return
     slots = 2 if tensor_bytes(graph, tensors) <= _OVERLAP_LIMIT_BYTES else 1
-    # Without float tensors beyond the inputs there is nothing to run.
-    run = FloatRun(graph, tensors, slots=slots) if tensors else None
+    run = FloatRun(graph, tensors, slots=slots)
     running: deque[Future[Mapping[str, Array]]] = deque()
     with ThreadPoolExecutor(max_workers=1) as pool:
         for index in range(len(dataset)):
@@ -235,7 +234,5 @@ def _evaluate(graph: Graph, dataset: Dataset, tensors: list[str]) -> Iterator[Ma
             yield running.popleft().result()
 
 
-def _run(
-    run: FloatRun | None, inputs: Mapping[str, Array], slot: int, where: str
-) -> Mapping[str, Array]:
-    return {**inputs, **(run.run(inputs, slot=slot, where=where) if run else {})}
+def _run(run: FloatRun, inputs: Mapping[str, Array], slot: int, where: str) -> Mapping[str, Array]:
+    return {**inputs, **run.run(inputs, slot=slot, where=where)}

@@ -91,21 +91,28 @@ def find_recipe(name: str, caps: Capabilities, target: str) -> Recipe:
     known = any(recipe.name == name for recipe in RECIPES)
     what = f"target {target} has no kernels for it" if known else "there is no such recipe"
     raise UnknownRecipeError(
-        f"recipe {name!r}: {what}.", f"Recipes of {target}: {', '.join(have) or 'none'}."
+        f"Recipe {name!r}: {what}.", f"Recipes of {target}: {', '.join(have) or 'none'}."
     )
 
 
-def refuse(choices: Mapping[str, Choice], graph: Graph, target: str) -> None:
-    """Raise RefusedError if any node has no kernel; the message counts and quotes reasons."""
+def refuse(choices: Mapping[str, Choice], graph: Graph, target: str = "") -> None:
+    """Raise RefusedError if any node has no kernel; the message counts and quotes reasons.
+
+    Args:
+        choices: node -> kernel row or refusal.
+        graph: whose nodes they are.
+        target: name of the target, for the message; empty if nobody knows it.
+    """
     refused = [c for c in choices.values() if c.verdict is Verdict.REFUSED]
     if not refused:
         return
     kinds = {node.name: node.op.kind for node in graph.nodes}
     quoted = "\n".join(f"  {kinds[c.node]} {c.node}: {c.reason}." for c in refused[:10])
     more = f"\n  … and {len(refused) - 10} more" if len(refused) > 10 else ""
+    subject = f"Target {target}" if target else "The target"
     raise RefusedError(
-        f"target {target} cannot run {len(refused)} of {len(choices)} nodes:\n{quoted}{more}\n",
-        f"`qhal check MODEL --target {target}` lists every node.",
+        f"{subject} cannot run {len(refused)} of {len(choices)} nodes:\n{quoted}{more}\n",
+        f"`qhal check MODEL --target {target or 'TARGET'}` lists every node.",
     )
 
 
@@ -127,7 +134,7 @@ def constrain(
         RefusedError: a node has no kernel.
     """
     choices = select(graph, caps, recipe) if choices is None else choices
-    refuse(choices, graph, "this target")
+    refuse(choices, graph)
     related = relate(insert_steps(graph, choices, caps.integer_io), choices)
     named = ((choices[node.name], node) for node in graph.nodes)
     reasons = tuple(d for choice, node in named if (d := choice.decision(node)) is not None)

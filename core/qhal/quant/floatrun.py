@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from qhal.errors import DataValueError, ModelInvalidError, QhalError
+from qhal.host import usable_cores
 from qhal.ir.export import to_onnx
 from qhal.ir.graph import Array, Graph
 
@@ -104,8 +104,7 @@ def tensor_bytes(graph: Graph, tensors: Sequence[str]) -> int:
 
 
 def _spare_cores() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(_MAX_THREADS, (cores or 1) - 1))
+    return max(1, min(_MAX_THREADS, usable_cores() - 1))
 
 
 def _session(model: bytes, threads: int) -> Any:

@@ -93,6 +93,12 @@ def is_mask(graph: Graph, tensor: str) -> bool:
     return tensor in graph.constants and is_in_scores(graph, tensor)
 
 
+def constant_within(graph: Graph, tensor: str) -> Array:
+    """The value of a constant, which is cut at :data:`MASK_LOW` if it is a mask."""
+    value = graph.constants[tensor]
+    return np.maximum(value, np.float32(MASK_LOW)) if is_mask(graph, tensor) else value
+
+
 def _makes_scores(graph: Graph, node: Node, tensor: str) -> bool:
     if isinstance(node.op, Mul):
         return tensor in graph.constants and is_in_scores(graph, node.outputs[0])

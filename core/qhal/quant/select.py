@@ -17,7 +17,7 @@ from qhal.decisions import Code, Decision, Severity
 from qhal.ir.graph import Graph, Node, NodeView
 from qhal.ir.ops import AveragePool, Div, MatMul, Opaque, Pow, Reduce, Role, Softmax
 from qhal.quant.recipe import Recipe
-from qhal.quant.saturation import MASK_LOW, is_mask
+from qhal.quant.saturation import constant_within
 from qhal.quant.spec import FLOAT, SameAsInput
 from qhal.target.capability import Capabilities, KernelRow, Limit
 
@@ -91,8 +91,8 @@ def select(graph: Graph, caps: Capabilities, recipe: Recipe) -> Mapping[str, Cho
             arriving.update(node.outputs)
     _refine_steep_operands(graph, caps, choices)
     _release_movement(graph, caps, choices, arriving)
-    if recipe.narrow and not caps.integer_io:
-        _refine_outputs(graph, caps, choices)
+    if not caps.integer_io:
+        _refine_outputs(graph, caps, recipe, choices)
     return choices
 
 
@@ -151,9 +151,7 @@ def _is_finite(view: NodeView, index: int) -> bool:
     """False for a constant with Inf or NaN."""
     if not view.is_constant(index):
         return True
-    value = view.constant(index)
-    if is_mask(view.graph, view.node.inputs[index]):
-        value = np.maximum(value, MASK_LOW)
+    value = constant_within(view.graph, view.node.inputs[index])
     return value.dtype.kind != "f" or bool(np.isfinite(value).all())
 
 
@@ -314,20 +312,23 @@ def _lead_in_float(view: NodeView, caps: Capabilities, choice: Choice) -> Choice
 # --- float outputs that 8 bits are too coarse for -------------------------------
 
 
-def _refine_outputs(graph: Graph, caps: Capabilities, choices: dict[str, Choice]) -> None:
+def _refine_outputs(
+    graph: Graph, caps: Capabilities, recipe: Recipe, choices: dict[str, Choice]
+) -> None:
     """A mean or wide softmax that only becomes a float output is taken in float.
 
     The mean of n values of 8 bits has n times as many steps. Rounded to 8 bits again, the scores
-    of a classifier tie where they did not. The probabilities of more classes than there are steps
-    are mostly rounded to zero. The movement behind it goes along.
+    of a classifier tie where they did not; 16 bits hold it. The probabilities of more classes than
+    8 bits have steps are mostly rounded to zero, and LiteRT's kernel of 16 bits takes none for
+    less than exp(-10) times the largest, which adds up. The movement behind it goes along.
     """
     leaving = _leaving(graph, choices)
     refined: set[str] = set()
-    why = "its result has finer steps than 8 bits and is an output"
+    why = "its result has finer steps than the integers and is an output"
     for node in graph.nodes:
         view, choice = NodeView(graph, node), choices[node.name]
         moves = _is_movement(choice) and not refined.isdisjoint(node.inputs)
-        if node.name in leaving and (moves or _is_too_fine(view)):
+        if node.name in leaving and (moves or _is_too_fine(view, recipe)):
             choices[node.name] = choice = _refined(view, caps, choice, Code.OUTPUT_REFINED, why)
             refined.update(node.outputs if choice.refines is not None else ())
 
@@ -348,11 +349,14 @@ def _leaving(graph: Graph, choices: Mapping[str, Choice]) -> frozenset[str]:
     return frozenset(leaving)
 
 
-def _is_too_fine(view: NodeView) -> bool:
-    """True for a mean over more than one value, or a softmax over as many as 8 bits have steps."""
+def _is_too_fine(view: NodeView, recipe: Recipe) -> bool:
+    """True for a softmax over as many values as 8 bits have steps, or a mean in 8 bits over more
+    than one."""
     op = view.op
     if isinstance(op, Softmax):
         return view.input().shape[op.axis] >= _WIDE_SOFTMAX
+    if not recipe.narrow:
+        return False
     if isinstance(op, Reduce):
         return op.function == "Mean" and view.output().elements < view.input().elements
     return isinstance(op, AveragePool) and max(op.kernel) > 1

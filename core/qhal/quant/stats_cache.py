@@ -29,18 +29,6 @@ _VERSION = "2"
 _ALONE: Mapping[Activation, Op] = {Activation.RELU: Relu(), Activation.RELU6: Relu6()}
 
 
-def default_cache() -> Path | None:
-    """``$QHAL_CACHE``, else ``qhal`` in the user's cache folder; None if the user has no home."""
-    if own := os.environ.get("QHAL_CACHE"):
-        return Path(own)
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared) / "qhal"
-    try:
-        return Path.home() / ".cache" / "qhal"
-    except RuntimeError:
-        return None
-
-
 def tensor_digests(graph: Graph) -> dict[str, str]:
     """Tensor -> digest of the computation that it is the result of."""
     found: dict[str, str] = {"": ""}

@@ -125,7 +125,7 @@ def compile_all(
     folder: Path, models: Sequence[bytes], configuration: Configuration
 ) -> Mapping[int, Compiled]:
     """Vela on many files, in one process."""
-    from qhal_backends.arm.operators import read_operators
+    from qhal_backends.tflite.operators import read_operators
 
     for index, content in enumerate(models):
         (folder / f"m{index}.tflite").write_bytes(content)

@@ -10,6 +10,7 @@ from qhal.adapter import Adapter
 from qhal.errors import VerificationError
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
+from qhal.ir.decompose import decompose
 from qhal.ir.graph import TensorType
 from qhal.quant.oracle import Oracle
 from qhal.quant.recipe import RECIPES
@@ -74,6 +75,15 @@ def test_a_file_that_the_interpreter_lacks_a_kernel_for(capfd: pytest.CaptureFix
         MicroRunner(content, model.graph.inputs, model.graph.outputs)
     with pytest.raises(VerificationError, match="Didn't find op for builtin opcode 'GELU'"):
         measure_arena(content)
+
+
+def test_a_long_concatenation_is_split() -> None:
+    builder = GraphBuilder("long")
+    names = [builder.input(f"x{i}", TensorType((1, 4))) for i in range(11)]
+    graph = builder.build(outputs=(builder.one(ops.Concat(1), names),))
+    legal, _ = decompose(graph, CAPS)
+    assert [len(node.inputs) for node in legal.nodes] == [10, 2]
+    assert all(choice.quantized for choice in select(legal, CAPS, RECIPES[0]).values())
 
 
 def test_the_only_kernels_are_the_reference_ones() -> None:

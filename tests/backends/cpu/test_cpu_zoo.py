@@ -17,8 +17,6 @@ from qhal.quant.constraints import constrain
 from qhal.quant.model import QuantModel
 from qhal.quant.oracle import Oracle
 
-INTEGER_KERNELS = ("QLinear", "QGemm")
-
 
 def quantize(model: Path, recipe: str, samples: dict[str, np.ndarray]):
     target = find_target("cpu", recipe)

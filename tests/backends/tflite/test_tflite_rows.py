@@ -7,14 +7,17 @@ from functools import partial
 
 import numpy as np
 import pytest
-from tflite_samples import Deployed, Sample, deploy_row, trials
+from tflite_samples import Deployed, Sample, deploy, deploy_row, random_data, trials
 
+from qhal.ir import ops
+from qhal.ir.build import GraphBuilder
 from qhal.ir.export import to_onnx
-from qhal.ir.graph import Array
+from qhal.ir.graph import Array, TensorType
 from qhal.plugin.backend import RunOptions
 from qhal.quant.arithmetic import quantize
 from qhal.quant.model import QuantModel
 from qhal.quant.oracle import Oracle
+from qhal.quant.recipe import RECIPES
 from qhal.target.capability import Capability, KernelRow
 from qhal.target.profile import TargetProfile
 from qhal_backends.tflite.capabilities import capabilities
@@ -30,6 +33,41 @@ REFERENCE, DEFAULT = RunOptions(reference=True), RunOptions()
 
 def run(model: QuantModel, inputs: Mapping[str, Array], options: RunOptions) -> dict[str, Array]:
     return BACKEND.load(BACKEND.lower(model, TARGET), TARGET, options).run(inputs)
+
+
+def test_tensors_with_steps_above_one_are_compared_in_float() -> None:
+    shape, wide = TensorType((1, 64)), 1000.0
+    builder = GraphBuilder("smaller")
+    x, y = builder.input("x", shape), builder.input("y", shape)
+    less = builder.one(ops.Compare("<"), (x, y))
+    builder.one(ops.Where(), (less, x, y), output="z")
+    graph = builder.build(outputs=("z",))
+    deployed = deploy(graph, CAPS, RECIPES[0], random_data(graph, -wide, wide))
+    here = deployed.here()
+    found = run(deployed.model, here, DEFAULT)["z"]
+    np.testing.assert_allclose(found, np.minimum(here["x"], here["y"]), atol=wide / 64)
+
+
+@pytest.mark.parametrize("masked", [-np.inf, np.finfo(np.float32).min, -1e4])
+@pytest.mark.parametrize("op", [ops.Add(), ops.Where()], ids=["Add", "Where"])
+def test_a_mask_leaves_scores_their_steps(op: ops.Op, masked: float) -> None:
+    builder = GraphBuilder("attention")
+    scores = builder.input("scores", TensorType((1, 8, 8)))
+    keep = np.tri(8, dtype=np.bool_)[None]
+    if isinstance(op, ops.Where):
+        value = builder.constant("value", np.float32(masked))
+        operands = (builder.constant("keep", keep), scores, value)
+    else:
+        operands = (scores, builder.constant("mask", np.where(keep, 0, masked).astype(np.float32)))
+    y = builder.one(ops.Softmax(2), (builder.one(op, operands),), output="y")
+    graph = builder.build(outputs=(y,))
+    deployed = deploy(graph, CAPS, RECIPES[0], random_data(graph, -6, 6, 32))
+    here = deployed.here()
+    exponentials = np.exp(here["scores"]) * keep
+    wanted = exponentials / exponentials.sum(-1, keepdims=True)
+    for options in (DEFAULT, REFERENCE):
+        found = run(deployed.model, here, options)["y"]
+        np.testing.assert_allclose(found, wanted, atol=0.03)
 
 
 def stored(deployed: Deployed) -> dict[str, Array]:

@@ -55,6 +55,7 @@ CASES: tuple[tuple[ops.Op, Sequence[Array]], ...] = (
     (ops.FullyConnected(), [array(2, 5), array(3, 5, seed=1), array(3, seed=2)]),
     (ops.FullyConnected(), [array(2, 5), array(3, 5, seed=1)]),
     (ops.MatMul(), [array(2, 3, 5), array(5, 4, seed=1)]),
+    (ops.Concat(1), [array(2, i % 3 + 1, seed=i) for i in range(21)]),
     (
         ops.DepthwiseConv((1, 2), (1, 0, 1, 0), (1, 1), 2),
         [array(*IMAGE), array(8, 1, 3, 3, seed=1), array(8, seed=2)],

@@ -18,8 +18,6 @@ from qhal.errors import ModelFileError, ModelInvalidError, ModelWeightsError, Qh
 from qhal.ir.importer import import_model
 from qhal.ir.onnx.wire import WireError, lift_weights
 
-GIGABYTES = 2 << 30
-
 
 def conv_model(weight: np.ndarray | None = None) -> onnx.ModelProto:  # type: ignore[type-arg]
     """A convolution with 36 KB of weights."""

@@ -198,7 +198,23 @@ def test_if_with_a_constant_condition(tmp_path: Path, condition: bool, kind: str
 
 def test_if_on_data_is_refused(tmp_path: Path) -> None:
     proto = model([if_node("c")], {"x": (2,), "c": np.array(True)})
-    with pytest.raises(ModelInvalidError, match="If 'y' runs a subgraph that reads 'x'"):
+    with pytest.raises(ModelInvalidError, match=r"If 'y' runs .* reads 'x' .* which branch runs"):
+        read(tmp_path, proto)
+
+
+def test_loops_over_outer_tensors_are_refused(tmp_path: Path) -> None:
+    types = {"i": TensorProto.INT64, "go": TensorProto.BOOL}
+    inside = [helper.make_tensor_value_info(n, t, ()) for n, t in types.items()]
+    kept = helper.make_tensor_value_info("kept", TensorProto.BOOL, ())
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["kept"]), helper.make_node("Neg", ["x"], ["row"])],
+        "body",
+        inside,
+        [kept, helper.make_tensor_value_info("row", TensorProto.FLOAT, (2,))],
+    )
+    node = helper.make_node("Loop", ["n", "c"], ["y"], body=body)
+    proto = model([node], {"x": (2,)}, constants={"n": np.int64(3), "c": np.array(True)})
+    with pytest.raises(ModelInvalidError, match=r"Loop 'y' .* reads 'x' .* how often it runs"):
         read(tmp_path, proto)
 
 
@@ -232,6 +248,12 @@ def test_operators_of_another_domain_need_a_declared_shape(tmp_path: Path) -> No
     graph = read(tmp_path, proto).graph
     assert only(graph).op.kind == "com.example::Strange"
     assert graph.tensors["y"].shape == (1, 7)
+
+
+def test_classical_models_are_told_from_networks(tmp_path: Path) -> None:
+    node = helper.make_node("Scaler", ["x"], ["y"], domain="ai.onnx.ml", offset=[0.0], scale=[2.0])
+    with pytest.raises(ModelShapeError, match="not part of a neural network"):
+        read(tmp_path, model([node], {"x": (1, 2)}, domains={"ai.onnx.ml": 3}))
 
 
 def test_operators_of_onnxruntime(tmp_path: Path) -> None:

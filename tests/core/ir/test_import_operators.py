@@ -323,6 +323,26 @@ def test_gru_with_relu_and_reset_before(tmp_path: Path) -> None:
     assert only(graph).op == ops.Gru(2, "forward", linear_before_reset=True, candidate="Relu")
 
 
+@pytest.mark.parametrize(
+    ("operands", "wanted"),
+    [
+        (("x", "b"), ["Maximum"]),
+        (("x", "", "b"), ["Minimum"]),
+        (("x", "b", "one"), ["Maximum", "Clip"]),
+        (("x", "one", "b"), ["Clip", "Minimum"]),
+        (("x", "b", "most"), ["Maximum"]),
+        (("x", "endless", "b"), ["Minimum"]),
+    ],
+)
+def test_clip_to_bounds_that_depend_on_the_inputs(
+    tmp_path: Path, operands: tuple[str, ...], wanted: list[str]
+) -> None:
+    constants = {"one": f32(1)[0], "most": np.finfo(np.float32).max, "endless": f32(-np.inf)[0]}
+    node = helper.make_node("Clip", operands, ["y"])
+    graph = imported(tmp_path, model([node], {"x": (2, 5), "b": ()}, constants=constants))
+    assert kinds(graph) == wanted
+
+
 def test_batch_major_recurrence_is_transposed(tmp_path: Path) -> None:
     constants = {"w": floats(1, 8, 3), "r": floats(1, 8, 2)}
     node = helper.make_node("LSTM", ["x", "w", "r"], ["y", "yh"], hidden_size=2, layout=1)

@@ -53,8 +53,9 @@ def test_integers_survive_a_round_trip(a, b, dtype):
         (-3.0, -1.0, QuantSpec(DType.INT8), 3 / 255, 127),
         (-2.0, 1.0, QuantSpec(DType.INT16, symmetric=True), 2 / 32767, 0),
         (-2.0, 1.0, QuantSpec(DType.UINT8, symmetric=True), 2 / 127, 128),
-        (0.0, 0.0, QuantSpec(DType.INT8), 1.0, 0),
-        (0.0, 0.0, QuantSpec(DType.UINT8), 1.0, 128),
+        (0.0, 0.0, QuantSpec(DType.INT8), 2 / 255, 0),
+        (0.0, 0.0, QuantSpec(DType.UINT8), 2 / 255, 127),
+        (0.0, 0.0, QuantSpec(DType.INT16, symmetric=True), 1 / 32767, 0),
     ],
 )
 def test_known_parameters(low, high, spec, scale, zero_point):

@@ -179,27 +179,6 @@ def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path: Path) -> None:
     assert not found.cache_hit
 
 
-def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QHAL_CACHE", "/a")
-    assert stats_cache.default_cache() == Path("/a")
-    monkeypatch.delenv("QHAL_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/b")
-    assert stats_cache.default_cache() == Path("/b/qhal")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/c")
-    assert stats_cache.default_cache() == Path("/c/.cache/qhal")
-
-
-def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    def homeless() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    for variable in ("QHAL_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(Path, "home", homeless)
-    assert stats_cache.default_cache() is None
-
-
 # --- what can go wrong --------------------------------------------------------
 
 

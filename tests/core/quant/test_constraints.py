@@ -327,6 +327,15 @@ def test_a_softmax_over_more_classes_than_steps_runs_in_float(classes: int, refi
     assert (choice.refines is Code.OUTPUT_REFINED) == refined
 
 
+def test_a_wide_softmax_of_16_bits_is_refined_too() -> None:
+    b, x = start(256)
+    y = b.one(Softmax(1), (x,), name="softmax", output="y")
+    rows = (KernelRow(INT16, FixedQParams(DType.INT16, 1 / 32768, 0)), FLOAT_ROW)
+    caps = capabilities(extra=(Capability("Softmax", rows, "tests"),))
+    w8a16 = next(r for r in RECIPES if r.name == "w8a16")
+    assert select(b.build(outputs=[y]), caps, w8a16)["softmax"].refines is Code.OUTPUT_REFINED
+
+
 def test_a_pooled_mean_is_one_even_where_its_kernel_shares_a_scale() -> None:
     """LiteRT's AVERAGE_POOL_2D, which is data movement as far as parameters go."""
     pool = AveragePool((2, 2), (1, 1), (0, 0, 0, 0))

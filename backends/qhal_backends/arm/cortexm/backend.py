@@ -76,7 +76,9 @@ class CortexMBackend(Backend):
         around = _around(content, arena)
         return replace(artifact, files={MODEL: content, **around}, aside=frozenset(around))
 
-    def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> _Runner:
+    def load(
+        self, artifact: Artifact, target: TargetProfile, options: RunOptions
+    ) -> interpreter.MicroRunner | None:
         """A runner in TFLite Micro's interpreter; None for a float model."""
         if sources.DATA not in artifact.files:
             return None
@@ -88,12 +90,9 @@ class CortexMBackend(Backend):
         return Findings(_memory(quantized.artifact.files))
 
 
-_Runner = interpreter.MicroRunner | None
-
-
 def _around(content: bytes, arena: Arena | None) -> dict[str, bytes]:
     """The files beside the model."""
-    from qhal_backends.arm.operators import builtins_of, read_operators
+    from qhal_backends.tflite.operators import builtins_of, read_operators
 
     texts = {
         sources.HEADER: sources.model_header(len(content), arena),

@@ -65,6 +65,7 @@ _REFERENCE: dict[str, str] = {
 """Operator -> its file in ``tensorflow/lite/micro/kernels``, where CMSIS-NN has no version."""
 
 _LIMITS: dict[str, tuple[Limit, ...]] = {
+    "Concat": (the.joins_few,),
     "Softmax": (the.softmax_is_narrow,),
     "Slice": (the.steps_in_four_dimensions,),
     "Gather": (the.indices_are_constant,),
@@ -89,7 +90,7 @@ def capabilities() -> Capabilities:
     return replace(
         tflite,
         kernels=tuple(c for c in kept if c.rows),
-        native={"FullyConnected": the.rounds_as_litert_does},
+        native={"Concat": the.joins_few, "FullyConnected": the.rounds_as_litert_does},
         integer_io=True,
         opaque="TensorFlow Lite Micro has no builtin operator for it",
     )

@@ -11,13 +11,20 @@ from qhal.ir.graph import NodeView
 
 LARGEST_STEPPED_RANK = 4
 WIDEST_SOFTMAX = 511
+MOST_JOINED = 10
 
 
 def rounds_as_litert_does(view: NodeView) -> str | None:
     """Fully connected layers are 1x1 convolutions, which give the same integers as in LiteRT:
     FULLY_CONNECTED is rescaled with a float64 there, and with an integer multiplier here
     (fully_connected_common.cc)."""
-    return "TFLite Micro rounds FULLY_CONNECTED otherwise than LiteRT, and CONV_2D alike"
+    return "TFLite Micro rounds FULLY_CONNECTED differently from LiteRT, and CONV_2D the same"
+
+
+def joins_few(view: NodeView) -> str | None:
+    """A concatenation has at most 10 operands (kMaxInputNum, concatenation.cc)."""
+    count = len(view.node.inputs)
+    return None if count <= MOST_JOINED else f"{count} operands are joined, allowed up to 10"
 
 
 def softmax_is_narrow(view: NodeView) -> str | None:

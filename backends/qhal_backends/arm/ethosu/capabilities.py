@@ -12,14 +12,13 @@ from dataclasses import replace
 from functools import cache
 
 from qhal.ir.dtypes import DType
-from qhal.target.capability import Capabilities, Capability, KernelRow, Limit
+from qhal.target.capability import HOST, Capabilities, Capability, KernelRow, Limit
 from qhal_backends.arm.cortexm.capabilities import capabilities as cortex_m_capabilities
 from qhal_backends.arm.ethosu import limits as the
 from qhal_backends.tflite import rows
 from qhal_backends.tflite.capabilities import FUSED
 from qhal_backends.tflite.capabilities import capabilities as tflite_capabilities
 
-HOST = "host"
 REPORT = "Vela 5.2, vela --supported-ops-report"
 
 Limits = tuple[Limit, ...]
@@ -67,7 +66,7 @@ _U85: dict[str, Limits] = {
     "Resize": (the.u85_resizes_in_bounds,),
     "Transpose": (the.transposed_rank,),
     "Gather": (the.u85_gathers_along_batch,),
-    **dict.fromkeys(("Compare", "Where"), _NO_RULE),
+    "Where": _NO_RULE,
 }
 
 _WITHOUT_INT16 = frozenset({"Expand"})  # BROADCAST_TO

@@ -356,6 +356,9 @@ def _space_to_depth(op: ops.SpaceToDepth, call: Call) -> None:
 
 @emit.register
 def _reshape(op: ops.Reshape, call: Call) -> None:
+    if not op.shape:  # a Reshape of a product to no dimensions crashes OpenVINO 2026.4
+        call.write("Squeeze", (call.x,))
+        return
     call.write("Reshape", (call.x, call.writer.ints("shape", op.shape)))
 
 

@@ -118,6 +118,22 @@ def tile_by_concat(d: Draft) -> Results:
     return None if x == d.input(0) else (x,)
 
 
+_JOINED_AT_ONCE = 10
+"""Operands of a Concat that any target takes."""
+
+
+def concat_in_tens(d: Draft) -> Results:
+    """Ten operands at a time."""
+    op: Any = d.node.op
+    names = d.node.inputs
+    if len(names) <= _JOINED_AT_ONCE:
+        return None
+    starts = range(0, len(names), _JOINED_AT_ONCE)
+    parts = [names[start : start + _JOINED_AT_ONCE] for start in starts]
+    joined = [d("part", op, *part) if len(part) > 1 else part[0] for part in parts]
+    return (d("whole", op, *joined),)
+
+
 def depth_to_space(d: Draft) -> Results:
     """Reshape, Transpose, Reshape."""
     op: Any = d.node.op

@@ -54,6 +54,7 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
     "FullyConnected": (movement.fully_connected_by_conv, movement.fully_connected_by_matmul),
     "MatMul": (movement.matmul_by_fully_connected,),
     "DepthwiseConv": (movement.depthwise_by_conv,),
+    "Concat": (movement.concat_in_tens,),
     "Split": (movement.split_by_slices,),
     "Gather": (movement.gather_by_slice,),
     "Expand": (movement.expand_by_tile,),

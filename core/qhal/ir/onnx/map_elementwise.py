@@ -104,9 +104,27 @@ def _prelu(call: Call) -> str:
 
 
 def _clip(call: Call) -> str:
-    """Bounds are attributes before opset 11, operands since."""
+    """Bounds are attributes before opset 11, operands since, which may depend on the inputs."""
     need_float(call)
+    if any(call.has(index) and call.constant(index) is None for index in (1, 2)):
+        return _clip_by_tensors(call)
     return bounded(call, _bound(call, "min", 1, -inf), _bound(call, "max", 2, inf))
+
+
+def _clip_by_tensors(call: Call) -> str:
+    """``minimum(maximum(x, low), high)``, less a bound that is absent or infinite."""
+    low = call.tensor(1) if _bounds(call, "min", 1, -inf) else ""
+    high = call.tensor(2) if _bounds(call, "max", 2, inf) else ""
+    if not high:
+        return call.result(ops.Maximum(), call.tensor(0), low)
+    above = call.step(ops.Maximum(), call.tensor(0), low) if low else call.tensor(0)
+    return call.result(ops.Minimum(), above, high)
+
+
+def _bounds(call: Call, name: str, operand: int, default: float) -> bool:
+    """False for a bound that lets everything pass."""
+    depends = call.has(operand) and call.constant(operand) is None
+    return depends or _bound(call, name, operand, default) != default
 
 
 def _bound(call: Call, name: str, operand: int, default: float) -> float:

@@ -108,9 +108,10 @@ def _check_captures(call: Call) -> None:
         used = [v for node in graph.all_nodes() for v in node.inputs if v is not None]
         outer = next((v for v in [*used, *graph.outputs] if v not in inside), None)
         if outer is not None:
+            why = "which branch runs" if call.kind == "If" else "how often it runs"
             raise ModelInvalidError(
                 f"{call.kind} {call.name!r} runs a subgraph that reads {outer.name!r} from "
-                "outside, and which part of it runs depends on the inputs.",
+                f"outside, and {why} is decided when the model runs.",
                 "Export the model without control flow (for example by tracing it).",
             )
 
@@ -133,9 +134,17 @@ def _result_type(
     raise ModelShapeError(
         f"The shape of {value.name!r}, made by node {call.name!r}, is not known before the model "
         f"runs: {reason}.",
-        "Every tensor needs a static shape; cut the model before this node "
-        "(onnx.utils.extract_model).",
+        _WITHOUT_CLASSICAL if call.node.domain == "ai.onnx.ml" else _CUT_BEFORE,
     )
+
+
+_CUT_BEFORE = (
+    "Every tensor needs a static shape; cut the model before this node (onnx.utils.extract_model)."
+)
+_WITHOUT_CLASSICAL = (
+    "Trees, scalers and other operators of ai.onnx.ml are not part of a neural network: "
+    "run them as they are, and give the network between them."
+)
 
 
 def _modern(call: Call) -> tuple[onnx.NodeProto, int]:

@@ -21,9 +21,9 @@ from qhal.quant.oracle.weighted import (
     activate,
     centred_weight,
     fused_activation,
-    output_axis,
 )
 from qhal.quant.oracle.window import exact_type
+from qhal.quant.weights import output_axis
 
 
 def is_dynamic(step: Step) -> bool:
@@ -48,7 +48,7 @@ def build_dynamic(step: Step) -> Kernel:
     weight, params = step.constant(1), step.input_params(1)
     assert weight is not None
     centred = centred_weight(weight, params)
-    work = exact_type(255.0, centred, output_axis(step.op, weight.ndim))
+    work = exact_type(255.0, centred, output_axis(step.op))
     numbers = Numbers(centred.astype(work), 0, lambda sums: sums, work)
     kernel = GEOMETRIES[type(step.op)](step, numbers)
     rank = len(step.input_type().shape)

@@ -17,6 +17,7 @@ from qhal.quant.oracle.rescale import activation_range, exact_rescaler, rescaler
 from qhal.quant.oracle.step import Kernel, Operands, Step, operands_of, scalar
 from qhal.quant.oracle.values import Array
 from qhal.quant.oracle.window import Epilogue, Window
+from qhal.quant.weights import output_axis
 from qhal.target.capability import Arithmetic
 
 Weighted = ops.Conv | ops.DepthwiseConv | ops.ConvTranspose | ops.FullyConnected
@@ -109,7 +110,7 @@ def _integer_numbers(step: Step, weight: Array, bias: Array | None) -> Numbers:
     _, zero_point = scalar(source)
     centred = centred_weight(weight, params)
     largest = max(source.dtype.qmax - zero_point, zero_point - source.dtype.qmin)
-    work = windows.exact_type(float(largest), centred, output_axis(step.op, weight.ndim))
+    work = windows.exact_type(float(largest), centred, output_axis(step.op))
     factors = _factors(step)
     limits = activation_range(fused_activation(step.op), output, step.arithmetic)
     # LiteRT 2's reference kernel of FullyConnected does not use the fixed-point multiplier.
@@ -137,15 +138,6 @@ def centred_weight(weight: Array, params: QuantParams) -> Array:
     work = np.int16 if params.dtype.bits <= 8 else np.int64
     _, zero_point = broadcast_params(params, weight.shape)
     return np.asarray(np.subtract(weight, zero_point.astype(work), dtype=work))
-
-
-def output_axis(op: Op, rank: int) -> int:
-    """The axis of the output channels in the weight of an operator."""
-    if isinstance(op, ops.DepthwiseConv):
-        return 0 if op.layout is Layout.NCHW else rank - 1
-    if isinstance(op, ops.ConvTranspose):
-        return 1 if op.layout is Layout.NCHW else 0
-    return 0
 
 
 # --- geometries ---------------------------------------------------------------
