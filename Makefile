@@ -6,7 +6,7 @@ BENCH_VENV ?= .venv-bench
 DIGITS = examples/digits
 OUT = out/digits-edgetpu
 
-.PHONY: help demo test install lint docs docs-check bench clean
+.PHONY: help demo test install lint docs docs-check picture bench startup clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/\1\t\2/p' Makefile
@@ -30,6 +30,12 @@ docs: install  ## write the generated pages
 
 docs-check: install  ## fail if a generated page is stale
 	$(BIN)/python docs/generate.py --check
+
+picture: $(VENV)/demo  ## draw the picture in the README again
+	$(BIN)/python docs/picture.py
+
+startup: $(VENV)/demo  ## how long `import qhal` and `qhal --help` take
+	$(BIN)/python benchmarks/startup.py
 
 bench: $(BENCH_VENV)/done  ## qhal beside ONNX Runtime's quantizer and NNCF, on the zoo
 	$(BENCH_VENV)/bin/python benchmarks/peers.py

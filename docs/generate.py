@@ -3,26 +3,74 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from qhal.cli.main import COMMANDS, parser
 from qhal.cli.options import Parser
-from qhal.decisions import Code
+from qhal.decisions import Code, Decision
 from qhal.errors import QhalError
+from qhal.ir.dtypes import DType
+from qhal.ir.graph import Graph, Node, NodeView, TensorType
+from qhal.ir.ops import Op
+from qhal.metric import Basis, Metric
 from qhal.plugin import hookspec
-from qhal.plugin.backend import API_VERSION, Backend
+from qhal.plugin.backend import (
+    API_VERSION,
+    Artifact,
+    Backend,
+    Findings,
+    PlacedNode,
+    Placement,
+    Runner,
+    RunOptions,
+    Trial,
+)
 from qhal.plugin.registry import registry
+from qhal.plugin.setup import Setup
 from qhal.quant.constraints import recipes_of
+from qhal.quant.model import QuantModel, QuantParams
+from qhal.quant.oracle import Oracle
+from qhal.quant.recipe import RECIPES
+from qhal.quant.spec import Derived, FixedQParams, PerAxis, PerGroup, QuantSpec, SameAsInput
 from qhal.target import catalogue
-from qhal.target.capability import Capabilities, Capability, Limit
-from qhal.target.profile import TargetProfile
+from qhal.target.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
+from qhal.target.profile import Sourced, TargetProfile
 
 FOLDER = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py from the code: do not edit, run `make docs`. -->"
+
+FIRST_BACKEND = """## A first backend
+
+1. Copy `plugins/qhal-example-npu`, and give the module, the entry point, the backend and the target
+   names of your own. `pip install --editable` it; `qhal plugins` lists it, or says what is wrong.
+2. State what the hardware has: a `KernelRow` for each combination of types that it really has, with
+   a source, and limits. A limit is a function of a `NodeView` that returns None or a sentence with
+   the offending value; its docstring is the rule. What no row states is refused, so begin with one
+   operator. `qhal check MODEL --target NAME` says for every node which row takes it, or why none
+   does; `--dump laid` prints the graph. Neither needs `lower`.
+3. Write `lower`. It gets a `QuantModel`: nodes in order and in your layout, constants in their
+   stored type, scales and zero points by tensor, the kernel row by node. Everything is decided; if
+   your format makes you decide something still, return it in `Artifact.decisions`. The same method
+   writes the plain float model, whose `params` are empty, as the baseline; `lowers_float = False`
+   does without.
+4. Write `load` if there is a runtime or a simulator. From then on `qhal deploy` runs the artifact
+   and compares it with the oracle, step by step of every output, and with the user's float model.
+5. Write `placement`, `examine`, `unavailable` and the others as there is something to tell."""
+
+VOCABULARY: tuple[type, ...] = (
+    *(QuantModel, QuantParams, Graph, Node, NodeView, TensorType, Op, DType),
+    *(Capabilities, Capability, KernelRow, Arithmetic),
+    *(QuantSpec, PerAxis, PerGroup, FixedQParams, SameAsInput, Derived),
+    *(TargetProfile, Sourced, Artifact, Runner, RunOptions, PlacedNode, Placement),
+    *(Trial, Findings, Metric, Basis, Decision, Code, Setup, Oracle),
+)
+"""What a backend is given, and what it answers with."""
 
 
 def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
@@ -72,7 +120,7 @@ def codes_page() -> str:
         "Decisions",
         "What qhal decides on the user's behalf is in the record, with one of these codes, a "
         "sentence with the offending value, and the node or tensor it is about.",
-        _table(("code", "name in `qhal.Code`", "meaning"), rows),
+        _table(("code", "name in `qhal.decisions.Code`", "meaning"), rows),
     )
 
 
@@ -93,9 +141,16 @@ def hooks_page() -> str:
         "A plugin is a distribution with an entry point in the group `qhal` that names a module "
         "(or object) with hooks. `plugins/qhal-example-npu` is a whole one in under 100 lines. "
         "`qhal plugins` tells what is installed and what is wrong with it.",
+        FIRST_BACKEND,
         *(_examples(hook) for hook in hooks),
         f"## qhal.Backend\n\n{_summary(Backend)} Version {API_VERSION} of the interface.",
         _table(("method", "what it does"), methods),
+        _table(("class attribute", "what it says"), _attributes(Backend)),
+        "## What a backend meets",
+        _table(("name", "what it is"), map(_entry, VOCABULARY)),
+        "The canonical operators, and how their weights lie in NCHW and NHWC, are in "
+        "`qhal.ir.ops`; `plugins/qhal-example-npu` and the backends in `backends/qhal_backends` "
+        "use nothing that a plugin could not.",
         "## Names\n\nIf two plugins bring a backend or target of one name, the one whose entry "
         "point is called like it keeps it; if neither or both are, nobody gets it. Names of the "
         "catalogue cannot be taken. Each case is shown by `qhal plugins`, with both "
@@ -111,6 +166,7 @@ def targets_page() -> str:
         "Targets",
         "The devices of `targets.toml` with the sources of their numbers, and the kernels that "
         "each backend states for its first device. What no row states is not supported.",
+        _table(("recipe", "what it is"), ((recipe.name, recipe.title) for recipe in RECIPES)),
         *map(_device, profiles.values()),
         *(_kernels(name, _first(profiles.values(), name)) for name in backends),
     )
@@ -160,9 +216,7 @@ def _spelling(action: argparse.Action) -> str:
 
 
 def _device(profile: TargetProfile) -> str:
-    rows = [
-        (key, f"{fact.value:,.10g} {fact.unit}", fact.source) for key, fact in profile.facts.items()
-    ]
+    rows = [(key, str(fact), fact.source) for key, fact in profile.facts.items()]
     facts = _table(("fact", "value", "source"), rows) if rows else "No figures with a source."
     return f"## {profile.name}\n\n{profile.title}; backend `{profile.backend}`.\n\n{facts}"
 
@@ -230,6 +284,20 @@ def _examples(text: str) -> str:
     head, mark, block = text.partition("Example::\n\n")
     code = inspect.cleandoc(block)
     return f"{head}```python\n{code}\n```" if mark else text
+
+
+def _attributes(kind: type) -> Iterable[tuple[str, str]]:
+    """The annotated names of a class, each with the string below it."""
+    [tree] = ast.parse(inspect.getsource(kind)).body
+    body = getattr(tree, "body", [])
+    for stated, below in pairwise(body):
+        if isinstance(stated, ast.AnnAssign):
+            assert isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+            yield f"`{ast.unparse(stated.target)}`", _plain(str(below.value.value))
+
+
+def _entry(kind: type) -> tuple[str, str]:
+    return f"`{kind.__module__}.{kind.__qualname__}`", _summary(kind)
 
 
 def _signature(method: Callable[..., object]) -> str:

@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 import qhal
-from qhal.report import record_page, to_text
+from qhal.report import to_text
 from qhal.report.page import Page
+from qhal.report.record_page import record_page
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "examples" / "digits"

@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 
+import qhal
 from qhal.decisions import Code
 from qhal.errors import QhalError
 from qhal.plugin import hookspec
@@ -55,6 +56,19 @@ def test_codes_are_unique() -> None:
     assert len({code.id for code in Code}) == len(Code)
 
 
+def sources() -> str:
+    """All code of the core and the built-in backends."""
+    files = [path for top in ("core", "backends") for path in (ROOT / top).rglob("*.py")]
+    return "\n".join(path.read_text(encoding="utf-8") for path in files)
+
+
+def test_every_code_and_every_error_occurs() -> None:
+    code = sources()
+    assert [c.name for c in Code if not re.search(rf"\bCode\.{c.name}\b", code)] == []
+    errors = [kind.__name__ for kind in descendants(QhalError)]
+    assert [name for name in errors if not re.search(rf"\b{name}\((?!QhalError)", code)] == []
+
+
 def descendants(kind: type[QhalError]) -> set[type[QhalError]]:
     children = set(kind.__subclasses__())
     return children.union(*(descendants(child) for child in children))
@@ -66,6 +80,19 @@ def test_everything_a_plugin_author_meets_is_documented() -> None:
     documented = [thing for thing in (*hooks, *methods) if callable(thing)]
     assert len(documented) > 5
     assert [thing for thing in documented if not thing.__doc__] == []
+
+
+def test_public_names_are_there_and_documented() -> None:
+    assert len(qhal.__all__) == len(set(qhal.__all__)) > 5
+    public = [getattr(qhal, name) for name in qhal.__all__]
+    assert [thing for thing in public if callable(thing) and not thing.__doc__] == []
+
+
+def test_the_layout_page_names_what_exists() -> None:
+    page = (ROOT / "docs" / "layout.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:core|backends|tests)/[^`]+)`", page)
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 def test_every_decision_page_is_short() -> None:

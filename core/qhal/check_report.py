@@ -94,12 +94,13 @@ class CheckReport:
             "counts": {verdict.value: count for verdict, count in self.counts.items()},
             "groups": encode(self.groups),
             "nodes": encode(self.rows),
-            "decisions": [decision.to_json() for decision in self.decisions],
+            "decisions": encode(self.decisions),
         }
 
     def to_text(self) -> str:
         """The report, for a terminal."""
-        from qhal.report import check_page, to_text
+        from qhal.report import to_text
+        from qhal.report.check_page import check_page
 
         return to_text(check_page(self))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +11,8 @@ from functools import partial
 from importlib import metadata
 
 import qhal
+from qhal.codec import Json, encode
+from qhal.host import usable_cores
 from qhal.plugin.backend import Backend
 from qhal.plugin.registry import Registry
 from qhal.target.profile import TargetProfile
@@ -47,14 +48,23 @@ class Check:
     detail: str
     mend: str = ""
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, Json]:
         """A JSON object with the four fields as strings."""
-        return {
-            "subject": self.subject,
-            "status": self.status.value,
-            "detail": self.detail,
-            "mend": self.mend,
-        }
+        body: dict[str, Json] = encode(self)
+        return body
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What works here with one target.
+
+    Attributes:
+        word: ``writes and runs``, ``writes`` or ``missing``.
+        reason: why not more, with the command that mends it; empty if nothing is missing.
+    """
+
+    word: str
+    reason: str = ""
 
 
 def examine(registry: Registry, targets: Sequence[str] = ()) -> tuple[Check, ...]:
@@ -74,17 +84,12 @@ def examine(registry: Registry, targets: Sequence[str] = ()) -> tuple[Check, ...
     return (
         Check("qhal", Status.OK, qhal.__version__),
         Check("python", Status.OK, f"{platform.python_version()} on {platform.platform()}"),
-        Check("processor", Status.OK, _processor()),
+        Check("processor", Status.OK, f"{platform.machine()}, {usable_cores()} cores usable"),
         *_requirements(),
         *(check for name in names for check in _backend(registry, name, served[name])),
         *(check for name in names for check in _setups(registry.backends.get(name))),
         *(() if targets else _plugins(registry)),
     )
-
-
-def _processor() -> str:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{platform.machine()}, {cores} cores usable"
 
 
 def _requirements() -> Iterable[Check]:
@@ -131,7 +136,7 @@ def _backend(registry: Registry, name: str, profiles: Sequence[TargetProfile]) -
 
 def _absent_devices(backend: Backend, profiles: Iterable[TargetProfile]) -> Iterable[Check]:
     for profile in profiles:
-        reason = why_not(backend, partial(backend.unavailable_on, profile))
+        reason = _why_not(backend, partial(backend.unavailable_on, profile))
         if reason:
             detail = "artifacts are written, but cannot run here"
             yield Check(f"target {profile.name}", Status.NOTE, detail, reason)
@@ -156,12 +161,25 @@ def _brief(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def why_not(backend: Backend, question: Callable[[], str | None]) -> str | None:
+def _why_not(backend: Backend, question: Callable[[], str | None]) -> str | None:
     """A backend's answer to ``unavailable`` or ``cannot_lower``; a broken one is a reason too."""
     try:
         return question()
     except Exception as error:  # noqa: BLE001 - a stranger's code may do anything
         return f"The backend {backend.name!r} cannot tell: {_brief(error)}"
+
+
+def readiness(registry: Registry, profile: TargetProfile) -> Readiness:
+    """Whether artifacts for a target can be written and run here."""
+    backend = registry.backends.get(profile.backend)
+    if backend is None:
+        reason = f"the backend {profile.backend!r} is not installed; see qhal plugins"
+        return Readiness("missing", reason)
+    if cannot_write := _why_not(backend, backend.cannot_lower):
+        return Readiness("missing", cannot_write)
+    if cannot_run := _why_not(backend, partial(backend.unavailable_on, profile)):
+        return Readiness("writes", cannot_run)
+    return Readiness("writes and runs")
 
 
 def _plugins(registry: Registry) -> Iterable[Check]:

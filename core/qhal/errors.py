@@ -71,7 +71,7 @@ class DataShapeError(QhalError):
 
 
 class DataValueError(QhalError):
-    """The data holds NaN or Inf."""
+    """The data hold NaN, Inf, or what the input's type or the float model cannot take."""
 
     code = "QH203"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from qhal.codec import Json
 from qhal.data import Source
 from qhal.errors import InternalError, OptionError, QhalError
 from qhal.line import run_line
-from qhal.options import Options
+from qhal.options import Options, Wishes
 from qhal.output import default_folder
 from qhal.progress import SILENT, Progress
 from qhal.record import RunRecord
@@ -65,7 +65,7 @@ def deploy_all(
     targets: Sequence[str],
     data: Source,
     progress: Progress = SILENT,
-    **options: Any,
+    **options: Unpack[Wishes],
 ) -> Fleet:
     """Deploy a model for several targets; import, data and calibration happen once.
 

@@ -1,4 +1,4 @@
-"""The machine that runs qhal: what a reader needs to judge a measured number."""
+"""The machine that runs qhal: what its numbers depend on, and where qhal keeps files there."""
 
 from __future__ import annotations
 
@@ -95,6 +95,21 @@ def peak_memory_bytes() -> int | None:
         return None
     lines = (line.split() for line in status.splitlines())
     return next((int(words[1]) * 1024 for words in lines if words[:1] == ["VmHWM:"]), None)
+
+
+def cache_folder() -> Path | None:
+    """Where qhal keeps what can be made again.
+
+    ``$QHAL_CACHE``, else ``qhal`` in the user's cache folder; None if the user has no home.
+    """
+    if own := os.environ.get("QHAL_CACHE"):
+        return Path(own)
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared) / "qhal"
+    try:
+        return Path.home() / ".cache" / "qhal"
+    except RuntimeError:
+        return None
 
 
 def _cpu_info() -> dict[str, str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from qhal.data import Source
 from qhal.decisions import Decision
 from qhal.energy import energy
 from qhal.gates import accuracy_gate, fallback_gate
 from qhal.measure import measure
-from qhal.options import Options
+from qhal.options import Options, Wishes
 from qhal.output import OutputFolder, check_free, default_folder
 from qhal.plan import plan_of
 from qhal.prepare import Prepared, equalized, find_target, prepare
@@ -22,7 +22,6 @@ from qhal.quant.constraints import constrain, refuse
 from qhal.quant.model import QuantModel
 from qhal.reconcile import reconcile
 from qhal.record import FILE_NAME, Gate, RunRecord, build_record
-from qhal.report import record_page, to_markdown
 from qhal.session import Session, open_session
 from qhal.stages import Stages
 from qhal.subject import Subject
@@ -30,7 +29,12 @@ from qhal.verify import check_import, verify
 
 
 def deploy(
-    model: str | Path, *, target: str, data: Source, progress: Progress = SILENT, **options: Any
+    model: str | Path,
+    *,
+    target: str,
+    data: Source,
+    progress: Progress = SILENT,
+    **options: Unpack[Wishes],
 ) -> RunRecord:
     """Quantize a model for a target, prove the artifact, measure it, and write it all down.
 
@@ -172,4 +176,4 @@ def _write(folder: Path, record: RunRecord, subject: Subject, force: bool) -> No
         for name, content in subject.artifact.files.items():
             output.write(name, content)
         output.write(FILE_NAME, record.dumps())
-        output.write("report.md", to_markdown(record_page(record)))
+        output.write("report.md", record.to_markdown())

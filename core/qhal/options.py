@@ -4,11 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TypedDict
 
 from qhal.data import DEFAULT_CALIB_SAMPLES, Source
 from qhal.errors import OptionError
 from qhal.prepare import Shapes
-from qhal.quant.observe import OBSERVERS
+from qhal.quant.observe import DEFAULT_OBSERVER, OBSERVERS
+
+
+class Wishes(TypedDict, total=False):
+    """The fields of :class:`Options` but ``data``, as the keywords that functions take."""
+
+    eval: Source | None
+    eval_samples: int | None
+    recipe: str
+    out: str | Path | None
+    shapes: Shapes | None
+    preprocess: str | Path | None
+    labels: str | None
+    label_offset: int
+    calib_samples: int
+    observer: str
+    max_fallback: int | None
+    max_drop: float | None
+    force: bool
+    cache: bool
+    keep_layout: bool
+    threads: int
+    targets_file: str | Path | None
 
 
 @dataclass(frozen=True)
@@ -48,7 +71,7 @@ class Options:
     labels: str | None = None
     label_offset: int = 0
     calib_samples: int = DEFAULT_CALIB_SAMPLES
-    observer: str = "mse"
+    observer: str = DEFAULT_OBSERVER
     max_fallback: int | None = None
     max_drop: float | None = None
     force: bool = False

@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from qhal.decisions import Code, Decision, Severity
 from qhal.plan import STEP, NodePlan, Plan, Status
 from qhal.plugin.backend import PlacedNode, Placement
-
-HOST = "host"
-"""The unit that every target with a unit of its own has beside it."""
+from qhal.target.capability import HOST
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from qhal.codec import Json, decode, dumps, encode
 from qhal.decisions import Decision
 from qhal.errors import InternalError, RecordError
 from qhal.metric import Metric
+from qhal.output import MARKER
 from qhal.plan import Plan
 from qhal.plugin.backend import Artifact
 from qhal.subject import Subject
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from qhal.ir.importer import Imported
 
 SCHEMA_VERSION = 1
-FILE_NAME = "record.json"
+FILE_NAME = MARKER
+
+_WHAT_TO_GIVE = "Give the record.json, or the output folder, of `qhal deploy`."
 
 
 @dataclass(frozen=True)
@@ -169,13 +172,15 @@ class RunRecord:
 
     def to_text(self) -> str:
         """The report, for a terminal."""
-        from qhal.report import record_page, to_text
+        from qhal.report import to_text
+        from qhal.report.record_page import record_page
 
         return to_text(record_page(self))
 
     def to_markdown(self) -> str:
         """The report, as the text of ``report.md``."""
-        from qhal.report import record_page, to_markdown
+        from qhal.report import to_markdown
+        from qhal.report.record_page import record_page
 
         return to_markdown(record_page(self))
 
@@ -209,12 +214,12 @@ class RunRecord:
         except OSError as error:
             raise RecordError(
                 f"Cannot read the record {path}: {error.strerror or error}.",
-                "Give the record.json, or the output folder, of `qhal deploy`.",
+                _WHAT_TO_GIVE,
             ) from error
         except (ValueError, RecursionError) as error:
             raise RecordError(
                 f"{path} is not JSON: {error}.",
-                "Give the record.json, or the output folder, of `qhal deploy`.",
+                _WHAT_TO_GIVE,
             ) from error
         return RunRecord.from_json(value, str(path))
 
@@ -224,7 +229,7 @@ def _check_version(value: Json, where: str) -> None:
     if not isinstance(version, int) or isinstance(version, bool):
         raise RecordError(
             f"{where} has no schema_version, so it is not a record of qhal.",
-            "Give the record.json, or the output folder, of `qhal deploy`.",
+            _WHAT_TO_GIVE,
         )
     if version > SCHEMA_VERSION:
         raise RecordError(

@@ -10,11 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from qhal.data import Split, load_dataset, split
+from qhal.host import cache_folder
 from qhal.ir.importer import Imported
 from qhal.options import Options
 from qhal.prepare import read_model
 from qhal.quant.equalize import Finding, survey
-from qhal.quant.stats_cache import default_cache
 from qhal.spool import Spool
 from qhal.verify import ORACLE_SAMPLES, Evaluation, FloatReference, check_labels
 
@@ -69,7 +69,7 @@ class Session:
 
     @property
     def oracle_samples(self) -> int:
-        """Samples that the oracle computes; fewer if several targets share the user's patience."""
+        """Samples that the oracle computes; fewer if several targets are verified in one run."""
         return ORACLE_SAMPLES // 2 if self.spools else ORACLE_SAMPLES
 
     @cached_property
@@ -86,7 +86,7 @@ def open_session(model: Path, options: Options, *, several: bool = False) -> Ite
 
     Statistics are shared even if the user wants none to be kept for the next run.
     """
-    cache = default_cache() if options.cache else None
+    cache = cache_folder() if options.cache else None
     if not several:
         yield Session(model, options, cache)
         return

@@ -12,6 +12,8 @@ from qhal.plugin.backend import Artifact, Backend, Runner, RunOptions, Trial
 from qhal.quant.model import QuantModel
 from qhal.target.profile import TargetProfile
 
+_REPORT = "This is a bug of the backend; please report it with the model."
+
 
 @dataclass(frozen=True, eq=False)
 class Runnable:
@@ -52,7 +54,7 @@ class Runnable:
         except Exception as error:
             raise VerificationError(
                 f"The runtime does not load {self.path}: {_one_line(error)}.",
-                "This is a bug of the backend; please report it with the model.",
+                _REPORT,
             ) from error
 
     def why_not(self) -> str:
@@ -94,7 +96,7 @@ def run_raw(runner: Runner, runnable: Runnable, inputs: Arrays) -> dict[str, Arr
     except Exception as error:
         raise VerificationError(
             f"{runnable.path} does not run: {_one_line(error)}.",
-            "This is a bug of the backend; please report it with the model.",
+            _REPORT,
         ) from error
     for port in runnable.adapter.outputs:
         expected = port.artifact_shape
@@ -102,7 +104,7 @@ def run_raw(runner: Runner, runnable: Runnable, inputs: Arrays) -> dict[str, Arr
         if found != expected:
             raise VerificationError(
                 f"Output {port.name} of {runnable.path} has shape {found}, not {expected}.",
-                "This is a bug of the backend; please report it with the model.",
+                _REPORT,
             )
     return outputs
 

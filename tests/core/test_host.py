@@ -36,3 +36,24 @@ def test_systems_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux only")
 def test_peak_memory() -> None:
     assert host.peak_memory_bytes() > 10_000_000
+
+
+def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QHAL_CACHE", "/a")
+    assert host.cache_folder() == Path("/a")
+    monkeypatch.delenv("QHAL_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/b")
+    assert host.cache_folder() == Path("/b/qhal")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/c")
+    assert host.cache_folder() == Path("/c/.cache/qhal")
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for variable in ("QHAL_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert host.cache_folder() is None

@@ -7,7 +7,7 @@ are installed, instructions are counted instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -29,7 +29,7 @@ from qhal_backends.arm.cortexa_cores import CORE, Core, core_of
 from qhal_backends.tflite.plugin import TfliteBackend
 
 if TYPE_CHECKING:
-    from qhal.plugin.backend import Array, Arrays
+    from qhal.plugin.backend import Array
     from qhal_backends.arm.emulator.emulator import Emulation, Job, Result
     from qhal_backends.tflite.runner import TfliteRunner
 
@@ -131,12 +131,8 @@ def _job(name: str, trial: Trial, *, reference: bool = False, counted_runs: int 
     from qhal_backends.arm.emulator.emulator import Job
 
     artifact = trial.artifact
-    sample = _by_position(artifact.input_names, trial.inputs)
+    sample = tuple(trial.inputs[name] for name in artifact.input_names)
     return Job(name, artifact.files[artifact.main], [sample], reference, counted_runs)
-
-
-def _by_position(names: Iterable[str], arrays: Arrays) -> tuple[Array, ...]:
-    return tuple(arrays[name] for name in names)
 
 
 def _not_emulated(sentence: str) -> Findings:

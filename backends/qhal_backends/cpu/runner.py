@@ -46,9 +46,10 @@ def session_options(threads: int, optimized: Path | None = None) -> onnxruntime.
     """Options with which artifacts are loaded.
 
     Without VNNI, x86-64 multiplies unsigned with signed bytes by VPMADDUBSW, which saturates the
-    sum of two products at 16 bits and so computes something else than on other processors. The
-    option ``session.x64quantprecision`` takes exact kernels there; it changes nothing on
-    processors with VNNI (onnxruntime_session_options_config_keys.h).
+    sum of two products at 16 bits and so computes something else than on other processors; the
+    comparison with the oracle shows it. ``session.x64quantprecision``, which takes exact kernels
+    there, is not set: with it ONNX Runtime 1.31 rewrites signed weights on processors with VNNI
+    too, and does not load artifacts in which layers share a zero point, as qhal's do.
 
     Args:
         threads: of one operator.

@@ -11,14 +11,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 
-from qhal.target.capability import Capabilities, Capability, KernelRow, Limit
+from qhal.target.capability import HOST, Capabilities, Capability, KernelRow, Limit
 from qhal_backends.edgetpu import limits as the
 from qhal_backends.tflite import rows
 from qhal_backends.tflite.capabilities import FUSED
 from qhal_backends.tflite.capabilities import capabilities as tflite_capabilities
 
 CORAL = "coral.ai, TensorFlow models on the Edge TPU (edgetpu_compiler 16.0)"
-HOST = "host"
 
 UNREADABLE = frozenset({"Exp", "Gelu"})
 """Operators whose int8 kernels are newer than the compiler (EXP 2: TF 2.12; GELU: TF 2.9)."""

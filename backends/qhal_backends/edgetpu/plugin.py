@@ -93,7 +93,7 @@ def _compiled(artifact: Artifact) -> Artifact:
     result = compiler.compile_model(program, artifact.files[compiler.SOURCE])
     files = {**artifact.files, compiler.LOG: result.log.encode()} if result.log else artifact.files
     if result.model is None:
-        failed = _not_compiled(f"{program} made nothing of it, because {result.failure}")
+        failed = _not_compiled(f"{program} failed: {result.failure}")
         return _with(replace(artifact, files=files), failed)
     files = {**files, compiler.COMPILED: result.model}
     done = replace(artifact, files=files, main=compiler.COMPILED)

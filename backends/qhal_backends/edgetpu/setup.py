@@ -8,7 +8,7 @@ from qhal.progress import Progress
 from qhal_backends.edgetpu.compiler import PROGRAM, find_compiler
 
 SETUP = "edgetpu-compiler"
-TITLE = "Coral's compiler, which makes of an artifact what the Edge TPU loads"
+TITLE = "Coral's compiler, which turns an artifact into what the Edge TPU loads"
 WHERE = "https://coral.ai/docs/edgetpu/compiler (Debian and its relatives on x86-64 only)"
 
 

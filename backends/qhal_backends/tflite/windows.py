@@ -3,18 +3,8 @@
 from __future__ import annotations
 
 from qhal.ir.graph import Graph, NodeView
-from qhal.ir.ops import (
-    Activation,
-    AveragePool,
-    Conv,
-    DepthwiseConv,
-    MaxPool,
-    Relu,
-    Relu6,
-    Sigmoid,
-    Slice,
-    Softmax,
-)
+from qhal.ir.ops import AveragePool, Conv, DepthwiseConv, MaxPool, Slice
+from qhal.ir.simplify import is_nonnegative
 from qhal_backends.tflite.padding import Axis, axes_of
 
 
@@ -39,10 +29,7 @@ def pool_axes(view: NodeView) -> list[Axis]:
 def is_non_negative(graph: Graph, name: str) -> bool:
     """True if the node that makes a tensor makes nothing below zero."""
     producer = graph.producers.get(name)
-    if producer is None:
-        return False
-    fused = getattr(producer.op, "activation", Activation.NONE)
-    return fused is not Activation.NONE or isinstance(producer.op, Relu | Relu6 | Sigmoid | Softmax)
+    return producer is not None and is_nonnegative(NodeView(graph, producer))
 
 
 def steps_in_plane(op: Slice) -> bool:

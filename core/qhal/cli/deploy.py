@@ -108,13 +108,12 @@ def run(arguments: argparse.Namespace) -> int:
 def _deploy_one(target: str, given: dict[str, Any], as_json: bool) -> int:
     import qhal
     from qhal.cli import console
-    from qhal.report import record_page, to_text
 
     record = qhal.deploy(target=target, **given)
     if as_json:
         console.write_json(record.to_json())
     else:
-        console.write(to_text(record_page(record)))
+        console.write(record.to_text())
     return 0
 
 

@@ -54,6 +54,8 @@ COMMANDS: dict[str, Command] = {
 _EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 BROKEN_PIPE = 141
 
+_INTERRUPTED = "interrupted: nothing is left half-written"
+
 _EXTRAS = {
     **{"ai_edge_litert": "tflite", "flatbuffers": "tflite", "openvino": "openvino"},
     **{"ethosu": "arm", "tflite_micro": "arm"},
@@ -90,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return code
     except KeyboardInterrupt:  # raised by somebody else's handler
-        console.complain("interrupted: nothing is left half-written")
+        console.complain(_INTERRUPTED)
         return _EXIT_CODES[signal.SIGINT]
     except BrokenPipeError:
         # Whoever read the output has gone; Python would complain again while it shuts down.
@@ -161,7 +163,7 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
         signal.signal(other, signal.SIG_IGN)
     with suppress(OSError):
         cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar may have hidden it
-        os.write(2, cursor + b"interrupted: nothing is left half-written\n")
+        os.write(2, cursor + _INTERRUPTED.encode() + b"\n")
     atexit._run_exitfuncs()
     os._exit(_EXIT_CODES[signal.Signals(number)])
 

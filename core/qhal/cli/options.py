@@ -13,7 +13,7 @@ from qhal.errors import OptionError
 
 RECIPES = ("w8a8", "w8a16", "w8", "w4", "nf4", "fp16", "bf16")
 OBSERVERS = ("minmax", "percentile", "mse")
-PREPROCESSINGS = ("imagenet-torch", "imagenet-tf", "unit", "raw")
+PREPROCESSINGS = ("imagenet-torch", "imagenet-tf", "unit", "raw", "raw-bgr")
 
 
 class Parser(argparse.ArgumentParser):

@@ -7,13 +7,13 @@ import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable
-from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from qhal.cli import console, options
 
 if TYPE_CHECKING:
+    from qhal.doctor import Readiness
     from qhal.plugin.registry import Registry
     from qhal.target.profile import TargetProfile
 
@@ -32,13 +32,6 @@ _ELSE = {
 """The same in a row, in front of the reason."""
 
 _WIDEST = 100
-
-
-class _Status(NamedTuple):
-    """What works here with a target: one word, and the reason if something does not."""
-
-    word: str
-    reason: str = ""
 
 
 def add_arguments(parser: options.Parser) -> None:
@@ -66,20 +59,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _status(found: Registry, profile: TargetProfile) -> _Status:
-    from qhal.doctor import why_not
-
-    backend = found.backends.get(profile.backend)
-    if backend is None:
-        reason = f"the backend {profile.backend!r} is not installed; see qhal plugins"
-        return _Status("missing", reason)
-    if cannot_write := why_not(backend, backend.cannot_lower):
-        return _Status("missing", cannot_write)
-    if cannot_run := why_not(backend, partial(backend.unavailable_on, profile)):
-        return _Status("writes", cannot_run)
-    return _Status("writes and runs")
-
-
 def _in_order(profiles: Iterable[TargetProfile]) -> list[TargetProfile]:
     """Families as the catalogue has them, then those of plugins; u55-64 in front of u55-128."""
     listed = list(profiles)
@@ -94,7 +73,9 @@ def _natural(name: str) -> list[str | int]:
 
 def _list(found: Registry, profiles: list[TargetProfile]) -> None:
     """What works is said once for a family, and again where a device differs from the most."""
-    here = {profile.name: _status(found, profile) for profile in profiles}
+    from qhal.doctor import readiness
+
+    here = {profile.name: readiness(found, profile) for profile in profiles}
     names = max(len(name) for name in here)
     for family, grouped in groupby(profiles, lambda profile: profile.family):
         members = list(grouped)
@@ -109,7 +90,7 @@ def _list(found: Registry, profiles: list[TargetProfile]) -> None:
     console.write(f"{len(profiles)} devices. `qhal targets NAME` shows one with its numbers.")
 
 
-def _row(profile: TargetProfile, names: int, status: _Status | None) -> str:
+def _row(profile: TargetProfile, names: int, status: Readiness | None) -> str:
     """Name and device, and below them what works; the reason keeps its command on one line."""
     start = f"  {profile.name:{names}}  "
     width, margin = min(console.width(), _WIDEST), " " * len(start)
@@ -118,7 +99,9 @@ def _row(profile: TargetProfile, names: int, status: _Status | None) -> str:
 
 
 def _show(found: Registry, profile: TargetProfile) -> None:
-    status = _status(found, profile)
+    from qhal.doctor import readiness
+
+    status = readiness(found, profile)
     console.heading(profile.name, f": {profile.title}")
     console.write(f"backend {profile.backend}, from {profile.origin}")
     console.write(f"{_HERE[status.word]}{f': {status.reason}' if status.reason else ''}")
@@ -129,15 +112,17 @@ def _show(found: Registry, profile: TargetProfile) -> None:
 
 
 def _to_json(found: Registry, profile: TargetProfile) -> dict[str, Any]:
-    word, reason = _status(found, profile)
+    from qhal.doctor import readiness
+
+    here = readiness(found, profile)
     return {
         "name": profile.name,
         "title": profile.title,
         "family": profile.family,
         "backend": profile.backend,
         "origin": profile.origin,
-        "here": word,
-        "why_not": reason,
+        "here": here.word,
+        "why_not": here.reason,
         "facts": {
             key: {"value": fact.value, "unit": fact.unit, "source": fact.source}
             for key, fact in profile.facts.items()

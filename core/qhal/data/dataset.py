@@ -18,7 +18,7 @@ from qhal.data.fit import Fit, fit_for, is_image
 from qhal.data.folder import FileSource, label_file, open_folder
 from qhal.data.function import find_function, open_function, open_mapping
 from qhal.data.labels import Labels, labels_of_array, labels_of_files, shifted
-from qhal.data.preprocess import Preprocess, load_preprocess
+from qhal.data.preprocess import PRESETS, Preprocess, load_preprocess
 from qhal.data.source import UNNAMED, ArraySource, SampleSource, split_labels
 from qhal.errors import DataFileError, DataShapeError, DataValueError, LabelError, PreprocessError
 from qhal.ir.graph import Array, TensorType
@@ -148,7 +148,7 @@ def load_dataset(
     if found.kind == "images" and steps is None:
         raise PreprocessError(
             f"{found.name} holds images, and nothing says how they become the model's input.",
-            "Give --preprocess: imagenet-torch, imagenet-tf, unit, raw, raw-bgr or a .toml file.",
+            f"Give --preprocess: {', '.join(PRESETS)} or a .toml file.",
         )
     fits = _fits(_match(found, inputs), inputs, steps)
     indices = np.arange(len(found))

@@ -66,7 +66,7 @@ def spread(length: int, count: int) -> npt.NDArray[np.intp]:
 def _fewer(have: int, asked: int) -> tuple[Decision, ...]:
     if have >= asked:
         return ()
-    sentence = f"calibration uses all {have} samples; {asked} were asked for."
+    sentence = f"Calibration uses all {have} samples; {asked} were asked for."
     return (Decision(Code.SAMPLES_SKIPPED, sentence),)
 
 
@@ -82,7 +82,7 @@ def _divided(calibration: int, evaluation: int) -> Decision:
 def _all_used(samples: int) -> Decision:
     return Decision(
         Code.EVALUATION_OVERLAP,
-        f"all {samples} samples calibrate and evaluate, so the accuracy is flattered; give other "
+        f"All {samples} samples calibrate and evaluate, so the accuracy is flattered; give other "
         "data to evaluate on, or fewer calibration samples.",
         severity=Severity.WARNING,
     )

@@ -110,14 +110,9 @@ class GraphBuilder:
         node_name = self._unique(wish, self._node_names, self._reserved)
         if outputs is None:
             hints = [node_name] if len(types) == 1 else [f"{node_name}/{i}" for i in range(9999)]
-            outputs = [self._declare(hint, t) for hint, t in zip(hints, types, strict=False)]
+            outputs = [self.declare(self.fresh(h), t) for h, t in zip(hints, types, strict=False)]
         self._append(Node(node_name, op, tuple(inputs), tuple(outputs), tuple(origin)), types)
         return tuple(outputs)
-
-    def _declare(self, hint: str, type: TensorType) -> str:
-        name = self.fresh(hint)
-        self._types[name] = type
-        return name
 
     def one(
         self,
@@ -165,10 +160,6 @@ class GraphBuilder:
 
     # --- the result -----------------------------------------------------------
 
-    def permute(self, name: str, perm: tuple[int, ...]) -> None:
-        """Record that an input or output is transposed against the user's model."""
-        self._permutations[name] = perm
-
     def build(
         self, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None
     ) -> Graph:
@@ -183,12 +174,12 @@ class GraphBuilder:
         permutations = {k: v for k, v in self._permutations.items() if k in {*given, *wanted}}
         graph = Graph(
             self._name, given, wanted, (), self._types, self._values, permutations
-        ).with_nodes(_needed(self._nodes, wanted))
+        ).with_nodes(needed_nodes(self._nodes, wanted))
         verify(graph)
         return graph
 
 
-def _needed(nodes: Sequence[Node], outputs: Sequence[str]) -> list[Node]:
+def needed_nodes(nodes: Sequence[Node], outputs: Sequence[str]) -> list[Node]:
     """The nodes that ``outputs`` depend on, in order."""
     live = set(outputs)
     kept: list[Node] = []

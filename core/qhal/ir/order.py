@@ -147,11 +147,10 @@ def _cut(steps: Factors, boundaries: Sequence[int]) -> Factors | None:
     pieces: list[Factor] = []
     for size, stride in steps:
         inside = sorted(b for b in boundaries if stride < b < size * stride)
-        for low, high in pairwise((stride, *inside, size * stride)):
-            if high % low:
-                return None
-        ends = [stride, *inside, size * stride]
-        pieces.extend((high // low, low) for low, high in reversed([*pairwise(ends)]))
+        parts = [*pairwise((stride, *inside, size * stride))]
+        if any(high % low for low, high in parts):
+            return None
+        pieces.extend((high // low, low) for low, high in reversed(parts))
     return tuple(pieces)
 
 

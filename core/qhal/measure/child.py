@@ -24,9 +24,8 @@ def main(folder: Path) -> int:
     artifact = Artifact(
         {name: (folder / name).read_bytes() for name in task["files"]},
         task["main"],
-        (),
-        task["input_names"],
-        task["output_names"],
+        input_names=task["input_names"],
+        output_names=task["output_names"],
     )
     runner = registry().backends[profile.backend].load(artifact, profile, RunOptions())
     peak = None

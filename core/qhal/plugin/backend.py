@@ -67,7 +67,15 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class PlacedNode:
-    """What the runtime or the vendor's compiler did with one node of the artifact."""
+    """What the runtime or the vendor's compiler did with one node of the artifact.
+
+    Attributes:
+        name: of the node, or of the first tensor that it makes.
+        kernel: what computes it, as the runtime calls it.
+        unit: where it runs; "" is the target's main unit.
+        executed_dtype: element type that it computes in, as :class:`~qhal.ir.dtypes.DType` spells
+            it; empty if nobody can tell.
+    """
 
     name: str
     kernel: str
@@ -90,7 +98,13 @@ class Placement:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to load an artifact: threads, and whether LiteRT-like runtimes use reference kernels."""
+    """How to load an artifact.
+
+    Attributes:
+        threads: of the runtime.
+        reference: take the runtime's reference kernels, if it has any. A runner on them has
+            another :attr:`Runner.runtime` than the usual one, which is how it is told apart.
+    """
 
     threads: int = 1
     reference: bool = False
@@ -126,7 +140,9 @@ class Backend(ABC):
     """Code for a family of targets. Only :meth:`capabilities` and :meth:`lower` have no default."""
 
     name: ClassVar[str]
+    """What the profile of a target names as its ``backend``."""
     api_version: ClassVar[int] = API_VERSION
+    """Version of this interface that the backend was written for."""
     lowers_float: ClassVar[bool] = True
     """False if :meth:`lower` takes no plain float model; there is no baseline to measure then."""
     runner_macs_per_s: ClassVar[float | None] = None

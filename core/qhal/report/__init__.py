@@ -1,7 +1,6 @@
-"""Reports: renderings of records, written for a person at two in the morning."""
+"""Reports: a page says what, a rendering how. One module per page, one per rendering."""
 
 from qhal.report.markdown import to_markdown
-from qhal.report.pages import check_page, record_page
 from qhal.report.text import to_text
 
-__all__ = ["check_page", "record_page", "to_markdown", "to_text"]
+__all__ = ["to_markdown", "to_text"]

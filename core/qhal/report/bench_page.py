@@ -6,20 +6,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 
 from qhal.bench_report import BenchReport, BenchResult
-from qhal.metric import Metric, format_value
-from qhal.report.metrics import labelled
+from qhal.metric import format_value
+from qhal.report.metrics import NOTHING, cell, labelled
 from qhal.report.page import Page, Section, Table
-from qhal.report.pages import host_words
+from qhal.report.record_page import host_words
 
 _P50 = "latency_host_p50"
-_NOTHING = "–"
 
 _COLUMNS: Mapping[str, Callable[[BenchResult], str]] = {
     "target": lambda result: result.recorded.target,
-    "p50 here": lambda result: _cell(result.metrics, _P50),
-    "speed over the first": lambda result: _cell(result.metrics, "speedup_first"),
-    "speed over float": lambda result: _cell(result.metrics, "speedup_host"),
-    "p50 in the record": lambda result: _cell(result.recorded.metrics, _P50),
+    "p50 here": lambda result: cell(result.metrics, _P50),
+    "speed over the first": lambda result: cell(result.metrics, "speedup_first"),
+    "speed over float": lambda result: cell(result.metrics, "speedup_host"),
+    "p50 in the record": lambda result: cell(result.recorded.metrics, _P50),
     "taken on": lambda result: result.recorded.host if _P50 in result.recorded.metrics else "",
 }
 
@@ -67,9 +66,9 @@ def _words(result: BenchResult) -> str:
 def _side_by_side(named: Mapping[str, BenchResult]) -> Table:
     """Columns that would be empty are left out."""
     columns = {
-        heading: [cell(result) for result in named.values()] for heading, cell in _COLUMNS.items()
+        heading: [shown(result) for result in named.values()] for heading, shown in _COLUMNS.items()
     }
-    used = {h: cells for h, cells in columns.items() if any(c not in ("", _NOTHING) for c in cells)}
+    used = {h: cells for h, cells in columns.items() if any(c not in ("", NOTHING) for c in cells)}
     return Table(("folder", *used), tuple(zip(named, *used.values(), strict=True)))
 
 
@@ -94,7 +93,7 @@ def _rows(result: BenchResult) -> Iterator[tuple[str, ...]]:
     above = ""
     for name, label in labelled(result.metrics):
         now = result.metrics[name]
-        then = _cell(result.recorded.metrics, name)
+        then = cell(result.recorded.metrics, name)
         yield label, str(now), then, now.basis.value, "" if now.note == above else now.note
         above = now.note
 
@@ -104,7 +103,3 @@ def _decisions(named: Mapping[str, BenchResult]) -> Iterator[str]:
         for decision in result.decisions:
             about = f"{decision.code.id}, {decision.severity.value}"
             yield f"{name}: {decision.sentence} ({about})"
-
-
-def _cell(metrics: Mapping[str, Metric], name: str) -> str:
-    return str(metrics[name]) if name in metrics else _NOTHING

@@ -39,7 +39,7 @@ class Explanation:
             "name": self.name,
             "nodes": encode(self.nodes),
             "tensors": encode(self.tensors),
-            "decisions": [decision.to_json() for decision in self.decisions],
+            "decisions": encode(self.decisions),
         }
 
     def to_text(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from qhal.fleet import Fleet, Outcome
 from qhal.metric import Metric, format_value
+from qhal.report.metrics import NOTHING, cell
 from qhal.report.page import Page, Section, Table
 
 _COLUMNS = ("target", "result", "top-1", "SQNR", "latency", "this host", "artifact")
@@ -38,11 +39,11 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
     return (
         outcome.target,
         "done",
-        _cell(metrics, "top1"),
-        _cell(metrics, "sqnr"),
-        _cell(metrics, "latency"),  # of the target: modelled or estimated; never the host's
+        cell(metrics, "top1"),
+        cell(metrics, "sqnr"),
+        cell(metrics, "latency"),  # of the target: modelled or estimated; never the host's
         _value(metrics, "latency_host_p50"),
-        _cell(metrics, "size_artifact"),
+        cell(metrics, "size_artifact"),
     )
 
 
@@ -53,11 +54,7 @@ def _failure(outcome: Outcome) -> str:
     return f"{outcome.target}: error {error.code}: {error.message}\n{error.hint}".rstrip()
 
 
-def _cell(metrics: Mapping[str, Metric], name: str) -> str:
-    return str(metrics[name]) if name in metrics else "–"
-
-
 def _value(metrics: Mapping[str, Metric], name: str) -> str:
     """Without the band."""
     found = metrics.get(name)
-    return "–" if found is None else format_value(found.value, found.unit)
+    return NOTHING if found is None else format_value(found.value, found.unit)

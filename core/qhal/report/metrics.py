@@ -81,9 +81,17 @@ _ONLY_IN_THE_RECORD = frozenset(
         "latency_host_float_min",
     }
 )
-"""What would make the page longer and nobody wiser."""
+"""What would only make the page longer."""
 
 _MOST_OUTPUTS = 6
+
+NOTHING = "–"
+"""What stands in a table in the place of a number that is not there."""
+
+
+def cell(metrics: Mapping[str, Metric], name: str) -> str:
+    """A metric in a table, with its band."""
+    return str(metrics[name]) if name in metrics else NOTHING
 
 
 def labelled(metrics: Mapping[str, Metric]) -> tuple[tuple[str, str], ...]:

@@ -15,6 +15,9 @@ from qhal.ir.graph import NodeView
 from qhal.ir.ops import Activation, Layout
 from qhal.quant.spec import Derived, OutputSpec, QuantSpec, SameAsInput
 
+HOST = "host"
+"""The unit that every target with a unit of its own has beside it: the processor that drives it."""
+
 Limit = Callable[[NodeView], str | None]
 """A rule that a node must meet.
 
@@ -46,7 +49,7 @@ class KernelRow:
         output: of every result; a spec, fixed parameters or a relation.
         weight: of the operands with the role weight; None where the operator has none.
         bias: of the operand with the role bias.
-        unit: where it runs; "" is the target's main unit, "host" the host's processor.
+        unit: where it runs; "" is the target's main unit, :data:`HOST` the processor beside it.
         limits: further rules for this row alone.
         name: what reports call it, such as ``int8 per-axis``.
     """

@@ -14,8 +14,10 @@ from qhal.errors import OptionError
 from qhal.metric import Basis
 from qhal.quant.select import Choice, Verdict
 from qhal.record import Gate, RunRecord
-from qhal.report import check_page, record_page, to_markdown, to_text
+from qhal.report import to_markdown, to_text
+from qhal.report.check_page import check_page
 from qhal.report.explain import explain
+from qhal.report.record_page import record_page
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "report.md"
 

@@ -112,7 +112,7 @@ def _run(command: Sequence[str], folder: Path) -> None:
 def _failed(command: Sequence[str], reason: str) -> MissingDependencyError:
     verb = next(word for word in command[1:] if word in ("update", "download", "-x"))
     return MissingDependencyError(
-        f"The arm64 packages of Debian {RELEASE} cannot be had: `{command[0]} {verb}` says "
+        f"The arm64 packages of Debian {RELEASE} cannot be installed: `{command[0]} {verb}` says "
         f"{reason.rstrip('.')}.",
         "Check the network and the disk, and run it again: what has arrived is kept.",
     )

@@ -97,7 +97,7 @@ class Emulator:
     def run(self, jobs: Sequence[Job], timeout_s: float = TIMEOUT_S) -> Emulation:
         """Do jobs in order, in one process with one thread.
 
-        Where the plugin that counts cannot be had, the jobs are run and nothing is counted.
+        Where the plugin that counts cannot be made, the jobs are run and nothing is counted.
         """
         try:
             plugin, problem = prepare_counter(self.folder), ""

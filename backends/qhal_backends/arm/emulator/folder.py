@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from qhal.quant.stats_cache import default_cache
+from qhal.host import cache_folder
 
 SETUP = "arm-emulator"
 """What ``qhal setup`` calls it."""
@@ -86,7 +86,7 @@ def find_folder() -> Folder | None:
 
     Both sides run the same version: only then a difference is one of processors.
     """
-    installed, cache = runtime_version(), default_cache()
+    installed, cache = runtime_version(), cache_folder()
     if installed is None or cache is None:
         return None
     return Folder(cache / SETUP / f"litert-{installed}")

@@ -58,6 +58,6 @@ def unpack(folder: Path, site: Path) -> None:
 
 def _failed(what: str, reason: str) -> MissingDependencyError:
     return MissingDependencyError(
-        f"The aarch64 wheels of {what} cannot be had: pip says {reason.rstrip('.')}.",
+        f"The aarch64 wheels of {what} cannot be downloaded: pip says {reason.rstrip('.')}.",
         "Check the network and the disk, and run it again: what has arrived is kept.",
     )

@@ -1,4 +1,7 @@
-"""What Vela made of a model, in qhal's terms: placement, figures and decisions."""
+"""What Vela made of a model, in qhal's terms: placement, figures and decisions.
+
+The host of the NPU, which Vela calls the CPU, is the Cortex-M that drives it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from qhal.ir.cost import macs
 from qhal.ir.graph import Graph, NodeView
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import PlacedNode, Placement
+from qhal.target.capability import HOST
 from qhal_backends.arm.ethosu.compiler import (
     COMPILED,
     LOG,
@@ -22,13 +26,7 @@ from qhal_backends.arm.ethosu.compiler import (
     read_summary,
     vela,
 )
-from qhal_backends.arm.operators import Operator, read_operators
-
-CPU = "host"
-"""The unit beside the NPU: the Cortex-M that drives it."""
-
-_ON_NPU = "CUSTOM"
-"""Builtin code of the operator that stands for a part on the NPU."""
+from qhal_backends.tflite.operators import CUSTOM, Operator, read_operators
 
 Files = Mapping[str, bytes]
 
@@ -39,7 +37,7 @@ def read_placement(files: Files) -> Placement:
     Every operator is reported under the name of the tensor that it makes.
     """
     compiled = read_operators(files[COMPILED])
-    left = {operator.result for operator in compiled if operator.builtin != _ON_NPU}
+    left = {operator.result for operator in compiled if operator.builtin != CUSTOM}
     reasons = read_reasons(files[LOG].decode(errors="replace"))
     placed = (_placed(op, op.result in left, reasons) for op in read_operators(files[SOURCE]))
     return Placement(tuple(placed), vela())
@@ -50,7 +48,7 @@ def _placed(operator: Operator, on_cpu: bool, reasons: Mapping[str, str]) -> Pla
         return PlacedNode(operator.result, operator.builtin, "")
     reason = reasons.get(operator.result)
     kernel = f"{operator.builtin} ({reason})" if reason else operator.builtin
-    return PlacedNode(operator.result, kernel, CPU)
+    return PlacedNode(operator.result, kernel, HOST)
 
 
 def check_uses_npu(placement: Placement, configuration: Configuration) -> None:
@@ -61,7 +59,7 @@ def check_uses_npu(placement: Placement, configuration: Configuration) -> None:
     Raises:
         RefusedError: every operator stays on the CPU; the message lists them with reasons.
     """
-    if any(node.unit != CPU for node in placement.nodes):
+    if any(node.unit != HOST for node in placement.nodes):
         return
     listed = "\n".join(f"  {node.name}: {node.kernel}." for node in placement.nodes)
     raise RefusedError(
@@ -146,7 +144,7 @@ def decisions_of(
         owners: first result of each operator -> the node that it belongs to.
         configuration: what was compiled for.
     """
-    left = [node for node in placement.nodes if node.unit == CPU]
+    left = [node for node in placement.nodes if node.unit == HOST]
     share = share_on_npu(graph, {owners[node.name] for node in left})
     yield Decision(
         Code.COMPILED,

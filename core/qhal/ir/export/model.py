@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qhal.errors import InternalError
+from qhal.ir.build import needed_nodes
 from qhal.ir.export.call import Call
 from qhal.ir.export.emit import emit, needed_opset
 from qhal.ir.export.writer import BASE_OPSET, OnnxWriter
-from qhal.ir.graph import Graph, Node, NodeView
+from qhal.ir.graph import Graph, NodeView
 
 if TYPE_CHECKING:
     import onnx
@@ -33,7 +34,7 @@ def to_onnx(
         InternalError: the graph is quantized or NHWC, or needs a newer opset than asked for.
     """
     wanted = tuple(graph.outputs if outputs is None else dict.fromkeys(outputs))
-    nodes = _needed(graph, wanted)
+    nodes = needed_nodes(graph.nodes, wanted)
     lowest = max((needed_opset(node.op) for node in nodes), default=BASE_OPSET)
     if opset is not None and opset < lowest:
         raise InternalError(f"opset {opset} was asked for, but the graph needs {lowest}.")
@@ -47,12 +48,3 @@ def to_onnx(
         {name: graph.tensors[name] for name in graph.inputs},
         {name: graph.tensors[name] for name in wanted},
     )
-
-
-def _needed(graph: Graph, outputs: Sequence[str]) -> tuple[Node, ...]:
-    wanted, kept = set(outputs), []
-    for node in reversed(graph.nodes):
-        if not wanted.isdisjoint(node.outputs):
-            wanted.update(filter(None, node.inputs))
-            kept.append(node)
-    return tuple(reversed(kept))

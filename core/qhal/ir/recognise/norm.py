@@ -22,7 +22,7 @@ def _layer_norm(graph: Matcher, node: Node) -> Found | None:
         x, axis, mean_nodes = inner
         epsilon, centred, square_nodes = spread
         other = _centred(graph, centred)
-        if other is None or other[:2] != (x, axis) or not _over(graph, square_nodes, x, axis):
+        if other is None or other[:2] != (x, axis) or _last_axes(graph, square_nodes[1]) != axis:
             continue
         nodes = dict.fromkeys([*bottom, *square_nodes, *mean_nodes, *other[2]])
         covered = tuple(n for n in nodes if n is not node)
@@ -74,7 +74,7 @@ def _last_axes(graph: Matcher, mean: Node) -> int | None:
 
 
 def _variance(graph: Matcher, name: str) -> tuple[float, str, list[Node]] | None:
-    """``mean(d * d) + epsilon``: epsilon, ``d`` and the nodes."""
+    """``mean(d * d) + epsilon``: epsilon, ``d`` and the nodes: sum, mean and square."""
     total = graph.maker(name, ops.Add)
     parts = graph.split_scalar(total) if total else None
     mean = graph.maker(parts[0], ops.Reduce) if parts else None
@@ -84,11 +84,6 @@ def _variance(graph: Matcher, name: str) -> tuple[float, str, list[Node]] | None
     if square.inputs[0] != square.inputs[1]:
         return None
     return parts[1], square.inputs[0], [total, mean, square]
-
-
-def _over(graph: Matcher, square_nodes: list[Node], x: str, axis: int) -> bool:
-    """True if the variance is over the same dimensions as the mean."""
-    return _last_axes(graph, square_nodes[1]) == axis and axis >= 0 and bool(x)
 
 
 NORM_RULES: Rules = {ops.Div: (_layer_norm,), ops.Mul: (_layer_norm,)}

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+CUSTOM = "CUSTOM"
+"""Builtin operator of a custom one: for a compiler, a part that runs on its accelerator."""
+
 
 @dataclass(frozen=True)
 class Operator:
     """One operator.
 
     Attributes:
-        builtin: name of the builtin operator, such as ``CONV_2D``; ``CUSTOM`` for a custom one.
+        builtin: name of the builtin operator, such as ``CONV_2D``; :data:`CUSTOM` for a custom one.
         result: name of the first tensor that it makes.
     """
 

@@ -1,4 +1,4 @@
-"""The pages: what a record and a check report say, in the order in which people ask."""
+"""The page of a record: what it says, in the order in which people ask."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
 from qhal.adapter import Port
-from qhal.check_report import CheckReport
 from qhal.decisions import Code, Decision, Severity
 from qhal.metric import format_band, format_value
 from qhal.plan import STEP, NodePlan, Plan, Status
@@ -17,7 +16,6 @@ from qhal.report.metrics import metric_sections
 from qhal.report.page import Page, Section, Table
 
 _EXAMPLES_PER_CODE = 3
-_MEANING = {code.id: code.meaning for code in Code}
 
 
 def record_page(record: RunRecord) -> Page:
@@ -26,7 +24,7 @@ def record_page(record: RunRecord) -> Page:
         _summary(record),
         *metric_sections(record.metrics),
         _ports(record),
-        _decisions(record.decisions),
+        decision_section(record.decisions),
         _operators(record.plan),
         Section("What to run next", items=tuple(_next_steps(record))),
     )
@@ -198,7 +196,7 @@ def _type(dtype: str, shape: tuple[int, ...]) -> str:
 _SEVERITIES = (Severity.REFUSAL, Severity.WARNING, Severity.INFO)
 
 
-def _decisions(decisions: Iterable[Decision]) -> Section:
+def decision_section(decisions: Iterable[Decision]) -> Section:
     """One row per code: how often, what it means, the first sentences."""
     groups: dict[tuple[Severity, Code], list[str]] = {}
     for decision in decisions:
@@ -274,52 +272,3 @@ def _most_interesting(record: RunRecord) -> str:
 
 def _count(number: int, word: str) -> str:
     return f"{number} {word}" + ("" if number == 1 else "s")
-
-
-# --- check ------------------------------------------------------------------------
-
-
-def check_page(report: CheckReport) -> Page:
-    """The answer of ``qhal check``: a verdict and a table per operator."""
-    rows = tuple(
-        (
-            group.op,
-            str(group.count),
-            group.verdict.value,
-            f"{group.kernel} on {group.unit}" if group.unit else group.kernel,
-            group.reason,
-        )
-        for group in report.groups
-    )
-    columns = ("operator", "count", "verdict", "kernel", "reason")
-    sections = (
-        Section("Operators", table=Table(columns, rows)),
-        _decisions(d for d in report.decisions if d.code not in _SHOWN_BY_ROWS),
-    )
-    title = f"{report.model} for {report.target}, {report.recipe}"
-    return Page(title, _check_verdict(report), sections)
-
-
-_SHOWN_BY_ROWS = frozenset(
-    {
-        *(Code.FLOAT_FALLBACK, Code.FOLLOWED_FLOAT, Code.OUTPUT_REFINED),
-        *(Code.UNIT_FALLBACK, Code.REFUSED),
-    }
-)
-
-
-def _check_verdict(report: CheckReport) -> str:
-    counts = report.counts
-    total = len(report.rows)
-    if not report.ok:
-        return f"No: the target has no kernel for {counts[Verdict.REFUSED]} of {total} nodes."
-    native = f"{counts[Verdict.NATIVE]} of {total} nodes run as the recipe wants"
-    others = [
-        f"{counts[verdict]} {words}"
-        for verdict, words in (
-            (Verdict.FALLBACK, "fall back to float"),
-            (Verdict.HOST, "run on another unit"),
-        )
-        if counts[verdict]
-    ]
-    return f"Yes: {', '.join([native, *others])}."

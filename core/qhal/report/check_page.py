@@ -1,0 +1,56 @@
+"""The page of ``qhal check``: may the target run the model, operator by operator."""
+
+from __future__ import annotations
+
+from qhal.check_report import CheckReport
+from qhal.decisions import Code
+from qhal.quant.select import Verdict
+from qhal.report.page import Page, Section, Table
+from qhal.report.record_page import decision_section
+
+
+def check_page(report: CheckReport) -> Page:
+    """The answer of ``qhal check``: a verdict and a table per operator."""
+    rows = tuple(
+        (
+            group.op,
+            str(group.count),
+            group.verdict.value,
+            f"{group.kernel} on {group.unit}" if group.unit else group.kernel,
+            group.reason,
+        )
+        for group in report.groups
+    )
+    columns = ("operator", "count", "verdict", "kernel", "reason")
+    sections = (
+        Section("Operators", table=Table(columns, rows)),
+        decision_section(d for d in report.decisions if d.code not in _SHOWN_BY_ROWS),
+    )
+    title = f"{report.model} for {report.target}, {report.recipe}"
+    return Page(title, _verdict(report), sections)
+
+
+_SHOWN_BY_ROWS = frozenset(
+    {
+        *(Code.FLOAT_FALLBACK, Code.FOLLOWED_FLOAT, Code.OUTPUT_REFINED, Code.STEEP_OPERAND),
+        *(Code.UNIT_FALLBACK, Code.REFUSED),
+    }
+)
+"""Decisions that the table of operators tells already; see :meth:`Choice.decision`."""
+
+
+def _verdict(report: CheckReport) -> str:
+    counts = report.counts
+    total = len(report.rows)
+    if not report.ok:
+        return f"No: the target has no kernel for {counts[Verdict.REFUSED]} of {total} nodes."
+    native = f"{counts[Verdict.NATIVE]} of {total} nodes run as the recipe wants"
+    others = [
+        f"{counts[verdict]} {words}"
+        for verdict, words in (
+            (Verdict.FALLBACK, "fall back to float"),
+            (Verdict.HOST, "run on another unit"),
+        )
+        if counts[verdict]
+    ]
+    return f"Yes: {', '.join([native, *others])}."
