@@ -36,7 +36,10 @@ class Code(Enum):
     RANGE_CLIPPED = ("QD204", "the observer chose a range smaller than what it saw")
     SAMPLES_SKIPPED = ("QD205", "fewer samples than asked for were available")
     LABELS_UNUSED = ("QD207", "labels do not belong to the model's outputs and were not used")
-    EVALUATION_REDUCED = ("QD208", "a slow runtime was given a part of the evaluation data")
+    EVALUATION_REDUCED = (
+        "QD208",
+        "a slow runtime, or the oracle, was given a part of the evaluation data",
+    )
     LABELS_SHIFTED = ("QD209", "labels look as if they were off by one")
     # QD3xx constraints
     FLOAT_FALLBACK = ("QD301", "a node runs in float because no kernel of the recipe takes it")
@@ -60,6 +63,10 @@ class Code(Enum):
         "a weight scale was raised so that the bias fits its integer type",
     )
     BIAS_CORRECTED = ("QD402", "biases were corrected for the mean error of quantized weights")
+    ROUNDED_IN_TURN = (
+        "QD403",
+        "weights were rounded one after the other, later ones making up for earlier ones",
+    )
     EQUALIZED = (
         "QD404",
         "channels in front of depthwise convolutions were scaled to one range, exact in float",
@@ -81,6 +88,20 @@ class Code(Enum):
     RUNTIME_SETTING = (
         "QD508",
         "the artifact computes as planned with a setting of the runtime that no file can hold",
+    )
+    FACT_UNKNOWN = ("QD509", "a fact of the target looks like another one, misspelt")
+    MEMORY_UNCHECKED = (
+        "QD510",
+        "a memory of the target, or what the model takes of it, is not known: not compared",
+    )
+    UNFIT = ("QD511", "the target has kernels for the model, and refuses it as a whole")
+    SATURATING_SUMS = (
+        "QD514",
+        "on processors without VNNI the runtime saturates sums that the plan takes exactly",
+    )
+    EXECUTION_UNTOLD = (
+        "QD515",
+        "the runtime does not tell whether products run in the integers that they were declared in",
     )
     NOT_EMULATED = ("QD520", "the artifact was not run in an emulation of the target")
     EMULATION_DIFFERS = (

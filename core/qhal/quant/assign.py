@@ -23,6 +23,7 @@ from qhal.quant.arithmetic import (
 from qhal.quant.boundary import ConstantForm
 from qhal.quant.constraints import Constraints
 from qhal.quant.model import QuantModel, QuantParams
+from qhal.quant.moments import window_of
 from qhal.quant.observe import TensorStats, choose_range
 from qhal.quant.saturation import clipped, constant_within, is_mask, useful_range
 from qhal.quant.spec import Derived, FixedQParams, PerAxis, PerTensor, QuantSpec
@@ -196,6 +197,7 @@ class _Assigner:
                 source=self.params.get(node.inputs[0]),
                 result=self.params.get(node.outputs[0]),
                 channel_mean=self._channel_mean(node.inputs[0]),
+                covariance=self._covariance(node),
             )
         )
         self.constants[weight] = result.weight
@@ -226,6 +228,20 @@ class _Assigner:
         order = self.element_order.get(observed)
         mean = stats.channel_mean if order is None else stats.channel_mean[order]
         return np.asarray(mean, np.float32)
+
+    def _covariance(self, node: Node) -> npt.NDArray[np.float64] | None:
+        """Of what the node multiplies; None for a weight of several nodes, which see different
+        inputs."""
+        graph = self.constraints.typed.graph
+        if len(graph.consumers[node.inputs[1]]) > 1:
+            return None
+        observed = self.constraints.typed.observed.get(node.inputs[0], "")
+        window = window_of(node.op, graph.constants[node.inputs[1]].shape)
+        kept = self.stats[observed].covariances if observed in self.stats else {}
+        found, order = kept.get(str(window)), self.element_order.get(observed)
+        if found is None or order is None:
+            return found
+        return found[:, order][:, :, order]
 
     # --- constants ---
 

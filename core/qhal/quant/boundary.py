@@ -26,7 +26,7 @@ from qhal.ir.ops import (
     Requantize,
     Role,
 )
-from qhal.quant.select import Choice
+from qhal.quant.choice import Choice
 from qhal.quant.spec import FLOAT, Derived, FixedQParams, PerTensor, QuantSpec, SameAsInput
 from qhal.quant.weights import output_axis, stacked_groups
 from qhal.target.capability import KernelRow

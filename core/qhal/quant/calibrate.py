@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from qhal.ir.ops import DepthwiseConv, FullyConnected, Gru, Lstm, Reshape, Role,
 from qhal.progress import SILENT, Progress
 from qhal.quant import stats_cache
 from qhal.quant.floatrun import FloatRun, runtime_version, tensor_bytes
+from qhal.quant.moments import Floats, PatchObserver, Window, window_of
 from qhal.quant.observe import TensorObserver, TensorStats
 from qhal.quant.saturation import above_mask, softmax_axis
 
@@ -35,15 +36,18 @@ class _Channels:
         axis: of the channels; None if nothing is kept of them.
         extremes: True if their extremes are kept beside their means.
         softmax: axis of the softmax that alone reads the tensor; what it masks is not counted.
+        windows: of the layers that read it and whose covariances are kept.
     """
 
     axis: int | None = None
     extremes: bool = False
     softmax: int | None = None
+    windows: tuple[Window, ...] = ()
 
     def __str__(self) -> str:
         masked = "" if self.softmax is None else f" softmax {self.softmax}"
-        return f"{self.axis}{' extremes' if self.extremes else ''}{masked}"
+        windows = "".join(f" {window}" for window in self.windows)
+        return f"{self.axis}{' extremes' if self.extremes else ''}{masked}{windows}"
 
 
 _Plan = Mapping[str, _Channels]
@@ -56,12 +60,10 @@ class Calibration:
     Attributes:
         stats: statistics of the tensors that were asked for.
         samples: number of samples seen.
-        cache_hit: True if nothing had to be run.
     """
 
     stats: Mapping[str, TensorStats]
     samples: int
-    cache_hit: bool
 
 
 def calibrate(
@@ -94,12 +96,12 @@ def calibrate(
     wanted = {*tensors, *channel_means}
     _check_wanted(graph, plan, wanted)
     if cache is None:
-        stats, hit = _observe(graph, dataset, plan, progress), False
+        stats = _observe(graph, dataset, plan, progress)
     else:
-        stats, hit = _remembered(graph, dataset, plan, cache, progress)
+        stats = _remembered(graph, dataset, plan, cache, progress)
     asked = {name: kept for name, kept in stats.items() if name in wanted}
     _check_finite(asked)
-    return Calibration(asked, len(dataset), hit)
+    return Calibration(asked, len(dataset))
 
 
 def _check_finite(stats: Mapping[str, TensorStats]) -> None:
@@ -116,16 +118,16 @@ def _check_finite(stats: Mapping[str, TensorStats]) -> None:
 
 def _remembered(
     graph: Graph, dataset: Dataset, plan: _Plan, cache: Path, progress: Progress
-) -> tuple[dict[str, TensorStats], bool]:
-    """Statistics from the cache, or new ones that are then put there; and which of the two."""
+) -> dict[str, TensorStats]:
+    """Statistics from the cache, or new ones that are then put there."""
     entries = _entries(graph, plan)
     key = stats_cache.cache_key(entries.values(), dataset.fingerprint, runtime_version())
     found = stats_cache.load(cache, key)
     if found is not None and found.keys() >= set(entries.values()):
-        return {name: found[entry] for name, entry in entries.items()}, True
+        return {name: found[entry] for name, entry in entries.items()}
     stats = _observe(graph, dataset, plan, progress)
     stats_cache.store(cache, key, {entries[name]: kept for name, kept in stats.items()})
-    return stats, False
+    return stats
 
 
 # --- what to observe ----------------------------------------------------------
@@ -146,12 +148,25 @@ def _channels(graph: Graph) -> dict[str, _Channels]:
     """Operand of a weighted node -> what is kept of its channels."""
     axes: dict[str, int] = {}
     wide: set[str] = set()
+    windows: dict[str, set[Window]] = {}
     for node in graph.nodes:
+        window = _window(graph, node)
+        if window is not None:
+            windows.setdefault(node.inputs[0], set()).add(window)
         for name, axis in _weighted_operand(graph, node):
             axes[name] = max(axis, axes.get(name, axis))
             if isinstance(node.op, DepthwiseConv):
                 wide.add(name)
-    return {name: _Channels(axis, name in wide) for name, axis in axes.items()}
+    return {
+        name: _Channels(axis, name in wide, windows=tuple(sorted(windows.get(name, ()), key=str)))
+        for name, axis in axes.items()
+    }
+
+
+def _window(graph: Graph, node: Node) -> Window | None:
+    """The window of a layer with a constant weight."""
+    weight = graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
+    return None if weight is None else window_of(node.op, weight.shape)
 
 
 def _weighted_operand(graph: Graph, node: Node) -> Iterator[tuple[str, int]]:
@@ -204,13 +219,29 @@ def _observe(
     graph: Graph, dataset: Dataset, plan: _Plan, progress: Progress
 ) -> dict[str, TensorStats]:
     observers = {name: TensorObserver(kept.axis, kept.extremes) for name, kept in plan.items()}
+    patches = {
+        name: {str(window): PatchObserver(window, len(dataset)) for window in kept.windows}
+        for name, kept in plan.items()
+        if kept.windows
+    }
     with progress.step("calibrate", total=len(dataset)) as advance:
         for values in _evaluate(graph, dataset, [n for n in plan if n not in graph.inputs]):
             for name, observer in observers.items():
                 axis = plan[name].softmax
                 observer.update(values[name] if axis is None else above_mask(values[name], axis))
+            for name, seen in patches.items():
+                for window in seen.values():
+                    window.update(values[name])
             advance(1)
-    return {name: observer.stats() for name, observer in observers.items()}
+    return {
+        name: replace(observer.stats(), covariances=_covariances(patches.get(name, {})))
+        for name, observer in observers.items()
+    }
+
+
+def _covariances(patches: Mapping[str, PatchObserver]) -> dict[str, Floats]:
+    found = {window: seen.covariance() for window, seen in patches.items()}
+    return {window: kept for window, kept in found.items() if kept is not None}
 
 
 def _evaluate(graph: Graph, dataset: Dataset, tensors: list[str]) -> Iterator[Mapping[str, Array]]:

@@ -10,10 +10,11 @@ from qhal.errors import RefusedError, UnknownRecipeError
 from qhal.ir.graph import Graph, Node
 from qhal.ir.ops import Role
 from qhal.quant.boundary import Typed, insert_steps
+from qhal.quant.choice import Choice, Verdict
 from qhal.quant.recipe import RECIPES, Recipe
 from qhal.quant.relations import relate
 from qhal.quant.saturation import is_mask
-from qhal.quant.select import Choice, Verdict, select
+from qhal.quant.select import select
 from qhal.quant.spec import QuantSpec, SameAsInput
 from qhal.target.capability import Arithmetic, Capabilities
 

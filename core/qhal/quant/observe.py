@@ -12,7 +12,7 @@ the samples.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, floor, frexp, isfinite
 
 import numpy as np
@@ -77,6 +77,7 @@ class TensorStats:
         channel_mean: mean of each channel, float64 (C,), where it was asked for.
         channel_extremes: smallest and largest element of each channel, float64 (2, C), where
             they were asked for.
+        covariances: window of a layer, as text -> covariances of what it sees (groups, K, K).
     """
 
     minimum: float
@@ -84,6 +85,7 @@ class TensorStats:
     histogram: Histogram
     channel_mean: Floats | None = None
     channel_extremes: Floats | None = None
+    covariances: Mapping[str, Floats] = field(default_factory=dict)
 
     @property
     def is_finite(self) -> bool:

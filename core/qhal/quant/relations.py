@@ -13,7 +13,7 @@ from qhal.decisions import Code, Decision
 from qhal.ir.graph import Node, TensorType
 from qhal.ir.ops import Requantize, Role
 from qhal.quant.boundary import Typed
-from qhal.quant.select import Choice
+from qhal.quant.choice import Choice
 from qhal.quant.spec import FixedQParams, QuantSpec, SameAsInput
 
 

@@ -22,9 +22,9 @@ import numpy as np
 
 from qhal.ir.graph import Array, Graph, Node
 from qhal.ir.ops import Activation, Op, Relu, Relu6
-from qhal.quant.observe import Histogram, TensorStats
+from qhal.quant.observe import Floats, Histogram, TensorStats
 
-_VERSION = "2"
+_VERSION = "3"
 """Changes whenever the same graph and data would give other statistics."""
 _ALONE: Mapping[Activation, Op] = {Activation.RELU: Relu(), Activation.RELU6: Relu6()}
 
@@ -112,6 +112,7 @@ def _pack(stats: Mapping[str, TensorStats]) -> bytes:
     counts = [s.histogram.counts for s in kept]
     means = [np.zeros(0) if s.channel_mean is None else s.channel_mean for s in kept]
     extremes = [np.zeros(0) if (e := s.channel_extremes) is None else e.ravel() for s in kept]
+    covariances = [(i, w, c) for i, s in enumerate(kept) for w, c in s.covariances.items()]
     file = BytesIO()
     np.savez(
         file,
@@ -126,6 +127,11 @@ def _pack(stats: Mapping[str, TensorStats]) -> bytes:
         means_length=np.array([len(m) for m in means], np.int64),
         extremes=np.concatenate([np.zeros(0), *extremes]),
         extremes_length=np.array([len(e) for e in extremes], np.int64),
+        covariances=np.concatenate([np.zeros(0), *(c.ravel() for _, _, c in covariances)]),
+        covariances_length=np.array([c.size for _, _, c in covariances], np.int64),
+        covariances_weights=np.array([c.shape[-1] for _, _, c in covariances], np.int64),
+        covariances_entry=np.array([i for i, _, _ in covariances], np.int64),
+        covariances_window=np.array([w for _, w, _ in covariances], np.str_),
     )
     return file.getvalue()
 
@@ -134,6 +140,7 @@ def _unpack(arrays: Mapping[str, Array]) -> dict[str, TensorStats]:
     counts = [part.astype(np.int64) for part in _parts(arrays, "counts")]
     means = [part.astype(np.float64) for part in _parts(arrays, "means")]
     extremes = [part.astype(np.float64) for part in _parts(arrays, "extremes")]
+    covariances = _covariances(arrays)
     return {
         str(entry): TensorStats(
             float(arrays["minimum"][i]),
@@ -141,9 +148,20 @@ def _unpack(arrays: Mapping[str, Array]) -> dict[str, TensorStats]:
             Histogram(int(arrays["exponent"][i]), int(arrays["first"][i]), counts[i]),
             means[i] if len(means[i]) else None,
             extremes[i].reshape(2, -1) if len(extremes[i]) else None,
+            covariances.get(i, {}),
         )
         for i, entry in enumerate(arrays["entry"])
     }
+
+
+def _covariances(arrays: Mapping[str, Array]) -> dict[int, dict[str, Floats]]:
+    """Number of the entry -> window -> covariances (groups, K, K)."""
+    found: dict[int, dict[str, Floats]] = {}
+    names = ("covariances_entry", "covariances_window", "covariances_weights")
+    facts = zip(*(arrays[name].tolist() for name in names), strict=True)
+    for (entry, window, size), part in zip(facts, _parts(arrays, "covariances"), strict=False):
+        found.setdefault(entry, {})[window] = part.astype(np.float64).reshape(-1, size, size)
+    return found
 
 
 def _parts(arrays: Mapping[str, Array], name: str) -> list[Array]:

@@ -12,11 +12,20 @@ from qhal.errors import InternalError
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array
 from qhal.ir.ops import Conv, ConvTranspose, DepthwiseConv, FullyConnected, Layout, Op
-from qhal.quant.arithmetic import bias_params, dequantize, quantize, rounded, weight_params
+from qhal.quant.arithmetic import (
+    bias_params,
+    broadcast_params,
+    dequantize,
+    quantize,
+    rounded,
+    weight_params,
+)
 from qhal.quant.model import QuantParams
+from qhal.quant.rounding import output_error, round_in_turn
 from qhal.quant.spec import QuantSpec
 
 Float = npt.NDArray[np.float32]
+Double = npt.NDArray[np.float64]
 
 SMALLEST_MULTIPLIER = 2.0**-30
 """Least ``s_in * s_w / s_out`` that is emitted.
@@ -57,6 +66,8 @@ class WeightTask:
         source: parameters of the input activation, None if it is float.
         result: parameters of the output activation, None if it is float.
         channel_mean: mean of each input channel (C,) over the calibration data, None if unknown.
+        covariance: of the inputs that an output multiplies, (groups, K, K), in the order of NCHW;
+            None if unknown.
     """
 
     node: str
@@ -68,6 +79,7 @@ class WeightTask:
     source: QuantParams | None
     result: QuantParams | None
     channel_mean: Float | None
+    covariance: npt.NDArray[np.float64] | None = None
 
 
 def output_axis(op: Op) -> int:
@@ -93,12 +105,82 @@ def quantize_weights(task: WeightTask) -> WeightResult:
     """Round weights, correct the bias for their mean error, round the bias."""
     decisions: list[Decision] = []
     params = _weight_scales(task, decisions) if task.spec.quantized else None
-    weight = task.weight
-    stored = rounded(weight, task.spec.dtype) if params is None else quantize(weight, params)
+    if params is None:
+        stored = rounded(task.weight, task.spec.dtype)
+    else:
+        stored = _integers(task, params, decisions)
     bias = task.bias
     if bias is not None and task.channel_mean is not None:
         bias = _corrected(task, stored, params, decisions)
     return WeightResult(stored, params, *_stored_bias(task, params, bias), tuple(decisions))
+
+
+def _integers(task: WeightTask, params: QuantParams, decisions: list[Decision]) -> Array:
+    """Rounded weights; where covariances are known, errors of some make up for those of others."""
+    plain = quantize(task.weight, params)
+    moments = _moments(task)
+    if moments is None or params.dtype.codebook is not None or np.any(params.zero_point):
+        return plain
+    weight, steps, before = (
+        _by_group(task, array) for array in (task.weight, _steps(task, params), plain)
+    )
+    low = params.dtype.qmin + task.spec.narrow_range
+
+    def nearest(column: Double, k: int) -> tuple[Double, Double]:
+        codes = np.clip(np.rint(column / steps[:, :, k]), low, params.dtype.qmax)
+        return codes, codes * steps[:, :, k]
+
+    after = round_in_turn(weight, moments, nearest)
+    left, whole = (output_error(codes * steps - weight, moments) for codes in (after, before))
+    if left >= whole:
+        return plain
+    sentence = (
+        f"The weights of {task.node} were rounded in turn, so that {100 * left / whole:.0f} % of "
+        f"the error of its outputs is left that each to its nearest would make."
+    )
+    decisions.append(Decision(Code.ROUNDED_IN_TURN, sentence, task.node))
+    return _as_stored(task.op, after, task.weight.shape).astype(params.dtype.numpy)
+
+
+def _moments(task: WeightTask) -> Double | None:
+    """Covariances of the inputs; where no bias takes the mean error, the mean counts as well."""
+    if task.covariance is None or task.channel_mean is None:
+        return None
+    if task.bias is not None:
+        return task.covariance
+    groups, size = task.covariance.shape[:2]
+    taps = groups * size // len(task.channel_mean)
+    mean = np.repeat(task.channel_mean.astype(np.float64), taps).reshape(groups, size)
+    return task.covariance + mean[:, :, np.newaxis] * mean[:, np.newaxis, :]
+
+
+def _steps(task: WeightTask, params: QuantParams) -> Array:
+    """The step of every weight."""
+    return np.broadcast_to(broadcast_params(params, task.weight.shape)[0], task.weight.shape)
+
+
+def _by_group(task: WeightTask, weight: Array) -> Double:
+    """A weight as (groups, outputs, K), in the order of the covariance."""
+    assert task.covariance is not None
+    groups, size = task.covariance.shape[:2]
+    return _by_output(task.op, weight).reshape(groups, -1, size).astype(np.float64)
+
+
+def _by_output(op: Op, weight: Array) -> Array:
+    """A weight with one row (K,) per output, as in NCHW."""
+    if getattr(op, "layout", Layout.NCHW) is Layout.NHWC:
+        # Depthwise (1, …, O) has its outputs last, others (O, …, I) their inputs.
+        weight = np.moveaxis(weight, -1, 0 if isinstance(op, DepthwiseConv) else 1)
+    return weight.reshape(len(weight), -1)
+
+
+def _as_stored(op: Op, codes: Array, shape: tuple[int, ...]) -> Array:
+    """The inverse of :func:`_by_output`."""
+    if getattr(op, "layout", Layout.NCHW) is Layout.NCHW:
+        return codes.reshape(shape)
+    if isinstance(op, DepthwiseConv):
+        return np.moveaxis(codes.reshape(shape[-1], *shape[:-1]), 0, -1)
+    return np.moveaxis(codes.reshape(shape[0], shape[-1], *shape[1:-1]), 1, -1)
 
 
 def _stored_bias(

@@ -36,9 +36,10 @@ from qhal.ir.ops import (
     Tanh,
     Unary,
 )
+from qhal.quant.choice import Verdict
 from qhal.quant.constraints import constrain, find_recipe
 from qhal.quant.recipe import RECIPES, Recipe
-from qhal.quant.select import Verdict, select
+from qhal.quant.select import select
 from qhal.quant.spec import FLOAT, Derived, FixedQParams, PerAxis, PerTensor, SameAsInput
 from qhal.target.capability import Capabilities, Capability, KernelRow
 

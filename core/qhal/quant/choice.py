@@ -1,0 +1,185 @@
+"""One kernel row for a node by itself, or why there is none.
+
+Fail closed: a node takes a row only if a row exists for its operator and every limit of the
+capability and of the row is met. Rows of the recipe come first; a float row is a recorded
+fallback; without either the node is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import numpy as np
+
+from qhal.decisions import Code, Decision, Severity
+from qhal.ir.graph import Node, NodeView
+from qhal.ir.ops import Opaque, Role
+from qhal.quant.recipe import Recipe
+from qhal.quant.saturation import constant_within
+from qhal.quant.spec import FLOAT, SameAsInput
+from qhal.target.capability import Capabilities, KernelRow, Limit, broken_by
+
+
+class Verdict(Enum):
+    """What became of a node."""
+
+    NATIVE = "native"
+    FALLBACK = "fallback"
+    HOST = "host"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The kernel row of one node.
+
+    Attributes:
+        node: the node's name.
+        verdict: native, fallback (float), host (another unit) or refused.
+        row: the row, None if refused.
+        source: where the fact about the row comes from.
+        reason: why it is not native; empty if it is.
+        follows: True for data movement that stays in float only because its input is float.
+        refines: the code of the reason why it runs in float although the recipe has a kernel:
+            8 bits would be too coarse. None if it does not.
+    """
+
+    node: str
+    verdict: Verdict
+    row: KernelRow | None
+    source: str = ""
+    reason: str = ""
+    follows: bool = False
+    refines: Code | None = None
+
+    @property
+    def quantized(self) -> bool:
+        """True if the node's activations are integers."""
+        return self.row is not None and self.row.activation.quantized
+
+    @property
+    def runs_in_float(self) -> bool:
+        """True if there is a row and its activations are not integers."""
+        return self.row is not None and not self.row.activation.quantized
+
+    @property
+    def moves(self) -> bool:
+        """True if the node only moves integers, whose parameters its result keeps."""
+        return self.quantized and self.row is not None and isinstance(self.row.output, SameAsInput)
+
+    def decision(self, node: Node) -> Decision | None:
+        """What the record says of the choice; None for a native one."""
+        code, severity = {
+            Verdict.NATIVE: (None, Severity.INFO),
+            Verdict.FALLBACK: (Code.FLOAT_FALLBACK, Severity.WARNING),
+            Verdict.HOST: (Code.UNIT_FALLBACK, Severity.WARNING),
+            Verdict.REFUSED: (Code.REFUSED, Severity.REFUSAL),
+        }[self.verdict]
+        if self.follows:
+            code, severity = Code.FOLLOWED_FLOAT, Severity.INFO
+        if self.refines is not None:
+            code, severity = self.refines, Severity.INFO
+        if code is None:
+            return None
+        return Decision(code, f"{node.op.kind} {node.name}: {self.reason}.", node.name, severity)
+
+
+def choose(view: NodeView, caps: Capabilities, recipe: Recipe) -> Choice:
+    """The first row of the recipe that takes the node, else one in float, else a refusal."""
+    name = view.node.name
+    if isinstance(view.op, Opaque):
+        return _choose_opaque(name, view.op, caps, recipe)
+    if not _touches_float(view):
+        return _without_floats(view, caps)
+    reasons: list[str] = []
+    weighted = Role.WEIGHT in view.op.roles
+    for row, source, limits in _rows(view.op.kind, caps):
+        if not recipe.accepts(row, weighted):
+            continue
+        broken = _first_broken(view, row, limits)
+        if broken is None:
+            return _accept(name, row, source, reasons)
+        reasons.append(broken)
+    return fall_back(view, caps, _join(reasons) or _no_row(view, caps, recipe))
+
+
+def _rows(kind: str, caps: Capabilities) -> Iterator[tuple[KernelRow, str, tuple[Limit, ...]]]:
+    for capability in caps.of(kind):
+        for row in capability.rows:
+            yield row, capability.source, (*capability.limits, *row.limits)
+
+
+def _accept(name: str, row: KernelRow, source: str, reasons: list[str]) -> Choice:
+    if not row.unit:
+        return Choice(name, Verdict.NATIVE, row, source)
+    why = _join(reasons) or "the main unit has no kernel for it"
+    return Choice(name, Verdict.HOST, row, source, f"runs on the {row.unit}, because {why}")
+
+
+def _join(reasons: list[str]) -> str:
+    return "; ".join(dict.fromkeys(reasons))
+
+
+def _no_row(view: NodeView, caps: Capabilities, recipe: Recipe) -> str:
+    if not caps.has(view.op.kind):
+        return f"the target has no kernel for {view.op.kind}"
+    return f"the target has no {recipe.name} kernel for {view.op.kind}"
+
+
+def _first_broken(view: NodeView, row: KernelRow, limits: tuple[Limit, ...]) -> str | None:
+    for index, name in enumerate(view.node.inputs):
+        role = view.op.role(index)
+        if name and role in (Role.WEIGHT, Role.BIAS) and not view.is_constant(index):
+            return f"operand {name} is the {role.value} and not a constant"
+        if row.activation.quantized and role is Role.ACTIVATION and not _is_finite(view, index):
+            return f"operand {name} holds Inf or NaN, for which there is no integer"
+    return next((text for limit in limits if (text := broken_by(limit, view)) is not None), None)
+
+
+def _is_finite(view: NodeView, index: int) -> bool:
+    """False for a constant with Inf or NaN."""
+    if not view.is_constant(index):
+        return True
+    value = constant_within(view.graph, view.node.inputs[index])
+    return value.dtype.kind != "f" or bool(np.isfinite(value).all())
+
+
+def fall_back(view: NodeView, caps: Capabilities, reason: str) -> Choice:
+    """The first row in float that takes the node, with the reason for it; else a refusal."""
+    name, reasons = view.node.name, [reason]
+    for row, source, limits in _rows(view.op.kind, caps):
+        if not _is_float_row(row):
+            continue
+        broken = _first_broken(view, row, limits)
+        if broken is None:
+            return Choice(name, Verdict.FALLBACK, row, source, f"runs in float, because {reason}")
+        reasons.append(f"in float, {broken}")
+    return Choice(name, Verdict.REFUSED, None, "", _join(reasons))
+
+
+def _is_float_row(row: KernelRow) -> bool:
+    weight_is_float = row.weight is None or row.weight == FLOAT
+    return row.activation == FLOAT and weight_is_float
+
+
+def _choose_opaque(name: str, op: Opaque, caps: Capabilities, recipe: Recipe) -> Choice:
+    if caps.opaque is not None:
+        return Choice(name, Verdict.REFUSED, None, "", f"{caps.opaque}: {op.reason}")
+    row = KernelRow(FLOAT, FLOAT, name="float")
+    verdict = Verdict.NATIVE if recipe.is_float else Verdict.FALLBACK
+    return Choice(name, verdict, row, "", f"runs in float as it is, because {op.reason}")
+
+
+def _touches_float(view: NodeView) -> bool:
+    names = (*filter(None, view.node.inputs), *view.node.outputs)
+    return any(view.graph.tensors[name].dtype.is_float for name in names)
+
+
+def _without_floats(view: NodeView, caps: Capabilities) -> Choice:
+    """A node on indices or booleans: nothing to quantize, but the runtime must have it."""
+    choice = fall_back(view, caps, f"it works on {view.input().dtype.value}")
+    if choice.row is None:
+        return choice
+    return replace(choice, verdict=Verdict.NATIVE, reason="")
