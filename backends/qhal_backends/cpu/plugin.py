@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from qhal.plugin.backend import Artifact, Backend, Placement, RunOptions
+from qhal.plugin.backend import Artifact, Backend, Findings, Placement, RunOptions, Trial
 from qhal.plugin.hookspec import hookimpl
 from qhal.quant.model import QuantModel
 from qhal.target.capability import Capabilities
 from qhal.target.profile import TargetProfile
+from qhal_backends.cpu import exact
 from qhal_backends.cpu.capabilities import capabilities
 from qhal_backends.cpu.runner import OrtRunner
 
@@ -30,10 +31,11 @@ class CpuBackend(Backend):
         """One file ``model.onnx``."""
         from qhal_backends.cpu.lower import to_qdq
 
-        graph = model.graph
+        graph, written = model.graph, to_qdq(model)
         return Artifact(
-            files={_MAIN: to_qdq(model).SerializeToString(deterministic=True)},
+            files={_MAIN: written.SerializeToString(deterministic=True)},
             main=_MAIN,
+            decisions=exact.decisions_about(written),
             input_names={name: name for name in graph.inputs},
             output_names={name: name for name in graph.outputs},
         )
@@ -47,6 +49,10 @@ class CpuBackend(Backend):
         from qhal_backends.cpu.placement import read_placement
 
         return read_placement(artifact)
+
+    def examine(self, quantized: Trial, baseline: Trial | None, target: TargetProfile) -> Findings:
+        """Whether this processor needs another setting than most."""
+        return Findings(decisions=exact.decisions_here(quantized.artifact))
 
 
 @hookimpl

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from qhal.ir.dtypes import DType
 from qhal.ir.export import OnnxWriter
@@ -123,8 +124,21 @@ class QdqWriter:
         scale = self.onnx.constant(f"{name}__scale", params.scale.astype(np.float32))
         if params.dtype is DType.INT32:
             return (scale,)
-        zero_point = params.zero_point.astype(params.dtype.numpy)
-        return scale, self.onnx.constant(f"{name}__zero_point", zero_point, params.dtype)
+        hint, value = f"{name}__zero_point", params.zero_point.astype(params.dtype.numpy)
+        if params.dtype is DType.INT8:
+            return scale, self._unshared(hint, value)
+        return scale, self.onnx.constant(hint, value, params.dtype)
+
+    def _unshared(self, hint: str, value: npt.NDArray[np.generic]) -> str:
+        """A constant of its own, though it may equal another one.
+
+        With exact sums (:mod:`qhal_backends.cpu.exact`) ONNX Runtime makes signed weights
+        unsigned, one by one, and names the new zero point after the old one: it does not load a
+        model in which two weights share theirs (1.31).
+        """
+        name = self.onnx.fresh(hint)
+        self.onnx.initializer(name, value)
+        return name
 
 
 def clamp(params: QuantParams, low: float, high: float) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qhal.plugin.backend import Artifact, RunOptions
+from qhal_backends.cpu.exact import require_exact_sums
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -43,13 +44,7 @@ class OrtRunner:
 
 
 def session_options(threads: int, optimized: Path | None = None) -> onnxruntime.SessionOptions:
-    """Options with which artifacts are loaded.
-
-    Without VNNI, x86-64 multiplies unsigned with signed bytes by VPMADDUBSW, which saturates the
-    sum of two products at 16 bits and so computes something else than on other processors; the
-    comparison with the oracle shows it. ``session.x64quantprecision``, which takes exact kernels
-    there, is not set: with it ONNX Runtime 1.31 rewrites signed weights on processors with VNNI
-    too, and does not load artifacts in which layers share a zero point, as qhal's do.
+    """Options with which artifacts are loaded: sums of integer products are exact.
 
     Args:
         threads: of one operator.
@@ -61,6 +56,7 @@ def session_options(threads: int, optimized: Path | None = None) -> onnxruntime.
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3 if optimized is None else 4
+    require_exact_sums(options)
     if optimized is not None:
         options.optimized_model_filepath = str(optimized)
     return options

@@ -108,10 +108,13 @@ def _name(model: openvino.Model, written: onnx.ModelProto) -> None:
     """Give operators the names of the nodes that they come from.
 
     The frontend names the producer of an output after the output, and what it adds itself by a
-    counter of the process. Behind a recurrent operator it adds what makes the outputs.
+    counter of the process. Behind a recurrent operator it adds what makes the outputs. Of two
+    operators of one name, such as a product and its weight, OpenVINO renames either when it reads
+    the file: what is no node gives way.
     """
     nodes = (node for node in written.graph.node if node.op_type != "Identity")
     names = {output: node.name for node in nodes for output in node.output}
+    taken = frozenset(names.values())
     for index, operator in enumerate(model.get_ordered_ops()):
         kind, known = operator.get_type_name(), _origin(operator, names)
         if kind in _RECURRENT:
@@ -120,6 +123,8 @@ def _name(model: openvino.Model, written: onnx.ModelProto) -> None:
             known = f"{known}/{kind}"
         if known and kind != "Result":
             operator.set_friendly_name(known)
+        elif operator.get_friendly_name() in taken:
+            operator.set_friendly_name(f"{operator.get_friendly_name()}__{kind.lower()}")
         elif _NUMBERED.sub("", operator.get_friendly_name()) == kind:
             operator.set_friendly_name(f"{kind}_{index}")
 

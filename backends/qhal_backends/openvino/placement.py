@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 from qhal.plugin.backend import Artifact, PlacedNode, Placement
 from qhal_backends.openvino.runner import compile_model, runtime_name
@@ -24,7 +25,11 @@ went: scales and bias of a fully-connected layer may be in the kernel behind it.
 
 _GENERATED = "Subgraph"
 """Code that OpenVINO generates for a run of nodes, products included. The one type that it states
-is that of what it reads first; nobody can tell in which types it computes."""
+is that of what it reads first, which is none in which it computes."""
+
+_DEQUANTIZED = "/DequantizationMultiply"
+"""What the low-precision transformations append to the name of a product for the scales that they
+move behind it: its operands are the integers themselves then."""
 
 _TYPES = {
     **{
@@ -43,15 +48,24 @@ def read_placement(artifact: Artifact, device: str) -> Placement:
     """The kernels that OpenVINO executes, in order.
 
     A kernel computes several nodes: each of them is listed with it. ``executed_dtype`` is the
-    element type in which the kernel reads its activations; empty for generated code.
+    element type in which the kernel reads its activations. Of generated code only the products
+    have one, where their scales stand behind them.
     """
+    products = _matrix_products(artifact.files[artifact.main])
     graph = compile_model(artifact, device, 1).get_runtime_model()
     found: dict[str, PlacedNode] = {}
     for layer in graph.get_ordered_ops():
         info = _info(layer)
         if info.get("layerType", "Const") not in _NO_KERNEL:
-            _add(found, info, _read_type(layer, info))
+            generated = products if info["layerType"] == _GENERATED else frozenset()
+            _add(found, info, _read_type(layer, info), generated, device)
     return Placement(tuple(found.values()), f"executed graph of {runtime_name()} on {device}")
+
+
+def _matrix_products(xml: bytes) -> frozenset[str]:
+    """The nodes of a stored model that multiply matrices, which generated code may hold."""
+    layers = ElementTree.fromstring(xml).iter("layer")
+    return frozenset(layer.attrib["name"] for layer in layers if layer.get("type") == "MatMul")
 
 
 def _info(layer: openvino.Node) -> dict[str, str]:
@@ -68,13 +82,30 @@ def _read_type(layer: openvino.Node, info: Mapping[str, str]) -> str:
     return str(layer.input_value(0).get_element_type().get_type_name())
 
 
-def _add(found: dict[str, PlacedNode], info: Mapping[str, str], read: str) -> None:
-    """Enter the nodes of one layer, but those that have a better one already."""
+def _add(
+    found: dict[str, PlacedNode],
+    info: Mapping[str, str],
+    read: str,
+    generated: frozenset[str],
+    unit: str,
+) -> None:
+    """Enter the nodes of one layer, but those that have a better one already.
+
+    Args:
+        found: what is entered so far.
+        info: what OpenVINO says of the layer.
+        read: its type, in OpenVINO's words; empty if it states none.
+        generated: products that generated code may hold; nothing for another layer.
+        unit: the device.
+    """
     kind, stated = info["layerType"], info.get("runtimePrecision", "")
     kernel = f"{kind} {info.get('primitiveType', '')}".strip()
     if kind in _PRODUCTS and stated != read:
         kernel = f"{kernel} x {_TYPES.get(stated, stated)}"
-    for original in info.get("originalLayersNames", "").split(","):
+    originals = info.get("originalLayersNames", "").split(",")
+    for original in originals:
         name = _HELPER.sub("", original)
         if name and (name not in found or kind in _PRODUCTS):
-            found[name] = PlacedNode(name, kernel, "", _TYPES.get(read, read))
+            on_integers = name in generated and f"{name}{_DEQUANTIZED}" in originals
+            dtype = "int8" if on_integers else _TYPES.get(read, read)
+            found[name] = PlacedNode(name, kernel, unit, dtype)

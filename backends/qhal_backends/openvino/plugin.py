@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from typing import ClassVar
 
@@ -19,7 +19,7 @@ from qhal.plugin.hookspec import hookimpl
 from qhal.quant.model import QuantModel
 from qhal.target.capability import Capabilities
 from qhal.target.profile import TargetProfile
-from qhal_backends.openvino import settings
+from qhal_backends.openvino import saturation, settings
 from qhal_backends.openvino.capabilities import capabilities
 from qhal_backends.openvino.devices import CPU, DEVICE, device_of
 
@@ -33,6 +33,7 @@ class OpenVinoBackend(Backend):
 
     name: ClassVar[str] = "openvino"
     options: ClassVar[frozenset[str]] = frozenset({DEVICE})
+    packages: ClassVar[Mapping[str, str]] = {"openvino": "openvino"}
 
     def unavailable(self) -> str | None:
         """OpenVINO compiles and runs artifacts."""
@@ -69,7 +70,10 @@ class OpenVinoBackend(Backend):
         return Artifact(
             files={_MAIN: xml, _WEIGHTS: weights},
             main=_MAIN,
-            decisions=settings.decisions_about(stored),
+            decisions=(
+                *settings.decisions_about(stored),
+                *saturation.decisions_about(xml, device_of(target)),
+            ),
             input_names={name: name for name in graph.inputs},
             output_names={name: name for name in graph.outputs},
         )
@@ -91,12 +95,15 @@ class OpenVinoBackend(Backend):
         return read_placement(artifact, device_of(target))
 
     def examine(self, quantized: Trial, baseline: Trial | None, target: TargetProfile) -> Findings:
-        """Whether this processor has the type in which the artifact is to compute."""
+        """Whether this processor has the type and the sums in which the artifact computes."""
         from qhal_backends.openvino.runner import without_bfloat16
 
         if device_of(target) != CPU or self.unavailable_on(target) is not None:
             return Findings()
-        return Findings(decisions=without_bfloat16(quantized.artifact))
+        artifact = quantized.artifact
+        return Findings(
+            decisions=(*without_bfloat16(artifact), *saturation.decisions_here(artifact))
+        )
 
 
 @hookimpl

@@ -14,9 +14,10 @@ from qhal.ir.graph import Graph, TensorType
 from qhal.prepare import find_target
 from qhal.quant.assign import assign
 from qhal.quant.calibrate import calibrate
+from qhal.quant.choice import Choice
 from qhal.quant.constraints import constrain
 from qhal.quant.model import QuantModel
-from qhal.quant.select import Choice, select
+from qhal.quant.select import select
 
 SAMPLES = 4
 

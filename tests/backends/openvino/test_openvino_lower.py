@@ -96,6 +96,18 @@ class TestIr:
         names = {node.get_friendly_name() for node in model.get_ordered_ops()}
         assert {"conv", "depthwise", "sum", "head"} <= names
 
+    def test_a_product_keeps_its_name_from_a_weight_that_is_called_like_it(self):
+        import openvino
+
+        builder = GraphBuilder("g")
+        builder.input("x", TensorType((2, 16)))
+        weight = np.random.default_rng(0).normal(0, 0.2, (8, 16)).astype(np.float32)
+        operands = ("x", builder.define("wq", weight))
+        made = builder.one(ops.FullyConnected(), operands, name="wq", output="y")
+        model = openvino.Core().read_model(*to_ir(quantize(builder.build(outputs=(made,))).model))
+        kinds = {node.get_friendly_name(): node.get_type_name() for node in model.get_ops()}
+        assert (kinds["wq"], kinds["wq__constant"]) == ("MatMul", "Constant")
+
     @pytest.mark.parametrize("op", [ops.Lstm(6), ops.Gru(6)])
     def test_a_recurrent_layer_keeps_its_name(self, op):
         import openvino

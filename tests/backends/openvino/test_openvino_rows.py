@@ -77,6 +77,19 @@ def test_products_run_on_integers(op, operands):
     assert run(quantize(single(op, operands)))["node"].executed_dtype in ("uint8", "int8")
 
 
+def test_products_in_generated_code_run_on_integers():
+    """Processors for which OpenVINO generates no such code have a kernel for each product."""
+    builder, random = GraphBuilder("g"), np.random.default_rng(1)
+    x = builder.input("x", TensorType((1, 64)))
+    names = [f"layer{i}" for i in range(6)]
+    for name in names:
+        weight = builder.constant("w", random.normal(0, 0.2, (64, 64)).astype(np.float32))
+        bias = builder.constant("b", random.normal(0, 0.2, 64).astype(np.float32))
+        x = builder.one(ops.FullyConnected(Activation.RELU), (x, weight, bias), name=name)
+    placed = run(quantize(builder.build(outputs=(x,))))
+    assert {placed[name].executed_dtype for name in names} <= {"uint8", "int8"}
+
+
 def between(op: ops.Op) -> Graph:
     """Two convolutions with an operator between them."""
     builder, random = GraphBuilder("g"), np.random.default_rng(1)

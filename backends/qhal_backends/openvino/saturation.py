@@ -1,0 +1,73 @@
+"""Processors on which OpenVINO adds integer products inexactly.
+
+x86-64 without VNNI multiplies unsigned with signed bytes by VPMADDUBSW, which adds two products
+in 16 bits and saturates where both operands are large. OpenVINO 2026.4 has no other integer
+kernels there. It has a switch of the transformations that lead to integers: with them off, it
+computes the same plan in float.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from qhal.decisions import Code, Decision, Severity
+from qhal.plugin.backend import Artifact
+from qhal_backends.openvino import settings
+from qhal_backends.openvino.devices import CPU
+from qhal_backends.openvino.runner import load_core
+
+LOW_PRECISION, OFF = "LP_TRANSFORMS_MODE", "NO"
+"""The switch, an option of the plugin for processors, and its value for float."""
+
+_QUANTIZED = b'type="FakeQuantize"'
+"""In the ``.xml`` of an artifact that computes with integers."""
+
+
+@cache
+def sums_saturate() -> bool:
+    """True if OpenVINO's integer kernels add inexactly on this processor.
+
+    The largest product is added up and looked at: which kernels OpenVINO takes also depends on
+    settings of oneDNN in the environment.
+    """
+    import openvino
+    from openvino import opset13 as operators
+
+    depth, outputs = 4, 16
+    x = operators.parameter([2, depth], np.float32)
+    ends = [np.float32(end) for end in (0, 255)]
+    integers = operators.fake_quantize(x, *ends, *ends, levels=256)
+    stored = operators.constant(np.full((outputs, depth), 127, np.int8))
+    scale = np.ones((outputs, 1), np.float32)
+    weight = operators.multiply(operators.convert(stored, "f32"), scale)
+    product = operators.matmul(integers, weight, transpose_a=False, transpose_b=True)
+    config = {settings.PRECISION: settings.FLOAT32, "INFERENCE_NUM_THREADS": 1}
+    compiled = load_core().compile_model(openvino.Model([product], [x]), CPU, config)
+    sums = compiled(np.full((2, depth), 255, np.float32))[0]
+    return not np.array_equal(sums, np.full_like(sums, depth * 255 * 127))
+
+
+def decisions_about(xml: bytes, device: str) -> tuple[Decision, ...]:
+    """What whoever ships an artifact has to know."""
+    if device != CPU or _QUANTIZED not in xml:
+        return ()
+    sentence = (
+        "On x86-64 processors without VNNI OpenVINO's integer kernels saturate sums at 16 bits, "
+        "which can cost most of the accuracy. The artifact computes as planned there if it is "
+        f"compiled with {LOW_PRECISION} {OFF}, in float and slower than the float model."
+    )
+    return (Decision(Code.SATURATING_SUMS, sentence),)
+
+
+def decisions_here(artifact: Artifact) -> tuple[Decision, ...]:
+    """A warning if an artifact computes inexactly on this processor."""
+    if _QUANTIZED not in artifact.files[artifact.main] or not sums_saturate():
+        return ()
+    sentence = (
+        "OpenVINO's integer kernels saturate sums at 16 bits on this processor: the artifact "
+        "computed something else here than planned, with the accuracy and agreement of that. On "
+        f"processors with VNNI it is exact; here compile it with {LOW_PRECISION} {OFF}."
+    )
+    return (Decision(Code.SATURATING_SUMS, sentence, severity=Severity.WARNING),)
