@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 
-from qhal.decisions import Code, Decision
+from qhal.ir.cost import macs
 from qhal.ir.dtypes import DType
-from qhal.ir.graph import Node, TensorType
+from qhal.ir.graph import Node, NodeView, TensorType
 from qhal.ir.ops import Role
+from qhal.metric import Metric
+from qhal.quant.choice import Choice
 from qhal.quant.model import QuantModel, QuantParams
-from qhal.quant.select import Choice
 
 
 class Status(Enum):
@@ -71,9 +72,11 @@ class NodePlan:
         source: where the fact about that kernel comes from.
         unit: where it is to run; empty for the target's main unit.
         declared: element type that it is to compute in.
+        macs: multiply-accumulates of one run.
         placed: unit that the compiler or runtime put it on; empty if nobody can tell.
-        executed: kernel and type that really ran; empty if nobody can tell.
-        status: how the last two compare with the plan.
+        executed: kernel and type that it really runs as; empty if nobody can tell.
+        cost: what it takes, as the compiler or runtime says; None if neither does.
+        status: how what runs compares with the plan.
         reason: why it is not native, or how it differs.
     """
 
@@ -87,8 +90,10 @@ class NodePlan:
     source: str = ""
     unit: str = ""
     declared: str = ""
+    macs: int = 0
     placed: str = ""
     executed: str = ""
+    cost: Metric | None = None
     status: Status = Status.UNKNOWN
     reason: str = ""
 
@@ -111,31 +116,19 @@ class Plan:
 STEP = "step"
 """Verdict of a node that qhal inserted to convert between types."""
 
-_FALLBACK_CODES = {
-    Code.FLOAT_FALLBACK: "fallback",
-    Code.FOLLOWED_FLOAT: "fallback",
-    Code.UNIT_FALLBACK: "host",
-}
 
-
-def plan_of(
-    model: QuantModel,
-    choices: Mapping[str, Choice] | None = None,
-    decisions: Iterable[Decision] = (),
-) -> Plan:
+def plan_of(model: QuantModel, choices: Mapping[str, Choice] | None = None) -> Plan:
     """The plan of a quantized model, before anything is known of the runtime.
 
     Args:
         model: the model.
         choices: what the solver chose, for verdicts, reasons and sources.
-        decisions: where a node has no choice, fallbacks named here give verdict and reason.
     """
-    fallbacks = {d.subject: d for d in decisions if d.code in _FALLBACK_CODES}
     weights = _derivations(model)
     tensors = tuple(
         _tensor(model, name, kind, weights.get(name)) for name, kind in model.graph.tensors.items()
     )
-    nodes = tuple(_node(model, n, choices or {}, fallbacks) for n in model.graph.nodes)
+    nodes = tuple(_node(model, n, choices or {}) for n in model.graph.nodes)
     return Plan(tensors, nodes)
 
 
@@ -145,14 +138,9 @@ def declared_type(model: QuantModel, node: Node) -> DType:
     return model.graph.tensors[node.outputs[0]].dtype if row is None else row.activation.dtype
 
 
-def _node(
-    model: QuantModel,
-    node: Node,
-    choices: Mapping[str, Choice],
-    fallbacks: Mapping[str, Decision],
-) -> NodePlan:
+def _node(model: QuantModel, node: Node, choices: Mapping[str, Choice]) -> NodePlan:
     row = model.kernels.get(node.name)
-    verdict, reason, source = _verdict(model, node, choices.get(node.name), fallbacks)
+    verdict, reason, source = _verdict(model, node, choices.get(node.name))
     return NodePlan(
         name=node.name,
         op=node.op.kind,
@@ -164,21 +152,14 @@ def _node(
         source=source,
         unit="" if row is None else row.unit,
         declared=declared_type(model, node).value,
+        macs=macs(NodeView(model.graph, node)),
         reason=reason,
     )
 
 
-def _verdict(
-    model: QuantModel,
-    node: Node,
-    choice: Choice | None,
-    fallbacks: Mapping[str, Decision],
-) -> tuple[str, str, str]:
+def _verdict(model: QuantModel, node: Node, choice: Choice | None) -> tuple[str, str, str]:
     if choice is not None:
         return choice.verdict.value, choice.reason, choice.source
-    if node.name in fallbacks:
-        decision = fallbacks[node.name]
-        return _FALLBACK_CODES[decision.code], decision.sentence, ""
     return (STEP if node.name not in model.kernels else "native"), "", ""
 
 

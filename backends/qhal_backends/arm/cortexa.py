@@ -26,10 +26,10 @@ from qhal.quant.model import QuantModel
 from qhal.target.capability import Capabilities, Capability
 from qhal.target.profile import TargetProfile
 from qhal_backends.arm.cortexa_cores import CORE, Core, core_of
-from qhal_backends.tflite.plugin import TfliteBackend
+from qhal_backends.tflite.plugin import PACKAGES, TfliteBackend
 
 if TYPE_CHECKING:
-    from qhal.plugin.backend import Array
+    from qhal.ir.graph import Array
     from qhal_backends.arm.emulator.emulator import Emulation, Job, Result
     from qhal_backends.tflite.runner import TfliteRunner
 
@@ -43,6 +43,7 @@ class CortexABackend(Backend):
 
     name: ClassVar[str] = "cortex-a"
     options: ClassVar[frozenset[str]] = frozenset({CORE})
+    packages: ClassVar[Mapping[str, str]] = PACKAGES
 
     def __init__(self) -> None:
         self._tflite = TfliteBackend()

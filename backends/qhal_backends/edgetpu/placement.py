@@ -9,6 +9,9 @@ from qhal.target.capability import HOST
 from qhal_backends.edgetpu.compiler import MAPPED, OperatorStatus, read_statuses, read_version
 from qhal_backends.tflite.operators import CUSTOM, Operator, read_operators
 
+EDGE_TPU = "Edge TPU"
+"""The unit that the compiler compiles for."""
+
 
 def read_placement(source: bytes, compiled: bytes, log: str) -> Placement:
     """Compare a file with its compiled form: what is left as it was runs on the host.
@@ -22,13 +25,13 @@ def read_placement(source: bytes, compiled: bytes, log: str) -> Placement:
     statuses = read_statuses(log)
     placed = [_placed(op, op.result in left, statuses) for op in read_operators(source)]
     version = read_version(log)
-    return Placement(tuple(placed), f"edgetpu_compiler {version}".rstrip())
+    return Placement(tuple(placed), f"edgetpu_compiler {version}".rstrip(), by_result=True)
 
 
 def _placed(operator: Operator, on_host: bool, statuses: Sequence[OperatorStatus]) -> PlacedNode:
     kernel = operator.builtin
     if not on_host:
-        return PlacedNode(operator.result, kernel, "", "int8")
+        return PlacedNode(operator.result, kernel, EDGE_TPU, "int8")
     reasons = [s.status for s in statuses if s.operator == kernel and s.status != MAPPED]
     shown = f"{kernel} ({reasons[0]})" if len(reasons) == 1 else kernel
     return PlacedNode(operator.result, shown, HOST, "int8")

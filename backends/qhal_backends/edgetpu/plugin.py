@@ -6,7 +6,7 @@ file that the compiler reads also runs on the host, in LiteRT: that is how it is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -19,7 +19,7 @@ from qhal.quant.model import QuantModel
 from qhal.target.capability import Capabilities
 from qhal.target.profile import TargetProfile
 from qhal_backends.edgetpu import compiler
-from qhal_backends.tflite.plugin import TfliteBackend, artifact_of
+from qhal_backends.tflite.plugin import PACKAGES, TfliteBackend, artifact_of
 from qhal_backends.tflite.runner import TfliteRunner
 
 
@@ -28,6 +28,7 @@ class EdgeTpuBackend(Backend):
 
     name: ClassVar[str] = "edgetpu"
     options: ClassVar[frozenset[str]] = frozenset()
+    packages: ClassVar[Mapping[str, str]] = PACKAGES
 
     def __init__(self) -> None:
         self._tflite = TfliteBackend()

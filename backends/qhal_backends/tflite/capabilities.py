@@ -1,7 +1,7 @@
 """What LiteRT executes: kernel rows with their limits and sources.
 
 Every row was run on LiteRT 2.3 and on tflite-runtime 2.14 with the reference kernels and with the
-optimised ones (tests/backends/tflite/test_rows.py).
+optimised ones (tests/backends/tflite/test_tflite_rows.py).
 """
 
 from __future__ import annotations

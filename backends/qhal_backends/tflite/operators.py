@@ -17,10 +17,12 @@ class Operator:
     Attributes:
         builtin: name of the builtin operator, such as ``CONV_2D``; :data:`CUSTOM` for a custom one.
         result: name of the first tensor that it makes.
+        dtype: element type of that tensor, such as ``int8``.
     """
 
     builtin: str
     result: str
+    dtype: str
 
 
 def read_operators(content: bytes) -> tuple[Operator, ...]:
@@ -28,13 +30,12 @@ def read_operators(content: bytes) -> tuple[Operator, ...]:
     from ai_edge_litert import schema_py_generated as schema
 
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()}
+    types = {code: name.lower() for name, code in vars(schema.TensorType).items() if name.isupper()}
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     graph = model.subgraphs[0]
     codes = [names[_builtin(code)] for code in model.operatorCodes]
-    return tuple(
-        Operator(codes[operator.opcodeIndex], graph.tensors[operator.outputs[0]].name.decode())
-        for operator in graph.operators
-    )
+    made = [(codes[op.opcodeIndex], graph.tensors[op.outputs[0]]) for op in graph.operators]
+    return tuple(Operator(code, tensor.name.decode(), types[tensor.type]) for code, tensor in made)
 
 
 def _builtin(code: Any) -> int:

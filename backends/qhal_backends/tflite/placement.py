@@ -29,7 +29,7 @@ def read_placement(content: bytes) -> Placement:
     placed = [
         _placed(op, op["index"] in inside, tensors) for op in operators if op["op_name"] != DELEGATE
     ]
-    return Placement(tuple(placed), f"execution plan of {runtime.label}")
+    return Placement(tuple(placed), f"execution plan of {runtime.label}", by_result=True)
 
 
 def _delegated(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from typing import ClassVar
 
@@ -13,6 +13,13 @@ from qhal.quant.model import QuantModel
 from qhal.target.capability import Capabilities
 from qhal.target.profile import TargetProfile
 from qhal_backends.tflite.runner import INSTALL, TfliteRunner, installed
+
+PACKAGES = {
+    "ai_edge_litert": "ai-edge-litert",
+    "tflite_runtime": "tflite-runtime",
+    "flatbuffers": "flatbuffers",
+}
+"""Modules and distributions of the runtimes, and of the file's schema."""
 
 MODEL = "model.tflite"
 """Name of the file that the runtime loads."""
@@ -40,6 +47,7 @@ class TfliteBackend(Backend):
 
     name: ClassVar[str] = "tflite"
     options: ClassVar[frozenset[str]] = frozenset()
+    packages: ClassVar[Mapping[str, str]] = PACKAGES
 
     def __init__(self, install: str = INSTALL) -> None:
         self._install = install

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from qhal.errors import MissingDependencyError, VerificationError
-from qhal.plugin.backend import Array, Arrays, RunOptions
+from qhal.ir.graph import Array, Arrays
+from qhal.plugin.backend import RunOptions
 
 _STDERR = 2
 INSTALL = "pip install 'quant-hal[tflite]'"

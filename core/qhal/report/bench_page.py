@@ -7,6 +7,7 @@ from pathlib import PurePath
 
 from qhal.bench_report import BenchReport, BenchResult
 from qhal.metric import format_value
+from qhal.report.headline import target_words
 from qhal.report.metrics import NOTHING, cell, labelled
 from qhal.report.page import Page, Section, Table
 from qhal.report.record_page import host_words
@@ -52,15 +53,12 @@ def _verdict(named: Mapping[str, BenchResult]) -> str:
 
 def _words(result: BenchResult) -> str:
     metrics = result.metrics
-    words = ["not timed on this host"]
+    words = "not timed on this host"
     if _P50 in metrics:
         p50 = metrics[_P50]
-        words = [f"{format_value(p50.value, p50.unit)} on this host"]
-    if "instructions" in metrics:
-        words.append(f"{metrics['instructions']} instructions on the target")
-    elif "latency" in metrics:
-        words.append(f"{metrics['latency']} on the target")
-    return ", ".join(words)
+        words = f"{format_value(p50.value, p50.unit)} on this host"
+    own = target_words(metrics)
+    return f"{words}, {own} on the target" if own else words
 
 
 def _side_by_side(named: Mapping[str, BenchResult]) -> Table:
@@ -89,13 +87,19 @@ def _figures(name: str, result: BenchResult) -> Section:
 
 
 def _rows(result: BenchResult) -> Iterator[tuple[str, ...]]:
-    """A note that the row above has too is not repeated."""
+    """What only the record has is there, too. A note that the row above has is not repeated."""
+    now, then = result.metrics, result.recorded.metrics
     above = ""
-    for name, label in labelled(result.metrics):
-        now = result.metrics[name]
-        then = cell(result.recorded.metrics, name)
-        yield label, str(now), then, now.basis.value, "" if now.note == above else now.note
-        above = now.note
+    for name, label in labelled({**then, **now}):
+        metric = now.get(name, then.get(name))
+        assert metric is not None
+        note = metric.note if name in now else "only in the record"
+        yield label, cell(now, name), cell(then, name), metric.basis.value, _unless(above, note)
+        above = note
+
+
+def _unless(above: str, note: str) -> str:
+    return "" if note == above else note
 
 
 def _decisions(named: Mapping[str, BenchResult]) -> Iterator[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from qhal.check_report import CheckReport
 from qhal.decisions import Code
-from qhal.quant.select import Verdict
+from qhal.metric import counted
+from qhal.quant.choice import Verdict
 from qhal.report.page import Page, Section, Table
 from qhal.report.record_page import decision_section
 
@@ -41,15 +42,17 @@ _SHOWN_BY_ROWS = frozenset(
 
 def _verdict(report: CheckReport) -> str:
     counts = report.counts
-    total = len(report.rows)
-    if not report.ok:
-        return f"No: the target has no kernel for {counts[Verdict.REFUSED]} of {total} nodes."
-    native = f"{counts[Verdict.NATIVE]} of {total} nodes run as the recipe wants"
+    total = counted(len(report.rows), "node")
+    if counts[Verdict.REFUSED]:
+        return f"No: the target has no kernel for {counts[Verdict.REFUSED]} of {total}."
+    if report.objections:
+        return f"No: {' '.join(report.objections)}"
+    native = f"{counts[Verdict.NATIVE]} of {total} as the recipe wants"
     others = [
         f"{counts[verdict]} {words}"
         for verdict, words in (
-            (Verdict.FALLBACK, "fall back to float"),
-            (Verdict.HOST, "run on another unit"),
+            (Verdict.FALLBACK, "in float"),
+            (Verdict.HOST, "on another unit"),
         )
         if counts[verdict]
     ]

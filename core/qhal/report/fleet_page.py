@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from qhal.fleet import Fleet, Outcome
-from qhal.metric import Metric, format_value
+from qhal.metric import Metric, counted, format_value
+from qhal.report.headline import target_words
 from qhal.report.metrics import NOTHING, cell
 from qhal.report.page import Page, Section, Table
 
-_COLUMNS = ("target", "result", "top-1", "SQNR", "latency", "this host", "artifact")
+_COLUMNS = ("target", "top-1", "drop", "samples", "SQNR", "speed", "artifact")
+
+_DROP = "top1_drop"
 
 
 def fleet_page(model: str, fleet: Fleet) -> Page:
@@ -24,11 +27,12 @@ def fleet_page(model: str, fleet: Fleet) -> Page:
     rows = tuple(_row(outcome) for outcome in fleet.outcomes)
     folders = ", ".join(str(o.folder) for o in fleet.outcomes if o.folder is not None)
     written = (f"Written: {folders}.",) if folders else ()
+    accuracy = tuple(_float_words(fleet))
     sections = (
-        Section("Targets", written, Table(_COLUMNS, rows)),
+        Section("Targets", (*written, *accuracy), Table(_COLUMNS, rows)),
         Section("Failed", items=tuple(_failure(outcome) for outcome in failed)),
     )
-    verdict = f"{done} of {len(fleet.outcomes)} targets are done."
+    verdict = f"Done: {done} of {counted(len(fleet.outcomes), 'target')}."
     return Page(f"{model} for {len(fleet.outcomes)} targets", verdict, sections)
 
 
@@ -38,13 +42,23 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
     metrics = outcome.record.metrics
     return (
         outcome.target,
-        "done",
         cell(metrics, "top1"),
+        f"{metrics[_DROP].value:.2f}" if _DROP in metrics else NOTHING,
+        _value(metrics, "evaluation_samples"),
         cell(metrics, "sqnr"),
-        cell(metrics, "latency"),  # of the target: modelled or estimated; never the host's
-        _value(metrics, "latency_host_p50"),
+        target_words(metrics) or _host_words(metrics),
         cell(metrics, "size_artifact"),
     )
+
+
+def _float_words(fleet: Fleet) -> Iterator[str]:
+    """What the column of drops refers to, where there are labels."""
+    found = [o.record.metrics for o in fleet.outcomes if o.record is not None]
+    shares = {metrics["top1_float"].value for metrics in found if "top1_float" in metrics}
+    if shares:
+        ends = dict.fromkeys(format_value(end, "fraction") for end in (min(shares), max(shares)))
+        samples = ", depending on the samples" if len(ends) > 1 else ""
+        yield f"Top-1 of the float model: {' to '.join(ends)}{samples}; drops are in points."
 
 
 def _failure(outcome: Outcome) -> str:
@@ -58,3 +72,8 @@ def _value(metrics: Mapping[str, Metric], name: str) -> str:
     """Without the band."""
     found = metrics.get(name)
     return NOTHING if found is None else format_value(found.value, found.unit)
+
+
+def _host_words(metrics: Mapping[str, Metric]) -> str:
+    p50 = _value(metrics, "latency_host_p50")
+    return p50 if p50 == NOTHING else f"{p50} on this host"

@@ -1,14 +1,17 @@
-"""Which metric stands where in a report, and what it is called there."""
+"""Which metric stands where in a report, and what it is called there.
+
+What backends find out states both itself, and stands behind qhal's own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from qhal.metric import Metric
+from qhal.metric import Metric, Topic
 from qhal.report.page import Section, Table
 
-_SECTIONS: Mapping[str, Mapping[str, str]] = {
-    "Accuracy": {
+_SECTIONS: Mapping[Topic, Mapping[str, str]] = {
+    Topic.ACCURACY: {
         "top1": "top-1",
         "top1_float": "top-1, float model",
         "top1_drop": "top-1 drop",
@@ -17,7 +20,7 @@ _SECTIONS: Mapping[str, Mapping[str, str]] = {
         "agreement": "agreement",
         "sqnr": "SQNR",
         "cosine": "cosine",
-        "max_abs_error": "largest error",
+        "max_abs_error": "largest difference from float",
         "oracle_max_steps": "runtime to oracle, largest",
         "oracle_within_1_step": "runtime to oracle, within 1 step",
         "oracle_sqnr": "runtime to oracle, SQNR",
@@ -25,18 +28,11 @@ _SECTIONS: Mapping[str, Mapping[str, str]] = {
         "oracle_reference_within_1_step": "reference kernels to oracle, within 1 step",
         "emulated_reference_identical": "emulated target to host, reference kernels",
         "emulated_identical": "emulated target to host",
-        "import_error": "import",
+        "import_error": "imported graph to the model file",
         "evaluation_samples": "evaluation samples",
     },
-    "Latency": {
+    Topic.LATENCY: {
         "latency": "on the target",
-        "inferences_per_second": "inferences on the target",
-        "cycles": "cycles on the target",
-        "cycles_npu": "cycles of the NPU",
-        "cycles_sram": "cycles of the SRAM",
-        "cycles_dram": "cycles of the DRAM",
-        "cycles_on_chip_flash": "cycles of the flash on the chip",
-        "cycles_off_chip_flash": "cycles of the flash off the chip",
         "instructions": "instructions on the target",
         "instructions_float": "instructions on the target, float",
         "instructions_ratio": "instructions, float over quantized",
@@ -47,7 +43,7 @@ _SECTIONS: Mapping[str, Mapping[str, str]] = {
         "speedup_host": "speed-up on this host",
         "speedup_first": "speed-up over the first folder",
     },
-    "Size and memory": {
+    Topic.SIZE: {
         "size_artifact": "artifact",
         "size_float_artifact": "float artifact",
         "size_ratio": "float over quantized",
@@ -55,16 +51,10 @@ _SECTIONS: Mapping[str, Mapping[str, str]] = {
         "stored_bits_per_weight": "stored bits per weight",
         "compute_bits": "compute bits",
         "macs": "multiply-accumulates",
-        "flash_bytes": "flash of the model",
-        "arena_bytes": "arena",
-        "sram_bytes": "SRAM",
-        "dram_bytes": "DRAM",
-        "on_chip_flash_bytes": "flash on the chip",
-        "off_chip_flash_bytes": "flash off the chip",
         "peak_memory": "peak memory",
         "peak_memory_float": "peak memory, float",
     },
-    "Energy": {
+    Topic.ENERGY: {
         "energy_proxy": "energy proxy",
         "energy_proxy_float": "energy proxy, float",
         "energy_lower_bound": "arithmetic lower bound",
@@ -99,18 +89,27 @@ def labelled(metrics: Mapping[str, Metric]) -> tuple[tuple[str, str], ...]:
     known = {name: text for labels in _SECTIONS.values() for name, text in labels.items()}
     named = [(name, text) for name, text in known.items() if name in metrics]
     hidden = known.keys() | _ONLY_IN_THE_RECORD
-    return (*named, *((name, name) for name in metrics if name not in hidden))
+    return (*named, *((n, m.label or n) for n, m in metrics.items() if n not in hidden))
+
+
+def topic_of(name: str, metric: Metric) -> Topic | None:
+    """The section that a metric stands in; None if it has none of its own."""
+    return next((topic for topic, labels in _SECTIONS.items() if name in labels), metric.topic)
 
 
 def metric_sections(metrics: Mapping[str, Metric]) -> tuple[Section, ...]:
     """Tables of all metrics; what has no place of its own comes last."""
     named = {name for labels in _SECTIONS.values() for name in labels} | _ONLY_IN_THE_RECORD
+    rest = {n: m for n, m in metrics.items() if n not in named and not n.startswith("sqnr[")}
     sections = []
-    for title, labels in _SECTIONS.items():
-        rows = [(labels[name], metrics[name]) for name in labels if name in metrics]
-        sections.append(_section(title, rows))
-    rest = [(n, m) for n, m in metrics.items() if n not in named and not n.startswith("sqnr[")]
-    return (*sections, _outputs(metrics), _section("Other figures", rest))
+    for topic in Topic:
+        own = [(text, metrics[n]) for n, text in _SECTIONS[topic].items() if n in metrics]
+        sections.append(_section(topic.value, (*own, *_about(topic, rest))))
+    return (*sections, _outputs(metrics), _section("Other figures", _about(None, rest)))
+
+
+def _about(topic: Topic | None, found: Mapping[str, Metric]) -> list[tuple[str, Metric]]:
+    return [(m.label or name, m) for name, m in found.items() if m.topic is topic]
 
 
 def _section(title: str, rows: Iterable[tuple[str, Metric]]) -> Section:

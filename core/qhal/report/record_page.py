@@ -8,14 +8,17 @@ from pathlib import PurePath
 
 from qhal.adapter import Port
 from qhal.decisions import Code, Decision, Severity
-from qhal.metric import format_band, format_value
+from qhal.metric import Metric, counted, format_value
 from qhal.plan import STEP, NodePlan, Plan, Status
-from qhal.quant.select import Verdict
+from qhal.quant.choice import Verdict
 from qhal.record import Gate, RunRecord
+from qhal.report.headline import target_words, timed_words
 from qhal.report.metrics import metric_sections
 from qhal.report.page import Page, Section, Table
 
 _EXAMPLES_PER_CODE = 3
+_COSTLIEST = 12
+"""How many nodes are listed with what they take."""
 
 
 def record_page(record: RunRecord) -> Page:
@@ -26,6 +29,7 @@ def record_page(record: RunRecord) -> Page:
         _ports(record),
         decision_section(record.decisions),
         _operators(record.plan),
+        _costs(record.plan),
         Section("What to run next", items=tuple(_next_steps(record))),
     )
     title = f"{record.model.file} for {record.target.name}, {record.recipe}"
@@ -36,45 +40,35 @@ def record_page(record: RunRecord) -> Page:
 
 
 def _verdict(record: RunRecord) -> str:
+    metrics = record.metrics
     failed = [gate for gate in record.gates if not gate.passed]
     if failed:
         return f"Gate not met: {failed[0].sentence}."
-    parts = [_accuracy_words(record), _latency_words(record), _size_words(record)]
+    speed = f"{own} on the target" if (own := target_words(metrics)) else timed_words(metrics)
+    parts = [_accuracy_words(metrics), speed, _size_words(metrics)]
     warnings = sum(d.severity is Severity.WARNING for d in record.decisions)
-    noted = f" {_count(warnings, 'warning')}, listed below." if warnings else ""
+    noted = f" {counted(warnings, 'warning')}, listed below." if warnings else ""
     return f"Done: {'; '.join(filter(None, parts))}.{noted}"
 
 
-def _accuracy_words(record: RunRecord) -> str:
-    metrics = record.metrics
+def _accuracy_words(metrics: Mapping[str, Metric]) -> str:
     if "top1" in metrics:
         ours, theirs = (format_value(metrics[n].value, "fraction") for n in ("top1", "top1_float"))
         return f"top-1 {ours} (float {theirs})"
     return f"output SQNR {metrics['sqnr']}" if "sqnr" in metrics else ""
 
 
-def _latency_words(record: RunRecord) -> str:
-    metrics = record.metrics
-    words = []
-    if "latency" in metrics:
-        latency = metrics["latency"]
-        band = format_band(latency.low, latency.high, latency.unit)
-        shown = band or format_value(latency.value, latency.unit)
-        words.append(f"{shown} on the target, {latency.basis.value}")
-    if "latency_host_p50" in metrics:
-        p50 = metrics["latency_host_p50"]
-        words.append(f"{format_value(p50.value, p50.unit)} on this host")
-    if "speedup_host" in metrics:
-        words.append(f"{metrics['speedup_host']} the speed of float there")
-    return ", ".join(words)
-
-
-def _size_words(record: RunRecord) -> str:
-    if "size_artifact" not in record.metrics:
+def _size_words(metrics: Mapping[str, Metric]) -> str:
+    if "size_artifact" not in metrics:
         return ""
-    words = str(record.metrics["size_artifact"])
-    ratio = record.metrics.get("size_ratio")
-    return f"{words}, {ratio} smaller than float" if ratio is not None else words
+    words = str(metrics["size_artifact"])
+    if "size_ratio" not in metrics:
+        return words
+    ratio = metrics["size_ratio"].value
+    times = format_value(max(ratio, 1 / ratio), "ratio")
+    if times == format_value(1, "ratio"):
+        return f"{words}, as large as float"
+    return f"{words}, {times} {'smaller' if ratio > 1 else 'larger'} than float"
 
 
 def _summary(record: RunRecord) -> Section:
@@ -226,11 +220,11 @@ def _operators(plan: Plan) -> Section:
     ordered = sorted(counts.items(), key=lambda item: (item[0][-1] != _DIFFERS, -item[1], item[0]))
     rows = tuple((cells[0], str(count), *cells[1:]) for cells, count in ordered)
     sentences = (
-        f"Placed and executed: {plan.placement_source}."
+        f"Where and as what each node runs, according to: {plan.placement_source}."
         if plan.placement_source
-        else "Nobody can tell here what the runtime does with each node: declared only.",
+        else "No runtime told here what it does with each node: this is what was declared.",
     )
-    columns = ("operator", "nodes", "verdict", "declared", "placed", "executed", "status")
+    columns = ("operator", "nodes", "verdict", "declared", "placed", "runs as", "status")
     return Section("Operators", sentences if rows else (), Table(columns, rows))
 
 
@@ -243,6 +237,23 @@ def _operator_cells(node: NodePlan) -> tuple[str, ...]:
     return node.op, node.verdict, declared, node.placed, node.executed, node.status.value
 
 
+def _costs(plan: Plan) -> Section:
+    """The nodes that take most, where the runtime or compiler says what nodes take."""
+    costs = [(node, node.cost) for node in plan.nodes if node.cost is not None]
+    total = sum(cost.value for _, cost in costs)
+    if not total:
+        return Section("Costs")
+    first = sorted(costs, key=lambda pair: -pair[1].value)[:_COSTLIEST]
+    rows = tuple(
+        (node.name, node.op, node.placed, str(cost), format_value(cost.value / total, "fraction"))
+        for node, cost in first
+    )
+    sentence = f"{len(rows)} of {counted(len(costs), 'node')}; record.json has all."
+    return Section(
+        "Costs", (sentence,), Table(("node", "operator", "placed", "takes", "share"), rows)
+    )
+
+
 # --- what next --------------------------------------------------------------------
 
 
@@ -251,7 +262,10 @@ def _next_steps(record: RunRecord) -> Iterable[str]:
     if Code.NOT_COMPILED in by_code:
         yield by_code[Code.NOT_COMPILED].sentence
     if Code.NOT_RUNNABLE in by_code:
-        yield by_code[Code.NOT_RUNNABLE].sentence
+        yield (
+            "`qhal bench FOLDER` runs the artifact where its runtime is; `qhal doctor` says what "
+            "is missing here."
+        )
     drop = record.metrics.get("top1_drop")
     if drop is not None and drop.value > 1 and record.recipe == "w8a8":
         yield (
@@ -268,7 +282,3 @@ def _most_interesting(record: RunRecord) -> str:
     differing = [n.name for n in nodes if n.status is Status.DIFFERS]
     fallen = [n.name for n in nodes if n.verdict in (Verdict.FALLBACK.value, Verdict.HOST.value)]
     return next(iter((*differing, *fallen)), "")
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" + ("" if number == 1 else "s")

@@ -10,6 +10,8 @@ from io import StringIO
 from qhal.report.page import Page, Section, Table
 
 _PIPED_COLUMNS = 120
+_GAP = 2
+"""Blanks between two columns."""
 _LONGEST_NAME = 20
 """What stands first in a row is not broken if it is no longer than that."""
 
@@ -58,6 +60,27 @@ def _fill(text: str, width: int, start: str = "") -> str:
     )
 
 
+def _column_widths(table: Table, width: int) -> list[int] | list[None]:
+    """The widest columns give way first, but not so far that a word is broken if there is room.
+
+    Returns:
+        One width per column; None for each where not even the words have room.
+    """
+    from rich.cells import cell_len
+
+    columns = list(zip(table.columns, *table.rows, strict=True))
+    full = [max(map(cell_len, cells)) for cells in columns]
+    least = [max(cell_len(word) for cell in cells for word in cell.split(" ")) for cells in columns]
+    if full[0] <= _LONGEST_NAME:
+        least[0] = full[0]
+    room = width - _GAP * (len(columns) - 1)
+    for cap in range(max(full), 0, -1):
+        widths = [max(low, min(high, cap)) for low, high in zip(least, full, strict=True)]
+        if sum(widths) <= room:
+            return widths
+    return [None] * len(columns)
+
+
 def _table(table: Table, width: int) -> str:
     from rich import box
     from rich.console import Console
@@ -65,13 +88,14 @@ def _table(table: Table, width: int) -> str:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    names, *others = table.columns
-    whole = all(len(row[0]) <= _LONGEST_NAME for row in table.rows)
+    widths = _column_widths(table, width)
     drawn = RichTable(
-        Column(names, overflow="fold", no_wrap=whole),
-        *(Column(name, overflow="fold") for name in others),  # nothing is cut off
+        *(  # nothing is cut off
+            Column(name, overflow="fold", width=wide)
+            for name, wide in zip(table.columns, widths, strict=True)
+        ),
         box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),  # two blanks between columns
+        padding=(0, _GAP - 1, 0, 0),
         pad_edge=False,
         show_edge=False,
         show_header=any(table.columns),

@@ -28,7 +28,7 @@ from qhal.quant.model import QuantModel
 from qhal.quant.oracle import Oracle
 from qhal_backends.arm.cortexm.backend import ALLOCATIONS
 from qhal_backends.arm.cortexm.interpreter import load_interpreter
-from qhal_backends.arm.ethosu.compiler import configuration_of
+from qhal_backends.arm.ethosu.configuration import configuration_of
 from qhal_backends.tflite.plugin import TfliteBackend
 
 pytest.importorskip("ethosu.vela", reason="ethos-u-vela is not installed: quant-hal[arm]")
@@ -71,7 +71,7 @@ def test_everything_is_on_the_npu(zoo: Path, name: str) -> None:
     backend, profile = registry().resolve("ethos-u55-128")
     placement = backend.placement(artifact, profile)
     assert placement is not None
-    assert {node.unit for node in placement.nodes} == {""}
+    assert {node.unit for node in placement.nodes} == {"NPU"}
     assert artifact.main == "model_vela.tflite"
     (sentence,) = [d.sentence for d in artifact.decisions if d.code.id == "QD502"]
     assert "with 100 % of the multiply-accumulates on the NPU" in sentence

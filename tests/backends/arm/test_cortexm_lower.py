@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tflite_samples import deploy, random_data
 
-from qhal.decisions import Code
+from qhal.decisions import Code, Severity
 from qhal.errors import RefusedError, VerificationError
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
@@ -78,8 +78,10 @@ def test_lowering_twice_gives_the_same_bytes() -> None:
 
 
 @needs_micro
-@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
-def test_the_array_compiles_and_is_aligned(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compiler", [("cc", "-std=c11"), ("c++", "-xc++", "-std=c++11")])
+def test_the_array_compiles_and_is_aligned(tmp_path: Path, compiler: tuple[str, ...]) -> None:
+    if shutil.which(compiler[0]) is None:
+        pytest.skip(f"there is no {compiler[0]}")
     artifact = BACKEND.lower(model(), TARGET)
     for name in ("model_data.c", "model_data.h"):
         (tmp_path / name).write_bytes(artifact.files[name])
@@ -88,9 +90,31 @@ def test_the_array_compiles_and_is_aligned(tmp_path: Path) -> None:
         "int main(void) { return (int)((uintptr_t)model_data % 16) + "
         "(sizeof model_data != MODEL_DATA_BYTES); }\n"
     )
-    command = ["cc", "-std=c11", "-Wall", "-Werror", "-o", "main", "main.c", "model_data.c"]
+    command = [*compiler, "-Wall", "-Werror", "-o", "main", "main.c", "model_data.c"]
     subprocess.run(command, cwd=tmp_path, check=True)
     assert subprocess.run([tmp_path / "main"], check=False).returncode == 0
+
+
+@needs_micro
+def test_memories_that_the_profile_does_not_state_are_told() -> None:
+    (unchecked,) = [d for d in BACKEND.lower(model(), TARGET).decisions if d.subject == ""]
+    assert unchecked.code is Code.MEMORY_UNCHECKED
+    assert "mcu states no flash_bytes and no sram_bytes" in unchecked.sentence
+    known = board(flash=10**6, sram=10**6)
+    assert Code.MEMORY_UNCHECKED not in {d.code for d in BACKEND.lower(model(), known).decisions}
+
+
+def test_what_is_foreseen_of_a_models_memory() -> None:
+    quantized = model()
+    planned = QuantModel(quantized.graph, kernels=quantized.kernels)
+    (refused,) = BACKEND.foresee(planned, board(flash=11))
+    assert (refused.code, refused.severity) == (Code.UNFIT, Severity.REFUSAL)
+    assert "its weights alone need 12 of 11 bytes of flash" in refused.sentence
+    (fits, no_ram) = BACKEND.foresee(planned, board(flash=12))
+    assert "The weights need 12 of 12 bytes of flash" in fits.sentence
+    assert "states no sram_bytes:" in no_ram.sentence
+    (unknown,) = BACKEND.foresee(planned, TARGET)
+    assert {fits.code, no_ram.code, unknown.code} == {Code.MEMORY_UNCHECKED}
 
 
 @needs_micro
@@ -123,7 +147,7 @@ def test_methods_of_the_resolver(builtin: str, method: str) -> None:
 
 
 def of_size(total_bytes: int) -> arena.Arena:
-    return arena.Arena(total_bytes, 0, total_bytes, "")
+    return arena.Arena(total_bytes, "")
 
 
 def test_what_fits() -> None:
@@ -187,7 +211,7 @@ REPORT = """\
 @needs_micro
 def test_reading_the_report() -> None:
     found = arena.read_arena("noise\n" + REPORT)
-    assert (found.total_bytes, found.head_bytes, found.tail_bytes) == (24272, 16000, 8272)
+    assert found.total_bytes == 24272
     assert found.text == REPORT
     with pytest.raises(VerificationError, match="does not report"):
         arena.read_arena("nothing")

@@ -9,21 +9,25 @@ import pytest
 from arm_samples import U55, U85, profile
 from tflite_samples import deploy, lay_out, random_data
 
-from qhal.decisions import Code
-from qhal.errors import CatalogueError, RefusedError
+from qhal.decisions import Code, Severity
+from qhal.errors import RefusedError
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, TensorType
 from qhal.metric import Basis
+from qhal.plan import Status, plan_of
 from qhal.plugin.backend import RunOptions, Trial
 from qhal.quant.arithmetic import quantize
 from qhal.quant.model import QuantModel
 from qhal.quant.oracle import Oracle
 from qhal.quant.recipe import RECIPES
+from qhal.reconcile import reconcile
+from qhal.target.capability import HOST
 from qhal.target.profile import TargetProfile
 from qhal_backends.arm.ethosu import compiler
 from qhal_backends.arm.ethosu.backend import EthosUBackend
-from qhal_backends.arm.ethosu.compiler import Configuration, configuration_of, explain_failure
+from qhal_backends.arm.ethosu.compiler import explain_failure
+from qhal_backends.arm.ethosu.configuration import Configuration
 
 pytest.importorskip("ethosu.vela", reason="ethos-u-vela is not installed: quant-hal[arm]")
 
@@ -60,7 +64,9 @@ def test_everything_on_the_npu() -> None:
     placement = BACKEND.placement(artifact, TARGET)
     assert placement is not None
     assert placement.source.startswith("Vela ")
-    assert [(n.name, n.kernel, n.unit) for n in placement.nodes] == [("conv", "CONV_2D", "")]
+    (conv,) = placement.nodes
+    assert (conv.name, conv.kernel, conv.unit) == ("conv", "CONV_2D", "NPU")
+    assert conv.executed_dtype == "int8"
     (decision,) = [d for d in artifact.decisions if d.code is Code.COMPILED]
     assert "put 1 of 1 operators with 100 % of the multiply-accumulates" in decision.sentence
 
@@ -75,14 +81,22 @@ def test_what_stays_on_the_cpu() -> None:
     placement = BACKEND.placement(artifact, TARGET)
     assert placement is not None
     assert [(n.name, n.kernel, n.unit) for n in placement.nodes] == [
-        ("conv", "CONV_2D", ""),
+        ("conv", "CONV_2D", "NPU"),
         ("tail", "SPACE_TO_DEPTH (Unsupported opType)", "host"),
     ]
-    (decision,) = [d for d in artifact.decisions if d.code is Code.UNIT_FALLBACK]
-    assert decision.subject == "tail"
-    assert "its cycles are not included" in decision.sentence
+    (decision,) = [d for d in artifact.decisions if d.code is Code.COMPILED]
+    assert decision.sentence.endswith("; cycles of 1 operator on the CPU are not included.")
     metrics = BACKEND.examine(Trial(artifact, {}), None, TARGET).metrics
-    assert metrics["latency"].note.endswith("; 1 operators on the CPU are not included")
+    assert metrics["latency"].omits == "1 operator on the CPU"
+
+
+def test_a_model_without_anything_for_the_npu_is_foreseen() -> None:
+    net = graph(tail=True)
+    kernels = deploy(net, BACKEND.capabilities(TARGET), RECIPES[0], random_data(net)).model.kernels
+    assert BACKEND.foresee(QuantModel(net, kernels=kernels), TARGET) == ()
+    hosted = {name: row for name, row in kernels.items() if row.unit == HOST}
+    (refused,) = BACKEND.foresee(QuantModel(net, kernels=hosted), TARGET)
+    assert (refused.code, refused.severity) == (Code.UNFIT, Severity.REFUSAL)
 
 
 def test_figures() -> None:
@@ -98,10 +112,43 @@ def test_figures() -> None:
     )
 
 
+def test_a_node_on_the_cpu_is_one_decision() -> None:
+    """The plan tells of it; what Vela does as planned is not news."""
+    net = graph(tail=True)
+    deployed = deploy(net, BACKEND.capabilities(TARGET), RECIPES[0], random_data(net))
+    artifact = BACKEND.lower(deployed.model, TARGET)
+    executed = reconcile(plan_of(deployed.model), BACKEND.placement(artifact, TARGET))
+    tail = next(node for node in executed.plan.nodes if node.name == "tail")
+    assert (tail.placed, tail.status) == ("host", Status.AS_PLANNED)
+    assert tail.executed == "SPACE_TO_DEPTH (Unsupported opType) int8"
+    told = [d for d in (*artifact.decisions, *executed.decisions) if d.subject == "tail"]
+    assert told == []
+
+
+def test_cycles_of_nodes_add_up_to_those_of_the_model() -> None:
+    """Vela cuts a softmax and a mean into many layers of names of its own."""
+    builder = GraphBuilder("net")
+    x = builder.input("x", TensorType((1, 4, 6, 6)))
+    weight = builder.constant("w", np.linspace(-1, 1, 64, dtype=np.float32).reshape(16, 4, 1, 1))
+    x = builder.one(ops.Conv((1, 1), (0,) * 4, (1, 1)), (x, weight), name="conv")
+    x = builder.one(ops.Reduce("Mean", (2, 3), keepdims=False), (x,), name="mean")
+    net = builder.build(outputs=(builder.one(ops.Softmax(1), (x,), name="softmax"),))
+    quantized = model(net)
+    artifact = BACKEND.lower(quantized, TARGET)
+    executed = reconcile(plan_of(quantized), BACKEND.placement(artifact, TARGET))
+    costs = {node.name: node.cost for node in executed.plan.nodes if node.cost is not None}
+    assert set(costs) == {"conv", "mean", "softmax"}
+    assert {(cost.unit, cost.basis) for cost in costs.values()} == {
+        ("cycles", Basis.ESTIMATED_COMPILER)
+    }
+    metrics = BACKEND.examine(Trial(artifact, {}), None, TARGET).metrics
+    assert sum(cost.value for cost in costs.values()) == metrics["cycles"].value
+
+
 def test_nothing_on_the_npu_is_refused() -> None:
     with pytest.raises(RefusedError) as caught:
         BACKEND.lower(model(graph(conv=False, tail=True)), TARGET)
-    assert "puts none of the 1 operators on the NPU" in str(caught.value)
+    assert "and leaves 1 operator on the CPU:" in str(caught.value)
     assert "tail: SPACE_TO_DEPTH (Unsupported opType)" in str(caught.value)
 
 
@@ -122,15 +169,6 @@ def test_a_float_model_is_the_hosts_baseline() -> None:
     assert not BACKEND.examine(Trial(artifact, {}), None, TARGET).metrics
 
 
-# --- configurations ---------------------------------------------------------------
-
-
-def test_a_profile_without_a_configuration() -> None:
-    bare = TargetProfile("npu", "ethos-u", "an NPU", options={"accelerator": "ethos-u55-128"})
-    with pytest.raises(CatalogueError, match=r"targets\.npu\.options has no system_config"):
-        configuration_of(bare)
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -145,17 +183,6 @@ def test_a_configuration_that_vela_does_not_have(wrong: Configuration) -> None:
     content = BACKEND.lower(model(graph()), TARGET).files["model.tflite"]
     with pytest.raises(RefusedError, match="does not compile the model for"):
         compiler.compile_model(content, wrong)
-
-
-def test_configurations_of_the_catalogue() -> None:
-    from qhal.target.catalogue import builtin
-
-    ours = [p for p in builtin().values() if p.backend == "ethos-u"]
-    assert len(ours) == 10
-    for target in ours:
-        found = configuration_of(target)
-        assert found.accelerator == target.name
-        assert found.is_u85 == ("u85" in target.name)
 
 
 # --- failures ---------------------------------------------------------------------

@@ -11,7 +11,7 @@ from tflite_samples import Sample, broken_limit, deploy_row, is_plain
 from qhal.target.capability import Capability, KernelRow
 from qhal_backends.arm.ethosu.backend import VELA
 from qhal_backends.arm.ethosu.capabilities import capabilities
-from qhal_backends.arm.ethosu.compiler import Configuration
+from qhal_backends.arm.ethosu.configuration import Configuration
 from qhal_backends.tflite.capabilities import capabilities as tflite_capabilities
 from qhal_backends.tflite.lowering import lower_model
 from qhal_backends.tflite.writer import write

@@ -11,12 +11,14 @@ import pytest
 from qhal.check_report import CheckReport, check_report
 from qhal.decisions import Code, Decision, Severity
 from qhal.errors import OptionError
-from qhal.metric import Basis
-from qhal.quant.select import Choice, Verdict
+from qhal.metric import Basis, Metric, Topic
+from qhal.quant.choice import Choice, Verdict
 from qhal.record import Gate, RunRecord
 from qhal.report import to_markdown, to_text
 from qhal.report.check_page import check_page
 from qhal.report.explain import explain
+from qhal.report.metrics import labelled
+from qhal.report.page import Page, Section, Table
 from qhal.report.record_page import record_page
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "report.md"
@@ -31,9 +33,31 @@ def test_markdown_golden(record: RunRecord) -> None:
 
 def test_the_verdict_comes_first(record: RunRecord) -> None:
     verdict = to_markdown(record_page(record)).splitlines()[2]
-    assert verdict.startswith("**Done: top-1 87.50 % (float 90.00 %); 1 ms to 3 ms on the target")
-    assert "3.10 ms on this host, 2.26x (2.10x to 2.40x) the speed of float there" in verdict
+    assert verdict.startswith("**Done: top-1 87.50 % (float 90.00 %); 1 ms to 3 ms (modelled) on ")
+    assert "this host" not in verdict  # the target has a figure of its own
     assert "1 warning, listed below" in verdict
+
+
+def test_a_speed_without_a_figure_of_the_target_is_this_hosts(record: RunRecord) -> None:
+    metrics = {name: m for name, m in record.metrics.items() if name != "latency"}
+    verdict = record_page(replace(record, metrics=metrics)).verdict
+    assert "3.10 ms on this host, 2.26x (2.10x to 2.40x) the speed of float there" in verdict
+
+
+def test_what_a_figure_leaves_out_is_in_the_verdict(record: RunRecord) -> None:
+    partial = Metric(1e6, "ns", Basis.ESTIMATED_COMPILER, omits="1 operator on the CPU")
+    verdict = record_page(replace(record, metrics={"latency": partial})).verdict
+    words = "1 ms (estimated by the compiler, without 1 operator on the CPU) on the target"
+    assert words in verdict
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words"),
+    [(2, "2.00x smaller than"), (0.5, "2.00x larger than"), (1.001, "as large as")],
+)
+def test_a_size_beside_float(record: RunRecord, ratio: float, words: str) -> None:
+    metrics = {**record.metrics, "size_ratio": Metric(ratio, "ratio", Basis.COUNTED)}
+    assert f", {words} float." in record_page(replace(record, metrics=metrics)).verdict
 
 
 def test_a_gate_that_is_not_met_is_the_verdict(record: RunRecord) -> None:
@@ -53,6 +77,18 @@ def test_every_number_has_its_basis(record: RunRecord) -> None:
     assert all("modelled" in row[1] for row in figures if row[2] == "modelled")
 
 
+def test_what_a_backend_found_has_its_own_label_and_section(record: RunRecord) -> None:
+    found = Metric(7, "cycles", Basis.COUNTED, label="cycles of the crystal", topic=Topic.LATENCY)
+    page = record_page(replace(record, metrics={"cycles_crystal": found, **record.metrics}))
+    [latency] = [s for s in page.sections if s.title == "Latency"]
+    assert latency.table is not None
+    assert latency.table.rows[-1][:2] == ("cycles of the crystal", "7 cycles")
+    assert labelled({"cycles_crystal": found}) == (("cycles_crystal", "cycles of the crystal"),)
+    [other] = [s for s in page.sections if s.title == "Other figures"]
+    assert other.table is not None
+    assert [row[0] for row in other.table.rows] == ["strange"]
+
+
 def test_text_says_the_same_within_the_width(record: RunRecord) -> None:
     text = to_text(record_page(record), width=90)
     assert max(map(len, text.splitlines())) <= 90
@@ -61,9 +97,40 @@ def test_text_says_the_same_within_the_width(record: RunRecord) -> None:
     assert "\x1b" not in text
 
 
+def test_what_nodes_take_is_listed_the_costliest_first(record: RunRecord) -> None:
+    some = record.plan.nodes[0]
+    costs = {
+        name: Metric(n, "cycles", Basis.ESTIMATED_COMPILER) for name, n in (("a", 1), ("b", 3))
+    }
+    nodes = tuple(replace(some, name=name, cost=cost, placed="NPU") for name, cost in costs.items())
+    costly = replace(record, plan=replace(record.plan, nodes=(*nodes, some)))
+    (section,) = (section for section in record_page(costly).sections if section.title == "Costs")
+    assert section.sentences == ("2 of 2 nodes; record.json has all.",)
+    assert section.table is not None
+    takes = "3 cycles (estimated by the compiler)"
+    assert section.table.rows[0] == ("b", some.op, "NPU", takes, "75.00 %")
+    assert takes in explain(costly, "b").to_text()
+
+
 def test_names_do_not_break_the_table(record: RunRecord) -> None:
     line = next(x for x in to_markdown(record_page(record)).splitlines() if "A toy" in x)
     assert line == "| target | npu: A toy \\| NPU |"
+
+
+def test_words_stay_whole_where_there_is_room() -> None:
+    table = Table(("a", "b", "c"), (("name-1", "estimated by the compiler", "word " * 20),))
+    text = to_text(Page("Title", "Verdict.", (Section("S", table=table),)), 40)
+    row = text.splitlines()[-7:]
+    assert max(map(len, text.splitlines())) <= 40
+    assert "estimated" in " ".join(row)
+    narrow = to_text(Page("Title", "Verdict.", (Section("S", table=table),)), 14)
+    assert max(map(len, narrow.splitlines()[-30:])) <= 14
+
+
+def test_what_was_not_run_is_followed_by_an_action(record: RunRecord) -> None:
+    absent = Decision(Code.NOT_RUNNABLE, "Not run: no GPU.", severity=Severity.WARNING)
+    page = record_page(replace(record, decisions=(absent,)))
+    assert page.sections[-1].items[0].startswith("`qhal bench FOLDER` runs the artifact where")
 
 
 def test_long_lists_are_cut(record: RunRecord) -> None:
@@ -86,21 +153,32 @@ def test_check_of_a_model_that_fits(toys) -> None:
     report = _check(toys, Verdict.NATIVE)
     assert report.ok
     assert report.to_json()["counts"] == {"native": 1, "fallback": 0, "host": 0, "refused": 0}
-    assert check_page(report).verdict == "Yes: 1 of 1 nodes run as the recipe wants."
+    assert check_page(report).verdict == "Yes: 1 of 1 node as the recipe wants."
     assert "int8 per-axis" in report.to_text()
 
 
 def test_check_of_a_model_that_does_not(toys) -> None:
     report = _check(toys, Verdict.REFUSED, "fc has 9 dimensions, allowed are 4")
     assert not report.ok
-    assert check_page(report).verdict == "No: the target has no kernel for 1 of 1 nodes."
+    assert check_page(report).verdict == "No: the target has no kernel for 1 of 1 node."
     group = report.groups[0]
     assert (group.reason, group.count) == ("the node has 9 dimensions, allowed are 4", 1)
     assert report.to_json()["nodes"][0]["reason"] == "fc has 9 dimensions, allowed are 4"
 
 
+def test_check_of_a_model_that_is_refused_as_a_whole(toys) -> None:
+    objection = Decision(Code.UNFIT, "The flash is too small.", severity=Severity.REFUSAL)
+    report = replace(_check(toys, Verdict.NATIVE), decisions=(objection,))
+    assert not report.ok
+    assert not report.to_json()["ok"]
+    assert check_page(report).verdict == "No: The flash is too small."
+
+
 def test_check_counts_what_falls_back(toys) -> None:
-    assert "1 fall back to float" in check_page(_check(toys, Verdict.FALLBACK, "why")).verdict
+    assert (
+        "0 of 1 node as the recipe wants, 1 in float."
+        in check_page(_check(toys, Verdict.FALLBACK, "why")).verdict
+    )
 
 
 # --- explain --------------------------------------------------------------------

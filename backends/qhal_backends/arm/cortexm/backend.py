@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from qhal.decisions import Code, Decision, Severity
-from qhal.metric import Basis, Metric
+from qhal.metric import Basis, Metric, Topic
 from qhal.plugin.backend import Artifact, Backend, Findings, RunOptions, Trial
 from qhal.quant.model import QuantModel
 from qhal.target.capability import Capabilities
 from qhal.target.profile import TargetProfile
 from qhal_backends.arm.cortexm import interpreter, sources
 from qhal_backends.tflite.emitter import Flavour
-from qhal_backends.tflite.plugin import MODEL, TfliteBackend, artifact_of
+from qhal_backends.tflite.plugin import MODEL, PACKAGES, TfliteBackend, artifact_of
 
 if TYPE_CHECKING:
     from qhal_backends.arm.cortexm.arena import Arena
@@ -33,6 +33,7 @@ class CortexMBackend(Backend):
     runner_macs_per_s: ClassVar[float | None] = 6e8
     """Measured with mobilenet_v2 in the interpreter of the wheel, which has reference kernels."""
     options: ClassVar[frozenset[str]] = frozenset()
+    packages: ClassVar[Mapping[str, str]] = {**PACKAGES, "tflite_micro": interpreter.DISTRIBUTION}
 
     def __init__(self) -> None:
         self._tflite = TfliteBackend(interpreter.INSTALL_ALL)
@@ -51,6 +52,13 @@ class CortexMBackend(Backend):
 
         return capabilities()
 
+    def foresee(self, model: QuantModel, target: TargetProfile) -> tuple[Decision, ...]:
+        """Whether the weights fit the board's flash."""
+        from qhal.measure.counted import planned_weight_bytes
+        from qhal_backends.arm.cortexm.board import foresee
+
+        return foresee(target, planned_weight_bytes(model))
+
     def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
         """Write the file, the array, the resolver and the report of the arena.
 
@@ -60,7 +68,7 @@ class CortexMBackend(Backend):
             RefusedError: the model does not fit the board's flash or RAM.
         """
         from qhal_backends.arm.cortexm.arena import measure_arena
-        from qhal_backends.arm.cortexm.board import check_fits
+        from qhal_backends.arm.cortexm.board import check_fits, unchecked
         from qhal_backends.tflite.lowering import lower_model
         from qhal_backends.tflite.writer import write
 
@@ -72,7 +80,8 @@ class CortexMBackend(Backend):
         arena = None if missing else measure_arena(content)
         check_fits(target, len(content), arena)
         unknown = (_arena_unknown(missing),) if missing else ()
-        artifact = artifact_of(model, content, (*lowered.decisions, *unknown))
+        decisions = (*lowered.decisions, *unchecked(target), *unknown)
+        artifact = artifact_of(model, content, decisions)
         around = _around(content, arena)
         return replace(artifact, files={MODEL: content, **around}, aside=frozenset(around))
 
@@ -114,10 +123,14 @@ def _memory(files: Mapping[str, bytes]) -> dict[str, Metric]:
     from qhal_backends.arm.cortexm.arena import read_arena
 
     note = "the model alone; the program's code comes on top"
-    found = {"flash_bytes": Metric(len(files[MODEL]), "bytes", Basis.COUNTED, note=note)}
+    found = {"flash_bytes": _bytes(len(files[MODEL]), Basis.COUNTED, note, "flash of the model")}
     if ALLOCATIONS in files:
         arena = read_arena(files[ALLOCATIONS].decode())
         name = interpreter.DISTRIBUTION
         note = f"allocated by {name} on a 64-bit host; a Cortex-M needs less"
-        found["arena_bytes"] = Metric(arena.total_bytes, "bytes", Basis.MEASURED_HOST, note=note)
+        found["arena_bytes"] = _bytes(arena.total_bytes, Basis.MEASURED_HOST, note, "arena")
     return found
+
+
+def _bytes(count: int, basis: Basis, note: str, label: str) -> Metric:
+    return Metric(count, "bytes", basis, note=note, label=label, topic=Topic.SIZE)

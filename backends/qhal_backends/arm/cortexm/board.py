@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qhal.decisions import Code, Decision, Severity
 from qhal.errors import RefusedError
 from qhal.target.profile import TargetProfile
 from qhal_backends.arm.cortexm.arena import Arena
@@ -11,7 +12,7 @@ RAM = "sram_bytes"
 
 
 def check_fits(target: TargetProfile, flash_bytes: int, arena: Arena | None) -> None:
-    """Compare with the board's memories; what its profile does not state is not checked.
+    """Compare with the board's memories; see :func:`unchecked` for what it does not state.
 
     Args:
         target: facts ``flash_bytes`` and ``sram_bytes``.
@@ -30,6 +31,41 @@ def check_fits(target: TargetProfile, flash_bytes: int, arena: Arena | None) -> 
         f"{_of(arena_bytes, ram)} of RAM for the arena.",
         "Use a smaller model or input, or a board with more memory.",
     )
+
+
+def unchecked(target: TargetProfile) -> tuple[Decision, ...]:
+    """What the profile does not state, so that nothing could be compared with it."""
+    missing = [key for key in (FLASH, RAM) if key not in target.facts]
+    if not missing:
+        return ()
+    sentence = (
+        f"{target.name} states no {' and no '.join(missing)}: nothing tells whether the model "
+        "fits. A targets.toml whose target extends it can state them."
+    )
+    return (Decision(Code.MEMORY_UNCHECKED, sentence),)
+
+
+def foresee(target: TargetProfile, weight_bytes: int) -> tuple[Decision, ...]:
+    """What can be said of a model's memory before it is lowered.
+
+    Args:
+        target: as in :func:`check_fits`.
+        weight_bytes: of the weights alone.
+    """
+    flash = _fact(target, FLASH)
+    if flash is None:
+        return unchecked(target)
+    if not _within(weight_bytes, flash):
+        sentence = (
+            f"The model does not fit {target.name}: its weights alone need "
+            f"{_of(weight_bytes, flash)} of flash."
+        )
+        return (Decision(Code.UNFIT, sentence, severity=Severity.REFUSAL),)
+    sentence = (
+        f"The weights need {_of(weight_bytes, flash)} of flash; what the whole file and the "
+        "arena need is known, and compared, only when the model is lowered."
+    )
+    return (Decision(Code.MEMORY_UNCHECKED, sentence), *unchecked(target))
 
 
 def _fact(target: TargetProfile, key: str) -> int | None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from qhal.errors import MissingDependencyError, VerificationError
-from qhal.plugin.backend import Array, Arrays
+from qhal.ir.graph import Array, Arrays
 
 INSTALL = "pip install --pre tflite-micro"
 INSTALL_ALL = "pip install 'quant-hal[arm]'"

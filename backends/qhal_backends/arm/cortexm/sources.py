@@ -59,12 +59,18 @@ def model_header(size_bytes: int, arena: Arena | None) -> str:
 
 
 def model_source(content: bytes) -> str:
-    """Defines the model: the bytes of the ``.tflite`` file, 16-byte aligned (C11)."""
+    """Defines the model: the bytes of the ``.tflite`` file, 16-byte aligned (C11 and C++11)."""
     return _lines(
         "// The model as an array. Written by qhal.",
         f'#include "{HEADER}"',
         "",
-        "_Alignas(16) const unsigned char model_data[MODEL_DATA_BYTES] = {",
+        "#ifdef __cplusplus",
+        "#define MODEL_ALIGNED alignas(16)",
+        "#else",
+        "#define MODEL_ALIGNED _Alignas(16)",
+        "#endif",
+        "",
+        "MODEL_ALIGNED const unsigned char model_data[MODEL_DATA_BYTES] = {",
         *_rows_of(content),
         "};",
     )

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from qhal.errors import MissingDependencyError, VerificationError
-from qhal.plugin.backend import Array
+from qhal.ir.graph import Array
 from qhal_backends.arm.cortexa_cores import Core
 from qhal_backends.arm.emulator.counter import prepare_counter
 from qhal_backends.arm.emulator.debian import PYTHON

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
+from qhal.decisions import Code, Decision, Severity
 from qhal.plugin.backend import Artifact, Backend, Findings, Placement, RunOptions, Trial
 from qhal.quant.model import QuantModel
-from qhal.target.capability import Capabilities
+from qhal.target.capability import HOST, Capabilities
 from qhal.target.profile import TargetProfile
 from qhal_backends.arm.ethosu import compiler
+from qhal_backends.arm.ethosu.configuration import OPTIONS, Configuration, configuration_of
 from qhal_backends.tflite.emitter import Flavour
-from qhal_backends.tflite.plugin import TfliteBackend, artifact_of
+from qhal_backends.tflite.plugin import PACKAGES, TfliteBackend, artifact_of
 from qhal_backends.tflite.runner import TfliteRunner
 
 VELA = Flavour()
@@ -26,7 +29,8 @@ class EthosUBackend(Backend):
     """
 
     name: ClassVar[str] = "ethos-u"
-    options: ClassVar[frozenset[str]] = frozenset(compiler.OPTIONS)
+    options: ClassVar[frozenset[str]] = frozenset(OPTIONS)
+    packages: ClassVar[Mapping[str, str]] = {**PACKAGES, "ethosu": compiler.DISTRIBUTION}
 
     def __init__(self) -> None:
         self._tflite = TfliteBackend(compiler.INSTALL)
@@ -43,7 +47,14 @@ class EthosUBackend(Backend):
         """What the NPU executes, and what stays on the Cortex-M beside it."""
         from qhal_backends.arm.ethosu.capabilities import capabilities
 
-        return capabilities(compiler.configuration_of(target).is_u85)
+        return capabilities(configuration_of(target).is_u85)
+
+    def foresee(self, model: QuantModel, target: TargetProfile) -> tuple[Decision, ...]:
+        """Whether anything is for the NPU."""
+        if any(row.unit != HOST for row in model.kernels.values()):
+            return ()
+        sentence = "Nothing of the model runs on the NPU; a Cortex-M target takes it instead."
+        return (Decision(Code.UNFIT, sentence, severity=Severity.REFUSAL),)
 
     def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
         """Write the ``.tflite`` file and compile it.
@@ -59,15 +70,15 @@ class EthosUBackend(Backend):
 
         if not model.params:
             return self._tflite.lower(model, target)
-        configuration = compiler.configuration_of(target)
+        configuration = configuration_of(target)
         lowered = lower_model(model, VELA)
         artifact = artifact_of(model, write(lowered.model), lowered.decisions)
         done = _compiled(artifact, configuration)
         placement = report.read_placement(done.files)
         report.check_uses_npu(placement, configuration)
         owners = {operator.outputs[0]: operator.node for operator in lowered.model.operators}
-        found = report.decisions_of(placement, model.graph, owners, configuration)
-        return replace(done, decisions=(*artifact.decisions, *found))
+        found = report.decision_about(placement, model.graph, owners, configuration)
+        return replace(done, decisions=(*artifact.decisions, found))
 
     def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> TfliteRunner:
         """A runner of the file that was compiled, on this machine's processor."""
@@ -86,10 +97,10 @@ class EthosUBackend(Backend):
         files = quantized.artifact.files
         if compiler.COMPILED not in files:
             return Findings()
-        return Findings(metrics_of(files, compiler.configuration_of(target)))
+        return Findings(metrics_of(files, configuration_of(target)))
 
 
-def _compiled(artifact: Artifact, configuration: compiler.Configuration) -> Artifact:
+def _compiled(artifact: Artifact, configuration: Configuration) -> Artifact:
     """The artifact with what Vela made of it."""
     result = compiler.compile_model(artifact.files[compiler.SOURCE], configuration)
     files = {

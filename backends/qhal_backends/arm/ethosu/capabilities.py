@@ -127,8 +127,6 @@ def _bounded(op: str, row: KernelRow, largest: int) -> KernelRow:
 def _on_host(capability: Capability) -> Capability:
     """The int8 rows of an operator that Vela leaves on the Cortex-M."""
     hosted = tuple(
-        replace(row, unit=HOST, name=f"{row.name} on the Cortex-M")
-        for row in capability.rows
-        if row.activation.dtype is DType.INT8
+        replace(row, unit=HOST) for row in capability.rows if row.activation.dtype is DType.INT8
     )
     return replace(capability, rows=hosted)

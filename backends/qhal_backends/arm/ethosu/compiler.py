@@ -11,7 +11,7 @@ import csv
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -19,8 +19,8 @@ from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from qhal.errors import CatalogueError, RefusedError
-from qhal.target.profile import TargetProfile
+from qhal.errors import RefusedError
+from qhal_backends.arm.ethosu.configuration import Configuration
 
 INSTALL = "pip install 'quant-hal[arm]'"
 DISTRIBUTION = "ethos-u-vela"
@@ -31,66 +31,6 @@ COMPILED = "model_vela.tflite"
 SUMMARY = "model_vela_summary.csv"
 LAYERS = "model_vela_layers.csv"
 LOG = "model_vela.log"
-
-REQUIRED = ("accelerator", "system_config", "memory_mode")
-CONFIG_FILE = "vela_config"
-OPTIONS = frozenset({*REQUIRED, CONFIG_FILE})
-"""Options of a profile; see :class:`Configuration`."""
-
-ARM_CONFIG = "Arm/vela.ini"
-"""Arm's own configurations, which are part of the package."""
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """For which NPU in which system Vela compiles; its own defaults are never used.
-
-    Attributes:
-        accelerator: such as ``ethos-u55-128``: generation and MACs per cycle.
-        system_config: section of the configuration file with clock, bandwidths and latencies.
-        memory_mode: section that says where weights and activations lie.
-        file: the configuration file: a path, or a name inside the package.
-    """
-
-    accelerator: str
-    system_config: str
-    memory_mode: str
-    file: str = ARM_CONFIG
-
-    @property
-    def is_u85(self) -> bool:
-        """True for the generation that has more operators than the two before it."""
-        return self.accelerator.startswith("ethos-u85")
-
-    @property
-    def arguments(self) -> list[str]:
-        """As Vela's command line takes it."""
-        return [
-            *("--accelerator-config", self.accelerator),
-            *("--config", self.file),
-            *("--system-config", self.system_config),
-            *("--memory-mode", self.memory_mode),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.accelerator}, {self.system_config}, {self.memory_mode}"
-
-
-def configuration_of(target: TargetProfile) -> Configuration:
-    """The configuration in a profile's options.
-
-    Raises:
-        CatalogueError: one of ``accelerator``, ``system_config`` and ``memory_mode`` is missing.
-    """
-    options = target.options
-    for key in REQUIRED:
-        if key not in options:
-            raise CatalogueError(
-                f"{target.origin or 'targets.toml'}: targets.{target.name}.options has no {key}.",
-                "`vela --list-configs Arm/vela.ini` lists system configurations and memory modes.",
-            )
-    given = {key: options[key] for key in REQUIRED}
-    return Configuration(**given, file=options.get(CONFIG_FILE, ARM_CONFIG))
 
 
 def not_installed() -> str | None:
@@ -186,10 +126,35 @@ def explain_failure(log: str, code: int) -> str:
 
 # --- reading ----------------------------------------------------------------------
 
+_ON_NPU = "NPU"
+"""Where a layer runs, as Vela's table says it."""
+
 
 def read_summary(content: bytes) -> Mapping[str, str]:
     """Vela's summary: column -> value as it is written."""
     return next(csv.DictReader(StringIO(content.decode())))
+
+
+def read_cycles(layers: bytes, results: Collection[str]) -> Mapping[str, float]:
+    """Cycles of each operator on the NPU: name of the result -> Vela's estimate.
+
+    Vela cuts some operators into several, such as a softmax into 30, whose last one makes the
+    result.
+
+    Args:
+        layers: Vela's table of layers, in execution order.
+        results: of the operators of the file that was compiled.
+    """
+    cycles: dict[str, float] = {}
+    waiting = 0.0
+    for row in csv.DictReader(StringIO(layers.decode())):
+        if row["Target"] != _ON_NPU:
+            continue
+        waiting += float(row["Op Cycles"])
+        if row["Name"] in results:
+            cycles[row["Name"]] = cycles.get(row["Name"], 0.0) + waiting
+            waiting = 0.0
+    return cycles
 
 
 def read_reasons(log: str) -> Mapping[str, str]:

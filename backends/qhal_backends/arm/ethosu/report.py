@@ -5,50 +5,64 @@ The host of the NPU, which Vela calls the CPU, is the Cortex-M that drives it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import isfinite
 
-from qhal.decisions import Code, Decision, Severity
+from qhal.decisions import Code, Decision
 from qhal.errors import RefusedError
 from qhal.ir.cost import macs
 from qhal.ir.graph import Graph, NodeView
-from qhal.metric import Basis, Metric
+from qhal.metric import Basis, Metric, Topic, counted
 from qhal.plugin.backend import PlacedNode, Placement
 from qhal.target.capability import HOST
 from qhal_backends.arm.ethosu.compiler import (
     COMPILED,
+    LAYERS,
     LOG,
     SOURCE,
     SUMMARY,
-    Configuration,
     read_cpu_count,
+    read_cycles,
     read_reasons,
     read_summary,
     vela,
 )
+from qhal_backends.arm.ethosu.configuration import Configuration
 from qhal_backends.tflite.operators import CUSTOM, Operator, read_operators
 
 Files = Mapping[str, bytes]
+
+NPU = "NPU"
+"""The unit that Vela compiles for; what stays on its CPU is on the host."""
 
 
 def read_placement(files: Files) -> Placement:
     """Compare a file with its compiled form: what is left as it was runs on the CPU.
 
-    Every operator is reported under the name of the tensor that it makes.
+    Every operator is reported under the name of the tensor that it makes, with the cycles that
+    Vela estimates for it on the NPU. It knows none of the CPU.
     """
+    operators = read_operators(files[SOURCE])
     compiled = read_operators(files[COMPILED])
     left = {operator.result for operator in compiled if operator.builtin != CUSTOM}
     reasons = read_reasons(files[LOG].decode(errors="replace"))
-    placed = (_placed(op, op.result in left, reasons) for op in read_operators(files[SOURCE]))
-    return Placement(tuple(placed), vela())
+    cycles = read_cycles(files[LAYERS], {operator.result for operator in operators})
+    placed = (
+        _on_cpu(op, reasons) if op.result in left else _on_npu(op, cycles) for op in operators
+    )
+    return Placement(tuple(placed), vela(), by_result=True)
 
 
-def _placed(operator: Operator, on_cpu: bool, reasons: Mapping[str, str]) -> PlacedNode:
-    if not on_cpu:
-        return PlacedNode(operator.result, operator.builtin, "")
+def _on_npu(operator: Operator, cycles: Mapping[str, float]) -> PlacedNode:
+    found = cycles.get(operator.result)
+    cost = None if found is None else Metric(found, "cycles", Basis.ESTIMATED_COMPILER)
+    return PlacedNode(operator.result, operator.builtin, NPU, operator.dtype, cost)
+
+
+def _on_cpu(operator: Operator, reasons: Mapping[str, str]) -> PlacedNode:
     reason = reasons.get(operator.result)
     kernel = f"{operator.builtin} ({reason})" if reason else operator.builtin
-    return PlacedNode(operator.result, kernel, HOST)
+    return PlacedNode(operator.result, kernel, HOST, operator.dtype)
 
 
 def check_uses_npu(placement: Placement, configuration: Configuration) -> None:
@@ -63,8 +77,8 @@ def check_uses_npu(placement: Placement, configuration: Configuration) -> None:
         return
     listed = "\n".join(f"  {node.name}: {node.kernel}." for node in placement.nodes)
     raise RefusedError(
-        f"{placement.source} puts none of the {len(placement.nodes)} operators on the NPU of "
-        f"{configuration.accelerator}:\n{listed}\n",
+        f"{placement.source} puts nothing on the NPU of {configuration.accelerator} and leaves "
+        f"{counted(len(placement.nodes), 'operator')} on the CPU:\n{listed}\n",
         "Deploy to a Cortex-M target instead.",
     )
 
@@ -72,19 +86,21 @@ def check_uses_npu(placement: Placement, configuration: Configuration) -> None:
 # --- figures ----------------------------------------------------------------------
 
 _CYCLES = {
-    "cycles": "cycles_total",
-    "cycles_npu": "cycles_npu",
-    "cycles_sram": "cycles_sram_access",
-    "cycles_dram": "cycles_dram_access",
-    "cycles_on_chip_flash": "cycles_on_chip_flash_access",
-    "cycles_off_chip_flash": "cycles_off_chip_flash_access",
+    "cycles": ("cycles_total", "cycles on the target"),
+    "cycles_npu": ("cycles_npu", "cycles of the NPU"),
+    "cycles_sram": ("cycles_sram_access", "cycles of the SRAM"),
+    "cycles_dram": ("cycles_dram_access", "cycles of the DRAM"),
+    "cycles_on_chip_flash": ("cycles_on_chip_flash_access", "cycles of the flash on the chip"),
+    "cycles_off_chip_flash": ("cycles_off_chip_flash_access", "cycles of the flash off the chip"),
 }
 _MEMORIES = {
-    "sram_bytes": "sram_memory_used",
-    "dram_bytes": "dram_memory_used",
-    "on_chip_flash_bytes": "on_chip_flash_memory_used",
-    "off_chip_flash_bytes": "off_chip_flash_memory_used",
+    "sram_bytes": ("sram_memory_used", "SRAM"),
+    "dram_bytes": ("dram_memory_used", "DRAM"),
+    "on_chip_flash_bytes": ("on_chip_flash_memory_used", "flash on the chip"),
+    "off_chip_flash_bytes": ("off_chip_flash_memory_used", "flash off the chip"),
 }
+"""Figure -> column of Vela's summary, and what reports call it."""
+
 _ALWAYS = frozenset({"cycles", "cycles_npu", "sram_bytes"})
 _NS_PER_S = 1e9
 _BYTES_PER_KIB = 1024
@@ -97,17 +113,25 @@ def metrics_of(files: Files, configuration: Configuration) -> dict[str, Metric]:
     """
     summary = {key: _number(value) for key, value in read_summary(files[SUMMARY]).items()}
     left = read_cpu_count(files[LOG].decode(errors="replace"))
-    note = _note(left, configuration, summary["core_clock"])
+    note = f"Vela for {configuration} at {summary['core_clock'] / 1e6:g} MHz"
     seconds = summary["inference_time"]
-    found = {"latency": _estimate(seconds * _NS_PER_S, "ns", note)}
+    basis, topic, omits = Basis.ESTIMATED_COMPILER, Topic.LATENCY, _omits(left)
+    found = {"latency": Metric(seconds * _NS_PER_S, "ns", basis, note=note, omits=omits)}
     if seconds > 0:
-        found["inferences_per_second"] = _estimate(1 / seconds, "1/s", note)
-    for name, column in _CYCLES.items():
+        label = "inferences on the target"
+        found["inferences_per_second"] = Metric(
+            1 / seconds, "1/s", basis, note=note, label=label, topic=topic, omits=omits
+        )
+    for name, (column, label) in _CYCLES.items():
         if summary[column] or name in _ALWAYS:
-            found[name] = _estimate(summary[column], "cycles", note)
-    for name, column in _MEMORIES.items():
+            count = summary[column]
+            found[name] = Metric(
+                count, "cycles", basis, note=note, label=label, topic=topic, omits=omits
+            )
+    for name, (column, label) in _MEMORIES.items():
         if summary[column] or name in _ALWAYS:
-            found[name] = _estimate(summary[column] * _BYTES_PER_KIB, "bytes")
+            size = summary[column] * _BYTES_PER_KIB
+            found[name] = Metric(size, "bytes", basis, label=label, topic=Topic.SIZE)
     return found
 
 
@@ -120,23 +144,20 @@ def _number(text: str) -> float:
     return value if isfinite(value) else 0.0
 
 
-def _estimate(value: float, unit: str, note: str = "") -> Metric:
-    return Metric(value, unit, Basis.ESTIMATED_COMPILER, note=note)
-
-
-def _note(left: int | None, configuration: Configuration, clock_hz: float) -> str:
-    note = f"Vela for {configuration} at {clock_hz / 1e6:g} MHz"
-    count = "any" if left is None else left
-    return f"{note}; {count} operators on the CPU are not included" if count else note
+def _omits(left: int | None) -> str:
+    """What Vela knows no cycles of; None: it does not say how much stays on the CPU."""
+    if left is None:
+        return "any operators on the CPU"
+    return f"{counted(left, 'operator')} on the CPU" if left else ""
 
 
 # --- decisions --------------------------------------------------------------------
 
 
-def decisions_of(
+def decision_about(
     placement: Placement, graph: Graph, owners: Mapping[str, str], configuration: Configuration
-) -> Iterable[Decision]:
-    """One decision about the whole, and one for each operator that stays on the CPU.
+) -> Decision:
+    """What Vela did with the whole. Of single nodes the plan tells, and the placement beside it.
 
     Args:
         placement: of the operators.
@@ -146,15 +167,13 @@ def decisions_of(
     """
     left = [node for node in placement.nodes if node.unit == HOST]
     share = share_on_npu(graph, {owners[node.name] for node in left})
-    yield Decision(
+    rest = f"; cycles of {counted(len(left), 'operator')} on the CPU are not included"
+    return Decision(
         Code.COMPILED,
         f"{placement.source} put {len(placement.nodes) - len(left)} of {len(placement.nodes)} "
         f"operators with {100 * share:.4g} % of the multiply-accumulates on the NPU "
-        f"({configuration}).",
+        f"({configuration}){rest if left else ''}.",
     )
-    for node in left:
-        sentence = f"{node.name}: {node.kernel} stays on the CPU; its cycles are not included."
-        yield Decision(Code.UNIT_FALLBACK, sentence, owners[node.name], Severity.WARNING)
 
 
 def share_on_npu(graph: Graph, on_cpu: set[str]) -> float:
