@@ -176,6 +176,7 @@ TOOLS: dict[str, Callable[[], Any]] = {
     "onnxruntime int8": lambda: OnnxRuntime("QInt8"),
     "onnxruntime percentile": lambda: OnnxRuntime("QUInt8", "Percentile"),
     "nncf": Nncf,
+    "qhal openvino-cpu": lambda: Qhal("openvino-cpu"),
     "qhal cpu": lambda: Qhal("cpu"),
     "qhal tflite": lambda: Qhal("tflite"),
 }

@@ -18,7 +18,7 @@ from qhal.errors import QhalError
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Graph, Node, NodeView, TensorType
 from qhal.ir.ops import Op
-from qhal.metric import Basis, Metric
+from qhal.metric import Basis, Metric, Topic
 from qhal.plugin import hookspec
 from qhal.plugin.backend import (
     API_VERSION,
@@ -61,14 +61,26 @@ FIRST_BACKEND = """## A first backend
    does without.
 4. Write `load` if there is a runtime or a simulator. From then on `qhal deploy` runs the artifact
    and compares it with the oracle, step by step of every output, and with the user's float model.
-5. Write `placement`, `examine`, `unavailable` and the others as there is something to tell."""
+5. Write `placement`, `examine`, `unavailable` and the others as there is something to tell. A
+   `Metric` with a `label` and a `topic` stands under that name in that section of the report. A
+   `PlacedNode` may hold a `cost`, such as the cycles that your compiler estimates for the node.
+6. State in `packages` what the backend imports beside qhal, such as `{"npu_sdk": "npu-sdk"}`: their
+   versions are in the records. Where one is missing, the error names the extra of your distribution
+   that brings it."""
+
+WHAT_BREAKS = """## What goes wrong
+
+An exception that a method lets out, or an answer of another type, ends as error QH701 with backend,
+distribution, version and method; the traceback is kept. For what you foresee raise an error of
+`qhal.errors`: RefusedError for a model that does not fit, MissingDependencyError with the command
+that mends it. Those pass as they are."""
 
 VOCABULARY: tuple[type, ...] = (
     *(QuantModel, QuantParams, Graph, Node, NodeView, TensorType, Op, DType),
     *(Capabilities, Capability, KernelRow, Arithmetic),
     *(QuantSpec, PerAxis, PerGroup, FixedQParams, SameAsInput, Derived),
     *(TargetProfile, Sourced, Artifact, Runner, RunOptions, PlacedNode, Placement),
-    *(Trial, Findings, Metric, Basis, Decision, Code, Setup, Oracle),
+    *(Trial, Findings, Metric, Basis, Topic, Decision, Code, Setup, Oracle),
 )
 """What a backend is given, and what it answers with."""
 
@@ -146,6 +158,7 @@ def hooks_page() -> str:
         f"## qhal.Backend\n\n{_summary(Backend)} Version {API_VERSION} of the interface.",
         _table(("method", "what it does"), methods),
         _table(("class attribute", "what it says"), _attributes(Backend)),
+        WHAT_BREAKS,
         "## What a backend meets",
         _table(("name", "what it is"), map(_entry, VOCABULARY)),
         "The canonical operators, and how their weights lie in NCHW and NHWC, are in "
@@ -165,10 +178,10 @@ def targets_page() -> str:
     return _page(
         "Targets",
         "The devices of `targets.toml` with the sources of their numbers, and the kernels that "
-        "each backend states for its first device. What no row states is not supported.",
+        "each backend states for them. What no row states is not supported.",
         _table(("recipe", "what it is"), ((recipe.name, recipe.title) for recipe in RECIPES)),
         *map(_device, profiles.values()),
-        *(_kernels(name, _first(profiles.values(), name)) for name in backends),
+        *(table for name in backends for table in _kernels(name, profiles.values())),
     )
 
 
@@ -221,32 +234,47 @@ def _device(profile: TargetProfile) -> str:
     return f"## {profile.name}\n\n{profile.title}; backend `{profile.backend}`.\n\n{facts}"
 
 
-def _first(profiles: Iterable[TargetProfile], backend: str) -> TargetProfile:
-    return next(profile for profile in profiles if profile.backend == backend)
+def _kernels(name: str, profiles: Iterable[TargetProfile]) -> Iterable[str]:
+    """One block for each set of kernels; devices that have the same share one."""
+    sets: dict[object, dict[str, Capabilities]] = {}
+    for profile in profiles:
+        if profile.backend == name:
+            found = registry().backends[name].capabilities(profile)
+            sets.setdefault(_without_sources(found), {})[profile.name] = found
+    for devices in sets.values():
+        of = f": {', '.join(devices)}" if len(sets) > 1 else ""
+        yield f"## Kernels of `{name}`{of}\n\n{_kernel_table(list(devices.values()))}"
 
 
-def _kernels(name: str, profile: TargetProfile) -> str:
-    found: Capabilities = registry().backends[name].capabilities(profile)
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for capability in found.kernels:
-        if capability.rows:
-            alike.setdefault(_kernel(capability), []).append(capability.op)
-    rows = [(", ".join(ops), *kernel) for kernel, ops in alike.items()]
+def _without_sources(found: Capabilities) -> object:
+    return _about(found), tuple((c.op, *_kernel(c)) for c in found.kernels)
+
+
+def _about(found: Capabilities) -> str:
     recipes = ", ".join(recipe.name for recipe in recipes_of(found))
     opaque = f"Operators without a canonical form: {found.opaque or 'run in float'}."
     rules = "".join(f" Or else in another form: {_summary(r)}" for r in found.native.values())
-    about = f"Recipes: {recipes}. Layout {found.layout.value}. {opaque}{rules}"
-    return f"## Kernels of `{name}`\n\n{about}\n\n" + _table(
-        ("operators", "kernels", "limits", "source"), rows
-    )
+    return f"Recipes: {recipes}. Layout {found.layout.value}. {opaque}{rules}"
 
 
-def _kernel(capability: Capability) -> tuple[str, ...]:
+def _kernel_table(devices: Sequence[Capabilities]) -> str:
+    """The kernels of devices that have the same; where their sources differ, all of them."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for entries in zip(*(found.kernels for found in devices), strict=True):
+        if entries[0].rows:
+            sources = " · ".join(dict.fromkeys(entry.source for entry in entries))
+            alike.setdefault((*_kernel(entries[0]), sources), []).append(entries[0].op)
+    rows = [(", ".join(ops), *kernel) for kernel, ops in alike.items()]
+    columns = ("operators", "kernels", "limits", "source")
+    return f"{_about(devices[0])}\n\n{_table(columns, rows)}"
+
+
+def _kernel(capability: Capability) -> tuple[str, str]:
     rows = "; ".join(
         f"{row}{f' on {row.unit}' if row.unit else ''}{_limits(row.limits, ' (', ')')}"
         for row in capability.rows
     )
-    return rows, _limits(capability.limits), capability.source
+    return rows, _limits(capability.limits)
 
 
 def _limits(limits: Iterable[Limit], start: str = "", end: str = "") -> str:

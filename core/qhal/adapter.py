@@ -6,17 +6,14 @@ runs it has to convert; its ports state how, and this is that conversion.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from qhal.ir.dtypes import DType
-from qhal.ir.graph import Array
+from qhal.ir.graph import Array, Arrays
 from qhal.quant.arithmetic import dequantize, quantize
 from qhal.quant.model import QuantModel, QuantParams
-
-Arrays = Mapping[str, Array]
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from qhal.codec import Json, encode
 from qhal.decisions import Decision
-from qhal.metric import Metric
+from qhal.metric import Metric, Topic
 from qhal.record import RunRecord
 
 SCHEMA_VERSION = 1
@@ -24,7 +24,8 @@ class Origin:
         model: file name of the model that it was made from.
         target: name of the target.
         recipe: name of the recipe.
-        metrics: the record's numbers of the names that were measured again.
+        metrics: the record's numbers of the names that were measured again, and all that tell
+            of its speed, whether or not they could be.
         runtime: what ran it then; empty if nothing did.
         host: the processor that they were taken on.
     """
@@ -101,13 +102,19 @@ class BenchReport:
         return to_text(bench_page(self))
 
 
-def origin_of(record: RunRecord, names: Mapping[str, object]) -> Origin:
-    """What a record says about the numbers of these names."""
+def origin_of(record: RunRecord, names: Container[str]) -> Origin:
+    """What a record says about the numbers of these names, and about the speed."""
+    from qhal.report.metrics import topic_of
+
     return Origin(
         record.model.file,
         record.target.name,
         record.recipe,
-        {name: record.metrics[name] for name in names if name in record.metrics},
+        {
+            name: metric
+            for name, metric in record.metrics.items()
+            if name in names or topic_of(name, metric) is Topic.LATENCY
+        },
         record.artifact.runtime,
         str(record.host.get("cpu", "")),
     )

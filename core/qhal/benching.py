@@ -15,6 +15,9 @@ from qhal.errors import MissingDependencyError, ModelShapeError, OptionError
 from qhal.ir.importer import Imported
 from qhal.measure import Clocked, Pair, clock, peak_memories, ratio
 from qhal.metric import Metric
+from qhal.plugin.backend import Backend
+from qhal.plugin.blame import ask
+from qhal.plugin.registry import packages
 from qhal.prepare import Target, prepare, read_model
 from qhal.progress import SILENT, Progress
 from qhal.quant.constraints import find_recipe
@@ -65,7 +68,8 @@ def bench(
         for entry, ran in zip(entries, clocked, strict=True):
             results.append(_result(entry, ran, clocked[0]))
             advance(1)
-    return BenchReport(tuple(results), threads, __version__, host.versions(), host.describe())
+    versions = host.versions(packages())
+    return BenchReport(tuple(results), threads, __version__, versions, host.describe())
 
 
 def _check_folders(folders: Sequence[str | Path]) -> None:
@@ -159,7 +163,7 @@ def _baseline(deployed: Deployed, model: Path) -> Subject:
             "Leave out --model.",
         )
     profile = deployed.runnable.profile
-    caps = backend.capabilities(profile)
+    caps = ask(backend, Backend.capabilities, profile)
     target = Target(profile, backend, caps, find_recipe(record.recipe, caps, profile.name))
     target.check_can_lower()
     keep_layout = bool(record.options.get("keep_layout"))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from qhal.codec import Json, encode
-from qhal.decisions import Decision
+from qhal.decisions import Code, Decision
 from qhal.ir.graph import Graph
-from qhal.quant.select import Choice, Verdict
+from qhal.quant.choice import Choice, Verdict
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class CheckReport:
         target: name of the target.
         recipe: name of the recipe.
         rows: one per node, in the graph's order.
-        decisions: of import, legalisation, layout and constraints.
+        decisions: of import, legalisation, layout and constraints, and what the backend foresees.
     """
 
     model: str
@@ -79,10 +79,15 @@ class CheckReport:
         groups = [CheckGroup(*key, count=count) for key, count in keys.items()]
         return tuple(sorted(groups, key=_gravity))
 
+    @cached_property
+    def objections(self) -> tuple[str, ...]:
+        """Why the target refuses the model although it has kernels for its nodes."""
+        return tuple(d.sentence for d in self.decisions if d.code is Code.UNFIT)
+
     @property
     def ok(self) -> bool:
-        """True if the target runs every node somewhere."""
-        return not self.counts[Verdict.REFUSED]
+        """True if the target runs every node somewhere, and nothing speaks against the whole."""
+        return not self.counts[Verdict.REFUSED] and not self.objections
 
     def to_json(self) -> dict[str, Json]:
         """All of it, the derived parts included."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from qhal.check_report import CheckReport, check_report
+from qhal.plugin.backend import Backend
+from qhal.plugin.blame import ask
 from qhal.prepare import Shapes, find_target, prepare, read_model
+from qhal.quant.model import QuantModel
 
 
 def check(
@@ -34,8 +37,10 @@ def check(
     chosen = find_target(target, recipe, targets_file)
     ready = prepare(chosen, read_model(model, shapes), keep_layout=keep_layout)
     graph = ready.laid.graph
+    rows = {name: choice.row for name, choice in ready.choices.items() if choice.row is not None}
+    planned = QuantModel(graph, kernels=rows, recipe=recipe)
+    foreseen = ask(chosen.backend, Backend.foresee, planned, chosen.profile)
     named = ((ready.choices[node.name], node) for node in graph.nodes)
     reasons = tuple(d for choice, node in named if (d := choice.decision(node)) is not None)
-    return check_report(
-        Path(model).name, target, recipe, graph, ready.choices, (*ready.decisions, *reasons)
-    )
+    decisions = (*ready.decisions, *reasons, *foreseen)
+    return check_report(Path(model).name, target, recipe, graph, ready.choices, decisions)

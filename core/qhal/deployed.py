@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from qhal.adapter import Adapter, Port
-from qhal.errors import ArtifactError, MissingDependencyError, RecordError
+from qhal.errors import ArtifactError, MissingDependencyError, PluginError, RecordError
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.registry import registry
 from qhal.record import FileInfo, RunRecord
@@ -62,15 +62,17 @@ def _backend(folder: Path, record: RunRecord) -> Backend:
 
 def _artifact(folder: Path, record: RunRecord, adapter: Adapter) -> Artifact:
     infos = record.artifact.files
-    if record.artifact.main not in {info.name for info in infos}:
-        raise ArtifactError(f"{folder}: the record lists no file {record.artifact.main}.", _MEND)
-    return Artifact(
-        {info.name: _content(folder, info) for info in infos},
-        record.artifact.main,
-        input_names=_names(adapter.inputs),
-        output_names=_names(adapter.outputs),
-        aside=frozenset(info.name for info in infos if info.aside),
-    )
+    files = {info.name: _content(folder, info) for info in infos}
+    try:
+        return Artifact(
+            files,
+            record.artifact.main,
+            input_names=_names(adapter.inputs),
+            output_names=_names(adapter.outputs),
+            aside=frozenset(info.name for info in infos if info.aside),
+        )
+    except PluginError as error:  # whoever wrote this record, it was not qhal
+        raise ArtifactError(f"{folder}: {error.message}", _MEND) from error
 
 
 def _content(folder: Path, info: FileInfo) -> bytes:

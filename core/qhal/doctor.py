@@ -7,17 +7,21 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from importlib import metadata
+from typing import Concatenate, ParamSpec
 
 import qhal
 from qhal.codec import Json, encode
+from qhal.errors import QhalError
 from qhal.host import usable_cores
 from qhal.plugin.backend import Backend
+from qhal.plugin.blame import ask, setups_of
 from qhal.plugin.registry import Registry
 from qhal.target.profile import TargetProfile
 
 DISTRIBUTION = "quant-hal"
+
+P = ParamSpec("P")
 
 
 class Status(Enum):
@@ -119,9 +123,10 @@ def _backend(registry: Registry, name: str, profiles: Sequence[TargetProfile]) -
         return
     backend, subject = registry.backends[name], f"backend {name}"
     try:
-        lowers, runs = backend.cannot_lower(), backend.unavailable()
-    except Exception as error:  # noqa: BLE001 - a stranger's code may do anything
-        yield Check(subject, Status.NOTE, f"cannot tell what it does here: {_brief(error)}")
+        lowers, runs = ask(backend, Backend.cannot_lower), ask(backend, Backend.unavailable)
+    except QhalError as error:
+        sentence = f"cannot tell what it does here: {error.message}"
+        yield Check(subject, Status.NOTE, sentence, error.hint)
         return
     if lowers:
         yield Check(subject, Status.MISSING, "cannot write artifacts", lowers)
@@ -136,7 +141,7 @@ def _backend(registry: Registry, name: str, profiles: Sequence[TargetProfile]) -
 
 def _absent_devices(backend: Backend, profiles: Iterable[TargetProfile]) -> Iterable[Check]:
     for profile in profiles:
-        reason = _why_not(backend, partial(backend.unavailable_on, profile))
+        reason = _why_not(backend, Backend.unavailable_on, profile)
         if reason:
             detail = "artifacts are written, but cannot run here"
             yield Check(f"target {profile.name}", Status.NOTE, detail, reason)
@@ -147,26 +152,27 @@ def _setups(backend: Backend | None) -> Iterable[Check]:
     if backend is None:
         return
     try:
-        for setup in backend.setups():
+        for setup in setups_of(backend):
             missing = setup.missing()
             lacking = Status.NOTE if setup.optional else Status.MISSING
             status, detail = (Status.OK, "ready") if missing is None else (lacking, "not ready")
             yield Check(f"setup {setup.name}", status, f"{detail}: {setup.title}", missing or "")
-    except Exception as error:  # noqa: BLE001 - a stranger's code may do anything
-        sentence = f"cannot tell what it prepares: {_brief(error)}"
-        yield Check(f"backend {backend.name} setups", Status.NOTE, sentence)
+    except QhalError as error:
+        sentence = f"cannot tell what it prepares: {error.message}"
+        yield Check(f"backend {backend.name} setups", Status.NOTE, sentence, error.hint)
 
 
-def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _why_not(backend: Backend, question: Callable[[], str | None]) -> str | None:
+def _why_not(
+    backend: Backend,
+    question: Callable[Concatenate[Backend, P], str | None],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> str | None:
     """A backend's answer to ``unavailable`` or ``cannot_lower``; a broken one is a reason too."""
     try:
-        return question()
-    except Exception as error:  # noqa: BLE001 - a stranger's code may do anything
-        return f"The backend {backend.name!r} cannot tell: {_brief(error)}"
+        return ask(backend, question, *args, **kwargs)
+    except QhalError as error:
+        return error.message
 
 
 def readiness(registry: Registry, profile: TargetProfile) -> Readiness:
@@ -175,9 +181,9 @@ def readiness(registry: Registry, profile: TargetProfile) -> Readiness:
     if backend is None:
         reason = f"the backend {profile.backend!r} is not installed; see qhal plugins"
         return Readiness("missing", reason)
-    if cannot_write := _why_not(backend, backend.cannot_lower):
+    if cannot_write := _why_not(backend, Backend.cannot_lower):
         return Readiness("missing", cannot_write)
-    if cannot_run := _why_not(backend, partial(backend.unavailable_on, profile)):
+    if cannot_run := _why_not(backend, Backend.unavailable_on, profile):
         return Readiness("writes", cannot_run)
     return Readiness("writes and runs")
 

@@ -4,8 +4,9 @@ An error message answers three questions for a tired reader: *what* is wrong (wi
 the offending value), *where* (file, node, tensor, option), and *what to do*. The
 last one is :attr:`QhalError.hint`.
 
-Exit codes follow the command line contract: 1 a gate was not met, 2 bad input,
-3 something that is needed is not installed, 70 a bug in qhal.
+Exit codes follow the command line contract: 1 the target refuses the model, its artifact is not
+proven, or a gate was not met, 2 bad input, 3 something that is needed is not installed, 70 a bug
+in qhal.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ class QhalError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
+
+
+def in_one_line(error: BaseException) -> str:
+    """Type and text of an exception that somebody else raised: ``KeyError: 'x'``."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 # --- QH1xx: the model ---------------------------------------------------------

@@ -13,9 +13,13 @@ from qhal.errors import InternalError, OptionError, QhalError
 from qhal.line import run_line
 from qhal.options import Options, Wishes
 from qhal.output import default_folder
+from qhal.plugin.registry import registry
 from qhal.progress import SILENT, Progress
 from qhal.record import RunRecord
 from qhal.session import Session, open_session
+
+SCHEMA_VERSION = 1
+"""Of the JSON of a fleet; the records in it have their own."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,12 @@ class Fleet:
         return max((o.error.exit_code for o in self.outcomes if o.error is not None), default=0)
 
     def to_json(self) -> dict[str, Json]:
-        """All outcomes."""
-        return {"outcomes": [outcome.to_json() for outcome in self.outcomes]}
+        """All outcomes; the schema version first."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "ok": not self.exit_code,
+            "outcomes": [outcome.to_json() for outcome in self.outcomes],
+        }
 
 
 def deploy_all(
@@ -81,6 +89,7 @@ def deploy_all(
 
     Raises:
         QhalError: the model or the data are not usable by any target.
+        UnknownTargetError: there is no target of one of the names; nothing was run.
     """
     if len(set(targets)) < len(targets) or not all(targets):
         raise OptionError(
@@ -88,6 +97,9 @@ def deploy_all(
             "Give each target once, separated by commas.",
         )
     asked = Options(data, **options)
+    known = registry(asked.targets_file)
+    for name in targets:
+        known.profile(name)
     with open_session(Path(model), asked, several=True) as session:
         _ = session.imported, session.data
         return Fleet(tuple(_outcome(session, name, progress) for name in targets))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from qhal.errors import AccuracyGateError, FallbackGateError, LabelError
 from qhal.metric import Metric
-from qhal.quant.select import Choice, Verdict
+from qhal.quant.choice import Choice, Verdict
 from qhal.record import Gate
 
 

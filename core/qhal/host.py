@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = (
-    "quant-hal",
-    "numpy",
-    "onnx",
-    "onnx-ir",
-    "onnxruntime",
-    "ai-edge-litert",
-    "tflite-runtime",
-    "flatbuffers",
-    "openvino",
-    "ethos-u-vela",
-    "tflite-micro",
-)
-"""Packages whose versions change results."""
+PACKAGES = ("quant-hal", "numpy", "onnx", "onnx-ir", "onnxruntime")
+"""Distributions whose versions change results, whatever the target."""
 
 _ISA_FLAGS = (
     "avx2",
@@ -36,10 +25,14 @@ _ISA_FLAGS = (
 )
 
 
-def versions() -> dict[str, str]:
-    """Version of Python and of every package in :data:`PACKAGES` that is installed."""
+def versions(further: Iterable[str] = ()) -> dict[str, str]:
+    """Version of Python and of every distribution that is installed.
+
+    Args:
+        further: distributions beside those of :data:`PACKAGES`, such as what backends run on.
+    """
     found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in dict.fromkeys((*PACKAGES, *further)):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

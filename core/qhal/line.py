@@ -12,7 +12,7 @@ from qhal.energy import energy
 from qhal.gates import accuracy_gate, fallback_gate
 from qhal.measure import measure
 from qhal.options import Options, Wishes
-from qhal.output import OutputFolder, check_free, default_folder
+from qhal.output import REPORT, OutputFolder, check_free, default_folder
 from qhal.plan import plan_of
 from qhal.prepare import Prepared, equalized, find_target, prepare
 from qhal.progress import SILENT, Progress
@@ -91,9 +91,9 @@ def run_line(
             subject, lowered.baseline, first, model_bytes=size, threads=threads, progress=progress
         )
         joules = energy(subject.model, lowered.float_model, subject.profile, measured.metrics)
-        placement = subject.backend.placement(subject.artifact, subject.profile)
+        placement = subject.placement()
     decisions = [d for made in (lowered, verified, measured, joules) for d in made.decisions]
-    executed = reconcile(plan_of(subject.model, lowered.prepared.choices, decisions), placement)
+    executed = reconcile(plan_of(subject.model, lowered.prepared.choices), placement)
     record = build_record(
         path=session.model,
         imported=imported,
@@ -176,4 +176,4 @@ def _write(folder: Path, record: RunRecord, subject: Subject, force: bool) -> No
         for name, content in subject.artifact.files.items():
             output.write(name, content)
         output.write(FILE_NAME, record.dumps())
-        output.write("report.md", record.to_markdown())
+        output.write(REPORT, record.to_markdown())

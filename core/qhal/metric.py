@@ -30,6 +30,15 @@ class Basis(Enum):
     """A formula over published figures. Always has a band."""
 
 
+class Topic(Enum):
+    """What a number tells about; the value heads its section of a report."""
+
+    ACCURACY = "Accuracy"
+    LATENCY = "Latency"
+    SIZE = "Size and memory"
+    ENERGY = "Energy"
+
+
 _REMARKS = {
     Basis.MODELLED: "modelled",
     Basis.ESTIMATED_COMPILER: "estimated by the compiler",
@@ -49,6 +58,10 @@ class Metric:
         low: lower end of the band, in the same unit; a modelled number must have one.
         high: upper end of the band.
         note: one short sentence, such as what the band means.
+        label: what reports call a number that a backend found; empty for qhal's own.
+        topic: the section that such a number stands in there; None for the last one.
+        omits: what the number leaves out, such as ``3 operators on the CPU``; printed wherever
+            the number is.
     """
 
     value: float
@@ -57,6 +70,9 @@ class Metric:
     low: float | None = None
     high: float | None = None
     note: str = ""
+    label: str = ""
+    topic: Topic | None = None
+    omits: str = ""
 
     def __post_init__(self) -> None:
         present = [x for x in (self.value, self.low, self.high) if x is not None]
@@ -68,9 +84,14 @@ class Metric:
     def __str__(self) -> str:
         text = format_value(self.value, self.unit)
         band = format_band(self.low, self.high, self.unit)
-        basis = _REMARKS.get(self.basis, "")
-        remark = ", ".join(filter(None, (basis, band)))
+        remark = ", ".join(filter(None, (remarks(self), band)))
         return f"{text} ({remark})" if remark else text
+
+
+def remarks(metric: Metric) -> str:
+    """What has to be said wherever a number stands: that nobody measured it, what it omits."""
+    omits = f"without {metric.omits}" if metric.omits else ""
+    return ", ".join(filter(None, (_REMARKS.get(metric.basis, ""), omits)))
 
 
 _Ladder = tuple[tuple[float, str], ...]
@@ -84,6 +105,9 @@ UNITS: dict[str, _Ladder] = {
 """Units that are scaled for reading: (factor, printed unit), largest first."""
 
 
+IDENTICAL_DB = 200.0
+"""The SQNR of what does not differ; no noise of float32 is that small."""
+
 _PLURALS = frozenset({"steps", "points", "bits"})
 
 
@@ -95,11 +119,18 @@ def format_value(value: float, unit: str) -> str:
         return f"{value:.2f}x"
     if unit == "cosine":
         return f"{value:.5f}"
+    if unit == "dB" and value == IDENTICAL_DB:
+        return f"{_digits(value)} dB, identical"
     if unit in UNITS:
         factor, printed = _rung(value, UNITS[unit])
         return f"{_digits(value / factor, whole=factor == 1)} {printed}".rstrip()
     word = unit.removesuffix("s") if value == 1 and unit in _PLURALS else unit
     return f"{_digits(value)} {word}".rstrip()
+
+
+def counted(number: int, word: str) -> str:
+    """``1 node``, ``2 nodes``."""
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def format_band(low: float | None, high: float | None, unit: str) -> str:

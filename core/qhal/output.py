@@ -17,6 +17,9 @@ from qhal.errors import OutputError
 MARKER = "record.json"
 """A folder that holds this file was written by qhal and may be replaced with ``force``."""
 
+REPORT = "report.md"
+"""The record for people."""
+
 _EXPLAINED = {
     errno.ENOSPC: ("the disk is full", "Free some space, or choose another folder with --out."),
     errno.EDQUOT: ("the disk quota is used up", "Free some space, or choose another --out."),

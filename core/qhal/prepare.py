@@ -13,12 +13,14 @@ from qhal.ir.importer import Imported, import_model
 from qhal.ir.layout import LaidOut, to_layout
 from qhal.ir.legalize import Legalized, legalize
 from qhal.plugin.backend import Backend
+from qhal.plugin.blame import ask, naming
 from qhal.plugin.registry import registry
+from qhal.quant.choice import Choice
 from qhal.quant.constraints import find_recipe
 from qhal.quant.equalize import Finding, equalize
 from qhal.quant.model import QuantModel
 from qhal.quant.recipe import Recipe
-from qhal.quant.select import Choice, select
+from qhal.quant.select import select
 from qhal.quant.spec import PerAxis, PerTensor
 from qhal.subject import Subject
 from qhal.target.capability import Capabilities, KernelRow
@@ -29,22 +31,31 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Target:
-    """A device, the backend that serves it, what it can execute, and the recipe."""
+    """A device, the backend that serves it, what it can execute, and the recipe.
+
+    Attributes:
+        profile: the device.
+        backend: who serves it.
+        caps: what it can execute.
+        recipe: how to quantize for it.
+        decisions: what is doubtful in the profile.
+    """
 
     profile: TargetProfile
     backend: Backend
     caps: Capabilities
     recipe: Recipe
+    decisions: tuple[Decision, ...] = ()
 
     def check_can_lower(self) -> None:
         """Raise MissingDependencyError if the backend lacks a package that lowering needs."""
-        why = self.backend.cannot_lower()
+        why = ask(self.backend, Backend.cannot_lower)
         if why is not None:
             raise MissingDependencyError(f"Target {self.profile.name} cannot be lowered here.", why)
 
     def lower(self, model: QuantModel) -> Subject:
         """Write the target's form of a quantized (or plain float) model."""
-        artifact = self.backend.lower(model, self.profile)
+        artifact = ask(self.backend, Backend.lower, model, self.profile)
         return Subject(artifact, self.backend, self.profile, Adapter.of_model(model), model)
 
 
@@ -74,7 +85,8 @@ class Prepared:
     @property
     def decisions(self) -> tuple[Decision, ...]:
         """What was decided up to here."""
-        return (*self.imported.decisions, *self.legal.decisions, *self.laid.decisions)
+        made_by = (self.target, self.imported, self.legal, self.laid)
+        return tuple(decision for made in made_by for decision in made.decisions)
 
 
 def find_target(name: str, recipe: str, targets_file: str | Path | None = None) -> Target:
@@ -84,16 +96,23 @@ def find_target(name: str, recipe: str, targets_file: str | Path | None = None) 
         UnknownTargetError: no plugin has it.
         UnknownRecipeError: there is no such recipe, or the target has no kernels for it.
     """
-    backend, profile = registry(targets_file).resolve(name)
-    caps = backend.capabilities(profile)
-    return Target(profile, backend, caps, find_recipe(recipe, caps, name))
+    known = registry(targets_file)
+    backend, profile = known.resolve(name)
+    caps = ask(backend, Backend.capabilities, profile)
+    doubts = known.doubts(profile)
+    return Target(profile, backend, caps, find_recipe(recipe, caps, name), doubts)
 
 
 def prepare(target: Target, imported: Imported, *, keep_layout: bool = False) -> Prepared:
-    """Make an imported model ready for a target. Nothing is refused here, only recorded."""
-    legal = legalize(imported.graph, target.caps)
-    laid = to_layout(legal.graph, target.caps.layout, keep_layout)
-    choices = select(laid.graph, target.caps, target.recipe)
+    """Make an imported model ready for a target. Nothing is refused here, only recorded.
+
+    Raises:
+        PluginError: a limit of the target's capabilities broke.
+    """
+    with naming(target.backend, "capabilities"):
+        legal = legalize(imported.graph, target.caps)
+        laid = to_layout(legal.graph, target.caps.layout, keep_layout)
+        choices = select(laid.graph, target.caps, target.recipe)
     return Prepared(target, imported, legal, laid, choices)
 
 

@@ -22,7 +22,8 @@ from qhal.errors import InternalError, RecordError
 from qhal.metric import Metric
 from qhal.output import MARKER
 from qhal.plan import Plan
-from qhal.plugin.backend import Artifact
+from qhal.plugin.backend import Artifact, Backend
+from qhal.plugin.registry import packages, provider_of
 from qhal.subject import Subject
 from qhal.target.profile import Sourced, TargetProfile
 
@@ -287,10 +288,16 @@ def build_record(
         options=_plain(options),
         gates=tuple(gates),
         data=_plain(data),
-        versions=host.versions(),
+        versions=_versions(subject.backend),
         host=host.describe(),
         timings_s={stage: round(seconds, 6) for stage, seconds in timings_s.items()},
     )
+
+
+def _versions(backend: Backend) -> dict[str, str]:
+    """Versions of what qhal and the backends run on, and of the plugin that lowered."""
+    provider = provider_of(backend)
+    return host.versions((*packages(), *(() if provider is None else (provider.distribution,))))
 
 
 def _plain(values: Mapping[str, object]) -> dict[str, object]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qhal.adapter import Adapter, Arrays
-from qhal.errors import QhalError, VerificationError
-from qhal.ir.graph import Array, Graph
-from qhal.plugin.backend import Artifact, Backend, Runner, RunOptions, Trial
+from qhal.adapter import Adapter
+from qhal.errors import PluginError, QhalError, VerificationError
+from qhal.ir.graph import Array, Arrays, Graph
+from qhal.plugin.backend import Artifact, Backend, Placement, Runner, RunOptions, Trial
+from qhal.plugin.blame import ask, report_to
 from qhal.quant.model import QuantModel
 from qhal.target.profile import TargetProfile
-
-_REPORT = "This is a bug of the backend; please report it with the model."
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,23 +43,25 @@ class Runnable:
         Raises:
             VerificationError: the runtime is here but does not take the artifact.
         """
-        if self.backend.unavailable_on(self.profile) is not None:
+        if ask(self.backend, Backend.unavailable_on, self.profile) is not None:
             return None
+        given = options or RunOptions()
         try:
-            return self.backend.load(self.artifact, self.profile, options or RunOptions())
-        except QhalError:
-            raise
+            return ask(self.backend, Backend.load, self.artifact, self.profile, given)
         # Runtimes raise what they like; whatever it is, the artifact is not usable.
-        except Exception as error:
+        except PluginError as error:
             raise VerificationError(
-                f"The runtime does not load {self.path}: {_one_line(error)}.",
-                _REPORT,
+                f"The runtime does not load {self.path}. {error.message}", error.hint
             ) from error
 
     def why_not(self) -> str:
         """Why :meth:`load` gave None, without a full stop."""
-        why = self.backend.unavailable_on(self.profile)
+        why = ask(self.backend, Backend.unavailable_on, self.profile)
         return (why or f"backend {self.backend.name} has no runtime here").rstrip(".")
+
+    def placement(self) -> Placement | None:
+        """What the runtime or compiler did with each node; None if nobody can tell."""
+        return ask(self.backend, Backend.placement, self.artifact, self.profile)
 
     def trial(self, sample: Arrays) -> Trial:
         """The artifact with a sample of the user's inputs, as backends examine it."""
@@ -95,8 +96,7 @@ def run_raw(runner: Runner, runnable: Runnable, inputs: Arrays) -> dict[str, Arr
         raise
     except Exception as error:
         raise VerificationError(
-            f"{runnable.path} does not run: {_one_line(error)}.",
-            _REPORT,
+            f"{runnable.path} does not run: {_one_line(error)}.", report_to(runnable.backend)
         ) from error
     for port in runnable.adapter.outputs:
         expected = port.artifact_shape
@@ -104,7 +104,7 @@ def run_raw(runner: Runner, runnable: Runnable, inputs: Arrays) -> dict[str, Arr
         if found != expected:
             raise VerificationError(
                 f"Output {port.name} of {runnable.path} has shape {found}, not {expected}.",
-                _REPORT,
+                report_to(runnable.backend),
             )
     return outputs
 

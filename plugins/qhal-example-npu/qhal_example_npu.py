@@ -2,6 +2,7 @@
 
 from io import BytesIO
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,7 +14,6 @@ from qhal.quant.oracle import Oracle
 from qhal.quant.spec import Derived, PerAxis, QuantSpec, SameAsInput
 from qhal.target.capability import Capabilities, Capability, KernelRow
 
-RUNTIME = "qhal's oracle, in place of the example NPU"
 SOURCE = "data sheet of an NPU that does not exist, revision 1"
 DATA = QuantSpec(DType.INT8)
 WEIGHT = QuantSpec(DType.INT8, PerAxis(), symmetric=True, narrow_range=True)
@@ -46,6 +46,7 @@ CAPABILITIES = Capabilities(
 
 class ExampleNpu(qhal.Backend):
     name = "example-npu"
+    packages: ClassVar = {}  # a real one states its SDK: {"npu_sdk": "npu-sdk"}
 
     def __init__(self):
         self.lowered = {}  # program -> model: the simulator knows the programs of this process
@@ -62,7 +63,7 @@ class ExampleNpu(qhal.Backend):
 
     def load(self, artifact, target, options):
         model = self.lowered.get(artifact.files["model.npu"])
-        return SimpleNamespace(runtime=RUNTIME, run=Oracle(model).run) if model else None
+        return SimpleNamespace(runtime="qhal's oracle", run=Oracle(model).run) if model else None
 
 
 @qhal.hookimpl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def test_the_report_is_json_and_text(report: BenchReport, folders: tuple[Path, P
     assert next(iter(body)) == "schema_version"
     assert (body["schema_version"], body["ok"], body["threads"]) == (1, True, 1)
     p50 = body["results"][0]["metrics"]["latency_host_p50"]
-    assert {"value", "unit", "basis", "low", "high", "note"} == set(p50)
+    assert {"value", "unit", "basis", "low", "high", "note", "label", "topic", "omits"} == set(p50)
     text = to_text(bench_page(report), 200)
     for words in ("Bench of 2 folders", "p50 here", "speed over the first", "speed over float"):
         assert words in text
@@ -188,7 +189,8 @@ def test_an_artifact_that_does_not_run(
 
     monkeypatch.setattr(CpuBackend, "load", fail)
     with pytest.raises(
-        VerificationError, match=r"does not load .*int8/model\.onnx: no such kernel"
+        VerificationError,
+        match=r"does not load .*int8/model\.onnx\. .* broke in load: RuntimeError: no such kernel",
     ):
         qhal.bench(folders[0])
 
@@ -218,6 +220,8 @@ def test_what_is_known_without_running_is_told(
     assert "not here: pip install it. It has no latency here" in decision.sentence
     text = to_text(bench_page(report), 200)
     assert "not timed on this host, 7 us (estimated by the compiler) on the target" in text
+    speed_then = next(line for line in text.splitlines() if line.startswith("on this host, p50"))
+    assert re.match(r"on this host, p50 +– +\S+ us .*only in the record", speed_then)
 
 
 def test_a_float_model_that_does_not_run_here(

@@ -85,7 +85,8 @@ def _rewrite(folder: Path, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("main", "words"), [("../model.toy", "leaves the folder"), ("other.toy", "lists no file")]
+    ("main", "words"),
+    [("../model.toy", "leaves the folder"), ("other.toy", "main file is 'other.toy'")],
 )
 def test_a_record_that_names_other_files_is_refused(
     record: RunRecord, folder: Path, main: str, words: str

@@ -10,6 +10,7 @@ import pytest
 import qhal
 from qhal.cli.main import main
 from qhal.errors import (
+    CatalogueError,
     DataFileError,
     MissingDependencyError,
     OptionError,
@@ -29,17 +30,36 @@ DATA = {"data": DIGITS / "calibration.npz", "eval": DIGITS / "evaluation.npz"}
 MODEL = DIGITS / "digits.onnx"
 
 
-def test_a_target_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
-    fleet = qhal.deploy_all(MODEL, targets=["nonsense", "cpu"], out=tmp_path / "out", **DATA)
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """A catalogue with a target, called odd, that its backend does not take."""
+    path = tmp_path / "odd.toml"
+    path.write_text('[targets.odd]\nextends = "cortex-a53"\noptions = { core = "z80" }\n')
+    return path
+
+
+def test_a_target_that_fails_does_not_stop_the_others(tmp_path: Path, odd: Path) -> None:
+    fleet = qhal.deploy_all(
+        MODEL, targets=["odd", "cpu"], out=tmp_path / "out", targets_file=odd, **DATA
+    )
     failed, done = fleet.outcomes
-    assert isinstance(failed.error, UnknownTargetError)
+    assert isinstance(failed.error, CatalogueError)
     assert done.record is not None
     assert RunRecord.load(tmp_path / "out" / "cpu").target.name == "cpu"
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["cpu"]
     assert fleet.exit_code == 2
     text = to_text(fleet_page("digits.onnx", fleet), 200)
-    assert "1 of 2 targets are done." in text
-    assert "There is no target 'nonsense'" in text
+    assert "Done: 1 of 2 targets." in text
+    assert "- odd: error QH304: " in text
+    body = fleet.to_json()
+    assert list(body) == ["schema_version", "ok", "outcomes"]
+    assert (body["schema_version"], body["ok"]) == (1, False)
+
+
+def test_a_name_that_is_no_target_is_told_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(UnknownTargetError, match="'nonsense'"):
+        qhal.deploy_all(MODEL, targets=["cpu", "nonsense"], out=tmp_path / "out", **DATA)
+    assert not (tmp_path / "out").exists()
 
 
 def test_calibration_runs_once_even_without_a_kept_cache(
@@ -85,11 +105,13 @@ def test_a_target_whose_package_is_missing(
     )
 
 
-def test_a_folder_that_exists_stops_its_target_alone(tmp_path: Path) -> None:
-    kept = tmp_path / "out" / "nonsense"
+def test_a_folder_that_exists_stops_its_target_alone(tmp_path: Path, odd: Path) -> None:
+    kept = tmp_path / "out" / "odd"
     (tmp_path / "out" / "cpu").mkdir(parents=True)
     (tmp_path / "out" / "cpu" / "mine.txt").touch()
-    fleet = qhal.deploy_all(MODEL, targets=["cpu", "nonsense"], out=tmp_path / "out", **DATA)
+    fleet = qhal.deploy_all(
+        MODEL, targets=["cpu", "odd"], out=tmp_path / "out", targets_file=odd, **DATA
+    )
     assert fleet.exit_code == 2
     assert "exists" in str(fleet.outcomes[0].error)
     assert not kept.exists()
@@ -108,22 +130,35 @@ def test_the_summary_fits_80_columns(tmp_path: Path, record: RunRecord) -> None:
     names = ["cpu", "openvino-cpu", "edgetpu", "cortex-m7", "ethos-u55-128"]
     emulated = Metric(37.25, "dB", Basis.COUNTED_EMULATED)
     measured = replace(emulated, basis=Basis.MEASURED_HOST)
-    records = [
-        replace(record, metrics={**record.metrics, "sqnr": sqnr}) for sqnr in (measured, emulated)
-    ]
-    done = [Outcome(name, tmp_path / name, records[i % 2]) for i, name in enumerate(names)]
+    count = Metric(2e6, "count", Basis.COUNTED_EMULATED)
+    ratio = Metric(0.5, "ratio", Basis.COUNTED_EMULATED)
+    partial = Metric(1e6, "ns", Basis.ESTIMATED_COMPILER, omits="3 operators on the CPU")
+    untimed = {name: m for name, m in record.metrics.items() if name != "latency"}
+    found = (
+        {**record.metrics, "sqnr": measured},
+        {**untimed, "sqnr": emulated, "instructions": count, "instructions_ratio": ratio},
+        {**record.metrics, "latency": partial},
+        untimed,
+    )
+    records = [replace(record, metrics=metrics) for metrics in found]
+    done = [Outcome(name, tmp_path / name, records[i % 4]) for i, name in enumerate(names)]
     missing = Outcome("tflite", error=MissingDependencyError("No LiteRT.", "Run: pip install it"))
     text = to_text(fleet_page("digits.onnx", Fleet((*done, missing))), 80)
+    assert "Top-1 of the float model: 90.00 %; drops are in points." in text
     table = text.partition("target ")[2].partition("Failed")[0]
     assert max(map(len, table.splitlines())) <= 80
-    for word in (*(f"\n{name} " for name in names), "37.25 dB", " (modelled,", " (emulated)"):
+    for word in (*(f"\n{name} " for name in names), "37.25 dB", " (modelled)", " (emulated)"):
         assert word in table  # whole
+    cells = " ".join(line[53:70].strip() for line in table.splitlines())
+    assert "2 M instructions, 2x those of float (emulated)" in cells.replace(".00", "")
+    assert "(estimated by the compiler, without 3 operators on the CPU)" in cells
+    assert "3.10 ms on this host" in cells
     assert "- tflite: error QH601: No LiteRT.\n  Run: pip install it\n" in text
 
 
 def test_what_no_target_can_use_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(DataFileError):
-        qhal.deploy_all(MODEL, targets=["cpu", "cpu2"], data=tmp_path / "none.npz")
+        qhal.deploy_all(MODEL, targets=["cpu", "tflite"], data=tmp_path / "none.npz")
     with pytest.raises(OptionError, match="are not different names"):
         qhal.deploy_all(MODEL, targets=["cpu", "cpu"], **DATA)
 
@@ -132,5 +167,5 @@ def test_the_command_takes_targets_with_commas(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = [f"--data={DATA['data']}", f"--eval={DATA['eval']}", f"--out={tmp_path / 'out'}"]
-    assert main(["deploy", str(MODEL), "--target", "cpu,nonsense", *data]) == 2
-    assert "1 of 2 targets are done." in capsys.readouterr().out
+    assert main(["deploy", str(MODEL), "--target", "cpu,tflite", *data]) == 0
+    assert "Done: 2 of 2 targets." in capsys.readouterr().out

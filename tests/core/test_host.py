@@ -22,6 +22,8 @@ def test_versions() -> None:
     found = host.versions()
     assert found["numpy"] == numpy.__version__
     assert "quant-hal" in found
+    assert "rich" not in found
+    assert host.versions(["rich", "there-is-no-such-package"]).keys() - found.keys() == {"rich"}
 
 
 def test_systems_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:

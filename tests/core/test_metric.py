@@ -27,6 +27,8 @@ from qhal.metric import Basis, Metric, format_value
         (-0.5, "points", "-0.50 points"),
         (6.2e6, "pJ", "6.20 uJ"),
         (12345.6, "dB", "12,346 dB"),
+        (200.0, "dB", "200 dB, identical"),
+        (1.5e-7, "of the largest output", "1.5e-07 of the largest output"),
     ],
 )
 def test_values_are_scaled(value: float, unit: str, text: str) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from qhal.decisions import Code, Decision
 from qhal.plan import STEP, Plan, plan_of
-from qhal.quant.select import Choice, Verdict
+from qhal.quant.choice import Choice, Verdict
 
 
 def _tensor(plan: Plan, name: str):
@@ -24,12 +23,6 @@ def test_choices_give_reason_and_source(toys) -> None:
     choice = Choice("fc", Verdict.HOST, toys.model.kernels["fc"], "a book", "it is large")
     fc = plan_of(toys.model, {"fc": choice}).nodes[1]
     assert (fc.verdict, fc.source, fc.reason) == ("host", "a book", "it is large")
-
-
-def test_decisions_stand_in_for_choices(toys) -> None:
-    decision = Decision(Code.FLOAT_FALLBACK, "fc runs in float.", "fc")
-    fc = plan_of(toys.model, decisions=[decision]).nodes[1]
-    assert (fc.verdict, fc.reason) == ("fallback", "fc runs in float.")
 
 
 def test_activation_has_scale_zero_point_and_range(toys) -> None:

@@ -62,9 +62,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console().print(drawn)
 
 
-def error(problem: QhalError) -> None:
-    """An error with its code, and below it what to do."""
-    complain(f"error {problem.code}: {problem.message}", problem.hint)
+def error(problem: QhalError, more: str = "") -> None:
+    """An error with its code, and below it what to do, and what else there is to say."""
+    hint = "\n".join(filter(None, (problem.hint, more)))
+    complain(f"error {problem.code}: {problem.message}", hint)
 
 
 def complain(headline: str, hint: str = "") -> None:

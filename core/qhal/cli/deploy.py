@@ -45,7 +45,8 @@ def add_arguments(parser: options.Parser) -> None:
         type=options.whole(1),
         metavar="N",
         help="samples to evaluate on, spread evenly (default: all; a slow runtime, such as a "
-        "microcontroller's interpreter, is given what takes about half a minute)",
+        "microcontroller's interpreter, is given what takes about half a minute, and the oracle, "
+        "where no runtime is here, what takes some seconds)",
     )
     data.add_argument(
         "--observer",

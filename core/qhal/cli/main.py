@@ -1,7 +1,7 @@
 """The command ``qhal``: parse, run one command, turn errors into words and exit codes.
 
-Exit codes: 0 done, 1 a gate was not met, 2 bad input, 3 something that is needed is not
-installed, 70 a bug in qhal, 130 interrupted.
+Exit codes: 0 done, 1 refused, not proven, or a gate was not met, 2 bad input, 3 something that is
+needed is not installed, 70 a bug in qhal, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ from typing import NoReturn, Protocol
 from qhal import __version__
 from qhal.cli import bench, check, console, deploy, doctor, explain, plugins, setup, targets
 from qhal.cli.options import Parser, advice
-from qhal.errors import InternalError, MissingDependencyError, OptionError, QhalError
+from qhal.errors import (
+    InternalError,
+    MissingDependencyError,
+    OptionError,
+    PluginError,
+    QhalError,
+)
 from qhal.output import in_words, is_full_disk
 
 
@@ -56,19 +62,15 @@ BROKEN_PIPE = 141
 
 _INTERRUPTED = "interrupted: nothing is left half-written"
 
-_EXTRAS = {
-    **{"ai_edge_litert": "tflite", "flatbuffers": "tflite", "openvino": "openvino"},
-    **{"ethosu": "arm", "tflite_micro": "arm"},
-}
-
 
 def parser() -> Parser:
     """The whole command line."""
     top = Parser(
         prog="qhal",
         description="One float ONNX model in; a quantized artifact that fits your hardware out.",
-        epilog="Exit codes: 0 done, 1 a gate was not met, 2 bad input, 3 something that is "
-        "needed is not installed, 70 a bug in qhal, 130 interrupted.",
+        epilog="Exit codes: 0 done, 1 the target refuses the model, the artifact is not proven, "
+        "or a gate was not met, 2 bad input, 3 something that is needed is not installed, 70 a "
+        "bug in qhal, 130 interrupted.",
     )
     top.add_argument("--version", action="version", version=f"qhal {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -174,9 +176,8 @@ def _ours(error: ModuleNotFoundError) -> bool:
 
 def _missing(error: ModuleNotFoundError) -> QhalError:
     package = (error.name or "").partition(".")[0]
-    wanted = f'"quant-hal[{_EXTRAS[package]}]"' if package in _EXTRAS else package
     missing = MissingDependencyError(
-        f"The package {package!r} is not installed.", f"Run: pip install {wanted}"
+        f"The package {package!r} is not installed.", f"Run: pip install {package}"
     )
     missing.__cause__ = error
     return missing
@@ -190,18 +191,26 @@ def _full_disk(error: OSError) -> QhalError:
 
 def _fail(error: Exception) -> int:
     """Complain and return the exit code."""
-    wanted = bool(os.environ.get("QHAL_TRACEBACK"))
-    if wanted:
+    deliberate = isinstance(error, QhalError) and not isinstance(error, InternalError)
+    where = ""
+    if os.environ.get("QHAL_TRACEBACK"):
         traceback.print_exception(error)
-    if isinstance(error, QhalError) and not isinstance(error, InternalError):
-        console.error(error)
+    elif not deliberate or _is_of_a_plugin(error):
+        where = f"{_save(error)} QHAL_TRACEBACK=1 prints the traceback."
+    if isinstance(error, QhalError) and deliberate:
+        console.error(error, where)
         return error.exit_code
-    where = "" if wanted else f"{_save(error)} QHAL_TRACEBACK=1 prints the traceback."
     console.complain(
         f"error {InternalError.code}: {type(error).__name__}: {error}",
         f"This is a bug in qhal {__version__}. {where}",
     )
     return InternalError.exit_code
+
+
+def _is_of_a_plugin(error: Exception) -> bool:
+    """True if it tells of an exception of a plugin, directly or as its reason."""
+    told = (error, error.__cause__)
+    return any(isinstance(e, PluginError) and e.__cause__ is not None for e in told)
 
 
 def _save(error: Exception) -> str:

@@ -37,9 +37,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def advice(wrong: str, known: Iterable[str], program: str) -> str:
-    """A hint with the nearest known word."""
-    near = difflib.get_close_matches(wrong, list(known), 1)
-    return f"Did you mean {near[0]}?" if near else f"See {program} --help."
+    """A hint with the nearest known word; that options begin with dashes makes none nearer."""
+    words = {word.lstrip("-"): word for word in known}
+    near = difflib.get_close_matches(wrong.lstrip("-"), list(words), 1)
+    return f"Did you mean {words[near[0]]}?" if near else f"See {program} --help."
 
 
 def add_model(parser: Parser, *, several: bool = False) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from qhal.cli import console, options
 from qhal.cli.bars import bars
-from qhal.errors import OptionError
+from qhal.errors import OptionError, PluginError, QhalError
 
 if TYPE_CHECKING:
+    from qhal.plugin.backend import Backend
     from qhal.plugin.setup import Setup
 
 SUMMARY = "prepare what a target needs on this machine, or list what can be prepared"
@@ -25,17 +26,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; exit code 3 if the machine lacks what the preparation needs."""
     from qhal.plugin.registry import registry
 
-    found = {s.name: s for backend in registry().backends.values() for s in backend.setups()}
+    offers = [offer for backend in registry().backends.values() for offer in _offers(backend)]
     if arguments.name is None:
-        _list(found, arguments.json)
+        _list([setup for _, setup in offers], arguments.json)
         return 0
-    if arguments.name not in found:
-        raise OptionError(
-            f"There is nothing named {arguments.name!r} to set up.",
-            f"{options.advice(arguments.name, found, 'qhal setup')} "
-            f"Known: {', '.join(sorted(found)) or 'nothing'}.",
-        )
-    sentence = found[arguments.name].run(bars())
+    sentence = _chosen(arguments.name, offers).run(bars())
     if arguments.json:
         console.write_json({"name": arguments.name, "done": sentence})
     else:
@@ -43,10 +38,56 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _list(found: dict[str, Setup], as_json: bool) -> None:
-    rows = [(s.name, s.title, s.missing() or "") for _, s in sorted(found.items())]
+def _offers(backend: Backend) -> list[tuple[Backend, Setup]]:
+    """What a backend prepares; one that cannot tell is complained about, and hides no other."""
+    from qhal.plugin.blame import setups_of
+
+    try:
+        return [(backend, setup) for setup in setups_of(backend)]
+    except QhalError as error:
+        console.error(error)
+        return []
+
+
+def _chosen(name: str, offers: list[tuple[Backend, Setup]]) -> Setup:
+    """The setup of this name.
+
+    Raises:
+        OptionError: there is none.
+        PluginError: there are several.
+    """
+    from qhal.plugin.blame import name_of
+
+    found = [(backend, setup) for backend, setup in offers if setup.name == name]
+    if not found:
+        known = sorted({setup.name for _, setup in offers})
+        raise OptionError(
+            f"There is nothing named {name!r} to set up.",
+            f"{options.advice(name, known, 'qhal setup')} Known: {', '.join(known) or 'nothing'}.",
+        )
+    if len(found) > 1:
+        rivals = " and ".join(name_of(backend) for backend, _ in found)
+        raise PluginError(
+            f"The setup {name!r} is brought by {rivals}; none of them is run.",
+            "Uninstall the one that you do not need; `qhal plugins` lists them.",
+        )
+    [(_, setup)] = found
+    return setup
+
+
+def _list(setups: list[Setup], as_json: bool) -> None:
+    ordered = sorted(setups, key=lambda setup: setup.name)
+    rows = [(s.name, s.title, _missing(s)) for s in ordered]
     if as_json:
         keys = ("name", "title", "missing")
         console.write_json([dict(zip(keys, row, strict=True)) for row in rows])
     else:
         console.table(("setup", "what it prepares", "missing"), rows)
+
+
+def _missing(setup: Setup) -> str:
+    """Why it is not ready; one that cannot tell hides no other."""
+    try:
+        return setup.missing() or ""
+    except QhalError as error:
+        return error.message

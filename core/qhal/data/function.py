@@ -31,9 +31,7 @@ import numpy as np
 
 from qhal.data.source import LABEL_NAMES, UNNAMED, ArraySource, SampleSource, split_labels
 from qhal.errors import DataFileError, DataShapeError, LabelError
-from qhal.ir.graph import Array
-
-Arrays = Mapping[str, Array]
+from qhal.ir.graph import Array, Arrays
 
 
 @dataclass(frozen=True)

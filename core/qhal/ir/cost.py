@@ -58,22 +58,6 @@ def size_bytes(type: TensorType) -> int:
     return (type.elements * type.dtype.bits + 7) // 8
 
 
-def weight_bytes(view: NodeView) -> int:
-    """Bytes of the constants that the node reads."""
-    return sum(size_bytes(view.graph.tensors[n]) for n in _operands(view, constant=True))
-
-
-def activation_bytes(view: NodeView) -> int:
-    """Bytes of the activations that the node reads and writes."""
-    names = [*_operands(view, constant=False), *filter(None, view.node.outputs)]
-    return sum(size_bytes(view.graph.tensors[n]) for n in names)
-
-
-def _operands(view: NodeView, constant: bool) -> list[str]:
-    names = dict.fromkeys(filter(None, view.node.inputs))
-    return [name for name in names if (name in view.graph.constants) is constant]
-
-
 def _conv(view: NodeView) -> int:
     """Every result is a sum over one filter: ``weight elements / output channels`` products."""
     weight = view.input(1)

@@ -12,7 +12,7 @@ from qhal.ir.build import GraphBuilder
 from qhal.ir.forms.draft import Draft, Fragment, Scope
 from qhal.ir.forms.table import FORMS
 from qhal.ir.graph import Graph, Node, NodeView
-from qhal.target.capability import Capabilities
+from qhal.target.capability import Capabilities, broken_by
 
 _MAX_ROUNDS = 4
 
@@ -52,7 +52,7 @@ def _why_foreign(view: NodeView, caps: Capabilities) -> str:
         return ""
     rule = caps.native.get(view.op.kind)
     if rule is not None:
-        return rule(view) or ""
+        return broken_by(rule, view) or ""
     return "" if caps.has(view.op.kind) else f"the target has no {view.op.kind}"
 
 

@@ -15,6 +15,9 @@ from qhal.ir.ops import Op
 
 Array = npt.NDArray[np.generic]
 
+Arrays = Mapping[str, Array]
+"""Arrays by name, such as the inputs or the outputs of a model."""
+
 
 @dataclass(frozen=True)
 class TensorType:

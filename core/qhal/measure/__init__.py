@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qhal.decisions import Decision
-from qhal.ir.graph import Array
+from qhal.ir.graph import Arrays
 from qhal.measure.clock import Clocked, Pair, clock, ratio
 from qhal.measure.counted import bits, sizes
 from qhal.measure.memory import peak_memories
@@ -16,8 +16,6 @@ from qhal.progress import SILENT, Progress
 from qhal.subject import Subject
 
 __all__ = ["Clocked", "Measurement", "Pair", "clock", "measure", "peak_memories", "ratio"]
-
-Arrays = Mapping[str, Array]
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qhal.decisions import Code, Decision, Severity
 from qhal.host import load_average, usable_cores
-from qhal.ir.graph import Array
+from qhal.ir.graph import Arrays
 from qhal.measure.latency import Run, Timing, interleave, speedup
 from qhal.metric import Basis, Metric
-from qhal.plugin.backend import Findings, Runner, RunOptions
+from qhal.plugin.backend import Backend, Findings, Runner, RunOptions
+from qhal.plugin.blame import ask
 from qhal.subject import Runnable, run_raw
-
-Arrays = Mapping[str, Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +33,8 @@ class Pair:
         """What the backend itself can find out."""
         baseline = None if self.baseline is None else self.baseline.trial(self.sample)
         subject = self.subject.trial(self.sample)
-        return self.subject.backend.examine(subject, baseline, self.subject.profile)
+        backend, profile = self.subject.backend, self.subject.profile
+        return ask(backend, Backend.examine, subject, baseline, profile)
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,22 @@ def constant_bytes(model: QuantModel, unit: str | None = None) -> int:
     return sum(_stored_size(model, name) for name in names)
 
 
+def planned_weight_bytes(model: QuantModel) -> int:
+    """Bytes of the weights of a model without parameters, in the types of its kernel rows.
+
+    Scales, biases and whatever else a file holds come on top.
+    """
+    bits: dict[str, int] = {}
+    for node in model.graph.nodes:
+        row = model.kernels.get(node.name)
+        for index, name in enumerate(node.inputs):
+            if name in model.graph.constants and node.op.role(index) is Role.WEIGHT:
+                type = model.graph.tensors[name]
+                stored = type.dtype if row is None or row.weight is None else row.weight.dtype
+                bits[name] = type.elements * stored.bits
+    return sum((count + 7) // 8 for count in bits.values())
+
+
 def unit_of(model: QuantModel, node: str) -> str:
     """Where a node is to run; "" is the target's main unit."""
     row = model.kernels.get(node)

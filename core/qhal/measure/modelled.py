@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from qhal.ir.cost import operations, size_bytes
 from qhal.ir.graph import NodeView
 from qhal.measure.counted import constant_bytes, unit_of
-from qhal.metric import Basis, Metric
+from qhal.metric import Basis, Metric, counted
 from qhal.quant.model import QuantModel
 from qhal.target.profile import TargetProfile
+
+_NOTE = "from published figures, if the target takes all that is planned for it"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ def target_latency(model: QuantModel, profile: TargetProfile) -> dict[str, Metri
         return {}
     low_ns, high_ns = ends
     middle_ns = (low_ns + high_ns) / 2
-    metric = Metric(middle_ns, "ns", Basis.MODELLED, low_ns, high_ns, _note(model))
+    omits = _omits(model)
+    metric = Metric(middle_ns, "ns", Basis.MODELLED, low_ns, high_ns, _NOTE, omits=omits)
     return {"latency": metric}
 
 
@@ -91,7 +94,6 @@ def _transfer_s(size: float, rate: float) -> float:
     return size / rate if rate else 0.0
 
 
-def _note(model: QuantModel) -> str:
+def _omits(model: QuantModel) -> str:
     elsewhere = sum(1 for node in model.graph.nodes if unit_of(model, node.name))
-    note = "from published figures, if the target takes all that is planned for it"
-    return f"{note}; {elsewhere} nodes on the host are not included" if elsewhere else note
+    return f"{counted(elsewhere, 'node')} on the host" if elsewhere else ""

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import ClassVar, Protocol, runtime_checkable
 
 from qhal.decisions import Decision
+from qhal.errors import PluginError
+from qhal.ir.graph import Array, Arrays
 from qhal.metric import Metric
+from qhal.output import MARKER, REPORT
 from qhal.plugin.setup import Setup
 from qhal.quant.model import QuantModel
 from qhal.target.capability import Capabilities
 from qhal.target.profile import TargetProfile
 
-Array = npt.NDArray[np.generic]
-Arrays = Mapping[str, Array]
-
 API_VERSION = 1
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_OWN_FILES = frozenset({MARKER, REPORT})
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,48 @@ class Artifact:
     output_names: Mapping[str, str] = field(default_factory=dict)
     aside: frozenset[str] = frozenset()
 
+    def __post_init__(self) -> None:
+        """Refuse what could not be written or read back as it is.
+
+        Raises:
+            PluginError: a name is no plain file name or one of qhal's own, a content is not
+                bytes, the main file is missing, or a file is said to be aside that is missing
+                or the main one.
+        """
+        for name, content in self.files.items():
+            _check_file(name, content)
+        listed = ", ".join(sorted(self.files)) or "none"
+        if self.main not in self.files:
+            raise PluginError(f"The artifact's main file is {self.main!r}; its files: {listed}.")
+        if strange := sorted(self.aside - self.files.keys()):
+            raise PluginError(f"The artifact has {strange[0]!r} aside; its files: {listed}.")
+        if self.main in self.aside:
+            raise PluginError(f"The artifact has its main file {self.main!r} aside.")
+
     @property
     def size_bytes(self) -> int:
         """Bytes of all files that the device needs."""
         return sum(len(content) for name, content in self.files.items() if name not in self.aside)
 
 
+def _check_file(name: object, content: object) -> None:
+    if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name):
+        raise PluginError(
+            f"The artifact has a file {name!r}, which is no plain file name.",
+            "Letters, digits, '.', '_', '+' and '-' make one; it begins with a letter or digit.",
+        )
+    if name.lower() in _OWN_FILES:
+        raise PluginError(
+            f"The artifact has a file {name!r}.",
+            f"qhal itself writes {' and '.join(sorted(_OWN_FILES))} into the folder.",
+        )
+    if not isinstance(content, bytes):
+        raise PluginError(
+            f"The artifact's file {name!r} holds a {type(content).__name__}, not bytes."
+        )
+
+
+@runtime_checkable
 class Runner(Protocol):
     """A loaded artifact."""
 
@@ -72,15 +109,19 @@ class PlacedNode:
     Attributes:
         name: of the node, or of the first tensor that it makes.
         kernel: what computes it, as the runtime calls it.
-        unit: where it runs; "" is the target's main unit.
+        unit: where it runs, as the vendor calls it, such as ``NPU``;
+            :data:`~qhal.target.capability.HOST` for the processor beside it, "" if there is but
+            one.
         executed_dtype: element type that it computes in, as :class:`~qhal.ir.dtypes.DType` spells
             it; empty if nobody can tell.
+        cost: what it takes, such as the cycles that a compiler estimates; None if nobody can tell.
     """
 
     name: str
     kernel: str
     unit: str
     executed_dtype: str = ""
+    cost: Metric | None = None
 
 
 @dataclass(frozen=True)
@@ -90,10 +131,13 @@ class Placement:
     Attributes:
         nodes: in execution order.
         source: how it was found out, such as "optimized graph of onnxruntime 1.31.1".
+        by_result: True if every node has the name of the first tensor that it makes. One that
+            makes a tensor unknown to the model is then a part of the next one that does not.
     """
 
     nodes: tuple[PlacedNode, ...]
     source: str
+    by_result: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,6 +195,10 @@ class Backend(ABC):
     options: ClassVar[frozenset[str] | None] = None
     """Keys of a profile's options that the backend reads, so that a mistyped one is found; None
     if it does not say."""
+    packages: ClassVar[Mapping[str, str]] = {}
+    """What it imports beside qhal: top-level module -> distribution. Their versions are in the
+    records; where one is not installed, the error names the extra of the plugin's distribution
+    that brings it."""
 
     def unavailable(self) -> str | None:
         """Why artifacts cannot be *run* here, with the command that mends it; None if they can.
@@ -170,6 +218,14 @@ class Backend(ABC):
     @abstractmethod
     def capabilities(self, target: TargetProfile) -> Capabilities:
         """What the target can execute."""
+
+    def foresee(self, model: QuantModel, target: TargetProfile) -> tuple[Decision, ...]:
+        """What can be told of a model for which there are no data yet; ``qhal check`` asks.
+
+        The model has a graph and its kernel rows, and no parameters. A decision whose severity
+        is a refusal says that :meth:`lower` will refuse it; others say what only that finds out.
+        """
+        return ()
 
     @abstractmethod
     def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:

@@ -261,6 +261,7 @@ def _check_backend(thing: Any) -> Backend:
             lost=str(_name_of(thing)),
         )
     _check_name(_name_of(thing), "backend")
+    _check_packages(thing)
     return thing
 
 
@@ -279,6 +280,17 @@ def _check_name(name: Any, kind: str) -> None:
             f"has a {kind} with the name {name!r}",
             "Use small letters, digits, '.', '_' and '-'.",
         )
+
+
+def _check_packages(backend: Backend) -> None:
+    stated: Any = backend.packages
+    if isinstance(stated, Mapping) and all(isinstance(x, str) for p in stated.items() for x in p):
+        return
+    raise UnsoundPluginError(
+        f"has a backend {backend.name!r} with the packages {stated!r:.60}",
+        'Map modules to distributions in qhal.Backend.packages: {"npu_sdk": "npu-sdk"}.',
+        lost=backend.name,
+    )
 
 
 def _name_of(backend: Backend) -> Any:

@@ -8,13 +8,17 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
+from qhal.decisions import Code, Decision, Severity
 from qhal.errors import CatalogueError, MissingDependencyError, UnknownTargetError
 from qhal.plugin.backend import Backend
 from qhal.plugin.discovery import Found, Problem, Provider, discover
 from qhal.target import catalogue
 from qhal.target.profile import RUNS_ON, TargetProfile
 
-__all__ = ["Problem", "Provider", "Registry", "registry"]
+__all__ = ["Problem", "Provider", "Registry", "packages", "provider_of", "registry"]
+
+_NEAR = 0.8
+"""How alike a key and a misspelt one are: ``flash_bytes`` and ``flsh_bytes``."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Registry:
         providers: the plugins that were loaded.
         backend_providers: backend name -> the plugin that brings it.
         problems: plugins, or parts of them, that are not used, and why.
+        facts: keys of the facts that devices of qhal's catalogue and of plugins have.
     """
 
     backends: Mapping[str, Backend]
@@ -34,6 +39,7 @@ class Registry:
     providers: tuple[Provider, ...] = ()
     backend_providers: Mapping[str, Provider] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    facts: frozenset[str] = frozenset()
 
     def profile(self, name: str) -> TargetProfile:
         """The profile of a target, whether or not its backend is there.
@@ -60,6 +66,19 @@ class Registry:
         backend = self.backends[profile.backend]
         _check_options(profile, backend)
         return backend, profile
+
+    def doubts(self, profile: TargetProfile) -> tuple[Decision, ...]:
+        """Facts that look like misspelt ones; any key is allowed, so that this is no error."""
+        return tuple(
+            Decision(
+                Code.FACT_UNKNOWN,
+                f"{profile.origin}: no other device has a fact {key}, and nothing is known to read "
+                f"it. Is {near[0]} meant?",
+                severity=Severity.WARNING,
+            )
+            for key in sorted(profile.facts.keys() - self.facts)
+            if (near := difflib.get_close_matches(key, sorted(self.facts), 1, _NEAR))
+        )
 
     def lacks_backend(self, profile: TargetProfile) -> MissingDependencyError:
         """The error for a target whose backend is missing."""
@@ -99,6 +118,19 @@ def _plugins() -> Found:
     return discover(reserved=catalogue.builtin())
 
 
+def provider_of(backend: Backend) -> Provider | None:
+    """The plugin that brings a backend of this process; None if it was found in no plugin."""
+    found = _plugins()
+    known = found.backends.get(backend.name) is backend
+    return found.backend_providers.get(backend.name) if known else None
+
+
+def packages() -> tuple[str, ...]:
+    """Distributions that the backends of this process run on."""
+    stated = (b.packages.values() for b in _plugins().backends.values())
+    return tuple(dict.fromkeys(name for names in stated for name in names))
+
+
 def registry(targets_file: str | Path | None = None) -> Registry:
     """The registry of this process; plugins are loaded once, at the first call.
 
@@ -110,6 +142,7 @@ def registry(targets_file: str | Path | None = None) -> Registry:
     """
     found = _plugins()
     targets = {**catalogue.builtin(), **found.targets}
+    facts = frozenset(key for profile in targets.values() for key in profile.facts)
     path = catalogue.user_file(targets_file)
     if path is not None:
         targets.update(catalogue.read(path, targets))
@@ -119,6 +152,7 @@ def registry(targets_file: str | Path | None = None) -> Registry:
         providers=found.providers,
         backend_providers=found.backend_providers,
         problems=found.problems,
+        facts=facts,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from qhal.errors import PluginError
+from qhal.errors import PluginError, in_one_line
 from qhal.ir.graph import NodeView
 from qhal.ir.ops import Activation, Layout
 from qhal.quant.spec import Derived, OutputSpec, QuantSpec, SameAsInput
@@ -24,6 +24,26 @@ Limit = Callable[[NodeView], str | None]
 Its docstring is the rule in English with its bounds; it returns None, or one sentence with
 the offending value ("stride is 4, allowed 1 to 3").
 """
+
+
+def broken_by(limit: Limit, view: NodeView) -> str | None:
+    """What a rule says of a node: None, or the sentence with the offending value.
+
+    Raises:
+        PluginError: the rule itself breaks, or says something else.
+    """
+    try:
+        said = limit(view)
+    except Exception as error:
+        raise PluginError(f"{_where(limit, view)}: {in_one_line(error)}.") from error
+    if said is None or isinstance(said, str):
+        return said
+    raise PluginError(f"{_where(limit, view)}: it said {said!r:.60}, which is no sentence.")
+
+
+def _where(limit: Limit, view: NodeView) -> str:
+    rule = getattr(limit, "__name__", repr(limit))
+    return f"limit {rule} on {view.op.kind} {view.node.name}"
 
 
 class Arithmetic(Enum):

@@ -37,6 +37,8 @@ from qhal.errors import CatalogueError
 from qhal.target.profile import Sourced, TargetProfile
 
 FILE_NAME = "targets.toml"
+ORIGIN = "qhal's catalogue"
+"""Where the devices that qhal ships come from; those of a user come from a file."""
 
 Profiles = Mapping[str, TargetProfile]
 
@@ -67,7 +69,7 @@ _UNITS = {
 def builtin() -> Profiles:
     """The devices that qhal ships."""
     text = resources.files("qhal").joinpath(FILE_NAME).read_text(encoding="utf-8")
-    return parse(text, FILE_NAME, {})
+    return parse(text, ORIGIN, {})
 
 
 def user_file(explicit: str | Path | None = None) -> Path | None:
@@ -222,7 +224,7 @@ class _Reader:
         if "extends" not in table:
             for key in ("backend", "title"):
                 if key not in table:
-                    raise where.error(f"has no {key}", f"Give a {key}, or extends = another one.")
+                    raise where.error(f"has no {key}", self._how_to_base(chain[-1], key))
             return TargetProfile("", "", "")
         name = where.at("extends").text(table["extends"])
         # A device that extends its own name changes the one of the layer below.
@@ -234,6 +236,12 @@ class _Reader:
                 f"is {name!r}, which is not a target", _near(name, known)
             )
         return self._known[name]
+
+    def _how_to_base(self, name: str, key: str) -> str:
+        """What to do about a table without ``extends`` that is not complete."""
+        if name in self._known:
+            return f'extends = "{name}" takes everything else from the device of that name.'
+        return f"Give a {key}, or extends = another one."
 
 
 def _facts(table: dict[str, Any], where: _Key) -> dict[str, Sourced]:

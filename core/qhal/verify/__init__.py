@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from time import monotonic
 
 from qhal.decisions import Code, Decision, Severity
 from qhal.ir.cost import macs
-from qhal.ir.graph import Array, NodeView
+from qhal.ir.graph import Array, Arrays, NodeView
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import Runner, RunOptions
 from qhal.progress import SILENT, Progress
@@ -21,6 +20,8 @@ from qhal.verify.reference import FloatReference, check_import
 
 __all__ = [
     "FEWEST_SAMPLES",
+    "ORACLE_BUDGET_S",
+    "ORACLE_MACS_PER_S",
     "ORACLE_SAMPLES",
     "RUNNER_BUDGET_S",
     "Evaluation",
@@ -33,7 +34,10 @@ __all__ = [
 
 ORACLE_SAMPLES = 8
 ORACLE_BUDGET_S = 8.0
-"""The oracle is exact, not fast: after this time no further sample is given to it."""
+"""The oracle is exact, not fast: it is given what takes about so long."""
+ORACLE_MACS_PER_S = 2e9
+"""Measured on one core with the models of the zoo: 1.3e9 to 1.3e10, depthwise ones slowest. No
+clock decides how many samples are taken, so that two runs take the same ones."""
 
 RUNNER_BUDGET_S = 30.0
 FEWEST_SAMPLES = 32
@@ -41,7 +45,6 @@ FEWEST_SAMPLES = 32
 _REFERENCE = "oracle_reference"
 """Prefix of the metrics of a runtime's reference kernels."""
 
-Arrays = Mapping[str, Array]
 _Run = Callable[[Arrays], dict[str, Array]]
 
 
@@ -73,8 +76,8 @@ def verify(
     With a runtime on this machine: ``samples`` of them against the float model (None: all, or
     what a slow runtime does in about :data:`RUNNER_BUDGET_S`, which is a decision), and the
     first ``oracle_samples`` of these against the oracle, the runtime's reference kernels
-    included where it has them. Without one, the oracle takes the artifact's place, on as many
-    samples as fit into :data:`ORACLE_BUDGET_S`.
+    included where it has them. Without one, the oracle takes the artifact's place, on what it
+    does in about :data:`ORACLE_BUDGET_S`.
 
     Labels that cannot be the model's are left out, which is a decision: a folder of images may
     hold those of another task.
@@ -85,9 +88,10 @@ def verify(
     """
     runner = subject.load()
     if runner is None:
-        return _verify_by_oracle(subject, evaluation.spread(samples or len(evaluation)), progress)
-    evaluation, reduced = _affordable(subject, evaluation, samples)
-    accuracy = _compare(subject, evaluation, _bound(subject, runner), "verify", None, progress)
+        return _verify_by_oracle(subject, evaluation, samples, progress)
+    pace = _Pace("the runtime", subject.backend.runner_macs_per_s, RUNNER_BUDGET_S)
+    evaluation, reduced = _affordable(subject, evaluation, samples, pace)
+    accuracy = _compare(subject, evaluation, _bound(subject, runner), "verify", progress)
     metrics = accuracy.metrics(Basis.MEASURED_HOST)
     decisions = [*reduced, *_about_labels(subject, evaluation, accuracy)]
     runners = _runners(subject, runner)
@@ -101,20 +105,49 @@ def verify(
     return Verification(metrics, tuple(decisions), runner.runtime)
 
 
+@dataclass(frozen=True)
+class _Pace:
+    """About how fast samples are computed; by the model's size alone, whatever the host does.
+
+    Attributes:
+        who: computes them.
+        macs_per_s: None if it is fast enough for any number of samples.
+        budget_s: how long it may take.
+    """
+
+    who: str
+    macs_per_s: float | None
+    budget_s: float
+
+    def sample_s(self, subject: Subject) -> float:
+        """Time for one sample; 0 if it does not matter."""
+        if self.macs_per_s is None:
+            return 0.0
+        graph = subject.graph
+        return sum(macs(NodeView(graph, node)) for node in graph.nodes) / self.macs_per_s
+
+    def most(self, subject: Subject, total: int, fewest: int) -> int:
+        """How many of ``total`` samples to take: what fits, but not less than ``fewest``."""
+        each_s = self.sample_s(subject)
+        return total if not each_s else min(total, max(fewest, int(self.budget_s / each_s)))
+
+
+_ORACLE_PACE = _Pace("the oracle", ORACLE_MACS_PER_S, ORACLE_BUDGET_S)
+
+
 def _affordable(
-    subject: Subject, evaluation: Evaluation, asked: int | None
+    subject: Subject, evaluation: Evaluation, asked: int | None, pace: _Pace
 ) -> tuple[Evaluation, list[Decision]]:
-    """The samples to run: those that were asked for, or what the runtime does in good time."""
-    total, rate = len(evaluation), subject.backend.runner_macs_per_s
-    if asked is not None or rate is None:
-        return evaluation.spread(asked or total), []
-    each_s = sum(macs(NodeView(subject.graph, node)) for node in subject.graph.nodes) / rate
-    count = total if not each_s else max(FEWEST_SAMPLES, int(RUNNER_BUDGET_S / each_s))
-    if count >= total:
+    """The samples to run: those that were asked for, or what can be done in good time."""
+    total = len(evaluation)
+    if asked is not None:
+        return evaluation.spread(asked), []
+    count = pace.most(subject, total, FEWEST_SAMPLES)
+    if count == total:
         return evaluation, []
     sentence = (
-        f"Accuracy was measured on {count} of {total} samples, spread evenly: the runtime takes "
-        f"about {each_s:.2g} s for each. --eval-samples sets another number."
+        f"Accuracy was measured on {count} of {total} samples, spread evenly: {pace.who} takes "
+        f"about {pace.sample_s(subject):.2g} s for each. --eval-samples sets another number."
     )
     reduced = Decision(Code.EVALUATION_REDUCED, sentence, severity=Severity.WARNING)
     return evaluation.spread(count), [reduced]
@@ -133,19 +166,20 @@ def _runners(subject: Subject, runner: Runner) -> dict[str, Runner]:
     return found
 
 
-def _verify_by_oracle(subject: Subject, evaluation: Evaluation, progress: Progress) -> Verification:
+def _verify_by_oracle(
+    subject: Subject, evaluation: Evaluation, samples: int | None, progress: Progress
+) -> Verification:
     from qhal.quant.oracle import Oracle
 
-    oracle = Oracle(subject.model)
-    title = "verify with the oracle"
-    scattered = evaluation.scattered()
-    accuracy = _compare(subject, scattered, oracle.run, title, ORACLE_BUDGET_S, progress)
+    oracle, total = Oracle(subject.model), len(evaluation)
+    evaluation, reduced = _affordable(subject, evaluation, samples, _ORACLE_PACE)
+    accuracy = _compare(subject, evaluation, oracle.run, "verify with the oracle", progress)
     sentence = (
         f"The artifact was not run: {subject.why_not()}. Accuracy is the oracle's, "
-        f"on {accuracy.samples} of {len(evaluation)} samples; latency was not measured."
+        f"on {accuracy.samples} of {total} samples; latency was not measured."
     )
     decision = Decision(Code.NOT_RUNNABLE, sentence, severity=Severity.WARNING)
-    decisions = (decision, *_about_labels(subject, evaluation, accuracy))
+    decisions = (decision, *reduced, *_about_labels(subject, evaluation, accuracy))
     return Verification(accuracy.metrics(Basis.COUNTED_EMULATED), decisions)
 
 
@@ -170,18 +204,12 @@ def _about_labels(subject: Subject, evaluation: Evaluation, accuracy: Accuracy) 
 
 
 def _compare(
-    subject: Subject,
-    evaluation: Evaluation,
-    run: _Run,
-    title: str,
-    budget_s: float | None,
-    progress: Progress,
+    subject: Subject, evaluation: Evaluation, run: _Run, title: str, progress: Progress
 ) -> Accuracy:
     """Stream the samples through both models; they run side by side, one thread each."""
     accuracy = Accuracy(scores_output(subject.graph, subject.model.params))
     adapter = subject.adapter
     labels = _labels_by_sample(subject, evaluation)
-    began = monotonic()
     with (
         progress.step(title, total=len(evaluation)) as advance,
         ThreadPoolExecutor(1, "float-reference") as pool,
@@ -192,8 +220,6 @@ def _compare(
             outputs = adapter.to_user(run(adapter.to_artifact(sample)))
             accuracy.add(expected.result(), outputs, None if labels is None else labels[index])
             advance(1)
-            if budget_s is not None and monotonic() - began > budget_s:
-                break
     return accuracy
 
 
@@ -214,8 +240,7 @@ def _oracle_gaps(
 
     oracle, adapter = Oracle(subject.model), subject.adapter
     gaps = {prefix: OracleGap(subject.model) for prefix in runners}
-    samples = min(samples, len(evaluation))
-    began = monotonic()
+    samples = _ORACLE_PACE.most(subject, min(samples, len(evaluation)), fewest=1)
     with progress.step("compare with the oracle", total=samples) as advance:
         for index in range(samples):
             inputs = adapter.to_artifact(evaluation.sample(index))
@@ -223,6 +248,4 @@ def _oracle_gaps(
             for prefix, runner in runners.items():
                 gaps[prefix].add(expected, run_raw(runner, subject, inputs))
             advance(1)
-            if monotonic() - began > ORACLE_BUDGET_S:
-                break
     return gaps

@@ -135,7 +135,7 @@ def _overall(outputs: Sequence[Difference], basis: Basis, samples: int) -> dict[
     return {
         "sqnr": Metric(total.sqnr_db, "dB", basis, note=note),
         "cosine": Metric(total.cosine, "cosine", basis, note=note),
-        "max_abs_error": Metric(total.max_abs, "", basis, note=note),
+        "max_abs_error": Metric(total.max_abs, "in the output's unit", basis, note=note),
     }
 
 

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from qhal.errors import VerificationError
 from qhal.ir.graph import Array
+from qhal.metric import IDENTICAL_DB
 
-SQNR_LIMIT_DB = 200.0
+SQNR_LIMIT_DB = IDENTICAL_DB
 """SQNR of equal arrays, whose ratio is infinite: beyond what float32 can express."""
 
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import sqrt
 from typing import Protocol
 
-from qhal.ir.graph import Array
+from qhal.ir.graph import Array, Arrays
 from qhal.spool import Spool
 from qhal.verify.reference import FloatReference
-
-Arrays = Mapping[str, Array]
-
-_INVERSE_GOLDEN_RATIO = (sqrt(5) - 1) / 2
 
 
 class Samples(Protocol):
@@ -69,15 +63,6 @@ class Evaluation:
         total = len(self.dataset)
         count = min(count, total)
         return replace(self, chosen=tuple(i * total // count for i in range(count)))
-
-    def scattered(self) -> Evaluation:
-        """All samples, in an order of which every beginning is evenly spread.
-
-        That of the fractional parts of ``i / golden ratio`` (Weyl's equidistribution).
-        """
-        order = sorted(range(len(self)), key=lambda i: i * _INVERSE_GOLDEN_RATIO % 1)
-        chosen = self.chosen
-        return replace(self, chosen=tuple(order if chosen is None else (chosen[i] for i in order)))
 
     def sample(self, index: int) -> Arrays:
         """One sample of every input, in the shapes and types of the user's model."""

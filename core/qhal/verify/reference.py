@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from qhal.errors import ModelInvalidError, VerificationError
-from qhal.ir.graph import Array, Graph
+from qhal.ir.graph import Array, Arrays, Graph
 from qhal.metric import Basis, Metric
 from qhal.verify.compare import Difference, difference
-
-Arrays = Mapping[str, Array]
 
 _SMALLEST_IMPORT_SQNR_DB = 40.0
 """Float arithmetic in another order stays far above this; a wrong operator stays below."""
@@ -106,8 +104,8 @@ def check_import(graph: Graph, reference: FloatReference, sample: Arrays) -> dic
                 "This is a bug of qhal's importer; please report it with the model.",
             )
         worst = max(worst, _relative(found))
-    note = "largest difference over the largest output, on one sample"
-    return {"import_error": Metric(worst, "", Basis.MEASURED_HOST, note=note)}
+    note, unit = "largest difference on one sample", "of the largest output"
+    return {"import_error": Metric(worst, unit, Basis.MEASURED_HOST, note=note)}
 
 
 def _relative(found: Difference) -> float:

@@ -49,7 +49,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Fail:
             ModuleNotFoundError("No module named 'ai_edge_litert'", name="ai_edge_litert"),
             3,
             "error QH601: The package 'ai_edge_litert' is not installed.",
-            'pip install "quant-hal[tflite]"',
+            "Run: pip install ai_edge_litert",
         ),
     ],
 )
@@ -121,6 +121,7 @@ def test_an_interruption_is_not_an_error(failing: Fail, capsys: pytest.CaptureFi
         ([*DEPLOY, "--max-drop", "-1"], "not a number from 0 to 100"),
         ([*DEPLOY, "--max-drop", "nan"], "not a number from 0 to 100"),
         ([*DEPLOY, "--thread", "2"], "Did you mean --threads?"),
+        ([*DEPLOY, "--bogus"], "Unknown argument '--bogus'.\n  See qhal deploy --help."),
         (
             [*DEPLOY, "--target", "cpu,tflite,cpu"],
             "'cpu,tflite,cpu' does not name each target once",

@@ -75,3 +75,45 @@ def test_what_is_missing_is_exit_code_3(capsys: Captured) -> None:
 def test_an_unknown_name_gets_a_near_one(capsys: Captured) -> None:
     assert main(["setup", "part"]) == 2
     assert "Did you mean parts?" in capsys.readouterr().err
+
+
+class Rival(Preparing):
+    """Has a setup of the same name."""
+
+    name = "rival"
+
+
+class Mute(Preparing):
+    """Cannot tell what it prepares."""
+
+    name = "mute"
+
+    def setups(self) -> tuple[Setup, ...]:
+        raise RuntimeError("no idea")
+
+
+def _install(monkeypatch: pytest.MonkeyPatch, *backends: Backend) -> None:
+    found = Registry({backend.name: backend for backend in backends}, {})
+    monkeypatch.setattr(registry_module, "registry", lambda: found)
+
+
+def test_a_name_that_two_backends_have_is_nobodys(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(monkeypatch, Preparing(), Rival())
+    assert main(["setup", "parts"]) == 2
+    assert "'parts' is brought by backend 'preparing' and backend 'rival'" in (
+        capsys.readouterr().err
+    )
+    assert main(["setup"]) == 0
+    assert capsys.readouterr().out.count("spare parts") == 2
+
+
+def test_a_backend_that_cannot_tell_hides_no_other(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(monkeypatch, Mute(), Preparing())
+    assert main(["setup", "parts"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "All there.\n"
+    assert "The backend 'mute' broke in setups: RuntimeError: no idea." in err

@@ -116,6 +116,6 @@ def test_all_families_of_the_catalogue_are_headings(capsys: Captured) -> None:
 def test_one_device_shows_what_works_and_numbers_without_a_unit(capsys: Captured) -> None:
     assert main(["targets", "raspberry-pi-4"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[1] == ["backend", "cortex-a,", "from", "targets.toml"]
+    assert lines[1] == ["backend", "cortex-a,", "from", "qhal's", "catalogue"]
     assert ["cores_count", "4"] in [line[:2] for line in lines]
     assert ["cores_count", "4", "1"] not in [line[:3] for line in lines]

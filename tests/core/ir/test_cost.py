@@ -10,7 +10,8 @@ from ir_graphs import RandomGraph
 
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
-from qhal.ir.cost import activation_bytes, macs, operations, weight_bytes
+from qhal.ir.cost import macs, operations, size_bytes
+from qhal.ir.dtypes import DType
 from qhal.ir.graph import Graph, NodeView, TensorType
 from qhal.ir.layout import to_layout
 from qhal.ir.ops import Layout
@@ -48,10 +49,12 @@ def test_macs(node: NodeView, count: int) -> None:
     assert operations(node) == (2 * count or 5)
 
 
-def test_bytes() -> None:
-    node = view(ops.Conv(ONE, NONE, ONE), (1, 3, 8, 8), (4, 3, 3, 3), (4,))
-    assert weight_bytes(node) == (4 * 27 + 4) * 4
-    assert activation_bytes(node) == (3 * 64 + 4 * 36) * 4
+@pytest.mark.parametrize(
+    ("shape", "dtype", "size"),
+    [((3, 5), DType.FLOAT32, 60), ((3, 5), DType.INT4, 8), ((), DType.INT8, 1)],
+)
+def test_bytes(shape: tuple[int, ...], dtype: DType, size: int) -> None:
+    assert size_bytes(TensorType(shape, dtype)) == size
 
 
 def _total(graph: Graph) -> tuple[int, int]:

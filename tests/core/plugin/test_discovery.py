@@ -43,6 +43,7 @@ def problems_of(found: Found, distribution: str) -> list[str]:
         ("not-a-backend", "broken-type", "returned 'a text' (str) as a backend"),
         ("hook-raises", "broken-hook", "RuntimeError: the driver does not answer"),
         ("unknown-hook", "broken-typo", "unknown hook qhal_backend"),
+        ("odd-packages", "broken-packages", "'odd-packages' with the packages ('npu_sdk',)"),
         ("no-hook", "broken-empty", "implements no hook of qhal"),
     ],
 )

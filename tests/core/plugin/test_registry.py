@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from qhal.checking import check
+from qhal.decisions import Code
 from qhal.errors import CatalogueError, MissingDependencyError, UnknownTargetError
 from qhal.plugin.discovery import Problem, Provider
 from qhal.plugin.registry import Registry, registry
 from qhal.target.profile import TargetProfile
 
+DIGITS = Path(__file__).parents[3] / "examples" / "digits" / "digits.onnx"
 BROKEN = Provider("broken-npu", "1.2", "npu")
 
 
@@ -65,6 +68,23 @@ def test_an_option_that_the_backend_does_not_read(tmp_path: Path) -> None:
     assert f"{path}: targets.board.options.devise is unknown" in caught.value.message
     assert "the backend 'openvino' reads device, runs_on" in caught.value.message
     assert caught.value.hint == "Did you mean device?"
+
+
+def test_a_fact_that_looks_misspelt_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    fact = '{ value = 1, unit = "B", source = "here" }'
+    path.write_text(
+        '[targets.a]\nextends = "cortex-m7"\n'
+        f"facts = {{ flsh_bytes = {fact}, flash_bytes = {fact}, boot_loader_bytes = {fact} }}\n"
+    )
+    found = registry(path)
+    (doubt,) = found.doubts(found.profile("a"))
+    assert doubt.code is Code.FACT_UNKNOWN
+    assert "flsh_bytes" in doubt.sentence
+    assert doubt.sentence.endswith("Is flash_bytes meant?")
+    assert not [d for profile in registry().targets.values() for d in registry().doubts(profile)]
+    report = check(DIGITS, target="a", targets_file=path)
+    assert doubt in report.decisions
 
 
 def test_all_devices_of_the_catalogue_have_options_that_are_read() -> None:

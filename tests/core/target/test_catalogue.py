@@ -58,6 +58,13 @@ def test_extending_ones_own_name_changes_the_layer_below() -> None:
     assert above["npu"].origin == "b.toml"
 
 
+def test_changing_a_device_without_extending_it_gets_a_hint() -> None:
+    below = catalogue.parse(GOOD, "a.toml", {})
+    with pytest.raises(CatalogueError, match=r"targets\.npu has no backend") as caught:
+        catalogue.parse('[targets.npu]\ntitle = "Mine"\n', "b.toml", below)
+    assert caught.value.hint.startswith('extends = "npu" takes everything else')
+
+
 def test_another_backend_takes_no_options_over() -> None:
     below = catalogue.parse(GOOD, "a.toml", {})
     text = """

@@ -33,13 +33,6 @@ def test_a_spread_keeps_samples_and_labels_together(toys, evaluation, count, cho
         np.testing.assert_array_equal(few.sample(index)["x"], toys.samples(10).sample(number)["x"])
 
 
-def test_every_beginning_of_a_scattered_order_is_spread(evaluation) -> None:
-    order = evaluation.scattered().labels.ravel().tolist()
-    assert sorted(order) == list(range(10))
-    assert max(np.diff(sorted([-1, *order[:5], 10]))) <= 4
-    assert evaluation.spread(5).scattered().labels.ravel().tolist() != [0, 2, 4, 6, 8]
-
-
 def test_spools_are_shared_by_whoever_takes_other_samples(toys, evaluation) -> None:
     with Spool() as inputs, Spool() as outputs:
         shared = Evaluation(evaluation.dataset, evaluation.reference, inputs, outputs)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from qhal import verify as verifying
 from qhal.decisions import Code
 from qhal.errors import LabelError, ModelInvalidError, VerificationError
 from qhal.ir import ops
@@ -16,6 +17,7 @@ from qhal.ir.graph import Graph, TensorType
 from qhal.metric import Basis
 from qhal.verify import (
     FEWEST_SAMPLES,
+    ORACLE_BUDGET_S,
     RUNNER_BUDGET_S,
     Evaluation,
     FloatReference,
@@ -167,6 +169,25 @@ def test_a_slow_runtime_is_given_a_part_of_the_samples(toys, reference) -> None:
         assert [s.split(",")[0] for s in reduced] == (
             [f"Accuracy was measured on {samples} of 100 samples"] if samples < 100 else []
         )
+
+
+@pytest.mark.parametrize(
+    ("macs_per_s", "samples", "compared"),
+    [(12 * 50 / ORACLE_BUDGET_S, 50, 8), (12 * 3 / ORACLE_BUDGET_S, FEWEST_SAMPLES, 3)],
+)
+def test_the_size_of_the_model_says_how_much_the_oracle_is_given(
+    toys, reference, monkeypatch, macs_per_s, samples, compared
+) -> None:
+    monkeypatch.setattr(verifying, "_ORACLE_PACE", verifying._Pace("it", macs_per_s, 8.0))
+    evaluation = Evaluation(toys.samples(100), reference)
+    found = verify(toys.subject(toys.model, missing="no runtime"), evaluation)
+    assert found.metrics["evaluation_samples"].value == samples
+    not_run, reduced = found.decisions
+    assert f"the oracle's, on {samples} of 100 samples" in not_run.sentence
+    assert reduced.code is Code.EVALUATION_REDUCED
+    metrics = verify(toys.subject(toys.model), evaluation).metrics
+    assert metrics["evaluation_samples"].value == 100
+    assert metrics["oracle_max_steps"].note.endswith(f" {compared} samples")
 
 
 def test_the_number_of_samples_can_be_asked_for(toys, reference) -> None:

@@ -61,14 +61,14 @@ class _Binder:
             if isinstance(dim, str):
                 self.sizes[dim] = size
         if any(isinstance(dim, str) for dim in dims):
-            sentence = f"input {name!r} ({_text(dims)}) was bound to {_join(shape)}"
+            sentence = f"Input {name!r} ({_text(dims)}) was bound to {_join(shape)}."
             self.decisions.append(Decision(Code.SHAPE_BOUND, sentence, name))
 
     def bind_batch(self, name: str, dims: Sequence[Dim]) -> None:
         """Bind a free leading dimension to 1."""
         if dims and isinstance(dims[0], str) and dims[0] not in self.sizes:
             self.sizes[dims[0]] = 1
-            sentence = f"the free leading dimension of input {name!r} ({_text(dims)}) is 1"
+            sentence = f"The free leading dimension of input {name!r} ({_text(dims)}) is 1."
             self.decisions.append(Decision(Code.BATCH_BOUND, sentence, name))
 
     def resolve(self, name: str, dims: Sequence[Dim]) -> tuple[int, ...]:
@@ -138,7 +138,7 @@ def _input_type(value: ir.Value, binder: _Binder) -> DType:
     """The element type of an input; float types become float32, which is recorded."""
     found = element_type(value.dtype, str(value.name))
     if found.is_float and found is not DType.FLOAT32:
-        sentence = f"input {value.name!r} was {found.value} and is float32 in qhal"
+        sentence = f"Input {value.name!r} was {found.value} and is float32 in qhal."
         binder.decisions.append(Decision(Code.FLOAT_CONVERTED, sentence, str(value.name)))
         return DType.FLOAT32
     return found
