@@ -119,19 +119,21 @@ def _integers(task: WeightTask, params: QuantParams, decisions: list[Decision]) 
     """Rounded weights; where covariances are known, errors of some make up for those of others."""
     plain = quantize(task.weight, params)
     moments = _moments(task)
-    if moments is None or params.dtype.codebook is not None or np.any(params.zero_point):
+    if moments is None or np.any(params.zero_point):
         return plain
     weight, steps, before = (
         _by_group(task, array) for array in (task.weight, _steps(task, params), plain)
     )
-    low = params.dtype.qmin + task.spec.narrow_range
 
     def nearest(column: Double, k: int) -> tuple[Double, Double]:
-        codes = np.clip(np.rint(column / steps[:, :, k]), low, params.dtype.qmax)
-        return codes, codes * steps[:, :, k]
+        codes = _codes(column / steps[:, :, k], task.spec)
+        return codes, _numbers(codes, task.spec) * steps[:, :, k]
 
     after = round_in_turn(weight, moments, nearest)
-    left, whole = (output_error(codes * steps - weight, moments) for codes in (after, before))
+    left, whole = (
+        output_error(_numbers(codes, task.spec) * steps - weight, moments)
+        for codes in (after, before)
+    )
     if left >= whole:
         return plain
     sentence = (
@@ -140,6 +142,21 @@ def _integers(task: WeightTask, params: QuantParams, decisions: list[Decision]) 
     )
     decisions.append(Decision(Code.ROUNDED_IN_TURN, sentence, task.node))
     return _as_stored(task.op, after, task.weight.shape).astype(params.dtype.numpy)
+
+
+def _codes(numbers: Double, spec: QuantSpec) -> Double:
+    """The nearest integers, or the codes of the nearest numbers of a codebook."""
+    codebook = spec.dtype.codebook
+    if codebook is None:
+        return np.clip(np.rint(numbers), spec.dtype.qmin + spec.narrow_range, spec.dtype.qmax)
+    borders = (codebook[1:] + codebook[:-1]) / 2
+    return np.searchsorted(borders, numbers).astype(np.float64)
+
+
+def _numbers(codes: Double, spec: QuantSpec) -> Double:
+    """What integers or codes stand for, in steps."""
+    codebook = spec.dtype.codebook
+    return codes if codebook is None else codebook[codes.astype(np.intp)].astype(np.float64)
 
 
 def _moments(task: WeightTask) -> Double | None:
