@@ -161,7 +161,7 @@ class FallbackGateError(QhalError):
 
 
 class AccuracyGateError(QhalError):
-    """The accuracy dropped by more than ``--max-drop`` percentage points."""
+    """The accuracy dropped by more than ``--max-drop`` percentage points, 1 if it is not given."""
 
     code = "QH503"
     exit_code = 1

@@ -1,13 +1,19 @@
-"""Limits that the user sets: what is not met stops the run before anything is written."""
+"""Limits: what does not meet them stops the run before anything is written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
 
+from qhal.decisions import Code, Decision, Severity
 from qhal.errors import AccuracyGateError, FallbackGateError, LabelError
-from qhal.metric import Metric
+from qhal.metric import Metric, counted, format_value
 from qhal.quant.choice import Choice, Verdict
 from qhal.record import Gate
+
+DEFAULT_MAX_DROP_PP = 1.0
+"""By how much top-1 may drop where the user sets no limit: see docs/decisions/0019."""
 
 
 def fallback_gate(choices: Mapping[str, Choice], allowed: int | None) -> tuple[Gate, ...]:
@@ -31,30 +37,82 @@ def fallback_gate(choices: Mapping[str, Choice], allowed: int | None) -> tuple[G
     )
 
 
-def accuracy_gate(metrics: Mapping[str, Metric], allowed_pp: float | None) -> tuple[Gate, ...]:
-    """Top-1 may drop by at most ``allowed_pp`` percentage points; None allows any drop.
+@dataclass(frozen=True)
+class Gated:
+    """Limits that are met.
+
+    Attributes:
+        gates: for the record.
+        decisions: what is doubtful about them.
+    """
+
+    gates: tuple[Gate, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+
+
+def accuracy_gate(
+    metrics: Mapping[str, Metric], allowed_pp: float | None, recipes: Sequence[str] = ()
+) -> Gated:
+    """Top-1 may drop by at most so many percentage points.
+
+    Args:
+        metrics: of the accuracy.
+        allowed_pp: what the user allows, to the letter. None allows
+            :data:`DEFAULT_MAX_DROP_PP` where there are labels, and more where so few samples
+            were lost that chance explains it.
+        recipes: what to try where the drop is too large.
 
     Raises:
         AccuracyGateError: it dropped by more.
-        LabelError: there are no labels to measure it with.
+        LabelError: there are no labels to measure it with, and the user set a limit.
     """
-    if allowed_pp is None:
-        return ()
-    if "top1" not in metrics or "top1_float" not in metrics:
+    if "top1_drop" not in metrics:
+        if allowed_pp is None:
+            return Gated()
         raise LabelError(
             "--max-drop needs labels, and the evaluation data have none.",
             "Add a labels.csv (file,class_index), or an array `labels` to the .npz.",
         )
-    before, after = metrics["top1_float"].value, metrics["top1"].value
-    drop_pp = 100.0 * (before - after)
-    sentence = (
-        f"top-1 went from {100 * before:.2f} % to {100 * after:.2f} %, a drop of "
-        f"{drop_pp:.2f} points; allowed are {allowed_pp:g}"
-    )
-    if drop_pp <= allowed_pp:
-        return (Gate("max-drop", sentence, True),)
+    limit_pp = DEFAULT_MAX_DROP_PP if allowed_pp is None else allowed_pp
+    sentence = _drop_words(metrics, limit_pp)
+    if metrics["top1_drop"].value <= limit_pp:
+        return Gated((Gate("max-drop", sentence, True),))
+    if allowed_pp is None and _may_be_chance(metrics):
+        sentence = f"{sentence}, but so few samples may be lost by chance"
+        doubt = Decision(
+            Code.DROP_IN_DOUBT,
+            f"{sentence[0].upper()}{sentence[1:]}: evaluate on more labelled samples.",
+            severity=Severity.WARNING,
+        )
+        return Gated((Gate("max-drop", sentence, True),), (doubt,))
+    others = ", ".join(f"--recipe {name}" for name in recipes)
+    accepted = ceil(metrics["top1_drop"].value)
     raise AccuracyGateError(
         f"The accuracy gate is not met: {sentence}.",
-        "Try `--recipe w8a16`, more --calib-samples or another --observer; run without "
-        "--max-drop to keep the artifact and its record.",
+        f"Try {others}{', or ' if others else ''}another --observer or number of "
+        f"--calib-samples; `--max-drop {accepted}` accepts it.",
     )
+
+
+def _drop_words(metrics: Mapping[str, Metric], limit_pp: float) -> str:
+    before, after = (format_value(metrics[n].value, "fraction") for n in ("top1_float", "top1"))
+    lost, gained = _differing(metrics)
+    return (
+        f"top-1 went from {before} to {after}, a drop of {metrics['top1_drop'].value:.2f} points "
+        f"({counted(lost, 'sample')} lost, {gained} gained); allowed are {limit_pp:g}"
+    )
+
+
+def _may_be_chance(metrics: Mapping[str, Metric]) -> bool:
+    """True within one standard error of no drop at all.
+
+    If both models were equally good, samples that only one of them gets right would be lost and
+    gained with the same odds (McNemar 1947, "Note on the sampling error of the difference between
+    correlated proportions or percentages").
+    """
+    lost, gained = _differing(metrics)
+    return (lost - gained) ** 2 <= lost + gained
+
+
+def _differing(metrics: Mapping[str, Metric]) -> tuple[int, int]:
+    return int(metrics["top1_lost"].value), int(metrics["top1_gained"].value)

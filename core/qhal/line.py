@@ -18,7 +18,7 @@ from qhal.prepare import Prepared, equalized, find_target, prepare
 from qhal.progress import SILENT, Progress
 from qhal.quant.assign import assign
 from qhal.quant.calibrate import calibrate
-from qhal.quant.constraints import constrain, refuse
+from qhal.quant.constraints import constrain, refuse, wider_recipes
 from qhal.quant.model import QuantModel
 from qhal.reconcile import reconcile
 from qhal.record import FILE_NAME, Gate, RunRecord, build_record
@@ -84,7 +84,7 @@ def run_line(
             oracle_samples=session.oracle_samples,
             progress=progress,
         )
-        gates = (*lowered.gates, *accuracy_gate(verified.metrics, options.max_drop))
+        gated = accuracy_gate(verified.metrics, options.max_drop, lowered.wider_recipes)
     with stages("measure"):
         size, threads = imported.size_bytes, options.threads
         measured = measure(
@@ -92,7 +92,8 @@ def run_line(
         )
         joules = energy(subject.model, lowered.float_model, subject.profile, measured.metrics)
         placement = subject.placement()
-    decisions = [d for made in (lowered, verified, measured, joules) for d in made.decisions]
+    made_by = (lowered, verified, gated, measured, joules)
+    decisions = [d for made in made_by for d in made.decisions]
     executed = reconcile(plan_of(subject.model, lowered.prepared.choices), placement)
     record = build_record(
         path=session.model,
@@ -103,7 +104,7 @@ def run_line(
         decisions=[*decisions, *executed.decisions],
         plan=executed.plan,
         options={"target": name, **options.as_given()},
-        gates=gates,
+        gates=(*lowered.gates, *gated.gates),
         data=session.data.describe(),
         timings_s=stages.timings_s,
     )
@@ -130,6 +131,12 @@ class Lowered:
     prepared: Prepared
     gates: tuple[Gate, ...]
     decisions: tuple[Decision, ...]
+
+    @property
+    def wider_recipes(self) -> tuple[str, ...]:
+        """Recipes of the target that keep more of the model than the one that was asked for."""
+        target = self.prepared.target
+        return tuple(recipe.name for recipe in wider_recipes(target.recipe, target.caps))
 
 
 def lower_line(session: Session, name: str, stages: Stages, progress: Progress = SILENT) -> Lowered:

@@ -134,10 +134,12 @@ def counted(number: int, word: str) -> str:
 
 
 def format_band(low: float | None, high: float | None, unit: str) -> str:
-    """``1.2 ms to 3.4 ms``, or nothing where either end is absent."""
+    """``1.2 to 3.4 ms``, or nothing where either end is absent."""
     if low is None or high is None:
         return ""
-    return f"{format_value(low, unit)} to {format_value(high, unit)}"
+    first, last = format_value(low, unit), format_value(high, unit)
+    shared = last.rpartition(" ")[2]
+    return f"{first.removesuffix(f' {shared}')} to {last}"
 
 
 def _rung(value: float, ladder: _Ladder) -> tuple[float, str]:

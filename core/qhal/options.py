@@ -53,7 +53,8 @@ class Options:
         calib_samples: samples to calibrate with, spread evenly.
         observer: how ranges are chosen: minmax, percentile or mse.
         max_fallback: at most so many nodes may fall back; None allows any number.
-        max_drop: top-1 may drop by so many percentage points; None allows any drop.
+        max_drop: top-1 may drop by so many percentage points; None allows 1 where there are
+            labels, or more if so few samples are lost that chance may explain it.
         force: replace an output folder that qhal wrote.
         cache: keep calibration statistics for the next run.
         keep_layout: keep the model's order of dimensions at inputs and outputs.

@@ -228,7 +228,7 @@ def record(toys: Toys) -> RunRecord:
         metrics={
             "top1": Metric(0.875, "fraction", host_ns, note="16 labelled samples"),
             "top1_float": Metric(0.9, "fraction", host_ns),
-            "top1_drop": Metric(2.5, "points", host_ns),
+            "top1_drop": Metric(2.5, "points", host_ns, -4.0, 8.5, "95 % band"),
             "sqnr": Metric(31.42, "dB", host_ns),
             "sqnr[y]": Metric(31.42, "dB", host_ns),
             "latency": Metric(2e6, "ns", Basis.MODELLED, 1e6, 3e6, "published figures"),

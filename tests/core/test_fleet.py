@@ -149,7 +149,7 @@ def test_the_summary_fits_80_columns(tmp_path: Path, record: RunRecord) -> None:
     assert max(map(len, table.splitlines())) <= 80
     for word in (*(f"\n{name} " for name in names), "37.25 dB", " (modelled)", " (emulated)"):
         assert word in table  # whole
-    cells = " ".join(line[53:70].strip() for line in table.splitlines())
+    cells = " ".join(line[57:72].strip() for line in table.splitlines())
     assert "2 M instructions, 2x those of float (emulated)" in cells.replace(".00", "")
     assert "(estimated by the compiler, without 3 operators on the CPU)" in cells
     assert "3.10 ms on this host" in cells

@@ -37,7 +37,7 @@ def test_values_are_scaled(value: float, unit: str, text: str) -> None:
 
 def test_modelled_shows_the_word_and_the_band() -> None:
     metric = Metric(2e6, "ns", Basis.MODELLED, 1e6, 3e6)
-    assert str(metric) == "2 ms (modelled, 1 ms to 3 ms)"
+    assert str(metric) == "2 ms (modelled, 1 to 3 ms)"
 
 
 def test_measured_shows_the_band_only() -> None:

@@ -72,7 +72,8 @@ def _add_output(parser: options.Parser) -> None:
         "--max-drop",
         type=options.points,
         metavar="PP",
-        help="top-1 may drop by at most PP percentage points",
+        help="top-1 may drop by at most PP percentage points (default: 1, or what chance may "
+        "explain; 100 allows any drop)",
     )
     output = parser.add_argument_group("output")
     output.add_argument(

@@ -80,6 +80,13 @@ def recipes_of(caps: Capabilities) -> tuple[Recipe, ...]:
     return tuple(r for r in RECIPES if any(r.accepts(row, weighted=True) for row in rows))
 
 
+def wider_recipes(recipe: Recipe, caps: Capabilities) -> tuple[Recipe, ...]:
+    """The recipes of a target that keep more of activations, and no less of weights."""
+    return tuple(
+        r for r in recipes_of(caps) if recipe.narrow and not r.narrow and r.bits >= recipe.bits
+    )
+
+
 def find_recipe(name: str, caps: Capabilities, target: str) -> Recipe:
     """The recipe of this name.
 

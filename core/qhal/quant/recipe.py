@@ -36,6 +36,11 @@ class Recipe:
         return all(dtype.bits <= 8 for dtype in self.activation)
 
     @property
+    def bits(self) -> int:
+        """Fewest bits of a weight."""
+        return min(dtype.bits for dtype in self.weight)
+
+    @property
     def is_float(self) -> bool:
         """True if activations stay in float."""
         return all(dtype.is_float for dtype in self.activation)

@@ -12,8 +12,6 @@ from qhal.report.page import Page, Section, Table
 
 _COLUMNS = ("target", "top-1", "drop", "samples", "SQNR", "speed", "artifact")
 
-_DROP = "top1_drop"
-
 
 def fleet_page(model: str, fleet: Fleet) -> Page:
     """One table over all targets, then why some failed.
@@ -43,12 +41,20 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
     return (
         outcome.target,
         cell(metrics, "top1"),
-        f"{metrics[_DROP].value:.2f}" if _DROP in metrics else NOTHING,
+        _drop(metrics),
         _value(metrics, "evaluation_samples"),
         cell(metrics, "sqnr"),
         target_words(metrics) or _host_words(metrics),
         cell(metrics, "size_artifact"),
     )
+
+
+def _drop(metrics: Mapping[str, Metric]) -> str:
+    """In points, with the longer arm of its band."""
+    drop = metrics.get("top1_drop")
+    if drop is None or drop.low is None or drop.high is None:
+        return NOTHING
+    return f"{drop.value:.2f} ±{max(drop.value - drop.low, drop.high - drop.value):.1f}"
 
 
 def _float_words(fleet: Fleet) -> Iterator[str]:

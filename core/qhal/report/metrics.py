@@ -65,7 +65,11 @@ _SECTIONS: Mapping[Topic, Mapping[str, str]] = {
 
 _ONLY_IN_THE_RECORD = frozenset(
     {
+        "top1_lost",
+        "top1_gained",
         "top5_drop",
+        "top5_lost",
+        "top5_gained",
         "oracle_reference_sqnr",
         "latency_host_min",
         "latency_host_float_min",

@@ -266,12 +266,6 @@ def _next_steps(record: RunRecord) -> Iterable[str]:
             "`qhal bench FOLDER` runs the artifact where its runtime is; `qhal doctor` says what "
             "is missing here."
         )
-    drop = record.metrics.get("top1_drop")
-    if drop is not None and drop.value > 1 and record.recipe == "w8a8":
-        yield (
-            f"Top-1 dropped by {drop.value:.2f} points: try `--recipe w8a16`, more "
-            "`--calib-samples`, or another `--observer`."
-        )
     node = _most_interesting(record) or "NAME"
     yield f"`qhal explain FOLDER {node}` tells all about a node or tensor (FOLDER: this output)."
 

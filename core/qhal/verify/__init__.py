@@ -195,7 +195,7 @@ def _about_labels(subject: Subject, evaluation: Evaluation, accuracy: Accuracy) 
         return [Decision(Code.LABELS_UNUSED, sentence, severity=Severity.WARNING)]
     if not scores.label_shift:
         return []
-    now, then = (100 * n / scores.labelled for n in (scores.top1[0], max(scores.shifted)))
+    now, then = (100 * n / scores.top1.rows for n in (scores.top1.reference, max(scores.shifted)))
     sentence = (
         f"The float model's top-1 is {now:.1f} %, and would be {then:.1f} % with labels "
         f"{scores.label_shift:+d}: see --label-offset."

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from qhal.errors import LabelError
 from qhal.ir.graph import Array, Graph
 from qhal.metric import Basis, Metric
-from qhal.verify.compare import Difference, Scores, classes_of
+from qhal.verify.compare import Difference, Hits, Scores, classes_of
 
 _NOTE = "against the float model, {} samples"
 
@@ -106,18 +106,10 @@ class Accuracy:
         }
 
     def _top(self, basis: Basis) -> dict[str, Metric]:
-        if not self.scores.labelled:
+        if not self.scores.top1.rows:
             return {}
-        count = self.scores.labelled
-        note = f"{count} labelled samples"
-        found: dict[str, Metric] = {}
-        for name, (reference, other) in (("top1", self.scores.top1), ("top5", self.scores.top5)):
-            drop = 100 * (reference - other) / count
-            found[name] = Metric(other / count, "fraction", basis, note=note)
-            host = Basis.MEASURED_HOST
-            found[f"{name}_float"] = Metric(reference / count, "fraction", host, note=note)
-            found[f"{name}_drop"] = Metric(drop, "points", basis, note=note)
-        return found
+        top1, top5 = self.scores.top1, self.scores.top5
+        return {**_hit_metrics("top1", top1, basis), **_hit_metrics("top5", top5, basis)}
 
     def _agreement(self, basis: Basis) -> dict[str, Metric]:
         if not self.scores.samples:
@@ -125,6 +117,19 @@ class Accuracy:
         share = self.scores.agree / self.scores.samples
         note = f"same largest class as the float model, {self.scores.samples} samples"
         return {"agreement": Metric(share, "fraction", basis, note=note)}
+
+
+def _hit_metrics(name: str, hits: Hits, basis: Basis) -> dict[str, Metric]:
+    """How often both models are right, and what is lost, with the band of other samples."""
+    note, host = f"{hits.rows} labelled samples", Basis.MEASURED_HOST
+    pairs = f"right in float only: {hits.lost}, quantized only: {hits.gained}; 95 % band"
+    return {
+        name: Metric(hits.other / hits.rows, "fraction", basis, note=note),
+        f"{name}_float": Metric(hits.reference / hits.rows, "fraction", host, note=note),
+        f"{name}_drop": Metric(hits.drop_pp, "points", basis, *hits.drop_band_pp, pairs),
+        f"{name}_lost": Metric(hits.lost, "count", basis, note=note),
+        f"{name}_gained": Metric(hits.gained, "count", basis, note=note),
+    }
 
 
 def _overall(outputs: Sequence[Difference], basis: Basis, samples: int) -> dict[str, Metric]:

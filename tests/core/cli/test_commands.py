@@ -108,10 +108,16 @@ def test_a_gate_that_is_not_met(here: Path, capsys: Captured) -> None:
     nonsense = np.random.default_rng(0).uniform(-99, 99, (64, 1, 8, 8)).astype(np.float32)
     np.savez(here / "nonsense.npz", image=nonsense)
     job = ["deploy", MODEL, "--target", "cpu", "--data", "nonsense.npz"]
-    good = ["--eval", str(DIGITS / "evaluation.npz"), "--max-drop", "0.5", "--out", "out"]
-    assert main([*job, *good]) == 1
-    assert "error QH503" in capsys.readouterr().err
-    assert written(here) == ["nonsense.npz"]
+    good = ["--eval", str(DIGITS / "evaluation.npz"), "--out", "out"]
+    for limit, words in (([], "allowed are 1."), (["--max-drop", "0.5"], "allowed are 0.5.")):
+        assert main([*job, *good, *limit]) == 1
+        error = capsys.readouterr().err
+        assert "error QH503" in error
+        assert words in error
+        assert "--recipe w8" in error
+        assert written(here) == ["nonsense.npz"]
+    accepted = error.partition("`--max-drop ")[2].partition("`")[0]
+    assert main([*job, *good, "--max-drop", accepted]) == 0
 
 
 def test_an_existing_folder_is_kept(here: Path, capsys: Captured) -> None:

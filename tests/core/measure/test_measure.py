@@ -157,7 +157,7 @@ def test_the_proxy_takes_the_modelled_latency(toys) -> None:
     found = energy(toys.model, None, _profile(active_power_w=2.0), given)
     proxy = found.metrics["energy_proxy"]
     assert (proxy.value, proxy.low, proxy.high) == (4e9, 2e9, 6e9)  # 2 W x 2 ms = 4 mJ
-    assert str(proxy) == "4 mJ (modelled, 2 mJ to 6 mJ)"
+    assert str(proxy) == "4 mJ (modelled, 2 to 6 mJ)"
 
 
 def test_the_hosts_latency_counts_only_where_the_host_is_the_target(toys) -> None:

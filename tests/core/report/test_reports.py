@@ -33,7 +33,7 @@ def test_markdown_golden(record: RunRecord) -> None:
 
 def test_the_verdict_comes_first(record: RunRecord) -> None:
     verdict = to_markdown(record_page(record)).splitlines()[2]
-    assert verdict.startswith("**Done: top-1 87.50 % (float 90.00 %); 1 ms to 3 ms (modelled) on ")
+    assert verdict.startswith("**Done: top-1 87.50 % (float 90.00 %); 1 to 3 ms (modelled) on ")
     assert "this host" not in verdict  # the target has a figure of its own
     assert "1 warning, listed below" in verdict
 

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from qhal.errors import VerificationError
-from qhal.verify.compare import SQNR_LIMIT_DB, Difference, Scores, StepGap, classes_of, difference
+from qhal.verify.compare import (
+    SQNR_LIMIT_DB,
+    Difference,
+    Hits,
+    Scores,
+    StepGap,
+    classes_of,
+    difference,
+)
 
 _pairs = hnp.arrays(np.float32, (2, 24), elements=st.floats(-100, 100, width=32))
 
@@ -79,14 +87,14 @@ def test_scores() -> None:
     found = Scores()
     found.add(reference, other, np.array([0, 1, 5]))
     assert (found.samples, found.agree) == (3, 2)
-    assert found.top1 == (2, 1)
-    assert found.top5 == (2, 1)
+    assert found.top1 == Hits(rows=3, reference=2, other=1, lost=1)
+    assert found.top5 == Hits(rows=3, reference=2, other=1, lost=1)
 
 
 def test_of_equal_scores_the_first_class_counts() -> None:
     found = Scores()
     found.add(np.zeros((1, 3)), np.zeros((1, 3)), np.array([0]))
-    assert found.top1 == (1, 1)
+    assert (found.top1.reference, found.top1.other) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -112,3 +120,26 @@ def test_labels_off_by_one_are_noticed(labels: int, shift: int) -> None:
     scores = np.eye(10, dtype=np.float32)[classes]
     found.add(scores, scores, classes + labels)
     assert found.label_shift == shift
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 400))
+def test_the_band_of_a_drop(lost: int, gained: int, alike: int) -> None:
+    rows = lost + gained + alike
+    if not rows:
+        return
+    hits = Hits(rows, lost, gained, lost)
+    low, high = hits.drop_band_pp
+    assert hits.gained == gained
+    assert low < high
+    assert low <= hits.drop_pp <= high
+    mirrored = Hits(rows, gained, lost, gained)
+    assert mirrored.drop_band_pp == pytest.approx((-high, -low))
+
+
+def test_the_band_of_a_drop_holds_what_it_promises() -> None:
+    rng = np.random.default_rng(0)
+    lost, gained, rows, trials = 0.04, 0.02, 300, 2000
+    drawn = rng.multinomial(rows, [lost, gained, 1 - lost - gained], trials)
+    bands = [Hits(rows, int(a), int(b), int(a)).drop_band_pp for a, b, _ in drawn]
+    covered = np.mean([low <= 100 * (lost - gained) <= high for low, high in bands])
+    assert 0.93 <= covered <= 0.98
