@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,27 @@ def test_the_core_imports_no_backend() -> None:
     assert files
     guilty = [str(path) for path in files if "qhal_backends" in imported_modules(path)]
     assert guilty == []
+
+
+def test_imports_run_one_way() -> None:
+    """Folders and modules of the core form layers; what loads later, in functions, is free."""
+    parts: dict[str, set[str]] = {}
+    for path in sorted(CORE.rglob("*.py")):
+        part = _part(path)
+        parts.setdefault(part, set()).update(set(_loaded_parts(path)) - {part})
+    order = list(TopologicalSorter(parts).static_order())  # raises CycleError
+    folders = [part for part in order if (CORE / part).is_dir()]
+    assert folders.index("ir") < folders.index("target") < folders.index("quant")
+    assert folders.index("quant") < folders.index("verify") < folders.index("report")
+
+
+def _part(path: Path) -> str:
+    return path.relative_to(CORE).parts[0].removesuffix(".py")
+
+
+def _loaded_parts(path: Path) -> Iterator[str]:
+    """Folders and modules that loading a module of the core loads."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("qhal"):
+            names = (node.module or "").split(".")[1:2] or [alias.name for alias in node.names]
+            yield from (n for n in names if (CORE / n).is_dir() or (CORE / f"{n}.py").is_file())

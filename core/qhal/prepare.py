@@ -11,7 +11,7 @@ from qhal.decisions import Decision
 from qhal.errors import MissingDependencyError
 from qhal.ir.importer import Imported, import_model
 from qhal.ir.layout import LaidOut, to_layout
-from qhal.ir.legalize import Legalized, legalize
+from qhal.legal.legalize import Legalized, legalize
 from qhal.plugin.backend import Backend
 from qhal.plugin.blame import ask, naming
 from qhal.plugin.registry import registry
@@ -21,10 +21,10 @@ from qhal.quant.equalize import Finding, equalize
 from qhal.quant.model import QuantModel
 from qhal.quant.recipe import Recipe
 from qhal.quant.select import select
-from qhal.quant.spec import PerAxis, PerTensor
 from qhal.subject import Subject
 from qhal.target.capability import Capabilities, KernelRow
 from qhal.target.profile import TargetProfile
+from qhal.target.spec import PerAxis, PerTensor
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -21,12 +21,12 @@ from qhal.plugin.backend import Artifact, Backend, PlacedNode, Placement, Runner
 from qhal.quant.arithmetic import quantize
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle import Oracle
-from qhal.quant.spec import FLOAT, Derived, PerAxis, QuantSpec
 from qhal.reconcile import reconcile
 from qhal.record import Gate, RunRecord, build_record
 from qhal.subject import Subject
 from qhal.target.capability import Capabilities, KernelRow
 from qhal.target.profile import Sourced, TargetProfile
+from qhal.target.spec import FLOAT, Derived, PerAxis, QuantSpec
 
 INT8 = QuantSpec(DType.INT8)
 ROW = KernelRow(

@@ -15,7 +15,8 @@ from functools import cache
 
 from qhal.ir.dtypes import DType
 from qhal.ir.ops import Activation, Layout
-from qhal.quant.spec import (
+from qhal.target.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
+from qhal.target.spec import (
     FLOAT,
     HALF,
     Derived,
@@ -26,7 +27,6 @@ from qhal.quant.spec import (
     QuantSpec,
     SameAsInput,
 )
-from qhal.target.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
 from qhal_backends.cpu import limits
 
 _FUSION = (

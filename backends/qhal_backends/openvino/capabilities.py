@@ -19,8 +19,8 @@ from functools import cache
 
 from qhal.ir.dtypes import DType
 from qhal.ir.ops import Activation, Layout
-from qhal.quant.spec import BFLOAT, FLOAT, HALF, PerAxis, PerGroup, QuantSpec, SameAsInput
 from qhal.target.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
+from qhal.target.spec import BFLOAT, FLOAT, HALF, PerAxis, PerGroup, QuantSpec, SameAsInput
 from qhal_backends.openvino import limits
 from qhal_backends.openvino.devices import CPU, DEVICES, Device
 

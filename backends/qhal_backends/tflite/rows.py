@@ -9,7 +9,8 @@ int64 bias (tensorflow/lite/kernels/conv.cc).
 from __future__ import annotations
 
 from qhal.ir.dtypes import DType
-from qhal.quant.spec import (
+from qhal.target.capability import KernelRow, Limit
+from qhal.target.spec import (
     FLOAT,
     HALF,
     Derived,
@@ -20,7 +21,6 @@ from qhal.quant.spec import (
     QuantSpec,
     SameAsInput,
 )
-from qhal.target.capability import KernelRow, Limit
 
 INT8 = QuantSpec(DType.INT8)
 INT16 = QuantSpec(DType.INT16, symmetric=True)

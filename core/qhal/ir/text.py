@@ -6,25 +6,21 @@ from collections.abc import Mapping
 from dataclasses import fields
 from enum import Enum
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qhal.ir.graph import Array, Graph, Node
 from qhal.ir.ops import Op
 
-if TYPE_CHECKING:  # quant.model imports the graph; the printer needs only its type
-    from qhal.quant.model import QuantParams
-
 _SHOWN_VALUES = 8
 
 
-def to_text(graph: Graph, params: Mapping[str, QuantParams] | None = None) -> str:
+def to_text(graph: Graph, params: Mapping[str, object] | None = None) -> str:
     """Print a graph: a header, one line per constant, one line per node.
 
     Args:
         graph: any graph.
-        params: quantization parameters that are printed behind the types.
+        params: tensor -> what is printed behind its type, such as its quantization parameters.
     """
     printer = _Printer(graph, params or {})
     lines = [
@@ -43,7 +39,7 @@ def to_text(graph: Graph, params: Mapping[str, QuantParams] | None = None) -> st
 class _Printer:
     """Prints the parts of one graph."""
 
-    def __init__(self, graph: Graph, params: Mapping[str, QuantParams]) -> None:
+    def __init__(self, graph: Graph, params: Mapping[str, object]) -> None:
         self._graph = graph
         self._params = params
 
@@ -51,8 +47,7 @@ class _Printer:
         """``%name: type`` with its parameters."""
         if not name:
             return "-"
-        quantized = self._params.get(name)
-        suffix = f" {_params(quantized)}" if quantized else ""
+        suffix = f" {self._params[name]}" if name in self._params else ""
         return f"%{name}: {self._graph.tensors[name]}{suffix}"
 
     def permutation(self, name: str) -> str:
@@ -93,12 +88,3 @@ def _value(array: Array) -> str:
 
 def _number(value: object) -> str:
     return f"{value:.9g}" if isinstance(value, float) else str(value)
-
-
-def _params(params: QuantParams) -> str:
-    """Scales and zero points; per axis only their range."""
-    if params.scale.ndim == 0:
-        return f"<s={float(params.scale):.9g} z={int(params.zero_point)}>"
-    low, high = float(params.scale.min()), float(params.scale.max())
-    grouped = f" group={params.group_size}" if params.group_size else ""
-    return f"<s={low:.6g}..{high:.6g} axis={params.axis}{grouped}>"

@@ -26,8 +26,8 @@ from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.moments import window_of
 from qhal.quant.observe import TensorStats, choose_range
 from qhal.quant.saturation import clipped, constant_within, is_mask, useful_range
-from qhal.quant.spec import Derived, FixedQParams, PerAxis, PerTensor, QuantSpec
 from qhal.quant.weights import WeightTask, quantize_weights
+from qhal.target.spec import Derived, FixedQParams, PerAxis, PerTensor, QuantSpec
 
 Range = tuple[float, float]
 

@@ -27,9 +27,9 @@ from qhal.ir.ops import (
     Role,
 )
 from qhal.quant.choice import Choice
-from qhal.quant.spec import FLOAT, Derived, FixedQParams, PerTensor, QuantSpec, SameAsInput
 from qhal.quant.weights import output_axis, stacked_groups
 from qhal.target.capability import KernelRow
+from qhal.target.spec import FLOAT, Derived, FixedQParams, PerTensor, QuantSpec, SameAsInput
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from qhal.ir.graph import Node, NodeView
 from qhal.ir.ops import Opaque, Role
 from qhal.quant.recipe import Recipe
 from qhal.quant.saturation import constant_within
-from qhal.quant.spec import FLOAT, SameAsInput
 from qhal.target.capability import Capabilities, KernelRow, Limit, broken_by
+from qhal.target.spec import FLOAT, SameAsInput
 
 
 class Verdict(Enum):

@@ -15,8 +15,8 @@ from qhal.quant.recipe import RECIPES, Recipe
 from qhal.quant.relations import relate
 from qhal.quant.saturation import is_mask
 from qhal.quant.select import select
-from qhal.quant.spec import QuantSpec, SameAsInput
 from qhal.target.capability import Arithmetic, Capabilities
+from qhal.target.spec import QuantSpec, SameAsInput
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,6 +46,14 @@ class QuantParams:
             and np.array_equal(self.zero_point, other.zero_point)
         )
 
+    def __str__(self) -> str:
+        """Scales and zero points; of many scales only their range."""
+        if self.scale.ndim == 0:
+            return f"<s={float(self.scale):.9g} z={int(self.zero_point)}>"
+        low, high = float(self.scale.min()), float(self.scale.max())
+        grouped = f" group={self.group_size}" if self.group_size else ""
+        return f"<s={low:.6g}..{high:.6g} axis={self.axis}{grouped}>"
+
 
 @dataclass(frozen=True, eq=False)
 class QuantModel:

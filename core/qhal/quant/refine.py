@@ -14,8 +14,8 @@ from qhal.ir.graph import Graph, Node, NodeView
 from qhal.ir.ops import AveragePool, Div, MatMul, Pow, Reduce, Role, Softmax
 from qhal.quant.choice import Choice, fall_back
 from qhal.quant.recipe import Recipe
-from qhal.quant.spec import FLOAT
 from qhal.target.capability import Capabilities
+from qhal.target.spec import FLOAT
 
 Choices = Mapping[str, Choice]
 """Node -> its choice, in the graph's order."""

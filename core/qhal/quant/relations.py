@@ -14,7 +14,7 @@ from qhal.ir.graph import Node, TensorType
 from qhal.ir.ops import Requantize, Role
 from qhal.quant.boundary import Typed
 from qhal.quant.choice import Choice
-from qhal.quant.spec import FixedQParams, QuantSpec, SameAsInput
+from qhal.target.spec import FixedQParams, QuantSpec, SameAsInput
 
 
 @dataclass(frozen=True, eq=False)

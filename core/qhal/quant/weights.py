@@ -22,7 +22,7 @@ from qhal.quant.arithmetic import (
 )
 from qhal.quant.model import QuantParams
 from qhal.quant.rounding import output_error, round_in_turn
-from qhal.quant.spec import QuantSpec
+from qhal.target.spec import QuantSpec
 
 Float = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]

@@ -13,7 +13,7 @@ from enum import Enum
 from qhal.errors import PluginError, in_one_line
 from qhal.ir.graph import NodeView
 from qhal.ir.ops import Activation, Layout
-from qhal.quant.spec import Derived, OutputSpec, QuantSpec, SameAsInput
+from qhal.target.spec import Derived, OutputSpec, QuantSpec, SameAsInput
 
 HOST = "host"
 """The unit that every target with a unit of its own has beside it: the processor that drives it."""

@@ -10,8 +10,8 @@ from qhal.adapter import Adapter
 from qhal.errors import VerificationError
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
-from qhal.ir.decompose import decompose
 from qhal.ir.graph import TensorType
+from qhal.legal.decompose import decompose
 from qhal.quant.oracle import Oracle
 from qhal.quant.recipe import RECIPES
 from qhal.quant.select import select

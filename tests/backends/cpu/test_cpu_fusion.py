@@ -19,8 +19,8 @@ from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle import Oracle
 from qhal.quant.recipe import RECIPES
 from qhal.quant.select import select
-from qhal.quant.spec import FixedQParams, SameAsInput
 from qhal.target.profile import TargetProfile
+from qhal.target.spec import FixedQParams, SameAsInput
 from qhal_backends.cpu.capabilities import UINT8 as UINT8_SPEC
 from qhal_backends.cpu.capabilities import capabilities
 from qhal_backends.cpu.plugin import CpuBackend

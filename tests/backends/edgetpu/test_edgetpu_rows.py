@@ -9,7 +9,7 @@ from tflite_samples import SAMPLES, Sample, deploy_row, trials
 from qhal.ir import ops
 from qhal.ir.graph import NodeView
 from qhal.ir.layout import to_layout
-from qhal.ir.legalize import legalize
+from qhal.legal.legalize import legalize
 from qhal.plugin.backend import RunOptions
 from qhal.quant.arithmetic import quantize
 from qhal.quant.oracle import Oracle

@@ -10,9 +10,9 @@ from ir_graphs import run, run_permuted
 
 from qhal.ir.importer import import_model
 from qhal.ir.layout import to_layout
-from qhal.ir.legalize import legalize
 from qhal.ir.ops import Layout
 from qhal.ir.simplify import simplify
+from qhal.legal.legalize import legalize
 from qhal.target.capability import Capabilities
 
 SHAPES = {

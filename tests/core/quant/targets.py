@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView
-from qhal.quant.spec import (
+from qhal.target.capability import Capabilities, Capability, KernelRow
+from qhal.target.spec import (
     FLOAT,
     Derived,
     FixedQParams,
@@ -12,7 +13,6 @@ from qhal.quant.spec import (
     QuantSpec,
     SameAsInput,
 )
-from qhal.target.capability import Capabilities, Capability, KernelRow
 
 INT8 = QuantSpec(DType.INT8)
 INT16 = QuantSpec(DType.INT16, symmetric=True)

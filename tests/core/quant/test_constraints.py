@@ -40,8 +40,8 @@ from qhal.quant.choice import Verdict
 from qhal.quant.constraints import constrain, find_recipe
 from qhal.quant.recipe import RECIPES, Recipe
 from qhal.quant.select import select
-from qhal.quant.spec import FLOAT, Derived, FixedQParams, PerAxis, PerTensor, SameAsInput
 from qhal.target.capability import Capabilities, Capability, KernelRow
+from qhal.target.spec import FLOAT, Derived, FixedQParams, PerAxis, PerTensor, SameAsInput
 
 W8A8 = RECIPES[0]
 

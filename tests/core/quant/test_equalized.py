@@ -15,8 +15,8 @@ from qhal.ir.importer import Imported
 from qhal.prepare import Prepared, Target, equalized, prepare
 from qhal.quant.equalize import Finding, find_chains
 from qhal.quant.recipe import RECIPES
-from qhal.quant.spec import Derived, PerAxis, PerTensor, QuantSpec
 from qhal.target.capability import Capability, KernelRow
+from qhal.target.spec import Derived, PerAxis, PerTensor, QuantSpec
 
 PER_TENSOR = QuantSpec(INT8.dtype, PerTensor(), symmetric=True)
 PER_CHANNEL = QuantSpec(INT8.dtype, PerAxis())

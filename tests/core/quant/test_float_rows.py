@@ -22,8 +22,8 @@ from qhal.quant.assign import Assignment, assign
 from qhal.quant.constraints import constrain, find_recipe
 from qhal.quant.oracle import Oracle
 from qhal.quant.recipe import Recipe
-from qhal.quant.spec import BFLOAT, FLOAT, HALF, Derived, PerAxis, PerGroup, QuantSpec
 from qhal.target.capability import Capabilities, Capability, KernelRow
+from qhal.target.spec import BFLOAT, FLOAT, HALF, Derived, PerAxis, PerGroup, QuantSpec
 
 NF4 = DType.NF4
 X = np.random.default_rng(2).normal(size=(2, 8)).astype(np.float32)

@@ -20,7 +20,7 @@ from qhal.quant.observe import (
     choose_range,
     frame,
 )
-from qhal.quant.spec import QuantSpec
+from qhal.target.spec import QuantSpec
 
 INT8 = QuantSpec(DType.INT8)
 SYMMETRIC = QuantSpec(DType.INT8, symmetric=True)

@@ -14,8 +14,8 @@ from qhal.ir.dtypes import DType
 from qhal.ir.ops import Conv, DepthwiseConv, FullyConnected, Layout, Op
 from qhal.quant.arithmetic import dequantize, quantize
 from qhal.quant.rounding import output_error, round_in_turn
-from qhal.quant.spec import PerAxis, PerGroup, QuantSpec
 from qhal.quant.weights import WeightTask, quantize_weights
+from qhal.target.spec import PerAxis, PerGroup, QuantSpec
 
 INT8 = QuantSpec(DType.INT8, PerAxis(), symmetric=True, narrow_range=True)
 SEEDS = st.integers(0, 2**32 - 1)

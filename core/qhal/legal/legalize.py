@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 from qhal.decisions import Decision
 from qhal.ir.blocks import recognise_blocks
-from qhal.ir.decompose import decompose
-from qhal.ir.fuse import fuse_activations
 from qhal.ir.graph import Graph
-from qhal.ir.lift import lift
 from qhal.ir.ops import Layout
 from qhal.ir.recognise.affine import AFFINE_RULES
 from qhal.ir.recognise.rewrite import rewrite
-from qhal.ir.roots import use_rsqrt
 from qhal.ir.simplify import simplify
+from qhal.legal.decompose import decompose
+from qhal.legal.fuse import fuse_activations
+from qhal.legal.lift import lift
+from qhal.legal.roots import use_rsqrt
 from qhal.target.capability import Capabilities
 
 

@@ -1,4 +1,4 @@
-"""Random canonical graphs, and a way to run two graphs on the same values."""
+"""Small and random canonical graphs, and a way to run two graphs on the same values."""
 
 from __future__ import annotations
 
@@ -13,10 +13,28 @@ from qhal.ir.graph import Array, Graph, TensorType
 from qhal.quant.model import QuantModel
 from qhal.quant.oracle import Oracle
 
+SHAPE = (1, 4, 6, 6)
+
 
 def floats(random: Random, *shape: int) -> Array:
     generator = np.random.default_rng(random.randrange(1 << 30))
     return generator.normal(size=shape).astype(np.float32)
+
+
+def chain(*steps: ops.Op) -> Graph:
+    b = GraphBuilder("chain")
+    name = b.input("x", TensorType(SHAPE))
+    for i, op in enumerate(steps):
+        last = {"output": "y"} if i == len(steps) - 1 else {}
+        extra = []
+        if isinstance(op, ops.Conv):
+            extra = [b.constant("w", np.ones((2, b.type(name).shape[1], 3, 3), np.float32))]
+        name = b.one(op, [name, *extra], **last)
+    return b.build(outputs=[name])
+
+
+def kinds(graph: Graph) -> list[str]:
+    return [node.op.kind for node in graph.nodes]
 
 
 class RandomGraph:

@@ -12,13 +12,13 @@ from ir_graphs import run
 from qhal.decisions import Code
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
-from qhal.ir.decompose import decompose
 from qhal.ir.graph import Graph, NodeView, TensorType
 from qhal.ir.layout import to_layout
-from qhal.ir.legalize import legalize
 from qhal.ir.ops import Layout
-from qhal.quant.spec import FLOAT
+from qhal.legal.decompose import decompose
+from qhal.legal.legalize import legalize
 from qhal.target.capability import Activation, Capabilities, Capability, KernelRow
+from qhal.target.spec import FLOAT
 
 SHAPE = (1, 4, 6, 8)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from qhal.ir.forms import functions, movement, norms, recurrent
-from qhal.ir.forms.draft import Draft
-from qhal.ir.forms.functions import Results
+from qhal.legal.forms import functions, movement, norms, recurrent
+from qhal.legal.forms.draft import Draft
+from qhal.legal.forms.functions import Results
 
 Form = Callable[[Draft], Results]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from qhal.ir import ops
-from qhal.ir.forms.draft import Draft
-from qhal.ir.forms.functions import Results
+from qhal.legal.forms.draft import Draft
+from qhal.legal.forms.functions import Results
 
 _Axes = tuple[int, ...]
 

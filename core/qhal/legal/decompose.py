@@ -9,9 +9,9 @@ from dataclasses import replace
 from qhal.decisions import Code, Decision
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
-from qhal.ir.forms.draft import Draft, Fragment, Scope
-from qhal.ir.forms.table import FORMS
 from qhal.ir.graph import Graph, Node, NodeView
+from qhal.legal.forms.draft import Draft, Fragment, Scope
+from qhal.legal.forms.table import FORMS
 from qhal.target.capability import Capabilities, broken_by
 
 _MAX_ROUNDS = 4

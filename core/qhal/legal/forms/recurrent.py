@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from qhal.ir import ops
-from qhal.ir.forms.draft import Draft
-from qhal.ir.forms.functions import Results
 from qhal.ir.graph import Array
+from qhal.legal.forms.draft import Draft
+from qhal.legal.forms.functions import Results
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from ir_graphs import run
 
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
-from qhal.ir.decompose import insert
-from qhal.ir.forms.draft import Draft
-from qhal.ir.forms.table import FORMS
 from qhal.ir.graph import Array, Graph, TensorType
+from qhal.legal.decompose import insert
+from qhal.legal.forms.draft import Draft
+from qhal.legal.forms.table import FORMS
 
 IMAGE = (2, 4, 6, 4)
 _PLAIN = ops.Reduce("Mean", (2, 3)), ops.Reduce("Mean", (2, 3), False)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from qhal.ir import ops
-from qhal.ir.forms.draft import Draft
+from qhal.legal.forms.draft import Draft
 
 Results = tuple[str, ...] | None
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from ir_graphs import RandomGraph, floats, run, run_permuted
 
-from qhal.ir.forms.table import FORMS
 from qhal.ir.layout import to_layout
-from qhal.ir.legalize import legalize
 from qhal.ir.ops import Layout
-from qhal.quant.spec import FLOAT
+from qhal.legal.forms.table import FORMS
+from qhal.legal.legalize import legalize
 from qhal.target.capability import Activation, Capabilities, Capability, KernelRow
+from qhal.target.spec import FLOAT
 
 _OTHERS = (
     *("Conv", "ConvTranspose", "Add", "Mul", "Softmax", "MaxPool", "Resize", "Reshape"),

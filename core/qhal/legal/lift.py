@@ -9,10 +9,10 @@ from typing import Any
 from qhal.decisions import Code, Decision
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
-from qhal.ir.decompose import insert
-from qhal.ir.forms.draft import Draft
 from qhal.ir.graph import Graph, Node
 from qhal.ir.ops import Ints, Op
+from qhal.legal.decompose import insert
+from qhal.legal.forms.draft import Draft
 
 _WEIGHTED = ops.Conv | ops.DepthwiseConv | ops.ConvTranspose
 _POOLING = ops.MaxPool | ops.AveragePool
