@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -24,7 +26,6 @@ from qhal.target.spec import QuantSpec
 
 INT8 = QuantSpec(DType.INT8)
 SYMMETRIC = QuantSpec(DType.INT8, symmetric=True)
-RNG = np.random.default_rng(5)
 
 _POSITIVE = st.floats(2.0**-60, 2.0**60, width=32)  # so that no scaled value underflows
 FINITE = st.one_of(st.just(0.0), _POSITIVE, _POSITIVE.map(lambda x: -x))
@@ -71,7 +72,7 @@ def test_the_bins_span_the_range_and_never_get_narrower(a: float, b: float, c: f
 
 
 def test_the_extremes_of_large_tensors_are_exact() -> None:
-    values = RNG.normal(size=(1, 16, 64, 64)).astype(np.float32)
+    values = np.random.default_rng(5).normal(size=(1, 16, 64, 64)).astype(np.float32)
     values[0, 3, 17, 5], values[0, 9, 60, 1] = 50.0, -40.0
     stats = _stats(values, values / 2)
     assert (stats.minimum, stats.maximum) == (-40.0, 50.0)
@@ -101,7 +102,7 @@ def test_nan_and_inf_are_remembered(size: int, value: float) -> None:
 
 
 def test_channel_means_are_over_all_samples() -> None:
-    samples = RNG.normal(size=(5, 1, 3, 8, 9)).astype(np.float32)
+    samples = np.random.default_rng(5).normal(size=(5, 1, 3, 8, 9)).astype(np.float32)
     by_plane = _stats(*samples, axis=1).channel_mean
     by_feature = _stats(*samples, axis=3).channel_mean
     assert by_plane is not None
@@ -153,7 +154,8 @@ def test_an_unknown_observer_lists_the_known() -> None:
 
 
 def test_percentile_cuts_a_lonely_outlier() -> None:
-    values = [RNG.uniform(0, 6, 50_000) for _ in range(100)]
+    rng = np.random.default_rng(5)
+    values = [rng.uniform(0, 6, 50_000) for _ in range(100)]
     values[50][7] = 1000.0
     low, high = choose_range(_stats(*values), INT8, "percentile")
     assert low < 0.5
@@ -171,25 +173,30 @@ def _error(values: np.ndarray, low: float, high: float, spec: QuantSpec) -> floa
     return float(np.mean((q * step + low - values) ** 2))
 
 
+DRAWS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+    "normal": lambda rng: rng.normal(size=MAX_PICKS),
+    "laplace": lambda rng: rng.laplace(size=MAX_PICKS),
+    "relu": lambda rng: np.maximum(rng.normal(size=MAX_PICKS), 0),
+    "heavy": lambda rng: rng.standard_t(2, size=MAX_PICKS),
+}
+
+
 @pytest.mark.parametrize("spec", [INT8, SYMMETRIC])
-@pytest.mark.parametrize("shape", ["normal", "laplace", "relu", "heavy"])
+@pytest.mark.parametrize("shape", DRAWS)
 def test_mse_is_within_two_percent_of_the_best_clipping(spec: QuantSpec, shape: str) -> None:
-    draws = {
-        "normal": RNG.normal(size=MAX_PICKS),
-        "laplace": RNG.laplace(size=MAX_PICKS),
-        "relu": np.maximum(RNG.normal(size=MAX_PICKS), 0),
-        "heavy": RNG.standard_t(2, size=MAX_PICKS),
-    }
-    values = draws[shape].astype(np.float32).astype(np.float64)
-    chosen = _error(values, *choose_range(_stats(values), spec, "mse"), spec)
-    shrink = np.linspace(0.02, 1, 60)
-    lows, highs = shrink * min(values.min(), 0), shrink * values.max()
-    best = min(_error(values, low, high, spec) for low in lows for high in highs)
-    assert chosen <= 1.02 * best
+    """On average: the best of many ranges for one draw also fits its rounding errors."""
+    ratios = []
+    for seed in range(6):
+        values = DRAWS[shape](np.random.default_rng(seed)).astype(np.float32).astype(np.float64)
+        chosen = _error(values, *choose_range(_stats(values), spec, "mse"), spec)
+        shrink = np.linspace(0.02, 1, 60)
+        lows, highs = shrink * min(values.min(), 0), shrink * values.max()
+        ratios.append(chosen / min(_error(values, a, b, spec) for a in lows for b in highs))
+    assert np.mean(ratios) <= 1.02
 
 
 def test_mse_does_not_clip_what_sixteen_bits_hold() -> None:
-    values = RNG.normal(size=4000)
+    values = np.random.default_rng(5).normal(size=4000)
     stats = _stats(values)
     low, high = choose_range(stats, QuantSpec(DType.INT16, symmetric=True), "mse")
     assert max(-low, high) > 0.95 * max(-stats.minimum, stats.maximum)
