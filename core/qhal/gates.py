@@ -51,7 +51,10 @@ class Gated:
 
 
 def accuracy_gate(
-    metrics: Mapping[str, Metric], allowed_pp: float | None, recipes: Sequence[str] = ()
+    metrics: Mapping[str, Metric],
+    allowed_pp: float | None,
+    recipes: Sequence[str] = (),
+    decisions: Sequence[Decision] = (),
 ) -> Gated:
     """Top-1 may drop by at most so many percentage points.
 
@@ -61,6 +64,7 @@ def accuracy_gate(
             :data:`DEFAULT_MAX_DROP_PP` where there are labels, and more where so few samples
             were lost that chance explains it.
         recipes: what to try where the drop is too large.
+        decisions: of the run; the error quotes the warnings, since one of them may be the reason.
 
     Raises:
         AccuracyGateError: it dropped by more.
@@ -88,10 +92,23 @@ def accuracy_gate(
     others = ", ".join(f"--recipe {name}" for name in recipes)
     accepted = ceil(metrics["top1_drop"].value)
     raise AccuracyGateError(
-        f"The accuracy gate is not met: {sentence}.",
+        f"The accuracy gate is not met: {sentence}.{_warnings(decisions)}",
         f"Try {others}{', or ' if others else ''}another --observer or number of "
         f"--calib-samples; `--max-drop {accepted}` accepts it.",
     )
+
+
+def _warnings(decisions: Sequence[Decision]) -> str:
+    """The warnings of a run, one of each code."""
+    by_code: dict[Code, list[Decision]] = {}
+    for decision in decisions:
+        if decision.severity is Severity.WARNING:
+            by_code.setdefault(decision.code, []).append(decision)
+    quoted = [
+        f"\n  {code.id}: {first.sentence}" + (f" And {len(more)} more." if more else "")
+        for code, (first, *more) in by_code.items()
+    ]
+    return f"\nWarnings of this run:{''.join(quoted)}\n" if quoted else ""
 
 
 def _drop_words(metrics: Mapping[str, Metric], limit_pp: float) -> str:

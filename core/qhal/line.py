@@ -84,7 +84,6 @@ def run_line(
             oracle_samples=session.oracle_samples,
             progress=progress,
         )
-        gated = accuracy_gate(verified.metrics, options.max_drop, lowered.wider_recipes)
     with stages("measure"):
         size, threads = imported.size_bytes, options.threads
         measured = measure(
@@ -92,8 +91,9 @@ def run_line(
         )
         joules = energy(subject.model, lowered.float_model, subject.profile, measured.metrics)
         placement = subject.placement()
-    made_by = (lowered, verified, gated, measured, joules)
+    made_by = (lowered, verified, measured, joules)
     decisions = [d for made in made_by for d in made.decisions]
+    gated = accuracy_gate(verified.metrics, options.max_drop, lowered.wider_recipes, decisions)
     executed = reconcile(plan_of(subject.model, lowered.prepared.choices), placement)
     record = build_record(
         path=session.model,
@@ -101,7 +101,7 @@ def run_line(
         subject=subject,
         runtime=verified.runtime,
         metrics={**verified.metrics, **matching, **measured.metrics, **joules.metrics},
-        decisions=[*decisions, *executed.decisions],
+        decisions=[*decisions, *gated.decisions, *executed.decisions],
         plan=executed.plan,
         options={"target": name, **options.as_given()},
         gates=(*lowered.gates, *gated.gates),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from qhal.decisions import Code
+from qhal.decisions import Code, Decision, Severity
 from qhal.errors import AccuracyGateError, LabelError
 from qhal.gates import accuracy_gate
 from qhal.metric import Basis, Metric
@@ -44,6 +46,19 @@ def test_more_is_refused(rows: int, lost: int, gained: int) -> None:
         accuracy_gate(metrics(rows, lost, gained), None, ["w8a16", "fp16"])
     assert f"lost, {gained} gained" in caught.value.message
     assert caught.value.hint.startswith("Try --recipe w8a16, --recipe fp16, or another")
+    assert "Warnings" not in caught.value.message
+
+
+def test_a_refusal_quotes_warnings() -> None:
+    warning = Decision(Code.SATURATING_SUMS, "Sums saturate.", severity=Severity.WARNING)
+    note = Decision(Code.BOUNDARY, "A step was inserted.")
+    fallen = replace(warning, code=Code.FLOAT_FALLBACK, sentence="A node runs in float.")
+    with pytest.raises(AccuracyGateError) as caught:
+        accuracy_gate(metrics(50, 25, 0), None, (), [fallen, note, warning, fallen, fallen])
+    assert caught.value.message.endswith(
+        "\nWarnings of this run:\n  QD301: A node runs in float. And 2 more.\n"
+        "  QD514: Sums saturate.\n"
+    )
 
 
 def test_a_limit_of_the_user_knows_no_chance() -> None:

@@ -28,6 +28,7 @@ UINT8 = QuantSpec(DType.UINT8)
 UINT8_CHANNELS = QuantSpec(DType.UINT8, PerAxis())
 INT8_SYMMETRIC = QuantSpec(DType.INT8, symmetric=True)
 INT8_WEIGHT = QuantSpec(DType.INT8, PerAxis(), symmetric=True, narrow_range=True)
+_ALL_BITS = DType.INT8.bits
 
 _ACTIVATIONS = {"DepthwiseConv": UINT8_CHANNELS, "ConvTranspose": INT8_SYMMETRIC}
 """Where activations are not uint8 with a zero point: a depthwise convolution sums over no
@@ -67,14 +68,20 @@ _FLOAT_ONLY = (
 
 
 @cache
-def capabilities(device: str = CPU) -> Capabilities:
-    """The capabilities of one of :data:`qhal_backends.openvino.devices.DEVICES`."""
+def capabilities(device: str = CPU, weight_bits: int = 8) -> Capabilities:
+    """The capabilities of one of :data:`qhal_backends.openvino.devices.DEVICES`.
+
+    Args:
+        device: its name.
+        weight_bits: of int8 weights beside integer activations.
+    """
     facts = DEVICES[device]
+    weight = INT8_WEIGHT if weight_bits == _ALL_BITS else replace(INT8_WEIGHT, bits=weight_bits)
     kernels = (
-        *(row for kind in _CONVOLUTIONS for row in _weighted(kind, facts)),
-        *_fully_connected(facts),
+        *(row for kind in _CONVOLUTIONS for row in _weighted(kind, facts, weight)),
+        *_fully_connected(facts, weight),
         *(row for kind in _RECURRENT for row in _stored(kind, facts, bias=FLOAT)),
-        *_product(facts),
+        *(_product(facts) if weight_bits == _ALL_BITS else _float_product(facts)),
         *(row for kind in _MOVES for row in _moved(kind, facts)),
         *(_float(kind, facts) for kind in _FLOAT_ONLY),
     )
@@ -87,12 +94,12 @@ def capabilities(device: str = CPU) -> Capabilities:
     )
 
 
-def _weighted(kind: str, facts: Device) -> tuple[Capability, ...]:
+def _weighted(kind: str, facts: Device, weight: QuantSpec) -> tuple[Capability, ...]:
     activation = _ACTIVATIONS.get(kind, UINT8)
     axis = " per axis" if activation.granularity == PerAxis() else ""
-    name = f"{activation}{axis} x int8 per axis -> float"
+    name = f"{activation}{axis} x {weight} per axis -> float"
     rules = _RULES.get(kind, ())
-    integer = KernelRow(activation, FLOAT, INT8_WEIGHT, FLOAT, limits=rules, name=name)
+    integer = KernelRow(activation, FLOAT, weight, FLOAT, limits=rules, name=name)
     return (Capability(kind, (integer,), facts.integer), *_stored(kind, facts))
 
 
@@ -114,8 +121,8 @@ def _bfloat16(kind: str, facts: Device) -> tuple[Capability, ...]:
     return (Capability(kind, (_BFLOAT16[kind],), facts.bfloat16),) if has else ()
 
 
-def _fully_connected(facts: Device) -> tuple[Capability, ...]:
-    first, *others = _weighted("FullyConnected", facts)
+def _fully_connected(facts: Device, weight: QuantSpec) -> tuple[Capability, ...]:
+    first, *others = _weighted("FullyConnected", facts, weight)
     packed = (
         Capability(
             "FullyConnected", tuple(_packed(w, facts) for w in packed.weights), packed.source
@@ -137,11 +144,11 @@ def _packed(weight: QuantSpec, facts: Device) -> KernelRow:
 def _product(facts: Device) -> tuple[Capability, ...]:
     """Two activations: the plugin has no kernel for a zero point of the second one."""
     row = KernelRow(INT8_SYMMETRIC, FLOAT, name="int8 x int8 -> float")
-    return (
-        Capability("MatMul", (row,), facts.integer),
-        *_bfloat16("MatMul", facts),
-        _float("MatMul", facts),
-    )
+    return (Capability("MatMul", (row,), facts.integer), *_float_product(facts))
+
+
+def _float_product(facts: Device) -> tuple[Capability, ...]:
+    return (*_bfloat16("MatMul", facts), _float("MatMul", facts))
 
 
 def _moved(kind: str, facts: Device) -> tuple[Capability, ...]:

@@ -15,6 +15,14 @@ DEVICE = "device"
 
 CPU, GPU, NPU = "CPU", "GPU", "NPU"
 
+WEIGHT_BITS = "weight_bits"
+"""Option of a profile of a processor: so many bits of int8 weights are used, 7 or 8.
+
+With 7 the sum of two products of bytes, at most 2 * 255 * 63, fits 16 bits: without VNNI larger
+ones saturate (:mod:`qhal_backends.openvino.saturation`).
+"""
+_WEIGHT_BITS = {"7": 7, "8": 8}
+
 _INT8_GROUPS = QuantSpec(DType.INT8, PerGroup(32), symmetric=True, narrow_range=True)
 _INT4_GROUPS = QuantSpec(DType.INT4, PerGroup(32), symmetric=True, narrow_range=True)
 _INT4_WIDE_GROUPS = QuantSpec(DType.INT4, PerGroup(128), symmetric=True, narrow_range=True)
@@ -133,6 +141,21 @@ DEVICES: Mapping[str, Device] = {
         plain="OpenVINO documentation, NPU device: FP16 is the computation precision of the HW",
     ),
 }
+
+
+def weight_bits_of(target: TargetProfile) -> int:
+    """Bits of int8 weights that a target uses in integer kernels: 8, unless its option says 7.
+
+    Raises:
+        CatalogueError: the option is another number, or that of no processor.
+    """
+    asked = str(target.options.get(WEIGHT_BITS, "8"))
+    if asked in _WEIGHT_BITS and (asked == "8" or device_of(target) == CPU):
+        return _WEIGHT_BITS[asked]
+    raise CatalogueError(
+        f"{target.origin}: targets.{target.name}.options.{WEIGHT_BITS} is {asked!r}.",
+        f"Allowed are 8, and for {CPU} 7.",
+    )
 
 
 def device_of(target: TargetProfile) -> str:

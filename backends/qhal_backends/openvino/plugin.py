@@ -21,7 +21,7 @@ from qhal.target.capability import Capabilities
 from qhal.target.profile import TargetProfile
 from qhal_backends.openvino import saturation, settings
 from qhal_backends.openvino.capabilities import capabilities
-from qhal_backends.openvino.devices import CPU, DEVICE, device_of
+from qhal_backends.openvino.devices import CPU, DEVICE, WEIGHT_BITS, device_of, weight_bits_of
 
 _MAIN, _WEIGHTS = "model.xml", "model.bin"
 
@@ -32,7 +32,7 @@ class OpenVinoBackend(Backend):
     """OpenVINO IR with FakeQuantize and stored integer weights."""
 
     name: ClassVar[str] = "openvino"
-    options: ClassVar[frozenset[str]] = frozenset({DEVICE})
+    options: ClassVar[frozenset[str]] = frozenset({DEVICE, WEIGHT_BITS})
     packages: ClassVar[Mapping[str, str]] = {"openvino": "openvino"}
 
     def unavailable(self) -> str | None:
@@ -57,8 +57,8 @@ class OpenVinoBackend(Backend):
         return _INSTALL if find_spec("openvino") is None else None
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
-        """Those of the target's device."""
-        return capabilities(device_of(target))
+        """Those of the target's device, with as many bits of weights as its option says."""
+        return capabilities(device_of(target), weight_bits_of(target))
 
     def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
         """``model.xml`` and ``model.bin``."""
@@ -72,7 +72,7 @@ class OpenVinoBackend(Backend):
             main=_MAIN,
             decisions=(
                 *settings.decisions_about(stored),
-                *saturation.decisions_about(xml, device_of(target)),
+                *saturation.decisions_about(xml, target),
             ),
             input_names={name: name for name in graph.inputs},
             output_names={name: name for name in graph.outputs},
@@ -102,7 +102,7 @@ class OpenVinoBackend(Backend):
             return Findings()
         artifact = quantized.artifact
         return Findings(
-            decisions=(*without_bfloat16(artifact), *saturation.decisions_here(artifact))
+            decisions=(*without_bfloat16(artifact), *saturation.decisions_here(artifact, target))
         )
 
 

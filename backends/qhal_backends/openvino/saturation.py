@@ -2,8 +2,8 @@
 
 x86-64 without VNNI multiplies unsigned with signed bytes by VPMADDUBSW, which adds two products
 in 16 bits and saturates where both operands are large. OpenVINO 2026.4 has no other integer
-kernels there. It has a switch of the transformations that lead to integers: with them off, it
-computes the same plan in float.
+kernels there. Sums are exact with weights of 7 bits. Or the transformations that lead to integers
+are switched off: then it computes the same plan in float.
 """
 
 from __future__ import annotations
@@ -14,12 +14,18 @@ import numpy as np
 
 from qhal.decisions import Code, Decision, Severity
 from qhal.plugin.backend import Artifact
+from qhal.target.profile import TargetProfile
 from qhal_backends.openvino import settings
-from qhal_backends.openvino.devices import CPU
+from qhal_backends.openvino.devices import CPU, device_of, weight_bits_of
 from qhal_backends.openvino.runner import load_core
 
 LOW_PRECISION, OFF = "LP_TRANSFORMS_MODE", "NO"
 """The switch, an option of the plugin for processors, and its value for float."""
+
+_NARROW = "openvino-cpu-avx2"
+"""The target of the catalogue whose weights have 7 bits."""
+
+_BYTE = 8
 
 _QUANTIZED = b'type="FakeQuantize"'
 """In the ``.xml`` of an artifact that computes with integers."""
@@ -49,25 +55,29 @@ def sums_saturate() -> bool:
     return not np.array_equal(sums, np.full_like(sums, depth * 255 * 127))
 
 
-def decisions_about(xml: bytes, device: str) -> tuple[Decision, ...]:
+def decisions_about(xml: bytes, target: TargetProfile) -> tuple[Decision, ...]:
     """What whoever ships an artifact has to know."""
-    if device != CPU or _QUANTIZED not in xml:
+    if not _may_saturate(xml, target):
         return ()
     sentence = (
         "On x86-64 processors without VNNI OpenVINO's integer kernels saturate sums at 16 bits, "
-        "which can cost most of the accuracy. The artifact computes as planned there if it is "
-        f"compiled with {LOW_PRECISION} {OFF}, in float and slower than the float model."
+        f"which can cost most of the accuracy. For those deploy to {_NARROW}, or compile the "
+        f"artifact with {LOW_PRECISION} {OFF}: in float and slower than the float model."
     )
     return (Decision(Code.SATURATING_SUMS, sentence),)
 
 
-def decisions_here(artifact: Artifact) -> tuple[Decision, ...]:
+def decisions_here(artifact: Artifact, target: TargetProfile) -> tuple[Decision, ...]:
     """A warning if an artifact computes inexactly on this processor."""
-    if _QUANTIZED not in artifact.files[artifact.main] or not sums_saturate():
+    if not _may_saturate(artifact.files[artifact.main], target) or not sums_saturate():
         return ()
     sentence = (
         "OpenVINO's integer kernels saturate sums at 16 bits on this processor: the artifact "
         "computed something else here than planned, with the accuracy and agreement of that. On "
-        f"processors with VNNI it is exact; here compile it with {LOW_PRECISION} {OFF}."
+        f"processors with VNNI it is exact; for this one deploy to {_NARROW}."
     )
     return (Decision(Code.SATURATING_SUMS, sentence, severity=Severity.WARNING),)
+
+
+def _may_saturate(xml: bytes, target: TargetProfile) -> bool:
+    return device_of(target) == CPU and weight_bits_of(target) == _BYTE and _QUANTIZED in xml

@@ -49,6 +49,11 @@ class DType(Enum):
         return "float" in self.value
 
     @property
+    def is_integer(self) -> bool:
+        """True if elements are integers, not codes of a codebook."""
+        return "int" in self.value
+
+    @property
     def bits(self) -> int:
         """Bits that one element takes when stored densely."""
         digits = "".join(c for c in self.value if c.isdigit())
@@ -81,7 +86,7 @@ class DType(Enum):
         return np.dtype(widened.get(self.value, self.value))
 
     def _check_integer(self) -> None:
-        if "int" not in self.value:
+        if not self.is_integer:
             raise InternalError(f"elements of type {self.value} are no integers.")
 
     @classmethod

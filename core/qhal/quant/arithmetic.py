@@ -217,7 +217,7 @@ def _affine(low: Float64, high: Float64, spec: QuantSpec) -> tuple[Float64, Int6
     if spec.dtype.codebook is not None:
         scale = _safe(np.maximum(-low, high) / spec.dtype.codebook.max())
         return scale, np.zeros(scale.shape, np.int64)
-    qmin, qmax = spec.dtype.qmin + int(spec.narrow_range), spec.dtype.qmax
+    qmin, qmax = spec.qmin, spec.qmax
     if spec.symmetric:
         middle = (spec.dtype.qmin + spec.dtype.qmax + 1) // 2
         scale = _safe(np.maximum(-low, high) / (qmax - middle))

@@ -299,7 +299,7 @@ def _mse(stats: TensorStats, spec: QuantSpec) -> Range:
         clip_high = _clip_errors(stats.histogram, above)[1]
         clipped = clip_low[:, None] + clip_high[None, :]
         span = above[None, :] - below[:, None]
-    levels = float(spec.dtype.qmax - spec.dtype.qmin - spec.narrow_range)
+    levels = float(spec.qmax - spec.qmin)
     rounding = (span / levels) ** 2 / 12.0 * stats.histogram.total
     best = np.unravel_index(int(np.argmin(clipped + rounding)), span.shape)
     chosen = float(below[best[0]]), float(above[best[-1]])

@@ -148,7 +148,7 @@ def _codes(numbers: Double, spec: QuantSpec) -> Double:
     """The nearest integers, or the codes of the nearest numbers of a codebook."""
     codebook = spec.dtype.codebook
     if codebook is None:
-        return np.clip(np.rint(numbers), spec.dtype.qmin + spec.narrow_range, spec.dtype.qmax)
+        return np.clip(np.rint(numbers), spec.qmin, spec.qmax)
     borders = (codebook[1:] + codebook[:-1]) / 2
     return np.searchsorted(borders, numbers).astype(np.float64)
 

@@ -83,10 +83,11 @@ class KernelRow:
     name: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse codes of a codebook where a kernel counts with integers.
+        """Refuse codes of a codebook where a kernel counts with integers, and spare bits.
 
         Raises:
-            PluginError: a type with a codebook is not that of a weight beside a float activation.
+            PluginError: a type with a codebook is not that of a weight beside a float activation,
+                or a part of a type's bits is not that of a symmetric weight.
         """
         numbers = [s for s in (self.activation, self.output, self.bias) if s is not None]
         if self.activation.quantized and self.weight is not None:
@@ -97,6 +98,18 @@ class KernelRow:
                     f"Kernel row {self} has {spec.dtype.value} where a kernel counts.",
                     "Codes of a codebook are for weights beside activations in float.",
                 )
+        for form in (self.activation, self.output, self.bias, self.weight):
+            if isinstance(form, QuantSpec) and form.bits is not None:
+                self._check_bits(form, form.bits)
+
+    def _check_bits(self, spec: QuantSpec, bits: int) -> None:
+        signed = spec.dtype.is_integer and spec.dtype.qmin < 0
+        if spec is self.weight and spec.symmetric and signed and 2 <= bits < spec.dtype.bits:
+            return
+        raise PluginError(
+            f"Kernel row {self} uses {bits} bits of {spec.dtype.value}.",
+            "Fewer bits than a type has are for symmetric weights of a signed integer type.",
+        )
 
     def __str__(self) -> str:
         if self.name:

@@ -46,12 +46,25 @@ class QuantSpec:
         granularity: how many scales.
         symmetric: zero point is 0 (or the middle of an unsigned type).
         narrow_range: the most negative integer is not used (-127 … 127).
+        bits: of a symmetric weight, if the hardware takes fewer than its type has.
     """
 
     dtype: DType
     granularity: Granularity = PerTensor()
     symmetric: bool = False
     narrow_range: bool = False
+    bits: int | None = None
+
+    @property
+    def qmin(self) -> int:
+        """Smallest integer that is used."""
+        low = self.dtype.qmin if self.bits is None else -(1 << (self.bits - 1))
+        return low + self.narrow_range
+
+    @property
+    def qmax(self) -> int:
+        """Largest integer that is used."""
+        return self.dtype.qmax if self.bits is None else (1 << (self.bits - 1)) - 1
 
     @property
     def quantized(self) -> bool:
@@ -64,7 +77,7 @@ class QuantSpec:
         return self.quantized or self.dtype is DType.BFLOAT16
 
     def __str__(self) -> str:
-        return self.dtype.value
+        return self.dtype.value if self.bits is None else f"{self.dtype.value} of {self.bits} bits"
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,16 @@ def test_an_unknown_device_names_the_key_and_the_choices() -> None:
     assert "CPU, GPU, NPU" in str(caught.value)
 
 
+@pytest.mark.parametrize(("device", "bits"), [("CPU", "6"), ("CPU", "x"), ("NPU", "7")])
+def test_bits_of_weights_that_no_kernel_has(device: str, bits: str) -> None:
+    options = {"device": device, "weight_bits": bits}
+    profile = TargetProfile("mine", "openvino", "", options=options, origin="my.toml")
+    with pytest.raises(CatalogueError) as caught:
+        BACKEND.capabilities(profile)
+    assert f"my.toml: targets.mine.options.weight_bits is '{bits}'" in str(caught.value)
+    assert "Allowed are 8, and for CPU 7." in str(caught.value)
+
+
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugin, "find_spec", lambda name: None)
     for name in ("openvino-cpu", "openvino-npu"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from openvino_models import Constant, Quantized, quantize, single, sqnr_db
-from test_openvino_rows import CPU
+from test_openvino_rows import CPU, WEIGHTED
 
 from qhal.decisions import Code, Severity
 from qhal.ir import ops
@@ -26,8 +26,11 @@ openvino = pytest.importorskip("openvino", reason="pip install 'quant-hal[openvi
 BACKEND = OpenVinoBackend()
 
 
-def layer(recipe: str = "w8a8") -> Quantized:
-    return quantize(single(ops.FullyConnected(), [(2, 64), Constant((10, 64))]), recipe)
+NARROW = "openvino-cpu-avx2"
+
+
+def layer(recipe: str = "w8a8", target: str = "openvino-cpu") -> Quantized:
+    return quantize(single(ops.FullyConnected(), [(2, 64), Constant((10, 64))]), recipe, target)
 
 
 RUN = """
@@ -42,7 +45,7 @@ model = core.read_model(folder / "model.xml")
 for name, config in (("usual", {}), ("float", {LOW_PRECISION: OFF})):
     config |= {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(model, "CPU", config)
-    np.save(folder / f"{name}.npy", compiled(np.load(folder / "x0.npy"))[0])
+    np.save(folder / f"{name}.npy", compiled(dict(np.load(folder / "inputs.npz")))[0])
 print(sums_saturate())
 """
 
@@ -54,10 +57,11 @@ def run_as(instructions: str, folder: Path, made: Quantized) -> tuple[bool, floa
         What the probe says, and how close to the oracle the artifact is: as usual, and without
         low-precision transformations.
     """
-    sample = {"x0": np.full((2, 64), 2, np.float32)}
+    shapes = {name: made.graph.tensors[name].shape for name in made.graph.inputs}
+    sample = {name: np.full(shape, 2, np.float32) for name, shape in shapes.items()}
     for name, content in BACKEND.lower(made.model, CPU).files.items():
         (folder / name).write_bytes(content)
-    np.save(folder / "x0.npy", sample["x0"])
+    np.savez(folder / "inputs.npz", **sample)
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(folder)],
         env={**os.environ, "ONEDNN_MAX_CPU_ISA": instructions},
@@ -80,6 +84,21 @@ def test_without_vnni_sums_saturate_and_without_low_precision_they_do_not(tmp_pa
     assert without > 90
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="kernels for x86-64")
+@pytest.mark.parametrize(("op", "operands"), WEIGHTED)
+def test_without_vnni_weights_of_7_bits_are_exact(
+    op: ops.Op, operands: list[tuple[int, ...] | Constant], tmp_path: Path
+) -> None:
+    made = quantize(single(op, operands), target=NARROW)
+    if not isinstance(op, ops.MatMul):
+        weight = made.model.graph.constants["c1"]
+        assert weight.dtype == np.int8
+        assert np.abs(weight).max() == 63
+    saturates, usual, _ = run_as("AVX2", tmp_path, made)
+    assert saturates
+    assert usual > 90
+
+
 def test_the_probe_agrees_with_an_artifact_on_this_processor(tmp_path: Path) -> None:
     saturates, usual, without = run_as("ALL", tmp_path, layer())
     assert saturates == (usual < 90)
@@ -90,7 +109,11 @@ def test_who_ships_the_artifact_is_told() -> None:
     told = BACKEND.lower(layer().model, CPU).decisions
     assert [d.code for d in told] == [Code.RUNTIME_SETTING, Code.SATURATING_SUMS]
     assert told[1].severity is Severity.INFO
-    assert "compiled with LP_TRANSFORMS_MODE NO" in told[1].sentence
+    assert "deploy to openvino-cpu-avx2" in told[1].sentence
+    assert "LP_TRANSFORMS_MODE NO" in told[1].sentence
+    narrow = replace(CPU, options={"device": "CPU", "weight_bits": "7"})
+    told = BACKEND.lower(layer(target=NARROW).model, narrow).decisions
+    assert [d.code for d in told] == [Code.RUNTIME_SETTING]
     stored = BACKEND.lower(layer("w8").model, CPU).decisions
     assert [d.code for d in stored] == [Code.RUNTIME_SETTING]
     npu = replace(CPU, options={"device": "NPU"})
