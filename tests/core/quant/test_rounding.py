@@ -48,6 +48,22 @@ def test_outputs_are_closer(seed: int) -> None:
     assert output_error(turned - weight, shared) < output_error(np.rint(weight) - weight, shared)
 
 
+def test_many_inputs_are_the_algorithm_of_the_paper() -> None:
+    """GPTQ's algorithm 1 without blocks."""
+    rng = np.random.default_rng(3)
+    weight, shared = rng.normal(size=(2, 5, 83)) * 10, covariance(rng, 2, 83)
+    variance = np.trace(shared, axis1=1, axis2=2) / 83
+    rest, codes = weight.copy(), np.empty_like(weight)
+    for group in range(2):
+        damped = shared[group] + 0.05 * variance[group] * np.eye(83)
+        upper = np.linalg.cholesky(np.linalg.inv(damped)).T
+        for k in range(83):
+            codes[group, :, k] = np.rint(rest[group, :, k])
+            error = (rest[group, :, k] - codes[group, :, k]) / upper[k, k]
+            rest[group, :, k:] -= np.outer(error, upper[k, k:])
+    np.testing.assert_array_equal(round_in_turn(weight, shared, whole), codes)
+
+
 def test_the_error_is_the_variance_of_the_outputs() -> None:
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(1000, 3)) @ rng.normal(size=(3, 3))
