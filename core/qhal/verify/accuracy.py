@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from qhal.errors import LabelError
 from qhal.ir.graph import Array, Graph
-from qhal.metric import Basis, Metric
+from qhal.metric import Basis, Metric, counted
 from qhal.verify.compare import Difference, Hits, Scores, classes_of
 
 _NOTE = "against the float model, {} samples"
@@ -122,7 +122,7 @@ class Accuracy:
 def _hit_metrics(name: str, hits: Hits, basis: Basis) -> dict[str, Metric]:
     """How often both models are right, and what is lost, with the band of other samples."""
     note, host = f"{hits.rows} labelled samples", Basis.MEASURED_HOST
-    pairs = f"right in float only: {hits.lost}, quantized only: {hits.gained}; 95 % band"
+    pairs = f"{counted(hits.lost, 'sample')} lost, {hits.gained} gained; 95 % band"
     return {
         name: Metric(hits.other / hits.rows, "fraction", basis, note=note),
         f"{name}_float": Metric(hits.reference / hits.rows, "fraction", host, note=note),
