@@ -70,7 +70,7 @@ class Code(Enum):
     )
     EQUALIZED = (
         "QD404",
-        "channels in front of depthwise convolutions were scaled to one range, exact in float",
+        "channels in front of depthwise convolutions were scaled to one range",
     )
     # QD5xx lowering and running
     NOT_COMPILED = (

@@ -119,7 +119,9 @@ def prepare(target: Target, imported: Imported, *, keep_layout: bool = False) ->
 def equalized(
     ready: Prepared, findings: Sequence[Finding], *, keep_layout: bool = False
 ) -> Prepared:
-    """The same model, exact in float, that loses less when its activations have 8 bits.
+    """The same model, that loses less when its activations have 8 bits.
+
+    It is exact in float, but for what a ReLU6 cuts off far above all that was seen.
 
     Args:
         ready: a model made ready.

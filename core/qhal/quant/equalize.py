@@ -11,7 +11,9 @@ place where nothing is traded for it, with ranges of activations in the place of
 
 The scale passes through operators with ``f(s x) = s f(x)``. SiLU is ``x * sigmoid(x)``: there the
 argument of the sigmoid is scaled back by one more multiplication, which is only done where the
-gain is large.
+gain is large. ReLU6 cuts off what exceeds 6: a channel that was divided by ``s_c`` is cut off at
+``6 s_c``. That is what the range of an 8-bit tensor does as well, and it stays far above all that
+was seen, so it is done where the gain is large, too.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from qhal.ir.ops import (
     Pad,
     PRelu,
     Relu,
+    Relu6,
     Resize,
     Sigmoid,
     Silu,
@@ -53,11 +56,20 @@ Float = npt.NDArray[np.float32]
 LEAST_GATED_GAIN_DB = 10.0
 """Gain from which on a SiLU is rewritten, which costs a multiplication more."""
 
+LEAST_CLIPPED_GAIN_DB = 6.0
+"""Gain from which on a channel behind a ReLU6 is cut off earlier."""
+
+_HEADROOM = 3.0
+"""How far above the largest magnitude seen a ReLU6 may begin to cut off."""
+_LEAST_CLIPPED_STEPS = 16
+"""A channel behind a ReLU6 is magnified by 16 at most, so that one that was silent can speak."""
+
 _SAMPLES = 16
 _STEPS = 255
 """Scales are multiples of 1/255: an 8-bit constant holds them exactly, and the last bits of what
 was measured make no difference."""
 
+_CUT_OFF = 6.0
 _HOMOGENEOUS = (Relu, LeakyRelu, PRelu, MaxPool, AveragePool, Resize)
 
 
@@ -81,14 +93,21 @@ class Chain:
     def scaled(self) -> tuple[str, ...]:
         """Tensors whose ranges the scales have to suit.
 
-        What a SiLU reads belongs to them: it reaches far where the result is almost 0.
+        What a SiLU reads belongs to them: it reaches far where the result is almost 0. So does
+        what a ReLU6 makes: a pooling behind it may make it smaller.
         """
-        return (self.tensor, *(node.inputs[0] for node in self.gates))
+        clipped = (node.outputs[0] for node in self.clips)
+        return (self.tensor, *(node.inputs[0] for node in self.gates), *clipped)
 
     @property
     def gates(self) -> tuple[Node, ...]:
         """The SiLUs among the operators."""
         return tuple(node for node in self.between if isinstance(node.op, Silu))
+
+    @property
+    def clips(self) -> tuple[Node, ...]:
+        """The ReLU6s among the operators."""
+        return tuple(node for node in self.between if isinstance(node.op, Relu6))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,17 +129,24 @@ class Finding:
     @property
     def pays(self) -> bool:
         """True if the gain is worth what it costs."""
-        return self.gain_db > (LEAST_GATED_GAIN_DB if self.chain.gates else 0.0)
+        least = LEAST_GATED_GAIN_DB if self.chain.gates else 0.0
+        return self.gain_db > max(least, LEAST_CLIPPED_GAIN_DB if self.chain.clips else 0.0)
 
     @property
     def decision(self) -> Decision:
         """The sentence for the record."""
         gated = " A product in front of each sigmoid undoes it there." if self.chain.gates else ""
+        least = _CUT_OFF * _LEAST_CLIPPED_STEPS / _STEPS
+        clipped = (
+            f" Values above {_HEADROOM:g} times the largest of a channel, but none below "
+            f"{least:.2g}, are now cut off by its ReLU6."
+        )
         sentence = (
             f"The {self.peak.size} channels of {self.chain.tensor} reach from "
             f"{float(self.peak.min()):.3g} to {float(self.peak.max()):.3g}; they were scaled to "
             f"one range, for {self.gain_db:.1f} dB less rounding error in "
             f"{', '.join(reader.name for reader in self.chain.readers)}.{gated}"
+            f"{clipped if self.chain.clips else ''}"
         )
         return Decision(Code.EQUALIZED, sentence, self.chain.tensor)
 
@@ -219,7 +245,7 @@ def _passes_scale(graph: Graph, node: Node) -> bool:
         return False
     if isinstance(op, Pad):
         return (op.mode != "constant" or op.value == 0.0) and op.pads[1] == op.pads[rank + 1] == 0
-    return isinstance(op, (*_HOMOGENEOUS, Silu))
+    return isinstance(op, (*_HOMOGENEOUS, Silu, Relu6))
 
 
 # --- how much -----------------------------------------------------------------
@@ -236,6 +262,8 @@ def _channel_peaks(graph: Graph, chains: Sequence[Chain], samples: Dataset) -> d
             np.maximum(peak, _largest(values[chain.tensor], -np.inf), out=peak)
             for gate in chain.gates:
                 np.maximum(peak, _largest(values[gate.inputs[0]], SILU_LOW), out=peak)
+            for clip in chain.clips:
+                np.maximum(peak, _largest(values[clip.outputs[0]], -np.inf), out=peak)
     return peaks
 
 
@@ -248,7 +276,7 @@ def _largest(values: Array, useful_low: float) -> Float:
 
 
 def _finding(graph: Graph, chain: Chain, peak: Float) -> Finding:
-    scale = _scale(peak)
+    scale = _clipped_scale(peak) if chain.clips else _scale(peak)
     return Finding(chain, peak, scale, _gain_db(graph, chain, scale))
 
 
@@ -259,6 +287,12 @@ def _scale(peak: Float) -> Float:
         return np.ones_like(peak)
     steps = np.clip(np.ceil(peak / largest * _STEPS), 1, _STEPS)
     return np.asarray(steps / _STEPS, np.float32)
+
+
+def _clipped_scale(peak: Float) -> Float:
+    """By how much each channel can be magnified and stay below the 6 of a ReLU6 for sure."""
+    steps = np.ceil(_HEADROOM * peak / _CUT_OFF * _STEPS)
+    return np.asarray(np.clip(steps, _LEAST_CLIPPED_STEPS, _STEPS) / _STEPS, np.float32)
 
 
 def _gain_db(graph: Graph, chain: Chain, scale: Float) -> float:

@@ -58,13 +58,14 @@ def images(count: int = 3) -> Array:
     return np.random.default_rng(1).normal(size=(count, 3, 8, 8)).astype(np.float32)
 
 
-def dataset(graph: Graph) -> Dataset:
+def dataset(graph: Graph, volume: float = 1.0) -> Dataset:
     inputs = {name: graph.tensors[name] for name in graph.inputs}
-    return load_dataset({"x": images()}, inputs, preprocess=None, labels=None, label_offset=0)
+    data = {"x": images() * np.float32(volume)}
+    return load_dataset(data, inputs, preprocess=None, labels=None, label_offset=0)
 
 
-def result(graph: Graph, keep: tuple[str, ...] = ()) -> dict[str, Array]:
-    return Oracle(QuantModel(graph)).run({"x": images(1)}, keep=keep)
+def result(graph: Graph, keep: tuple[str, ...] = (), volume: float = 1.0) -> dict[str, Array]:
+    return Oracle(QuantModel(graph)).run({"x": images(1) * np.float32(volume)}, keep=keep)
 
 
 @settings(max_examples=40, deadline=None)
@@ -124,6 +125,32 @@ def test_a_silu_stays_where_the_gain_is_small_or_the_target_lacks_a_sigmoid() ->
     assert equalize(graph, [finding]).graph is graph
 
 
+def test_a_relu6_cuts_off_far_above_what_was_seen() -> None:
+    graph = network([ops.Relu6(), ops.AveragePool((2, 2), (2, 2), (0, 0, 0, 0))])
+    clipped, quiet = graph.nodes[1].outputs[0], 0.1
+    (finding,) = survey(graph, dataset(graph, quiet))
+    found = equalize(graph, [finding])
+    assert "3 times the largest of a channel" in found.decisions[0].sentence
+    before, after = (result(g, (clipped,), quiet) for g in (graph, found.graph))
+    (name,) = graph.outputs
+    near = 1e-4 * float(np.abs(before[name]).max())
+    assert after[name] == pytest.approx(before[name], rel=1e-4, abs=near)
+
+    limits = [result(g, (clipped,), 1e4)[clipped].max(axis=(0, 2, 3)) for g in (graph, found.graph)]
+    np.testing.assert_array_equal(limits[0], 6)
+    cut_off = limits[1] * finding.scale
+    assert np.all(cut_off >= np.minimum(6, 3 * before[clipped].max(axis=(0, 2, 3))) - 1e-4)
+    assert np.all(cut_off >= 0.37)
+    assert cut_off.min() < 1 < 5.9 < cut_off.max()
+
+
+def test_a_relu6_stays_where_the_gain_is_small() -> None:
+    graph = network([ops.Relu6()])
+    (finding,) = survey(graph, dataset(graph))
+    object.__setattr__(finding, "gain_db", 5.0)
+    assert equalize(graph, [finding]).graph is graph
+
+
 def test_a_channel_that_was_never_seen_is_scaled_by_255_at_most() -> None:
     graph = network([ops.Relu()])
     weight, bias = graph.nodes[0].inputs[1:]
@@ -138,8 +165,8 @@ def test_a_channel_that_was_never_seen_is_scaled_by_255_at_most() -> None:
 
 @pytest.mark.parametrize(
     "between",
-    [[ops.Relu6()], [ops.Sigmoid()], [ops.Pad((0, 0, 1, 1, 0, 0, 1, 1), value=1.0)]],
-    ids=["relu6", "sigmoid", "pad"],
+    [[ops.Sigmoid()], [ops.Pad((0, 0, 1, 1, 0, 0, 1, 1), value=1.0)]],
+    ids=["sigmoid", "pad"],
 )
 def test_what_does_not_let_a_scale_pass_is_left_alone(between: list[ops.Op]) -> None:
     assert find_chains(network(between)) == ()
