@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from math import ceil
 
 from qhal.decisions import Code, Decision, Severity
-from qhal.errors import AccuracyGateError, FallbackGateError, LabelError
+from qhal.errors import AccuracyGateError, FallbackGateError
 from qhal.metric import Metric, counted, format_value
 from qhal.quant.choice import Choice, Verdict
 from qhal.record import Gate
+from qhal.verify.accuracy import no_labels
 
 DEFAULT_MAX_DROP_PP = 1.0
 """By how much top-1 may drop where the user sets no limit: see docs/decisions/0019."""
@@ -73,28 +74,33 @@ def accuracy_gate(
     if "top1_drop" not in metrics:
         if allowed_pp is None:
             return Gated()
-        raise LabelError(
-            "--max-drop needs labels, and the evaluation data have none.",
-            "Add a labels.csv (file,class_index), or an array `labels` to the .npz.",
-        )
+        raise no_labels()
     limit_pp = DEFAULT_MAX_DROP_PP if allowed_pp is None else allowed_pp
     sentence = _drop_words(metrics, limit_pp)
     if metrics["top1_drop"].value <= limit_pp:
         return Gated((Gate("max-drop", sentence, True),))
     if allowed_pp is None and _may_be_chance(metrics):
-        sentence = f"{sentence}, but so few samples may be lost by chance"
-        doubt = Decision(
-            Code.DROP_IN_DOUBT,
-            f"{sentence[0].upper()}{sentence[1:]}: evaluate on more labelled samples.",
-            severity=Severity.WARNING,
-        )
-        return Gated((Gate("max-drop", sentence, True),), (doubt,))
-    others = ", ".join(f"--recipe {name}" for name in recipes)
-    accepted = ceil(metrics["top1_drop"].value)
+        return _doubted(f"{sentence}, but so few samples may be lost by chance")
     raise AccuracyGateError(
         f"The accuracy gate is not met: {sentence}.{_warnings(decisions)}",
-        f"Try {others}{', or ' if others else ''}another --observer or number of "
-        f"--calib-samples; `--max-drop {accepted}` accepts it.",
+        _what_to_try(metrics, recipes),
+    )
+
+
+def _doubted(sentence: str) -> Gated:
+    told = f"{sentence[0].upper()}{sentence[1:]}: evaluate on more labelled samples."
+    doubt = Decision(Code.DROP_IN_DOUBT, told, severity=Severity.WARNING)
+    return Gated((Gate("max-drop", sentence, True),), (doubt,))
+
+
+def _what_to_try(metrics: Mapping[str, Metric], recipes: Sequence[str]) -> str:
+    """A float model that does badly itself is mostly one whose inputs are prepared wrongly."""
+    before = format_value(metrics["top1_float"].value, "fraction")
+    others = "".join(f"--recipe {name}, " for name in recipes)
+    return (
+        f"If the float model is known to be right more often than {before}, look at --preprocess "
+        f"and --label-offset first.\nElse try {others}another --observer or number of "
+        f"--calib-samples; `--max-drop {ceil(metrics['top1_drop'].value)}` accepts the drop."
     )
 
 

@@ -58,8 +58,9 @@ class Session:
             for source in sources
         ]
         divided = split(loaded[0], options.calib_samples, *loaded[1:])
-        if options.labels is not None or options.label_offset:
-            check_labels(graph, divided.evaluation.labels)
+        limited = options.max_drop is not None
+        if options.labels is not None or options.label_offset or limited:
+            check_labels(graph, divided.evaluation.labels, needed=limited)
         return divided
 
     @cached_property

@@ -22,13 +22,12 @@ from qhal.ir.ops import Activation, Layout
 from qhal.target.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
 from qhal.target.spec import BFLOAT, FLOAT, HALF, PerAxis, PerGroup, QuantSpec, SameAsInput
 from qhal_backends.openvino import limits
-from qhal_backends.openvino.devices import CPU, DEVICES, Device
+from qhal_backends.openvino.devices import ALL_BITS, CPU, DEVICES, Device
 
 UINT8 = QuantSpec(DType.UINT8)
 UINT8_CHANNELS = QuantSpec(DType.UINT8, PerAxis())
 INT8_SYMMETRIC = QuantSpec(DType.INT8, symmetric=True)
 INT8_WEIGHT = QuantSpec(DType.INT8, PerAxis(), symmetric=True, narrow_range=True)
-_ALL_BITS = DType.INT8.bits
 
 _ACTIVATIONS = {"DepthwiseConv": UINT8_CHANNELS, "ConvTranspose": INT8_SYMMETRIC}
 """Where activations are not uint8 with a zero point: a depthwise convolution sums over no
@@ -68,7 +67,7 @@ _FLOAT_ONLY = (
 
 
 @cache
-def capabilities(device: str = CPU, weight_bits: int = 8) -> Capabilities:
+def capabilities(device: str = CPU, weight_bits: int = ALL_BITS) -> Capabilities:
     """The capabilities of one of :data:`qhal_backends.openvino.devices.DEVICES`.
 
     Args:
@@ -76,12 +75,12 @@ def capabilities(device: str = CPU, weight_bits: int = 8) -> Capabilities:
         weight_bits: of int8 weights beside integer activations.
     """
     facts = DEVICES[device]
-    weight = INT8_WEIGHT if weight_bits == _ALL_BITS else replace(INT8_WEIGHT, bits=weight_bits)
+    weight = INT8_WEIGHT if weight_bits == ALL_BITS else replace(INT8_WEIGHT, bits=weight_bits)
     kernels = (
         *(row for kind in _CONVOLUTIONS for row in _weighted(kind, facts, weight)),
         *_fully_connected(facts, weight),
         *(row for kind in _RECURRENT for row in _stored(kind, facts, bias=FLOAT)),
-        *(_product(facts) if weight_bits == _ALL_BITS else _float_product(facts)),
+        *(_product(facts) if weight_bits == ALL_BITS else _float_product(facts)),
         *(row for kind in _MOVES for row in _moved(kind, facts)),
         *(_float(kind, facts) for kind in _FLOAT_ONLY),
     )

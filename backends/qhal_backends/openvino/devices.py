@@ -21,7 +21,8 @@ WEIGHT_BITS = "weight_bits"
 With 7 the sum of two products of bytes, at most 2 * 255 * 63, fits 16 bits: without VNNI larger
 ones saturate (:mod:`qhal_backends.openvino.saturation`).
 """
-_WEIGHT_BITS = {"7": 7, "8": 8}
+ALL_BITS = DType.INT8.bits
+_NARROW_BITS = 7
 
 _INT8_GROUPS = QuantSpec(DType.INT8, PerGroup(32), symmetric=True, narrow_range=True)
 _INT4_GROUPS = QuantSpec(DType.INT4, PerGroup(32), symmetric=True, narrow_range=True)
@@ -149,12 +150,13 @@ def weight_bits_of(target: TargetProfile) -> int:
     Raises:
         CatalogueError: the option is another number, or that of no processor.
     """
-    asked = str(target.options.get(WEIGHT_BITS, "8"))
-    if asked in _WEIGHT_BITS and (asked == "8" or device_of(target) == CPU):
-        return _WEIGHT_BITS[asked]
+    asked = target.options.get(WEIGHT_BITS, str(ALL_BITS))
+    allowed = (ALL_BITS, _NARROW_BITS) if device_of(target) == CPU else (ALL_BITS,)
+    if asked in map(str, allowed):
+        return int(asked)
     raise CatalogueError(
         f"{target.origin}: targets.{target.name}.options.{WEIGHT_BITS} is {asked!r}.",
-        f"Allowed are 8, and for {CPU} 7.",
+        f"Allowed are {ALL_BITS}, and for {CPU} {_NARROW_BITS}.",
     )
 
 

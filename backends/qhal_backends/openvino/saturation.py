@@ -16,7 +16,7 @@ from qhal.decisions import Code, Decision, Severity
 from qhal.plugin.backend import Artifact
 from qhal.target.profile import TargetProfile
 from qhal_backends.openvino import settings
-from qhal_backends.openvino.devices import CPU, device_of, weight_bits_of
+from qhal_backends.openvino.devices import ALL_BITS, CPU, device_of, weight_bits_of
 from qhal_backends.openvino.runner import load_core
 
 LOW_PRECISION, OFF = "LP_TRANSFORMS_MODE", "NO"
@@ -24,8 +24,6 @@ LOW_PRECISION, OFF = "LP_TRANSFORMS_MODE", "NO"
 
 _NARROW = "openvino-cpu-avx2"
 """The target of the catalogue whose weights have 7 bits."""
-
-_BYTE = 8
 
 _QUANTIZED = b'type="FakeQuantize"'
 """In the ``.xml`` of an artifact that computes with integers."""
@@ -80,4 +78,4 @@ def decisions_here(artifact: Artifact, target: TargetProfile) -> tuple[Decision,
 
 
 def _may_saturate(xml: bytes, target: TargetProfile) -> bool:
-    return device_of(target) == CPU and weight_bits_of(target) == _BYTE and _QUANTIZED in xml
+    return device_of(target) == CPU and weight_bits_of(target) == ALL_BITS and _QUANTIZED in xml

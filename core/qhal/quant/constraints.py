@@ -82,9 +82,10 @@ def recipes_of(caps: Capabilities) -> tuple[Recipe, ...]:
 
 def wider_recipes(recipe: Recipe, caps: Capabilities) -> tuple[Recipe, ...]:
     """The recipes of a target that keep more of activations, and no less of weights."""
-    return tuple(
-        r for r in recipes_of(caps) if recipe.narrow and not r.narrow and r.bits >= recipe.bits
-    )
+    if not recipe.narrow:
+        return ()
+    others = (r for r in recipes_of(caps) if not r.narrow)
+    return tuple(r for r in others if r.weight_bits >= recipe.weight_bits)
 
 
 def find_recipe(name: str, caps: Capabilities, target: str) -> Recipe:

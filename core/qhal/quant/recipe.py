@@ -36,7 +36,7 @@ class Recipe:
         return all(dtype.bits <= 8 for dtype in self.activation)
 
     @property
-    def bits(self) -> int:
+    def weight_bits(self) -> int:
         """Fewest bits of a weight."""
         return min(dtype.bits for dtype in self.weight)
 

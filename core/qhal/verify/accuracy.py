@@ -49,12 +49,27 @@ def unfit_labels(graph: Graph, labels: Array, quantized: Container[str] = ()) ->
     return ""
 
 
-def check_labels(graph: Graph, labels: Array | None) -> None:
+def no_labels() -> LabelError:
+    """The error for a limit that nothing can be held against."""
+    return LabelError(
+        "--max-drop needs labels, and the evaluation data have none.",
+        "Add a labels.csv (file,class_index), or an array `labels` to the .npz.",
+    )
+
+
+def check_labels(graph: Graph, labels: Array | None, *, needed: bool = False) -> None:
     """Insist on labels that fit; for labels that the user named. Call it before the long work.
 
+    Args:
+        graph: any stage of the model.
+        labels: class indices, None if there are none.
+        needed: there have to be labels.
+
     Raises:
-        LabelError: they cannot be those of the model.
+        LabelError: they cannot be those of the model, or are missing.
     """
+    if labels is None and needed:
+        raise no_labels()
     why = "" if labels is None else unfit_labels(graph, labels)
     if why:
         raise LabelError(
