@@ -164,6 +164,11 @@ def test_what_does_not(flash: int, ram: int | None) -> None:
     assert f"{'an unknown number' if ram is None else ram} of 100 bytes of RAM" in str(caught.value)
 
 
+def test_a_memory_that_the_board_does_not_state() -> None:
+    with pytest.raises(RefusedError, match="5 of an unknown number of bytes of RAM"):
+        check_fits(board(flash=100), 101, of_size(5))
+
+
 @needs_micro
 def test_a_board_without_room_refuses_the_model() -> None:
     with pytest.raises(RefusedError, match="of 64 bytes of RAM"):

@@ -77,6 +77,6 @@ def _within(needed: int | None, there: int | None) -> bool:
 
 
 def _of(needed: int | None, there: int | None) -> str:
-    have = "an unknown number" if there is None else f"{there:,}"
+    have = "an unknown number of" if there is None else f"{there:,}"
     need = "an unknown number" if needed is None else f"{needed:,}"
     return f"{need} of {have} bytes"
