@@ -64,18 +64,18 @@ class Qhal:
         import onnx_ir  # noqa: F401
         import onnxruntime  # noqa: F401
 
-        import qhal.line  # noqa: F401
-        from qhal.prepare import find_target
+        import qhal.pipeline.deploy  # noqa: F401
+        from qhal.pipeline.prepare import find_target
 
         self.target = target
         find_target(target, "w8a8").backend.cannot_lower()  # loads the plugins
 
     def quantize(self, model: Path, calibration: Path) -> Any:
         """Import to lowered artifact."""
-        from qhal.line import lower_line
-        from qhal.options import Options
-        from qhal.session import open_session
-        from qhal.stages import Stages
+        from qhal.pipeline.deploy import lower_line
+        from qhal.pipeline.options import Options
+        from qhal.pipeline.session import open_session
+        from qhal.pipeline.stages import Stages
 
         asked = Options(
             data=calibration, calib_samples=len(list(calibration.iterdir())), cache=False

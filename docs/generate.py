@@ -36,11 +36,11 @@ from qhal.plugin.setup import Setup
 from qhal.quant.constraints import recipes_of
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle import Oracle
-from qhal.quant.recipe import RECIPES
-from qhal.target import catalogue
-from qhal.target.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
-from qhal.target.profile import Sourced, TargetProfile
-from qhal.target.spec import Derived, FixedQParams, PerAxis, PerGroup, QuantSpec, SameAsInput
+from qhal.targets import catalogue
+from qhal.targets.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
+from qhal.targets.profile import Sourced, TargetProfile
+from qhal.targets.recipe import RECIPES
+from qhal.targets.spec import Derived, FixedQParams, PerAxis, PerGroup, QuantSpec, SameAsInput
 
 FOLDER = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py from the code: do not edit, run `make docs`. -->"

@@ -20,9 +20,9 @@ from qhal.plugin import hookspec
 from qhal.plugin.backend import Backend
 from qhal.plugin.registry import registry
 from qhal.quant.constraints import recipes_of
-from qhal.target.catalogue import builtin
+from qhal.targets.catalogue import builtin
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-CORE = Path(__file__).parents[1] / "core" / "qhal"
+from tests.paths import ROOT
+
+CORE = ROOT / "core" / "qhal"
 HEAVY = {
     "ai_edge_litert",
     "flatbuffers",

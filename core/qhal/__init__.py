@@ -10,36 +10,36 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from qhal.version import __version__
+
 if TYPE_CHECKING:
-    from qhal.bench_report import BenchReport as BenchReport
-    from qhal.benching import bench as bench
-    from qhal.check_report import CheckReport as CheckReport
-    from qhal.checking import check as check
     from qhal.errors import QhalError as QhalError
-    from qhal.fleet import Fleet as Fleet
-    from qhal.fleet import deploy_all as deploy_all
-    from qhal.line import deploy as deploy
+    from qhal.pipeline.bench import bench as bench
+    from qhal.pipeline.check import check as check
+    from qhal.pipeline.deploy import deploy as deploy
+    from qhal.pipeline.deploy_all import deploy_all as deploy_all
     from qhal.plugin.backend import Artifact as Artifact
     from qhal.plugin.backend import Backend as Backend
     from qhal.plugin.hookspec import hookimpl as hookimpl
-    from qhal.record import RunRecord as RunRecord
-    from qhal.target.profile import TargetProfile as TargetProfile
-
-__version__ = "0.1.0"
+    from qhal.results.bench import BenchReport as BenchReport
+    from qhal.results.check import CheckReport as CheckReport
+    from qhal.results.fleet import Fleet as Fleet
+    from qhal.results.record import RunRecord as RunRecord
+    from qhal.targets.profile import TargetProfile as TargetProfile
 
 _HOMES = {
     "Artifact": "qhal.plugin.backend",
     "Backend": "qhal.plugin.backend",
-    "BenchReport": "qhal.bench_report",
-    "CheckReport": "qhal.check_report",
-    "Fleet": "qhal.fleet",
+    "BenchReport": "qhal.results.bench",
+    "CheckReport": "qhal.results.check",
+    "Fleet": "qhal.results.fleet",
     "QhalError": "qhal.errors",
-    "RunRecord": "qhal.record",
-    "TargetProfile": "qhal.target.profile",
-    "bench": "qhal.benching",
-    "check": "qhal.checking",
-    "deploy": "qhal.line",
-    "deploy_all": "qhal.fleet",
+    "RunRecord": "qhal.results.record",
+    "TargetProfile": "qhal.targets.profile",
+    "bench": "qhal.pipeline.bench",
+    "check": "qhal.pipeline.check",
+    "deploy": "qhal.pipeline.deploy",
+    "deploy_all": "qhal.pipeline.deploy_all",
     "hookimpl": "qhal.plugin.hookspec",
 }
 

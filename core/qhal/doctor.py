@@ -15,9 +15,9 @@ from qhal.codec import Json, encode
 from qhal.errors import QhalError
 from qhal.host import usable_cores
 from qhal.plugin.backend import Backend
-from qhal.plugin.blame import ask, setups_of
+from qhal.plugin.calls import ask, setups_of
 from qhal.plugin.registry import Registry
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
 
 DISTRIBUTION = "quant-hal"
 

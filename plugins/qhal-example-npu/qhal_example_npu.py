@@ -11,8 +11,8 @@ from qhal.ir.dtypes import DType
 from qhal.ir.ops import Activation, Layout
 from qhal.ir.text import to_text
 from qhal.quant.oracle import Oracle
-from qhal.target.capability import Capabilities, Capability, KernelRow
-from qhal.target.spec import Derived, PerAxis, QuantSpec, SameAsInput
+from qhal.targets.capability import Capabilities, Capability, KernelRow
+from qhal.targets.spec import Derived, PerAxis, QuantSpec, SameAsInput
 
 SOURCE = "data sheet of an NPU that does not exist, revision 1"
 DATA = QuantSpec(DType.INT8)

@@ -9,24 +9,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qhal.adapter import Adapter
+from qhal.artifact.ports import Adapter
+from qhal.artifact.runnable import Subject
 from qhal.decisions import Code, Decision, Severity
 from qhal.ir.build import GraphBuilder
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, Graph, TensorType
 from qhal.ir.ops import Dequantize, FullyConnected, Quantize
 from qhal.metric import Basis, Metric
-from qhal.plan import plan_of
 from qhal.plugin.backend import Artifact, Backend, PlacedNode, Placement, Runner, RunOptions
 from qhal.quant.arithmetic import quantize
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle import Oracle
-from qhal.reconcile import reconcile
-from qhal.record import Gate, RunRecord, build_record
-from qhal.subject import Subject
-from qhal.target.capability import Capabilities, KernelRow
-from qhal.target.profile import Sourced, TargetProfile
-from qhal.target.spec import FLOAT, Derived, PerAxis, QuantSpec
+from qhal.results.gate import Gate
+from qhal.results.plan import plan_of
+from qhal.results.reconcile import reconcile
+from qhal.results.record import RunRecord, build_record
+from qhal.targets.capability import Capabilities, KernelRow
+from qhal.targets.profile import Sourced, TargetProfile
+from qhal.targets.spec import FLOAT, Derived, PerAxis, QuantSpec
 
 INT8 = QuantSpec(DType.INT8)
 ROW = KernelRow(

@@ -17,8 +17,8 @@ from qhal.plugin.discovery import Problem, Provider
 from qhal.plugin.registry import Registry, registry
 from qhal.plugin.setup import Setup
 from qhal.quant.model import QuantModel
-from qhal.target.capability import Capabilities
-from qhal.target.profile import TargetProfile
+from qhal.targets.capability import Capabilities
+from qhal.targets.profile import TargetProfile
 
 
 class Odd(Backend):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import onnxruntime
 
-DIGITS = Path(__file__).parents[2] / "examples" / "digits"
+from tests.paths import ROOT
+
+DIGITS = ROOT / "examples" / "digits"
 
 
 def test_it_is_small() -> None:

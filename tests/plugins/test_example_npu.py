@@ -11,8 +11,8 @@ import pytest
 
 import qhal
 from qhal.plugin.registry import registry
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 PLUGIN = ROOT / "plugins" / "qhal-example-npu"
 DIGITS = ROOT / "examples" / "digits"
 

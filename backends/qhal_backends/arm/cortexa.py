@@ -23,8 +23,8 @@ from qhal.plugin.backend import (
 )
 from qhal.plugin.setup import Setup
 from qhal.quant.model import QuantModel
-from qhal.target.capability import Capabilities, Capability
-from qhal.target.profile import TargetProfile
+from qhal.targets.capability import Capabilities, Capability
+from qhal.targets.profile import TargetProfile
 from qhal_backends.arm.cortexa_cores import CORE, Core, core_of
 from qhal_backends.tflite.plugin import PACKAGES, TfliteBackend
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qhal.errors import CatalogueError
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
 
 CORE = "core"
 """Option of a profile that names its core."""

@@ -8,8 +8,8 @@ from typing import ClassVar
 from qhal.plugin.backend import Artifact, Backend, Findings, Placement, RunOptions, Trial
 from qhal.plugin.hookspec import hookimpl
 from qhal.quant.model import QuantModel
-from qhal.target.capability import Capabilities
-from qhal.target.profile import TargetProfile
+from qhal.targets.capability import Capabilities
+from qhal.targets.profile import TargetProfile
 from qhal_backends.cpu import exact
 from qhal_backends.cpu.capabilities import capabilities
 from qhal_backends.cpu.runner import OrtRunner

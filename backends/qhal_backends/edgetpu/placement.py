@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qhal.plugin.backend import PlacedNode, Placement
-from qhal.target.capability import HOST
+from qhal.targets.capability import HOST
 from qhal_backends.edgetpu.compiler import MAPPED, OperatorStatus, read_statuses, read_version
 from qhal_backends.tflite.operators import CUSTOM, Operator, read_operators
 

@@ -16,8 +16,8 @@ from qhal.plugin.backend import Artifact, Backend, Placement, RunOptions
 from qhal.plugin.hookspec import hookimpl
 from qhal.plugin.setup import Setup
 from qhal.quant.model import QuantModel
-from qhal.target.capability import Capabilities
-from qhal.target.profile import TargetProfile
+from qhal.targets.capability import Capabilities
+from qhal.targets.profile import TargetProfile
 from qhal_backends.edgetpu import compiler
 from qhal_backends.tflite.plugin import PACKAGES, TfliteBackend, artifact_of
 from qhal_backends.tflite.runner import TfliteRunner

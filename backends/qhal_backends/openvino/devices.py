@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from qhal.errors import CatalogueError
 from qhal.ir.dtypes import DType
-from qhal.target.profile import TargetProfile
-from qhal.target.spec import PerAxis, PerGroup, QuantSpec
+from qhal.targets.profile import TargetProfile
+from qhal.targets.spec import PerAxis, PerGroup, QuantSpec
 
 DEVICE = "device"
 """Option of a profile that names its device."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qhal.ir import ops
 from qhal.ir.graph import NodeView
-from qhal.target.capability import Limit
+from qhal.targets.capability import Limit
 
 
 def whole_groups(size: int) -> Limit:

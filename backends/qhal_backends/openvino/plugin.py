@@ -17,8 +17,8 @@ from qhal.plugin.backend import (
 )
 from qhal.plugin.hookspec import hookimpl
 from qhal.quant.model import QuantModel
-from qhal.target.capability import Capabilities
-from qhal.target.profile import TargetProfile
+from qhal.targets.capability import Capabilities
+from qhal.targets.profile import TargetProfile
 from qhal_backends.openvino import saturation, settings
 from qhal_backends.openvino.capabilities import capabilities
 from qhal_backends.openvino.devices import CPU, DEVICE, WEIGHT_BITS, device_of, weight_bits_of

@@ -14,7 +14,7 @@ import numpy as np
 
 from qhal.decisions import Code, Decision, Severity
 from qhal.plugin.backend import Artifact
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
 from qhal_backends.openvino import settings
 from qhal_backends.openvino.devices import ALL_BITS, CPU, device_of, weight_bits_of
 from qhal_backends.openvino.runner import load_core

@@ -11,7 +11,7 @@ from functools import cache
 
 from qhal.ir.dtypes import DType
 from qhal.ir.ops import Activation, Layout
-from qhal.target.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
+from qhal.targets.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
 from qhal_backends.tflite import limits as the
 from qhal_backends.tflite import rows
 

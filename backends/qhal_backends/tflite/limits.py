@@ -12,7 +12,7 @@ from qhal.ir import ops
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView
 from qhal.ir.ops import Role
-from qhal.target.capability import Limit
+from qhal.targets.capability import Limit
 from qhal_backends.tflite.broadcasting import BROADCAST_RANK, compact
 from qhal_backends.tflite.flat import FlatPadding
 from qhal_backends.tflite.padding import implicit_padding

@@ -10,8 +10,8 @@ from qhal.decisions import Decision
 from qhal.plugin.backend import Artifact, Backend, Placement, RunOptions
 from qhal.plugin.hookspec import hookimpl
 from qhal.quant.model import QuantModel
-from qhal.target.capability import Capabilities
-from qhal.target.profile import TargetProfile
+from qhal.targets.capability import Capabilities
+from qhal.targets.profile import TargetProfile
 from qhal_backends.tflite.runner import INSTALL, TfliteRunner, installed
 
 PACKAGES = {

@@ -9,8 +9,8 @@ int64 bias (tensorflow/lite/kernels/conv.cc).
 from __future__ import annotations
 
 from qhal.ir.dtypes import DType
-from qhal.target.capability import KernelRow, Limit
-from qhal.target.spec import (
+from qhal.targets.capability import KernelRow, Limit
+from qhal.targets.spec import (
     FLOAT,
     HALF,
     Derived,

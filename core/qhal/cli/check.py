@@ -52,7 +52,7 @@ def _dumped(
 ) -> str:
     """The graph after one stage of the line."""
     from qhal.ir.text import to_text
-    from qhal.prepare import find_target, prepare, read_model
+    from qhal.pipeline.prepare import find_target, prepare, read_model
 
     found = find_target(target, recipe, targets_file)
     ready = prepare(found, read_model(model, shapes), keep_layout=keep_layout)

@@ -20,7 +20,6 @@ from io import StringIO
 from types import FrameType
 from typing import NoReturn, Protocol
 
-from qhal import __version__
 from qhal.cli import bench, check, console, deploy, doctor, explain, plugins, setup, targets
 from qhal.cli.options import Parser, advice
 from qhal.errors import (
@@ -31,6 +30,7 @@ from qhal.errors import (
     QhalError,
 )
 from qhal.output import in_words, is_full_disk
+from qhal.version import __version__
 
 
 class Command(Protocol):

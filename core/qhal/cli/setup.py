@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _offers(backend: Backend) -> list[tuple[Backend, Setup]]:
     """What a backend prepares; one that cannot tell is complained about, and hides no other."""
-    from qhal.plugin.blame import setups_of
+    from qhal.plugin.calls import setups_of
 
     try:
         return [(backend, setup) for setup in setups_of(backend)]
@@ -56,7 +56,7 @@ def _chosen(name: str, offers: list[tuple[Backend, Setup]]) -> Setup:
         OptionError: there is none.
         PluginError: there are several.
     """
-    from qhal.plugin.blame import name_of
+    from qhal.plugin.calls import name_of
 
     found = [(backend, setup) for backend, setup in offers if setup.name == name]
     if not found:

@@ -15,7 +15,7 @@ from qhal.cli import console, options
 if TYPE_CHECKING:
     from qhal.doctor import Readiness
     from qhal.plugin.registry import Registry
-    from qhal.target.profile import TargetProfile
+    from qhal.targets.profile import TargetProfile
 
 SUMMARY = "list the devices, or show one with its numbers and their sources"
 

@@ -12,7 +12,7 @@ from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, Node, NodeView
 from qhal.legal.forms.draft import Draft, Fragment, Scope
 from qhal.legal.forms.table import FORMS
-from qhal.target.capability import Capabilities, broken_by
+from qhal.targets.capability import Capabilities, broken_by
 
 _MAX_ROUNDS = 4
 

@@ -10,7 +10,7 @@ from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, Node
 from qhal.ir.ops import Activation, Op
-from qhal.target.capability import Capabilities
+from qhal.targets.capability import Capabilities
 
 _FUSIBLE: Mapping[type[Op], Activation] = {
     ops.Relu: Activation.RELU,

@@ -11,17 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qhal.decisions import Decision
-from qhal.ir.blocks import recognise_blocks
 from qhal.ir.graph import Graph
 from qhal.ir.ops import Layout
 from qhal.ir.recognise.affine import AFFINE_RULES
+from qhal.ir.recognise.depth_to_space import recognise_blocks
 from qhal.ir.recognise.rewrite import rewrite
 from qhal.ir.simplify import simplify
 from qhal.legal.decompose import decompose
 from qhal.legal.fuse import fuse_activations
-from qhal.legal.lift import lift
-from qhal.legal.roots import use_rsqrt
-from qhal.target.capability import Capabilities
+from qhal.legal.planar import lift
+from qhal.legal.rsqrt import use_rsqrt
+from qhal.targets.capability import Capabilities
 
 
 @dataclass(frozen=True)

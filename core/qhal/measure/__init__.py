@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from qhal.artifact.runnable import Subject
 from qhal.decisions import Decision
 from qhal.ir.graph import Arrays
 from qhal.measure.clock import Clocked, Pair, clock, ratio
@@ -13,7 +14,6 @@ from qhal.measure.memory import peak_memories
 from qhal.measure.modelled import target_latency
 from qhal.metric import Metric
 from qhal.progress import SILENT, Progress
-from qhal.subject import Subject
 
 __all__ = ["Clocked", "Measurement", "Pair", "clock", "measure", "peak_memories", "ratio"]
 

@@ -14,7 +14,7 @@ from qhal.host import peak_memory_bytes
 from qhal.measure.memory import TASK_FILE
 from qhal.plugin.backend import Artifact, RunOptions
 from qhal.plugin.registry import registry
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
 
 
 def main(folder: Path) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from qhal.artifact.runnable import Runnable, run_raw
 from qhal.decisions import Code, Decision, Severity
 from qhal.host import load_average, usable_cores
 from qhal.ir.graph import Arrays
 from qhal.measure.latency import Run, Timing, interleave, speedup
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import Backend, Findings, Runner, RunOptions
-from qhal.plugin.blame import ask
-from qhal.subject import Runnable, run_raw
+from qhal.plugin.calls import ask
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,9 @@ from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView, TensorType
 from qhal.ir.ops import Role
 from qhal.metric import Basis, Metric
-from qhal.plan import declared_type
 from qhal.plugin.backend import Artifact
 from qhal.quant.model import QuantModel
+from qhal.results.plan import declared_type
 
 
 def sizes(artifact: Artifact, baseline: Artifact | None, model_bytes: int) -> dict[str, Metric]:

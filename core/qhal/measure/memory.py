@@ -16,11 +16,11 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from qhal.artifact.runnable import Runnable
 from qhal.codec import encode
 from qhal.ir.graph import Array
 from qhal.measure.clock import Clocked, Pair
 from qhal.metric import Basis, Metric
-from qhal.subject import Runnable
 
 TASK_FILE = "task.json"
 TIMEOUT_S = 60.0

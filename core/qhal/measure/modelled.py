@@ -15,7 +15,7 @@ from qhal.ir.graph import NodeView
 from qhal.measure.counted import constant_bytes, unit_of
 from qhal.metric import Basis, Metric, counted
 from qhal.quant.model import QuantModel
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
 
 _NOTE = "from published figures, if the target takes all that is planned for it"
 

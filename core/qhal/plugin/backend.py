@@ -15,8 +15,8 @@ from qhal.metric import Metric
 from qhal.output import MARKER, REPORT
 from qhal.plugin.setup import Setup
 from qhal.quant.model import QuantModel
-from qhal.target.capability import Capabilities
-from qhal.target.profile import TargetProfile
+from qhal.targets.capability import Capabilities
+from qhal.targets.profile import TargetProfile
 
 API_VERSION = 1
 
@@ -110,7 +110,7 @@ class PlacedNode:
         name: of the node, or of the first tensor that it makes.
         kernel: what computes it, as the runtime calls it.
         unit: where it runs, as the vendor calls it, such as ``NPU``;
-            :data:`~qhal.target.capability.HOST` for the processor beside it, "" if there is but
+            :data:`~qhal.targets.capability.HOST` for the processor beside it, "" if there is but
             one.
         executed_dtype: element type that it computes in, as :class:`~qhal.ir.dtypes.DType` spells
             it; empty if nobody can tell.

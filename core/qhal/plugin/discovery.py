@@ -19,7 +19,7 @@ import pluggy
 
 from qhal.plugin import hookspec
 from qhal.plugin.backend import API_VERSION, Backend
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
 
 GROUP = "qhal"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pluggy
 
 from qhal.plugin.backend import Backend
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
 
 hookspec = pluggy.HookspecMarker("qhal")
 hookimpl = pluggy.HookimplMarker("qhal")

@@ -12,8 +12,8 @@ from qhal.decisions import Code, Decision, Severity
 from qhal.errors import CatalogueError, MissingDependencyError, UnknownTargetError
 from qhal.plugin.backend import Backend
 from qhal.plugin.discovery import Found, Problem, Provider, discover
-from qhal.target import catalogue
-from qhal.target.profile import RUNS_ON, TargetProfile
+from qhal.targets import catalogue
+from qhal.targets.profile import RUNS_ON, TargetProfile
 
 __all__ = ["Problem", "Provider", "Registry", "packages", "provider_of", "registry"]
 

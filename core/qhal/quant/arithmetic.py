@@ -16,7 +16,7 @@ import numpy.typing as npt
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array
 from qhal.quant.model import QuantParams
-from qhal.target.spec import FixedQParams, PerAxis, PerGroup, QuantSpec
+from qhal.targets.spec import FixedQParams, PerAxis, PerGroup, QuantSpec
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]

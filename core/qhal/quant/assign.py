@@ -20,14 +20,14 @@ from qhal.quant.arithmetic import (
     rounded,
     weight_params,
 )
-from qhal.quant.boundary import ConstantForm
 from qhal.quant.constraints import Constraints
+from qhal.quant.covariance import window_of
+from qhal.quant.masks import clipped, constant_within, is_mask, useful_range
 from qhal.quant.model import QuantModel, QuantParams
-from qhal.quant.moments import window_of
 from qhal.quant.observe import TensorStats, choose_range
-from qhal.quant.saturation import clipped, constant_within, is_mask, useful_range
+from qhal.quant.qdq_insertion import ConstantForm
 from qhal.quant.weights import WeightTask, quantize_weights
-from qhal.target.spec import Derived, FixedQParams, PerAxis, PerTensor, QuantSpec
+from qhal.targets.spec import Derived, FixedQParams, PerAxis, PerTensor, QuantSpec
 
 Range = tuple[float, float]
 

@@ -19,10 +19,10 @@ from qhal.ir.graph import Array, Graph, Node
 from qhal.ir.ops import DepthwiseConv, FullyConnected, Gru, Lstm, Reshape, Role, Transpose
 from qhal.progress import SILENT, Progress
 from qhal.quant import stats_cache
+from qhal.quant.covariance import Floats, PatchObserver, Window, window_of
 from qhal.quant.floatrun import FloatRun, runtime_version, tensor_bytes
-from qhal.quant.moments import Floats, PatchObserver, Window, window_of
+from qhal.quant.masks import above_mask, softmax_axis
 from qhal.quant.observe import TensorObserver, TensorStats
-from qhal.quant.saturation import above_mask, softmax_axis
 
 _OVERLAP_LIMIT_BYTES = 64 << 20
 """Results of one sample above which running and observing take turns in one set of buffers."""

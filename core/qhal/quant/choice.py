@@ -16,10 +16,10 @@ import numpy as np
 from qhal.decisions import Code, Decision, Severity
 from qhal.ir.graph import Node, NodeView
 from qhal.ir.ops import Opaque, Role
-from qhal.quant.recipe import Recipe
-from qhal.quant.saturation import constant_within
-from qhal.target.capability import Capabilities, KernelRow, Limit, broken_by
-from qhal.target.spec import FLOAT, SameAsInput
+from qhal.quant.masks import constant_within
+from qhal.targets.capability import Capabilities, KernelRow, Limit, broken_by
+from qhal.targets.recipe import Recipe
+from qhal.targets.spec import FLOAT, SameAsInput
 
 
 class Verdict(Enum):

@@ -9,14 +9,14 @@ from qhal.decisions import Decision
 from qhal.errors import RefusedError, UnknownRecipeError
 from qhal.ir.graph import Graph, Node
 from qhal.ir.ops import Role
-from qhal.quant.boundary import Typed, insert_steps
 from qhal.quant.choice import Choice, Verdict
-from qhal.quant.recipe import RECIPES, Recipe
+from qhal.quant.masks import is_mask
+from qhal.quant.qdq_insertion import Typed, insert_steps
 from qhal.quant.relations import relate
-from qhal.quant.saturation import is_mask
 from qhal.quant.select import select
-from qhal.target.capability import Arithmetic, Capabilities
-from qhal.target.spec import QuantSpec, SameAsInput
+from qhal.targets.capability import Arithmetic, Capabilities
+from qhal.targets.recipe import RECIPES, Recipe
+from qhal.targets.spec import QuantSpec, SameAsInput
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,7 +48,7 @@ from qhal.ir.ops import (
     Silu,
 )
 from qhal.quant.floatrun import FloatRun
-from qhal.quant.saturation import SILU_LOW
+from qhal.quant.masks import SILU_LOW
 from qhal.quant.weights import output_axis
 
 Float = npt.NDArray[np.float32]

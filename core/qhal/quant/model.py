@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Graph
-from qhal.target.capability import Arithmetic, KernelRow
+from qhal.targets.capability import Arithmetic, KernelRow
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from qhal.errors import OptionError
 from qhal.ir.graph import Array
-from qhal.target.spec import QuantSpec
+from qhal.targets.spec import QuantSpec
 
 MAX_BINS = 2048
 """Bins of a histogram; between half as many and this many are in use."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from qhal.decisions import Code, Decision
 from qhal.ir.graph import Node, TensorType
 from qhal.ir.ops import Requantize, Role
-from qhal.quant.boundary import Typed
 from qhal.quant.choice import Choice
-from qhal.target.spec import FixedQParams, QuantSpec, SameAsInput
+from qhal.quant.qdq_insertion import Typed
+from qhal.targets.spec import FixedQParams, QuantSpec, SameAsInput
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qhal.ir.graph import Graph, NodeView
-from qhal.quant import refine
+from qhal.quant import promotion
 from qhal.quant.choice import Choice, choose
-from qhal.quant.recipe import Recipe
-from qhal.target.capability import Capabilities
+from qhal.targets.capability import Capabilities
+from qhal.targets.recipe import Recipe
 
 
 def select(graph: Graph, caps: Capabilities, recipe: Recipe) -> Mapping[str, Choice]:
@@ -17,8 +17,8 @@ def select(graph: Graph, caps: Capabilities, recipe: Recipe) -> Mapping[str, Cho
     Each node by itself first; then, in this order, what its neighbours make better.
     """
     alone = {node.name: choose(NodeView(graph, node), caps, recipe) for node in graph.nodes}
-    followed = refine.follow_floats(graph, caps, alone)
-    arriving = refine.arriving_floats(graph, followed)
-    lifted = refine.steep_operands(graph, caps, followed)
-    released = refine.release_movement(graph, caps, lifted, arriving)
-    return released if caps.integer_io else refine.outputs(graph, caps, recipe, released)
+    followed = promotion.follow_floats(graph, caps, alone)
+    arriving = promotion.arriving_floats(graph, followed)
+    lifted = promotion.steep_operands(graph, caps, followed)
+    released = promotion.release_movement(graph, caps, lifted, arriving)
+    return released if caps.integer_io else promotion.outputs(graph, caps, recipe, released)

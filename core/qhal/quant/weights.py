@@ -20,9 +20,9 @@ from qhal.quant.arithmetic import (
     rounded,
     weight_params,
 )
+from qhal.quant.gptq import output_error, round_in_turn
 from qhal.quant.model import QuantParams
-from qhal.quant.rounding import output_error, round_in_turn
-from qhal.target.spec import QuantSpec
+from qhal.targets.spec import QuantSpec
 
 Float = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 
-from qhal.bench_report import BenchReport, BenchResult
 from qhal.metric import format_value
 from qhal.report.headline import target_words
 from qhal.report.metrics import NOTHING, cell, labelled
 from qhal.report.page import Page, Section, Table
 from qhal.report.record_page import host_words
+from qhal.results.bench import BenchReport, BenchResult
 
 _P50 = "latency_host_p50"
 

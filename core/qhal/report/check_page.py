@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from qhal.check_report import CheckReport
 from qhal.decisions import Code
 from qhal.metric import counted
 from qhal.quant.choice import Verdict
 from qhal.report.page import Page, Section, Table
 from qhal.report.record_page import decision_section
+from qhal.results.check import CheckReport
 
 
 def check_page(report: CheckReport) -> Page:

@@ -10,10 +10,10 @@ from pathlib import Path
 from qhal.codec import Json, encode
 from qhal.decisions import Decision
 from qhal.errors import OptionError
-from qhal.plan import NodePlan, TensorPlan
-from qhal.record import RunRecord
 from qhal.report.page import Page, Section, Table
 from qhal.report.text import to_text
+from qhal.results.plan import NodePlan, TensorPlan
+from qhal.results.record import RunRecord
 
 
 @dataclass(frozen=True)

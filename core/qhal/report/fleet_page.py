@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from qhal.fleet import Fleet, Outcome
 from qhal.metric import Metric, counted, format_value
 from qhal.report.headline import target_words
 from qhal.report.metrics import NOTHING, cell
 from qhal.report.page import Page, Section, Table
+from qhal.results.fleet import Fleet, Outcome
 
 _COLUMNS = ("target", "top-1", "drop", "samples", "SQNR", "speed", "artifact")
 

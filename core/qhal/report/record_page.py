@@ -6,15 +6,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
-from qhal.adapter import Port
+from qhal.artifact.ports import Port
 from qhal.decisions import Code, Decision, Severity
 from qhal.metric import Metric, counted, format_value
-from qhal.plan import STEP, NodePlan, Plan, Status
 from qhal.quant.choice import Verdict
-from qhal.record import Gate, RunRecord
 from qhal.report.headline import target_words, timed_words
 from qhal.report.metrics import metric_sections
 from qhal.report.page import Page, Section, Table
+from qhal.results.gate import Gate
+from qhal.results.plan import STEP, NodePlan, Plan, Status
+from qhal.results.record import RunRecord
 
 _EXAMPLES_PER_CODE = 3
 _COSTLIEST = 12

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from qhal.artifact.runnable import Subject, run_raw
 from qhal.decisions import Code, Decision, Severity
 from qhal.ir.cost import macs
 from qhal.ir.graph import Array, Arrays, NodeView
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import Runner, RunOptions
 from qhal.progress import SILENT, Progress
-from qhal.subject import Subject, run_raw
 from qhal.verify.accuracy import Accuracy, check_labels, scores_output, unfit_labels
 from qhal.verify.evaluation import Evaluation
 from qhal.verify.oracle_gap import OracleGap

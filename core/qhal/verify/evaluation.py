@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from qhal.data.spool import Spool
 from qhal.ir.graph import Array, Arrays
-from qhal.spool import Spool
 from qhal.verify.reference import FloatReference
 
 

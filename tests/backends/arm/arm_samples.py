@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tflite_samples import SAMPLES, Sample
 
 from qhal.ir import ops
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
 from qhal_backends.arm.ethosu.configuration import Configuration
+from tests.backends.tflite.tflite_samples import SAMPLES, Sample
 
 U55 = Configuration("ethos-u55-128", "Ethos_U55_High_End_Embedded", "Shared_Sram")
 U65 = Configuration("ethos-u65-256", "Ethos_U65_High_End", "Dedicated_Sram_384KB")

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 import qhal
-from qhal.bench_report import PROOF, BenchReport, BenchResult
 from qhal.decisions import Code
 from qhal.metric import Basis
+from qhal.results.bench import PROOF, BenchReport, BenchResult
 from qhal_backends.arm.emulator.folder import why_missing
 from qhal_backends.arm.ethosu.backend import EthosUBackend
+from tests.paths import ROOT
 
-DIGITS = Path(__file__).parents[3] / "examples" / "digits"
+DIGITS = ROOT / "examples" / "digits"
 MODEL = DIGITS / "digits.onnx"
 NEEDS = {"ethos-u55-128": "ethosu", "cortex-m7": "tflite_micro", "cortex-a76": "ai_edge_litert"}
 

@@ -12,15 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_samples import random_data
 
-from qhal.adapter import Adapter
+from qhal.artifact.ports import Adapter
 from qhal.data import Dataset
 from qhal.errors import RefusedError
 from qhal.metric import Basis
+from qhal.pipeline.prepare import find_target, prepare, read_model
 from qhal.plugin.backend import Artifact, RunOptions, Trial
 from qhal.plugin.registry import registry
-from qhal.prepare import find_target, prepare, read_model
 from qhal.quant.assign import assign
 from qhal.quant.calibrate import calibrate
 from qhal.quant.constraints import constrain, refuse
@@ -30,6 +29,7 @@ from qhal_backends.arm.cortexm.backend import ALLOCATIONS
 from qhal_backends.arm.cortexm.interpreter import load_interpreter
 from qhal_backends.arm.ethosu.configuration import configuration_of
 from qhal_backends.tflite.plugin import TfliteBackend
+from tests.backends.tflite.tflite_samples import random_data
 
 pytest.importorskip("ethosu.vela", reason="ethos-u-vela is not installed: quant-hal[arm]")
 pytest.importorskip("tflite_micro", reason="tflite-micro is not installed: quant-hal[arm]")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tflite_samples import SAMPLES
 
 from qhal.decisions import Code
 from qhal.errors import CatalogueError, VerificationError
 from qhal.metric import Basis
 from qhal.plugin.backend import Artifact, RunOptions, Trial
 from qhal.quant.model import QuantModel
-from qhal.target import catalogue
-from qhal.target.profile import TargetProfile
+from qhal.targets import catalogue
+from qhal.targets.profile import TargetProfile
 from qhal_backends.arm import cortexa
 from qhal_backends.arm.cortexa import CortexABackend
 from qhal_backends.arm.cortexa_cores import CORES, core_of
@@ -20,6 +19,7 @@ from qhal_backends.arm.emulator import emulator, folder
 from qhal_backends.arm.emulator.emulator import Emulation, Job, Result, differing
 from qhal_backends.arm.emulator.folder import Folder
 from qhal_backends.tflite.plugin import MODEL, TfliteBackend
+from tests.backends.tflite.tflite_samples import SAMPLES
 
 TARGETS = ("cortex-a53", "cortex-a72", "cortex-a76", "raspberry-pi-4", "raspberry-pi-5")
 

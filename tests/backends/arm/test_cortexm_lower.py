@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_samples import deploy, random_data
 
 from qhal.decisions import Code, Severity
 from qhal.errors import RefusedError, VerificationError
@@ -19,11 +18,12 @@ from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, TensorType
 from qhal.plugin.backend import RunOptions, Trial
 from qhal.quant.model import QuantModel
-from qhal.quant.recipe import RECIPES
-from qhal.target.profile import Sourced, TargetProfile
+from qhal.targets.profile import Sourced, TargetProfile
+from qhal.targets.recipe import RECIPES
 from qhal_backends.arm.cortexm import arena, interpreter, sources
 from qhal_backends.arm.cortexm.backend import CortexMBackend
 from qhal_backends.arm.cortexm.board import check_fits
+from tests.backends.tflite.tflite_samples import deploy, random_data
 
 BACKEND = CortexMBackend()
 TARGET = TargetProfile("mcu", "cortex-m", "a microcontroller")

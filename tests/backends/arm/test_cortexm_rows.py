@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tflite_samples import Sample, deploy_row, trials
 
-from qhal.adapter import Adapter
+from qhal.artifact.ports import Adapter
 from qhal.errors import VerificationError
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import TensorType
 from qhal.legal.decompose import decompose
 from qhal.quant.oracle import Oracle
-from qhal.quant.recipe import RECIPES
 from qhal.quant.select import select
-from qhal.target.capability import Capability, KernelRow
+from qhal.targets.capability import Capability, KernelRow
+from qhal.targets.recipe import RECIPES
 from qhal_backends.arm.cortexm.arena import measure_arena
 from qhal_backends.arm.cortexm.backend import MICRO
 from qhal_backends.arm.cortexm.capabilities import CMSIS_NN, capabilities
@@ -23,6 +22,7 @@ from qhal_backends.arm.cortexm.interpreter import MicroRunner, label
 from qhal_backends.tflite.capabilities import capabilities as tflite_capabilities
 from qhal_backends.tflite.lowering import lower_model
 from qhal_backends.tflite.writer import write
+from tests.backends.tflite.tflite_samples import Sample, deploy_row, trials
 
 pytest.importorskip("tflite_micro", reason="tflite-micro is not installed: quant-hal[arm]")
 

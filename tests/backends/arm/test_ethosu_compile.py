@@ -6,8 +6,6 @@ import subprocess
 
 import numpy as np
 import pytest
-from arm_samples import U55, U85, profile
-from tflite_samples import deploy, lay_out, random_data
 
 from qhal.decisions import Code, Severity
 from qhal.errors import RefusedError
@@ -15,19 +13,21 @@ from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, TensorType
 from qhal.metric import Basis
-from qhal.plan import Status, plan_of
 from qhal.plugin.backend import RunOptions, Trial
 from qhal.quant.arithmetic import quantize
 from qhal.quant.model import QuantModel
 from qhal.quant.oracle import Oracle
-from qhal.quant.recipe import RECIPES
-from qhal.reconcile import reconcile
-from qhal.target.capability import HOST
-from qhal.target.profile import TargetProfile
+from qhal.results.plan import Status, plan_of
+from qhal.results.reconcile import reconcile
+from qhal.targets.capability import HOST
+from qhal.targets.profile import TargetProfile
+from qhal.targets.recipe import RECIPES
 from qhal_backends.arm.ethosu import compiler
 from qhal_backends.arm.ethosu.backend import EthosUBackend
 from qhal_backends.arm.ethosu.compiler import explain_failure
 from qhal_backends.arm.ethosu.configuration import Configuration
+from tests.backends.arm.arm_samples import U55, U85, profile
+from tests.backends.tflite.tflite_samples import deploy, lay_out, random_data
 
 pytest.importorskip("ethosu.vela", reason="ethos-u-vela is not installed: quant-hal[arm]")
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from arm_samples import U55, profile
 
 from qhal.errors import CatalogueError
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
 from qhal_backends.arm.ethosu import configuration
 from qhal_backends.arm.ethosu.backend import EthosUBackend
 from qhal_backends.arm.ethosu.configuration import configuration_of
+from tests.backends.arm.arm_samples import U55, profile
 
 BACKEND = EthosUBackend()
 TARGET = profile(U55)
@@ -83,7 +83,7 @@ def test_the_values_that_are_known_without_vela_are_those_of_the_package() -> No
 
 
 def test_configurations_of_the_catalogue() -> None:
-    from qhal.target.catalogue import builtin
+    from qhal.targets.catalogue import builtin
 
     ours = [p for p in builtin().values() if p.backend == "ethos-u"]
     assert len(ours) == 10

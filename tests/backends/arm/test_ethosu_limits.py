@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
-from arm_samples import EDGES
-from tflite_samples import broken_limit
 
-from qhal.target.capability import Capability, KernelRow, Limit
+from qhal.targets.capability import Capability, KernelRow, Limit
 from qhal_backends.arm.ethosu import limits as the
 from qhal_backends.arm.ethosu.capabilities import capabilities
 from qhal_backends.tflite import rows
+from tests.backends.arm.arm_samples import EDGES
+from tests.backends.tflite.tflite_samples import broken_limit
 
 CASES: list[tuple[str, Limit, str | None]] = [
     ("Conv-stride4-pads0000-dilation1", the.u55_strides_of_conv, None),

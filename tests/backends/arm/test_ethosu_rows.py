@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from arm_samples import ALL, U55, U65, U85, compile_all
-from tflite_samples import Sample, broken_limit, deploy_row, is_plain
 
-from qhal.target.capability import Capability, KernelRow
+from qhal.targets.capability import Capability, KernelRow
 from qhal_backends.arm.ethosu.backend import VELA
 from qhal_backends.arm.ethosu.capabilities import capabilities
 from qhal_backends.arm.ethosu.configuration import Configuration
 from qhal_backends.tflite.capabilities import capabilities as tflite_capabilities
 from qhal_backends.tflite.lowering import lower_model
 from qhal_backends.tflite.writer import write
+from tests.backends.arm.arm_samples import ALL, U55, U65, U85, compile_all
+from tests.backends.tflite.tflite_samples import Sample, broken_limit, deploy_row, is_plain
 
 pytest.importorskip("ethosu.vela", reason="ethos-u-vela is not installed: quant-hal[arm]")
 

@@ -13,7 +13,7 @@ from qhal.ir.dtypes import DType
 from qhal.ir.graph import Node, TensorType
 from qhal.ir.shapes import infer
 from qhal.quant.model import QuantModel, QuantParams
-from qhal.target.capability import Arithmetic
+from qhal.targets.capability import Arithmetic
 
 UINT8 = QuantParams.per_tensor(DType.UINT8, 0.0213, 121)
 OTHER = QuantParams.per_tensor(DType.UINT8, 0.0431, 119)

@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from cpu_models import UINT8, Bias, Weight, feeds, quantized
-from test_cpu_zoo import random
 
 import qhal
 from qhal.decisions import Code, Severity
@@ -20,9 +18,11 @@ from qhal.ir import ops
 from qhal.plugin.backend import Artifact, RunOptions, Trial
 from qhal.quant.model import QuantModel
 from qhal.quant.oracle import Oracle
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
 from qhal_backends.cpu import exact
 from qhal_backends.cpu.plugin import CpuBackend
+from tests.backends.cpu.cpu_models import UINT8, Bias, Weight, feeds, quantized
+from tests.backends.cpu.test_cpu_zoo import random
 
 TARGET = TargetProfile("cpu", backend="cpu", title="")
 BACKEND = CpuBackend()

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from cpu_models import OTHER, UINT8, Bias, Stored, Weight, feeds, quantized
 
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
@@ -17,13 +16,14 @@ from qhal.ir.ops import Activation
 from qhal.plugin.backend import RunOptions
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle import Oracle
-from qhal.quant.recipe import RECIPES
 from qhal.quant.select import select
-from qhal.target.profile import TargetProfile
-from qhal.target.spec import FixedQParams, SameAsInput
+from qhal.targets.profile import TargetProfile
+from qhal.targets.recipe import RECIPES
+from qhal.targets.spec import FixedQParams, SameAsInput
 from qhal_backends.cpu.capabilities import UINT8 as UINT8_SPEC
 from qhal_backends.cpu.capabilities import capabilities
 from qhal_backends.cpu.plugin import CpuBackend
+from tests.backends.cpu.cpu_models import OTHER, UINT8, Bias, Stored, Weight, feeds, quantized
 
 TARGET = TargetProfile("cpu", backend="cpu", title="")
 X = (1, 8, 12, 12)

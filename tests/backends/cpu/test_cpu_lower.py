@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from cpu_models import UINT8, Bias, Weight, feeds, quantized
 from onnx import numpy_helper
 
 from qhal.ir import ops
@@ -19,9 +18,10 @@ from qhal.ir.ops import Activation
 from qhal.plugin.backend import RunOptions
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle import Oracle
-from qhal.target.capability import Arithmetic
-from qhal.target.profile import TargetProfile
+from qhal.targets.capability import Arithmetic
+from qhal.targets.profile import TargetProfile
 from qhal_backends.cpu.plugin import CpuBackend
+from tests.backends.cpu.cpu_models import UINT8, Bias, Weight, feeds, quantized
 
 TARGET = TargetProfile("cpu", backend="cpu", title="")
 ONE = ((1, 1), (1, 1, 1, 1), (1, 1))

@@ -9,8 +9,8 @@ import pytest
 
 from qhal.data import load_dataset
 from qhal.ir.importer import import_model
+from qhal.pipeline.prepare import find_target, prepare
 from qhal.plugin.backend import RunOptions
-from qhal.prepare import find_target, prepare
 from qhal.quant.assign import assign
 from qhal.quant.calibrate import calibrate
 from qhal.quant.constraints import constrain

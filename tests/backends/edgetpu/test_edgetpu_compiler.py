@@ -12,7 +12,6 @@ import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from tflite_samples import deploy, random_data
 
 from qhal.decisions import Code, Severity
 from qhal.errors import InternalError
@@ -21,10 +20,11 @@ from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, TensorType
 from qhal.plugin.backend import Artifact, RunOptions
 from qhal.quant.model import QuantModel
-from qhal.quant.recipe import RECIPES
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
+from qhal.targets.recipe import RECIPES
 from qhal_backends.edgetpu import compiler, plugin
 from qhal_backends.edgetpu.plugin import EdgeTpuBackend
+from tests.backends.tflite.tflite_samples import deploy, random_data
 
 BACKEND = EdgeTpuBackend()
 TARGET = TargetProfile("coral", "edgetpu", "Coral")

@@ -6,13 +6,13 @@ import re
 
 import numpy as np
 import pytest
-from test_tflite_limits import view_of
 
 from qhal.ir import ops
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView, TensorType
-from qhal.target.capability import Limit
+from qhal.targets.capability import Limit
 from qhal_backends.edgetpu import limits as the
+from tests.backends.tflite.test_tflite_limits import view_of
 
 PLANE = (1, 4, 8, 8)
 CONV = np.ones((4, 4, 3, 3), np.float32)

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tflite_samples import SAMPLES, Sample, deploy_row, trials
 
 from qhal.ir import ops
 from qhal.ir.graph import NodeView
-from qhal.ir.layout import to_layout
+from qhal.ir.layout.laid_out import to_layout
 from qhal.legal.legalize import legalize
 from qhal.plugin.backend import RunOptions
 from qhal.quant.arithmetic import quantize
 from qhal.quant.oracle import Oracle
-from qhal.target.capability import Capability, KernelRow
-from qhal.target.profile import TargetProfile
+from qhal.targets.capability import Capability, KernelRow
+from qhal.targets.profile import TargetProfile
 from qhal_backends.edgetpu import limits as the
 from qhal_backends.edgetpu.capabilities import capabilities
 from qhal_backends.edgetpu.flavour import EDGE_TPU
 from qhal_backends.edgetpu.plugin import EdgeTpuBackend
 from qhal_backends.tflite.lowering import lower_model
 from qhal_backends.tflite.versions import lowest_runtime
+from tests.backends.tflite.tflite_samples import SAMPLES, Sample, deploy_row, trials
 
 BACKEND = EdgeTpuBackend()
 TARGET = TargetProfile("coral", "edgetpu", "Coral")

@@ -11,7 +11,7 @@ from qhal.data import Dataset, load_dataset
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, TensorType
-from qhal.prepare import find_target
+from qhal.pipeline.prepare import find_target
 from qhal.quant.assign import assign
 from qhal.quant.calibrate import calibrate
 from qhal.quant.choice import Choice

@@ -7,22 +7,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from openvino_models import Constant, Quantized, Shape, quantize, single, sqnr_db
-from test_openvino_rows import CPU, ONE, WEIGHTED, X
 
 import qhal
 from qhal.decisions import Code
 from qhal.ir import ops
 from qhal.ir.dtypes import NORMAL_FLOAT, DType
 from qhal.ir.graph import Graph
-from qhal.plan import Status, plan_of
 from qhal.plugin.backend import Artifact, PlacedNode, RunOptions, Trial
 from qhal.quant.arithmetic import rounded
 from qhal.quant.oracle import Oracle
-from qhal.reconcile import reconcile
+from qhal.results.plan import Status, plan_of
+from qhal.results.reconcile import reconcile
 from qhal_backends.openvino import runner
 from qhal_backends.openvino.lower import to_ir
 from qhal_backends.openvino.plugin import OpenVinoBackend
+from tests.backends.openvino.openvino_models import (
+    Constant,
+    Quantized,
+    Shape,
+    quantize,
+    single,
+    sqnr_db,
+)
+from tests.backends.openvino.test_openvino_rows import CPU, ONE, WEIGHTED, X
 
 openvino = pytest.importorskip("openvino", reason="pip install 'quant-hal[openvino]'")
 

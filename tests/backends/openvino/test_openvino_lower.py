@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from openvino_models import Constant, quantize, single
 
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
@@ -16,8 +13,10 @@ from qhal.ir.graph import Graph, TensorType
 from qhal.ir.ops import Activation
 from qhal.quant.model import QuantModel
 from qhal_backends.openvino.lower import compose, to_ir
+from tests.backends.openvino.openvino_models import Constant, quantize, single
+from tests.paths import ROOT
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "openvino"
+GOLDEN = ROOT / "tests" / "golden" / "openvino"
 
 
 def block() -> Graph:

@@ -6,20 +6,20 @@ import subprocess
 import sys
 
 import pytest
-from openvino_models import Constant, quantize, single
 
 from qhal.doctor import examine
 from qhal.errors import CatalogueError, MissingDependencyError
 from qhal.ir import ops
+from qhal.pipeline.prepare import find_target
 from qhal.plugin.backend import RunOptions
 from qhal.plugin.registry import registry
-from qhal.prepare import find_target
 from qhal.quant.constraints import recipes_of
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
 from qhal_backends.openvino import plugin
 from qhal_backends.openvino.capabilities import capabilities
 from qhal_backends.openvino.devices import DEVICES
 from qhal_backends.openvino.plugin import OpenVinoBackend
+from tests.backends.openvino.openvino_models import Constant, quantize, single
 
 BACKEND = OpenVinoBackend()
 INSTALL = "pip install 'quant-hal[openvino]'"
@@ -76,7 +76,7 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_stating_capabilities_imports_no_runtime() -> None:
     code = (
         "import sys\n"
-        "from qhal.target.profile import TargetProfile\n"
+        "from qhal.targets.profile import TargetProfile\n"
         "from qhal_backends.openvino.plugin import OpenVinoBackend\n"
         "target = TargetProfile('t', 'openvino', 't', options={'device': 'CPU'})\n"
         "OpenVinoBackend().capabilities(target)\n"

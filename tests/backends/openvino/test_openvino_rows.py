@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from openvino_models import Constant, Quantized, quantize, single, sqnr_db
 
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
@@ -12,8 +11,9 @@ from qhal.ir.graph import Graph, TensorType
 from qhal.ir.ops import Activation
 from qhal.plugin.backend import PlacedNode, RunOptions
 from qhal.quant.oracle import Oracle
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
 from qhal_backends.openvino.plugin import OpenVinoBackend
+from tests.backends.openvino.openvino_models import Constant, Quantized, quantize, single, sqnr_db
 
 pytest.importorskip("openvino", reason="pip install 'quant-hal[openvino]'")
 

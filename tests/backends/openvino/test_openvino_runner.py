@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from openvino_models import Constant, quantize, single
 
 from qhal.ir import ops
 from qhal.plugin.registry import registry
 from qhal_backends.openvino.plugin import OpenVinoBackend
+from tests.backends.openvino.openvino_models import Constant, quantize, single
 
 pytest.importorskip("openvino", reason="pip install 'quant-hal[openvino]'")
 

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from openvino_models import Constant, Quantized, quantize, single, sqnr_db
-from test_openvino_rows import CPU, WEIGHTED
 
 from qhal.decisions import Code, Severity
 from qhal.ir import ops
@@ -20,6 +18,8 @@ from qhal.plugin.backend import Trial
 from qhal.quant.oracle import Oracle
 from qhal_backends.openvino import saturation
 from qhal_backends.openvino.plugin import OpenVinoBackend
+from tests.backends.openvino.openvino_models import Constant, Quantized, quantize, single, sqnr_db
+from tests.backends.openvino.test_openvino_rows import CPU, WEIGHTED
 
 openvino = pytest.importorskip("openvino", reason="pip install 'quant-hal[openvino]'")
 

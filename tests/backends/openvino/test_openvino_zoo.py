@@ -6,18 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from openvino_models import sqnr_db
 
 from qhal.data import load_dataset
 from qhal.ir.cost import macs
 from qhal.ir.graph import NodeView
 from qhal.ir.importer import import_model
+from qhal.pipeline.prepare import find_target, prepare
 from qhal.plugin.backend import RunOptions
-from qhal.prepare import find_target, prepare
 from qhal.quant.assign import assign
 from qhal.quant.calibrate import calibrate
 from qhal.quant.constraints import constrain
 from qhal.quant.oracle import Oracle
+from tests.backends.openvino.openvino_models import sqnr_db
 
 pytest.importorskip("openvino", reason="pip install 'quant-hal[openvino]'")
 

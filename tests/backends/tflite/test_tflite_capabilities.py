@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from qhal.quant.constraints import recipes_of
-from qhal.target.capability import Capabilities
+from qhal.targets.capability import Capabilities
 from qhal_backends.edgetpu.capabilities import capabilities as edgetpu
 from qhal_backends.tflite.capabilities import capabilities as tflite
 
@@ -37,7 +37,7 @@ def test_recipes() -> None:
 def test_stating_capabilities_imports_no_runtime() -> None:
     code = (
         "import sys\n"
-        "from qhal.target.profile import TargetProfile\n"
+        "from qhal.targets.profile import TargetProfile\n"
         "from qhal_backends.edgetpu.plugin import EdgeTpuBackend\n"
         "from qhal_backends.tflite.plugin import TfliteBackend\n"
         "for backend in (TfliteBackend(), EdgeTpuBackend()):\n"

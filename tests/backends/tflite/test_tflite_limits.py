@@ -6,15 +6,15 @@ import re
 
 import numpy as np
 import pytest
-from tflite_samples import lay_out
 
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, NodeView, TensorType
 from qhal.ir.ops import Op
-from qhal.target.capability import Limit
+from qhal.targets.capability import Limit
 from qhal_backends.tflite import limits as the
+from tests.backends.tflite.tflite_samples import lay_out
 
 
 def view_of(op: Op, *operands: TensorType | tuple[int, ...] | Array) -> NodeView:

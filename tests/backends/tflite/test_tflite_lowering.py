@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tflite_samples import SAMPLES, Sample, deploy_row, lay_out
 
 from qhal.decisions import Code
 from qhal.errors import InternalError
@@ -14,10 +13,11 @@ from qhal.ir.dtypes import DType
 from qhal.ir.graph import TensorType
 from qhal.plugin.backend import RunOptions
 from qhal.quant.model import QuantModel, QuantParams
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
 from qhal_backends.tflite.capabilities import capabilities
 from qhal_backends.tflite.lowering import Lowered, lower_model
 from qhal_backends.tflite.plugin import TfliteBackend
+from tests.backends.tflite.tflite_samples import SAMPLES, Sample, deploy_row, lay_out
 
 CAPS = capabilities()
 

@@ -7,7 +7,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-from tflite_samples import Deployed, Sample, deploy, deploy_row, random_data, trials
 
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
@@ -17,12 +16,20 @@ from qhal.plugin.backend import RunOptions
 from qhal.quant.arithmetic import quantize
 from qhal.quant.model import QuantModel
 from qhal.quant.oracle import Oracle
-from qhal.quant.recipe import RECIPES
-from qhal.target.capability import Capability, KernelRow
-from qhal.target.profile import TargetProfile
+from qhal.targets.capability import Capability, KernelRow
+from qhal.targets.profile import TargetProfile
+from qhal.targets.recipe import RECIPES
 from qhal_backends.tflite.capabilities import capabilities
 from qhal_backends.tflite.plugin import MODEL, TfliteBackend
 from qhal_backends.tflite.runner import find_runtime
+from tests.backends.tflite.tflite_samples import (
+    Deployed,
+    Sample,
+    deploy,
+    deploy_row,
+    random_data,
+    trials,
+)
 
 BACKEND = TfliteBackend()
 TARGET = TargetProfile("litert", "tflite", "LiteRT")

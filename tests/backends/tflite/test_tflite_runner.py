@@ -16,7 +16,7 @@ from qhal.ir.dtypes import DType
 from qhal.ir.graph import Graph, TensorType
 from qhal.plugin.backend import Artifact, RunOptions
 from qhal.quant.model import QuantModel, QuantParams
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
 from qhal_backends.tflite import placement, plugin, runner
 from qhal_backends.tflite.plugin import TfliteBackend
 

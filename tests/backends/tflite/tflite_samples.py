@@ -12,14 +12,14 @@ from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, Graph, NodeView, TensorType
-from qhal.ir.layout import LaidOut, to_layout
+from qhal.ir.layout.laid_out import LaidOut, to_layout
 from qhal.ir.ops import Op
 from qhal.quant.assign import assign
 from qhal.quant.calibrate import calibrate
 from qhal.quant.constraints import constrain
 from qhal.quant.model import QuantModel
-from qhal.quant.recipe import RECIPES, Recipe
-from qhal.target.capability import Capabilities, Capability, KernelRow
+from qhal.targets.capability import Capabilities, Capability, KernelRow
+from qhal.targets.recipe import RECIPES, Recipe
 
 F32, I32, I64, BOOL = DType.FLOAT32, DType.INT32, DType.INT64, DType.BOOL
 Shape = tuple[int, ...]

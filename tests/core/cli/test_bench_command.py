@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 
 import qhal
-from qhal.bench_report import PROOF
 from qhal.cli.main import main
 from qhal.metric import Basis, Metric
+from qhal.results.bench import PROOF
+from tests.paths import ROOT
 
-DIGITS = Path(__file__).parents[3] / "examples" / "digits"
+DIGITS = ROOT / "examples" / "digits"
 MODEL = str(DIGITS / "digits.onnx")
 COMMAND = "import sys; from qhal.cli.main import main; sys.exit(main(sys.argv[1:]))"
 NEEDS = {

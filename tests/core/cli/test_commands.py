@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from qhal.cli.main import main
+from tests.paths import ROOT
 
-DIGITS = Path(__file__).parents[3] / "examples" / "digits"
+DIGITS = ROOT / "examples" / "digits"
 MODEL = str(DIGITS / "digits.onnx")
 DATA = ["--data", str(DIGITS / "calibration.npz"), "--eval", str(DIGITS / "evaluation.npz")]
 COMMAND = "import sys; from qhal.cli.main import main; sys.exit(main(sys.argv[1:]))"

@@ -15,6 +15,7 @@ import qhal
 from qhal.cli import options
 from qhal.cli.main import COMMANDS, main
 from qhal.errors import DataFileError, FallbackGateError, InternalError, MissingDependencyError
+from tests.paths import ROOT
 
 DEPLOY = ["deploy", "model.onnx", "--target", "cpu", "--data", "data.npz"]
 
@@ -163,7 +164,7 @@ def test_several_targets_may_have_spaces_between_them() -> None:
 def test_the_help_names_what_exists() -> None:
     from qhal.data import PRESETS
     from qhal.quant.observe import OBSERVERS
-    from qhal.quant.recipe import RECIPES
+    from qhal.targets.recipe import RECIPES
 
     assert tuple(recipe.name for recipe in RECIPES) == options.RECIPES
     assert tuple(OBSERVERS) == options.OBSERVERS
@@ -242,7 +243,7 @@ def test_closed_streams_are_no_error(closed: str, code: int) -> None:
 
 
 def test_broken_plugins_are_listed_and_harm_nobody() -> None:
-    data = Path(__file__).parents[2] / "plugins" / "data"
+    data = ROOT / "tests" / "plugins" / "data"
     folders = sorted(str(path) for path in data.iterdir() if path.is_dir())
     code = (
         f"import sys; sys.path.extend({folders!r}); "

@@ -11,8 +11,8 @@ from qhal.plugin import registry as registry_module
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.registry import Registry
 from qhal.quant.model import QuantModel
-from qhal.target.capability import Capabilities
-from qhal.target.profile import TargetProfile
+from qhal.targets.capability import Capabilities
+from qhal.targets.profile import TargetProfile
 
 Captured = pytest.CaptureFixture[str]
 

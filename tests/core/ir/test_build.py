@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +15,9 @@ from qhal.ir.graph import Graph, Node, TensorType
 from qhal.ir.text import to_text
 from qhal.ir.verify import verify
 from qhal.quant.model import QuantParams
+from tests.paths import ROOT
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "ir"
+GOLDEN = ROOT / "tests" / "golden" / "ir"
 
 
 def small() -> Graph:

@@ -6,15 +6,15 @@ from random import Random
 
 import numpy as np
 import pytest
-from ir_graphs import RandomGraph
 
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.cost import macs, operations, size_bytes
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Graph, NodeView, TensorType
-from qhal.ir.layout import to_layout
+from qhal.ir.layout.laid_out import to_layout
 from qhal.ir.ops import Layout
+from tests.core.ir_graphs import RandomGraph
 
 
 def view(op: ops.Op, *shapes: tuple[int, ...]) -> NodeView:

@@ -10,13 +10,13 @@ import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from importing import check_same, floats, model, read
 from onnx import TensorProto, helper
 from onnx.external_data_helper import convert_model_to_external_data
 
 from qhal.errors import ModelFileError, ModelInvalidError, ModelWeightsError, QhalError
 from qhal.ir.importer import import_model
 from qhal.ir.onnx.wire import WireError, lift_weights
+from tests.core.ir.importing import check_same, floats, model, read
 
 
 def conv_model(weight: np.ndarray | None = None) -> onnx.ModelProto:  # type: ignore[type-arg]

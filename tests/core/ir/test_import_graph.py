@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from importing import check_same, floats, imported, kinds, model, only, read
 from onnx import TensorProto, helper
 
 from qhal.errors import ModelInvalidError, ModelShapeError
 from qhal.ir import ops
 from qhal.ir.dtypes import DType
 from qhal.ir.text import to_text
+from tests.core.ir.importing import check_same, floats, imported, kinds, model, only, read
 
 
 def i64(*values: int) -> np.ndarray[Any, np.dtype[np.int64]]:

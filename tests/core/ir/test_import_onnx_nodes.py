@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from importing import run
 from onnx import numpy_helper
 
 from qhal.errors import InternalError, QhalError
@@ -22,6 +21,7 @@ from qhal.ir.export import to_onnx
 from qhal.ir.graph import Graph
 from qhal.ir.importer import import_model
 from qhal.ir.ops import Opaque
+from tests.core.ir.importing import run
 
 DIFFERS_IN_ONNXRUNTIME = {
     "test_resize_downsample_scales_linear_align_corners",  # the same for the original model

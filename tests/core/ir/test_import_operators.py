@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from importing import floats, imported, kinds, model, only, read
 from onnx import helper
 
 from qhal.decisions import Code
 from qhal.ir import ops
+from tests.core.ir.importing import floats, imported, kinds, model, only, read
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from importing import floats, imported, kinds, model, only, read
 from onnx import NodeProto, helper
 
 from qhal.ir import ops
+from tests.core.ir.importing import floats, imported, kinds, model, only, read
 
 SHAPE = (1, 4, 6, 6)
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from importing import floats, model, read
 from onnx import TensorProto, helper
 
 from qhal.decisions import Code
 from qhal.errors import ModelInvalidError, ModelShapeError, ModelWeightsError
 from qhal.ir.dtypes import DType
+from tests.core.ir.importing import floats, model, read
 
 
 def relu(*shape: int | str | None, **options: Any) -> onnx.ModelProto:

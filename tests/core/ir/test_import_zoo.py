@@ -6,12 +6,12 @@ from pathlib import Path
 
 import onnx
 import pytest
-from importing import check_same
 
 from qhal.decisions import Code
 from qhal.errors import ModelShapeError
 from qhal.ir.importer import import_model
 from qhal.ir.ops import Opaque
+from tests.core.ir.importing import check_same
 
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "espcn_x3": {"input": (1, 1, 64, 64)},

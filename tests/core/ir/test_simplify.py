@@ -6,10 +6,10 @@ from math import inf
 
 import numpy as np
 import pytest
-from ir_graphs import SHAPE, chain, kinds, run
 
 from qhal.ir import ops
 from qhal.ir.simplify import simplify
+from tests.core.ir_graphs import SHAPE, chain, kinds, run
 
 CONV = ops.Conv((1, 1), (0, 0, 0, 0), (1, 1))
 MAX = ops.MaxPool((3, 3), (1, 1), (0, 0, 0, 0))

@@ -7,18 +7,18 @@ from math import prod
 
 import numpy as np
 import pytest
-from ir_graphs import run
 
 from qhal.decisions import Code
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, NodeView, TensorType
-from qhal.ir.layout import to_layout
+from qhal.ir.layout.laid_out import to_layout
 from qhal.ir.ops import Layout
 from qhal.legal.decompose import decompose
 from qhal.legal.legalize import legalize
-from qhal.target.capability import Activation, Capabilities, Capability, KernelRow
-from qhal.target.spec import FLOAT
+from qhal.targets.capability import Activation, Capabilities, Capability, KernelRow
+from qhal.targets.spec import FLOAT
+from tests.core.ir_graphs import run
 
 SHAPE = (1, 4, 6, 8)
 

@@ -7,7 +7,6 @@ from math import inf
 
 import numpy as np
 import pytest
-from ir_graphs import run
 
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
@@ -15,6 +14,7 @@ from qhal.ir.graph import Array, Graph, TensorType
 from qhal.legal.decompose import insert
 from qhal.legal.forms.draft import Draft
 from qhal.legal.forms.table import FORMS
+from tests.core.ir_graphs import run
 
 IMAGE = (2, 4, 6, 4)
 _PLAIN = ops.Reduce("Mean", (2, 3)), ops.Reduce("Mean", (2, 3), False)

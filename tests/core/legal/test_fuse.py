@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ir_graphs import SHAPE, chain, kinds, run
 
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import TensorType
 from qhal.ir.ops import Activation
 from qhal.legal.fuse import fuse_activations
-from qhal.target.capability import Capabilities
+from qhal.targets.capability import Capabilities
+from tests.core.ir_graphs import SHAPE, chain, kinds, run
 
 CONV = ops.Conv((1, 1), (0, 0, 0, 0), (1, 1))
 

@@ -6,14 +6,14 @@ from random import Random
 
 import numpy as np
 import pytest
-from ir_graphs import RandomGraph, floats, run, run_permuted
 
-from qhal.ir.layout import to_layout
+from qhal.ir.layout.laid_out import to_layout
 from qhal.ir.ops import Layout
 from qhal.legal.forms.table import FORMS
 from qhal.legal.legalize import legalize
-from qhal.target.capability import Activation, Capabilities, Capability, KernelRow
-from qhal.target.spec import FLOAT
+from qhal.targets.capability import Activation, Capabilities, Capability, KernelRow
+from qhal.targets.spec import FLOAT
+from tests.core.ir_graphs import RandomGraph, floats, run, run_permuted
 
 _OTHERS = (
     *("Conv", "ConvTranspose", "Add", "Mul", "Softmax", "MaxPool", "Resize", "Reshape"),

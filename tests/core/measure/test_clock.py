@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
+from qhal.artifact.runnable import Runnable
 from qhal.errors import VerificationError
 from qhal.measure import Pair, clock, peak_memories, ratio
-from qhal.subject import Runnable
 
 
 def _slow(array):

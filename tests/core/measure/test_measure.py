@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qhal.adapter import Adapter
+from qhal.artifact.ports import Adapter
+from qhal.artifact.runnable import Subject
 from qhal.decisions import Code, Decision
-from qhal.energy import DRAM_PJ_PER_BYTE, energy, lower_bound_pj
 from qhal.measure import measure
+from qhal.measure.energy import DRAM_PJ_PER_BYTE, energy, lower_bound_pj
 from qhal.measure.memory import peak_memory
 from qhal.measure.modelled import Work, latency_range_ns, target_latency
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import Findings, Trial
 from qhal.plugin.registry import registry
 from qhal.quant.model import QuantModel
-from qhal.subject import Subject
-from qhal.target import catalogue
-from qhal.target.profile import Sourced, TargetProfile
+from qhal.targets import catalogue
+from qhal.targets.profile import Sourced, TargetProfile
 
 
 def _profile(options: dict[str, str] | None = None, **facts: float) -> TargetProfile:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 import qhal
 from qhal.plugin.discovery import Found, discover
+from tests.paths import ROOT
 
-DATA = Path(__file__).parents[2] / "plugins" / "data"
+DATA = ROOT / "tests" / "plugins" / "data"
 
 Install = Callable[..., Found]
 

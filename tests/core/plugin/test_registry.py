@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from qhal.checking import check
 from qhal.decisions import Code
 from qhal.errors import CatalogueError, MissingDependencyError, UnknownTargetError
+from qhal.pipeline.check import check
 from qhal.plugin.discovery import Problem, Provider
 from qhal.plugin.registry import Registry, registry
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
+from tests.paths import ROOT
 
-DIGITS = Path(__file__).parents[3] / "examples" / "digits" / "digits.onnx"
+DIGITS = ROOT / "examples" / "digits" / "digits.onnx"
 BROKEN = Provider("broken-npu", "1.2", "npu")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView
-from qhal.target.capability import Capabilities, Capability, KernelRow
-from qhal.target.spec import (
+from qhal.targets.capability import Capabilities, Capability, KernelRow
+from qhal.targets.spec import (
     FLOAT,
     Derived,
     FixedQParams,

@@ -18,7 +18,7 @@ from qhal.quant.arithmetic import (
     weight_params,
 )
 from qhal.quant.model import QuantParams
-from qhal.target.spec import FixedQParams, PerAxis, PerGroup, PerTensor, QuantSpec
+from qhal.targets.spec import FixedQParams, PerAxis, PerGroup, PerTensor, QuantSpec
 
 ends = st.floats(-1e6, 1e6, allow_nan=False, width=32)
 dtypes = st.sampled_from([DType.INT8, DType.UINT8, DType.INT16, DType.UINT16, DType.INT4])

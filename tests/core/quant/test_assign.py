@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from targets import capabilities
-from test_constraints import W8A8, layer, start
 
 from qhal.decisions import Code
 from qhal.ir.build import GraphBuilder
@@ -16,6 +14,8 @@ from qhal.ir.verify import verify
 from qhal.quant.assign import Assignment, assign
 from qhal.quant.constraints import constrain
 from qhal.quant.observe import TensorObserver, TensorStats
+from tests.core.quant.targets import capabilities
+from tests.core.quant.test_constraints import W8A8, layer, start
 
 
 def seen(*values: float, mean: Array | None = None) -> TensorStats:

@@ -6,11 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from targets import INT8, INT16, WEIGHT, capabilities, weighted
 
 from qhal.decisions import Code
 from qhal.errors import RefusedError, UnknownRecipeError
-from qhal.gates import fallback_gate
 from qhal.ir.build import GraphBuilder
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Graph, Node, TensorType
@@ -36,12 +34,14 @@ from qhal.ir.ops import (
     Tanh,
     Unary,
 )
+from qhal.pipeline.gates import fallback_gate
 from qhal.quant.choice import Verdict
 from qhal.quant.constraints import constrain, find_recipe
-from qhal.quant.recipe import RECIPES, Recipe
 from qhal.quant.select import select
-from qhal.target.capability import Capabilities, Capability, KernelRow
-from qhal.target.spec import FLOAT, Derived, FixedQParams, PerAxis, PerTensor, SameAsInput
+from qhal.targets.capability import Capabilities, Capability, KernelRow
+from qhal.targets.recipe import RECIPES, Recipe
+from qhal.targets.spec import FLOAT, Derived, FixedQParams, PerAxis, PerTensor, SameAsInput
+from tests.core.quant.targets import INT8, INT16, WEIGHT, capabilities, weighted
 
 W8A8 = RECIPES[0]
 

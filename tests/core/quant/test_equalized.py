@@ -1,22 +1,22 @@
-"""When a target's model is equalized: :func:`qhal.prepare.equalized`."""
+"""When a target's model is equalized: :func:`qhal.pipeline.prepare.equalized`."""
 
 from __future__ import annotations
 
 from typing import Any, cast
 
 import numpy as np
-from targets import INT8, WEIGHT, capabilities
 
 from qhal.decisions import Code
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import TensorType
 from qhal.ir.importer import Imported
-from qhal.prepare import Prepared, Target, equalized, prepare
+from qhal.pipeline.prepare import Prepared, Target, equalized, prepare
 from qhal.quant.equalize import Finding, find_chains
-from qhal.quant.recipe import RECIPES
-from qhal.target.capability import Capability, KernelRow
-from qhal.target.spec import Derived, PerAxis, PerTensor, QuantSpec
+from qhal.targets.capability import Capability, KernelRow
+from qhal.targets.recipe import RECIPES
+from qhal.targets.spec import Derived, PerAxis, PerTensor, QuantSpec
+from tests.core.quant.targets import INT8, WEIGHT, capabilities
 
 PER_TENSOR = QuantSpec(INT8.dtype, PerTensor(), symmetric=True)
 PER_CHANNEL = QuantSpec(INT8.dtype, PerAxis())

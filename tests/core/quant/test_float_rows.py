@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from targets import INT8, weighted
-from test_assign import seen
-from test_constraints import W8A8
 
 from qhal.decisions import Code
 from qhal.errors import PluginError
@@ -16,14 +13,17 @@ from qhal.ir.graph import Graph, TensorType
 from qhal.ir.ops import Add, FullyConnected, MatMul
 from qhal.ir.verify import verify
 from qhal.measure.counted import bits
-from qhal.plan import plan_of
 from qhal.quant.arithmetic import broadcast_params, rounded
 from qhal.quant.assign import Assignment, assign
 from qhal.quant.constraints import constrain, find_recipe
 from qhal.quant.oracle import Oracle
-from qhal.quant.recipe import Recipe
-from qhal.target.capability import Capabilities, Capability, KernelRow
-from qhal.target.spec import BFLOAT, FLOAT, HALF, Derived, PerAxis, PerGroup, QuantSpec
+from qhal.results.plan import plan_of
+from qhal.targets.capability import Capabilities, Capability, KernelRow
+from qhal.targets.recipe import Recipe
+from qhal.targets.spec import BFLOAT, FLOAT, HALF, Derived, PerAxis, PerGroup, QuantSpec
+from tests.core.quant.targets import INT8, weighted
+from tests.core.quant.test_assign import seen
+from tests.core.quant.test_constraints import W8A8
 
 NF4 = DType.NF4
 X = np.random.default_rng(2).normal(size=(2, 8)).astype(np.float32)

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from qhal.ir.dtypes import NORMAL_FLOAT, DType
 from qhal.quant.arithmetic import dequantize, quantize, rounded, weight_params
 from qhal.quant.model import QuantParams
-from qhal.target.spec import PerAxis, PerGroup, PerTensor, QuantSpec
+from qhal.targets.spec import PerAxis, PerGroup, PerTensor, QuantSpec
 
 numbers = st.floats(-1e4, 1e4, width=32, allow_subnormal=False)
 weights = arrays(np.float32, (3, 12), elements=numbers)

@@ -22,7 +22,7 @@ from qhal.quant.observe import (
     choose_range,
     frame,
 )
-from qhal.target.spec import QuantSpec
+from qhal.targets.spec import QuantSpec
 
 INT8 = QuantSpec(DType.INT8)
 SYMMETRIC = QuantSpec(DType.INT8, symmetric=True)

@@ -11,7 +11,7 @@ from qhal.ir.ops import Conv, ConvTranspose, DepthwiseConv, FullyConnected, Layo
 from qhal.quant.arithmetic import dequantize
 from qhal.quant.model import QuantParams
 from qhal.quant.weights import WeightTask, mean_response, output_axis, quantize_weights
-from qhal.target.spec import PerAxis, QuantSpec
+from qhal.targets.spec import PerAxis, QuantSpec
 
 SPEC = QuantSpec(DType.INT8, PerAxis(), symmetric=True, narrow_range=True)
 SOURCE = QuantParams.per_tensor(DType.INT8, 0.05, -3)

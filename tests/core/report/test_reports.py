@@ -8,20 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from qhal.check_report import CheckReport, check_report
 from qhal.decisions import Code, Decision, Severity
 from qhal.errors import OptionError
 from qhal.metric import Basis, Metric, Topic
 from qhal.quant.choice import Choice, Verdict
-from qhal.record import Gate, RunRecord
 from qhal.report import to_markdown, to_text
 from qhal.report.check_page import check_page
 from qhal.report.explain import explain
 from qhal.report.metrics import labelled
 from qhal.report.page import Page, Section, Table
 from qhal.report.record_page import record_page
+from qhal.results.check import CheckReport, check_report
+from qhal.results.gate import Gate
+from qhal.results.record import RunRecord
+from tests.paths import ROOT
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "report.md"
+GOLDEN = ROOT / "tests" / "golden" / "report.md"
 
 _OF_THIS_MACHINE = re.compile(r"^(\| host \|).*\|$", re.MULTILINE)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qhal.data.spool import Spool
 from qhal.ir.export import to_onnx
-from qhal.spool import Spool
 from qhal.verify import Evaluation, FloatReference
 
 

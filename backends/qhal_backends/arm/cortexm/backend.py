@@ -10,8 +10,8 @@ from qhal.decisions import Code, Decision, Severity
 from qhal.metric import Basis, Metric, Topic
 from qhal.plugin.backend import Artifact, Backend, Findings, RunOptions, Trial
 from qhal.quant.model import QuantModel
-from qhal.target.capability import Capabilities
-from qhal.target.profile import TargetProfile
+from qhal.targets.capability import Capabilities
+from qhal.targets.profile import TargetProfile
 from qhal_backends.arm.cortexm import interpreter, sources
 from qhal_backends.tflite.emitter import Flavour
 from qhal_backends.tflite.plugin import MODEL, PACKAGES, TfliteBackend, artifact_of

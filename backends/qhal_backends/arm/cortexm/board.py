@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qhal.decisions import Code, Decision, Severity
 from qhal.errors import RefusedError
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
 from qhal_backends.arm.cortexm.arena import Arena
 
 FLASH = "flash_bytes"

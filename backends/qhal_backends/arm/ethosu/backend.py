@@ -9,8 +9,8 @@ from typing import ClassVar
 from qhal.decisions import Code, Decision, Severity
 from qhal.plugin.backend import Artifact, Backend, Findings, Placement, RunOptions, Trial
 from qhal.quant.model import QuantModel
-from qhal.target.capability import HOST, Capabilities
-from qhal.target.profile import TargetProfile
+from qhal.targets.capability import HOST, Capabilities
+from qhal.targets.profile import TargetProfile
 from qhal_backends.arm.ethosu import compiler
 from qhal_backends.arm.ethosu.configuration import OPTIONS, Configuration, configuration_of
 from qhal_backends.tflite.emitter import Flavour

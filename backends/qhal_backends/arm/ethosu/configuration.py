@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from qhal.errors import CatalogueError
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
 
 REQUIRED = ("accelerator", "system_config", "memory_mode")
 CONFIG_FILE = "vela_config"

@@ -15,7 +15,7 @@ from math import prod
 
 from qhal.ir import ops
 from qhal.ir.graph import NodeView
-from qhal.target.capability import Limit
+from qhal.targets.capability import Limit
 from qhal_backends.tflite.flat import FlatPadding
 from qhal_backends.tflite.padding import Axis, implicit_padding
 from qhal_backends.tflite.resizing import ResizeMode, exact_mode, spatial_sizes

@@ -14,7 +14,7 @@ from qhal.ir.cost import macs
 from qhal.ir.graph import Graph, NodeView
 from qhal.metric import Basis, Metric, Topic, counted
 from qhal.plugin.backend import PlacedNode, Placement
-from qhal.target.capability import HOST
+from qhal.targets.capability import HOST
 from qhal_backends.arm.ethosu.compiler import (
     COMPILED,
     LAYERS,

@@ -1,6 +1,6 @@
 """The oracle: what a quantized model must compute, in NumPy.
 
-Two arithmetics (:class:`qhal.target.capability.Arithmetic`):
+Two arithmetics (:class:`qhal.targets.capability.Arithmetic`):
 
 * ``FIXED_POINT`` follows LiteRT's *reference* kernels bit for bit where this package has an
   integer kernel for the operator (:mod:`.fixed`).

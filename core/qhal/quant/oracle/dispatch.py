@@ -17,7 +17,7 @@ from qhal.quant.oracle.real import FLOAT
 from qhal.quant.oracle.rescale import quantize_real, requantize
 from qhal.quant.oracle.step import Kernel, Step
 from qhal.quant.oracle.through_float import by_table, through_float, unary
-from qhal.target.capability import Arithmetic
+from qhal.targets.capability import Arithmetic
 
 
 def build(step: Step) -> Kernel:

@@ -14,7 +14,7 @@ from qhal.quant.oracle.fixed_point import Int64, Multiplier, round_half_away
 from qhal.quant.oracle.step import saturate, scalar
 from qhal.quant.oracle.values import Array
 from qhal.quant.oracle.window import Epilogue
-from qhal.target.capability import Arithmetic
+from qhal.targets.capability import Arithmetic
 
 _CEILINGS = {Activation.NONE: np.inf, Activation.RELU: np.inf, Activation.RELU6: 6.0}
 

@@ -16,7 +16,7 @@ from qhal.ir.ops import Op, Role
 from qhal.quant.arithmetic import dequantize, rounded
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle.values import Array
-from qhal.target.capability import Arithmetic
+from qhal.targets.capability import Arithmetic
 
 Operands = Sequence[Array | None]
 """Values of a node's operands in order; None where an optional operand is absent."""

@@ -18,7 +18,7 @@ from qhal.quant.oracle.step import Kernel, Operands, Step, operands_of, scalar
 from qhal.quant.oracle.values import Array
 from qhal.quant.oracle.window import Epilogue, Window
 from qhal.quant.weights import output_axis
-from qhal.target.capability import Arithmetic
+from qhal.targets.capability import Arithmetic
 
 Weighted = ops.Conv | ops.DepthwiseConv | ops.ConvTranspose | ops.FullyConnected
 

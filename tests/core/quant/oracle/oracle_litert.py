@@ -15,7 +15,7 @@ from qhal.ir.ops import Op
 from qhal.quant.arithmetic import bias_params
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle import Oracle
-from qhal.target.capability import Arithmetic
+from qhal.targets.capability import Arithmetic
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 flatbuffers = pytest.importorskip("flatbuffers")

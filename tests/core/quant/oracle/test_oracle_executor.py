@@ -15,7 +15,7 @@ from qhal.ir.graph import Graph, Node, TensorType
 from qhal.ir.ops import Layout, Op
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle import Oracle
-from qhal.target.capability import Arithmetic
+from qhal.targets.capability import Arithmetic
 
 
 def chain() -> Graph:

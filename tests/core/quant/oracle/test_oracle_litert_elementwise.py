@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oracle_litert import Case, integers, per_tensor, schema
 
 from qhal.ir import ops
 from qhal.ir.dtypes import DType
 from qhal.ir.ops import Activation
+from tests.core.quant.oracle.oracle_litert import Case, integers, per_tensor, schema
 
 INT8, INT16 = DType.INT8, DType.INT16
 FUSED = {Activation.NONE: 0, Activation.RELU: 1, Activation.RELU6: 3}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oracle_litert import run
-from oracle_reader import read
 
 from qhal.quant.oracle import Oracle
+from tests.core.quant.oracle.oracle_litert import run
+from tests.core.quant.oracle.oracle_reader import read
 
 
 @pytest.mark.parametrize("name", ["ad", "ic", "kws", "vww"])

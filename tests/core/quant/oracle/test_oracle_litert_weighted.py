@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oracle_litert import (
+
+from qhal.ir import ops
+from qhal.ir.dtypes import DType
+from qhal.ir.ops import Activation, Layout
+from tests.core.quant.oracle.oracle_litert import (
     TYPES,
     Case,
     biases,
@@ -14,10 +18,6 @@ from oracle_litert import (
     schema,
     weights,
 )
-
-from qhal.ir import ops
-from qhal.ir.dtypes import DType
-from qhal.ir.ops import Activation, Layout
 
 FUSED = {Activation.NONE: 0, Activation.RELU: 1, Activation.RELU6: 3}
 VALID, SAME = schema.Padding.VALID, schema.Padding.SAME

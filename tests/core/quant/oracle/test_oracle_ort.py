@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oracle_litert import Case, integers, per_axis, per_tensor, weights
-from oracle_ort import quantized
 
 from qhal.ir import ops
 from qhal.ir.dtypes import DType
@@ -13,7 +11,9 @@ from qhal.ir.graph import TensorType
 from qhal.ir.ops import Activation
 from qhal.ir.shapes import infer
 from qhal.quant.arithmetic import bias_params
-from qhal.target.capability import Arithmetic
+from qhal.targets.capability import Arithmetic
+from tests.core.quant.oracle.oracle_litert import Case, integers, per_axis, per_tensor, weights
+from tests.core.quant.oracle.oracle_ort import quantized
 
 SHAPE = (2, 5, 9, 8)
 types = pytest.mark.parametrize("dtype", [DType.INT8, DType.UINT8])

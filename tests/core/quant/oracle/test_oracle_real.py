@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from oracle_ort import real
 
 from qhal.ir import ops
 from qhal.ir.dtypes import DType
@@ -15,6 +14,7 @@ from qhal.ir.ops import Activation, Layout
 from qhal.ir.shapes import infer
 from qhal.quant.model import QuantModel
 from qhal.quant.oracle import Oracle
+from tests.core.quant.oracle.oracle_ort import real
 
 RNG = np.random.default_rng(17)
 IMAGE = (2, 6, 9, 8)

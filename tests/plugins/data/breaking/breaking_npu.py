@@ -9,7 +9,7 @@ from qhal.metric import Basis, Metric
 from qhal.plugin.backend import Artifact
 from qhal.plugin.hookspec import hookimpl
 from qhal.plugin.setup import Setup
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
 from qhal_backends.cpu.plugin import CpuBackend
 
 METHODS = ("unavailable_on", "capabilities", "lower", "load", "placement", "examine")

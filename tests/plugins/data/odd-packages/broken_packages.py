@@ -2,7 +2,7 @@
 
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.hookspec import hookimpl
-from qhal.target.capability import Capabilities
+from qhal.targets.capability import Capabilities
 
 
 class Odd(Backend):

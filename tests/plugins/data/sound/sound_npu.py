@@ -2,8 +2,8 @@
 
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.hookspec import hookimpl
-from qhal.target.capability import Capabilities
-from qhal.target.profile import TargetProfile
+from qhal.targets.capability import Capabilities
+from qhal.targets.profile import TargetProfile
 
 print("hello from a plugin")  # noqa: T201
 

@@ -1,7 +1,7 @@
 """A plugin that redefines a device of the catalogue."""
 
 from qhal.plugin.hookspec import hookimpl
-from qhal.target.profile import TargetProfile
+from qhal.targets.profile import TargetProfile
 
 
 @hookimpl

@@ -1,0 +1,1 @@
+"""What a backend wrote, with all that is needed to run it."""

@@ -1,0 +1,113 @@
+"""What is run, and what is verified and measured: an artifact with all that belongs to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qhal.artifact.ports import Adapter
+from qhal.errors import PluginError, QhalError, VerificationError
+from qhal.ir.graph import Array, Arrays, Graph
+from qhal.plugin.backend import Artifact, Backend, Placement, Runner, RunOptions, Trial
+from qhal.plugin.calls import ask, report_to
+from qhal.quant.model import QuantModel
+from qhal.targets.profile import TargetProfile
+
+
+@dataclass(frozen=True, eq=False)
+class Runnable:
+    """An artifact with all that is needed to run it.
+
+    Attributes:
+        artifact: the files.
+        backend: knows the runtime.
+        profile: the target.
+        adapter: converts a user's arrays to the artifact's and back.
+        folder: where the files lie, for messages; empty if they are not written yet.
+    """
+
+    artifact: Artifact
+    backend: Backend
+    profile: TargetProfile
+    adapter: Adapter
+    folder: Path = field(default=Path(), kw_only=True)
+
+    @property
+    def path(self) -> Path:
+        """The main file, as messages call it."""
+        return self.folder / self.artifact.main
+
+    def load(self, options: RunOptions | None = None) -> Runner | None:
+        """The loaded artifact, or None if it cannot run on this machine.
+
+        Raises:
+            VerificationError: the runtime is here but does not take the artifact.
+        """
+        if ask(self.backend, Backend.unavailable_on, self.profile) is not None:
+            return None
+        given = options or RunOptions()
+        try:
+            return ask(self.backend, Backend.load, self.artifact, self.profile, given)
+        # Runtimes raise what they like; whatever it is, the artifact is not usable.
+        except PluginError as error:
+            raise VerificationError(
+                f"The runtime does not load {self.path}. {error.message}", error.hint
+            ) from error
+
+    def why_not(self) -> str:
+        """Why :meth:`load` gave None, without a full stop."""
+        why = ask(self.backend, Backend.unavailable_on, self.profile)
+        return (why or f"backend {self.backend.name} has no runtime here").rstrip(".")
+
+    def placement(self) -> Placement | None:
+        """What the runtime or compiler did with each node; None if nobody can tell."""
+        return ask(self.backend, Backend.placement, self.artifact, self.profile)
+
+    def trial(self, sample: Arrays) -> Trial:
+        """The artifact with a sample of the user's inputs, as backends examine it."""
+        return Trial(self.artifact, self.adapter.to_artifact(sample))
+
+
+@dataclass(frozen=True, eq=False)
+class Subject(Runnable):
+    """An artifact whose model is at hand: it can also be counted, and compared with the oracle.
+
+    Attributes:
+        model: what was lowered.
+    """
+
+    model: QuantModel
+
+    @property
+    def graph(self) -> Graph:
+        """The lowered graph."""
+        return self.model.graph
+
+
+def run_raw(runner: Runner, runnable: Runnable, inputs: Arrays) -> dict[str, Array]:
+    """Run a loaded artifact on arrays of its own types and check what comes back.
+
+    Raises:
+        VerificationError: it does not run, or an output is missing or of another shape.
+    """
+    try:
+        outputs = runner.run(inputs)
+    except QhalError:
+        raise
+    except Exception as error:
+        raise VerificationError(
+            f"{runnable.path} does not run: {_one_line(error)}.", report_to(runnable.backend)
+        ) from error
+    for port in runnable.adapter.outputs:
+        expected = port.artifact_shape
+        found = outputs[port.name].shape if port.name in outputs else None
+        if found != expected:
+            raise VerificationError(
+                f"Output {port.name} of {runnable.path} has shape {found}, not {expected}.",
+                report_to(runnable.backend),
+            )
+    return outputs
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")

@@ -1,0 +1,1 @@
+"""NCHW to the target's order of dimensions, with as few transposes as possible."""

@@ -1,0 +1,159 @@
+"""What the consumers of each tensor would like: its order, and shuffles they can absorb.
+
+Wishes go backwards through the graph. They decide nothing by themselves; they break ties
+where the layout pass is free: at inputs, Reshapes and the rows of weights.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from qhal.ir import ops
+from qhal.ir.graph import Graph, Node
+from qhal.ir.layout.order import Order, channels_last, reshaped
+from qhal.ir.layout.rules import crd_shuffle, transposed
+from qhal.ir.ops import Ints
+
+Wishes = Mapping[str, Order]
+
+_SPATIAL = (
+    ops.Conv
+    | ops.DepthwiseConv
+    | ops.ConvTranspose
+    | ops.MaxPool
+    | ops.AveragePool
+    | ops.Resize
+    | ops.DepthToSpace
+    | ops.SpaceToDepth
+    | ops.InstanceNorm
+)
+_PASSING = (
+    ops.Relu
+    | ops.Relu6
+    | ops.Clip
+    | ops.LeakyRelu
+    | ops.Elu
+    | ops.Sigmoid
+    | ops.Tanh
+    | ops.HardSwish
+    | ops.HardSigmoid
+    | ops.Silu
+    | ops.Gelu
+    | ops.Unary
+    | ops.Quantize
+    | ops.Dequantize
+    | ops.Requantize
+    | ops.Cast
+)
+_PAIRED = ops.Add | ops.Sub | ops.Mul | ops.Div | ops.Pow | ops.Maximum | ops.Minimum | ops.PRelu
+_SAME_RANK = ops.Slice | ops.Pad | ops.Tile | ops.Split | ops.Concat | ops.Compare | ops.Where
+
+
+def collect_wishes(graph: Graph) -> Wishes:
+    """Tensor -> the order that most of its consumers would like."""
+    votes: dict[str, Counter[Order]] = {}
+    wishes: dict[str, Order] = {}
+    for node in reversed(graph.nodes):
+        for name in node.outputs:
+            if name in votes:
+                wishes[name] = votes[name].most_common(1)[0][0]
+        for name, order in _node_wishes(graph, node, wishes):
+            votes.setdefault(name, Counter())[order] += 1
+    for name in graph.inputs:
+        if name in votes:
+            wishes[name] = votes[name].most_common(1)[0][0]
+    return wishes
+
+
+def _node_wishes(graph: Graph, node: Node, wishes: Wishes) -> list[tuple[str, Order]]:
+    """What a node wishes of its operands."""
+    wish = next((wishes[name] for name in node.outputs if name in wishes), None)
+    out = graph.tensors[node.outputs[0]].shape
+    found = []
+    for name in dict.fromkeys(filter(None, node.inputs)):
+        if name not in graph.constants:
+            order = _operand_wish(node, graph.tensors[name].shape, out, wish, name)
+            if order is not None:
+                found.append((name, order if order.is_tidy else order.plain()))
+    return found
+
+
+def _operand_wish(
+    node: Node, shape: Ints, out: Ints, wish: Order | None, name: str
+) -> Order | None:
+    op: Any = node.op
+    if isinstance(op, _SPATIAL):
+        return _spatial_wish(op, shape) if name == node.inputs[0] else None
+    if wish is None:
+        return None
+    match op:
+        case ops.Transpose(perm):
+            # Undoing a transposition is transposing by its inverse.
+            return transposed(wish, tuple(perm.index(i) for i in range(len(perm))))
+        case ops.Reshape():
+            return reshaped(wish, out, shape)
+        case ops.Reduce(axes=axes, keepdims=True):
+            return wish.plain(axes)
+        case ops.Softmax() | ops.LogSoftmax():
+            return wish
+    if isinstance(op, _PASSING | _PAIRED | _SAME_RANK) and len(shape) == len(out):
+        other = [axis for axis in range(len(out)) if shape[axis] != out[axis]]
+        return wish.plain(other)
+    return None
+
+
+def _spatial_wish(op: Any, shape: Ints) -> Order | None:
+    if isinstance(op, ops.ConvTranspose) and op.groups != 1:
+        return None
+    order = channels_last(len(shape))
+    if isinstance(op, ops.DepthToSpace) and op.mode == "CRD":
+        return order.shuffled(1, crd_shuffle(shape[1], op.block))
+    return order
+
+
+# --- shuffles that consumers absorb -------------------------------------------
+
+
+def collect_absorbed(graph: Graph) -> Mapping[str, frozenset[int]]:
+    """Tensor -> the axes whose shuffle all its consumers absorb in their weights.
+
+    Only the last axis in front of FullyConnected does: a Flatten in front of it then permutes
+    the columns of the weight, not the activations.
+    """
+    absorbed: dict[str, frozenset[int]] = {}
+    for node in reversed(graph.nodes):
+        for name in node.outputs:
+            absorbed[name] = _absorbed_by_all(graph, name, absorbed)
+    return absorbed
+
+
+def _absorbed_by_all(
+    graph: Graph, name: str, absorbed: Mapping[str, frozenset[int]]
+) -> frozenset[int]:
+    if not name or name in graph.outputs or not graph.consumers[name]:
+        return frozenset()
+    sets = [_absorbed_by(graph, node, name, absorbed) for node in graph.consumers[name]]
+    return frozenset.intersection(*sets)
+
+
+def _absorbed_by(
+    graph: Graph, node: Node, name: str, absorbed: Mapping[str, frozenset[int]]
+) -> frozenset[int]:
+    shape = graph.tensors[name].shape
+    if isinstance(node.op, ops.FullyConnected):
+        first = node.inputs[0] == name and name not in node.inputs[1:]
+        return frozenset({len(shape) - 1}) if first else frozenset()
+    if isinstance(node.op, _PASSING):
+        return absorbed[node.outputs[0]]
+    if isinstance(node.op, _PAIRED) and _others_are_constant(graph, node, name):
+        same = graph.tensors[node.outputs[0]].shape == shape
+        return absorbed[node.outputs[0]] if same else frozenset()
+    return frozenset()
+
+
+def _others_are_constant(graph: Graph, node: Node, name: str) -> bool:
+    return node.inputs.count(name) == 1 and all(
+        other == name or other in graph.constants for other in node.inputs
+    )

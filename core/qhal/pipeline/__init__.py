@@ -1,0 +1,1 @@
+"""The verbs: deploy, check and bench, from top to bottom."""

@@ -1,0 +1,195 @@
+"""``qhal bench``: run deployed artifacts again, on the machine where it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from qhal import host
+from qhal.artifact.runnable import Subject
+from qhal.data import Source
+from qhal.decisions import Code, Decision, Severity
+from qhal.errors import MissingDependencyError, ModelShapeError, OptionError
+from qhal.ir.importer import Imported
+from qhal.measure import Clocked, Pair, clock, peak_memories, ratio
+from qhal.metric import Metric
+from qhal.pipeline.deployed import Deployed, open_deployed
+from qhal.pipeline.prepare import Target, prepare, read_model
+from qhal.pipeline.sample import Sample, first_sample, random_sample
+from qhal.plugin.backend import Backend
+from qhal.plugin.calls import ask
+from qhal.plugin.registry import packages
+from qhal.progress import SILENT, Progress
+from qhal.quant.constraints import find_recipe
+from qhal.results.bench import BenchReport, BenchResult, origin_of
+from qhal.version import __version__
+
+
+def bench(
+    *folders: str | Path,
+    model: str | Path | None = None,
+    data: Source | None = None,
+    preprocess: str | Path | None = None,
+    threads: int = 1,
+    budget_s: float = 2.0,
+    progress: Progress = SILENT,
+) -> BenchReport:
+    """Measure artifacts again, in turn, so that their times can be compared.
+
+    Each one is run for the target of its own record: no catalogue is asked. The folders are
+    only read.
+
+    Args:
+        *folders: output folders of ``qhal deploy``, each once.
+        model: the float model that all of them were made from; it is lowered again through
+            their backends and measured beside them.
+        data: where a sample is taken from, as in :func:`qhal.deploy`; without it the sample is
+            made up.
+        preprocess: how raw data become inputs: a preset or a TOML file; None takes them as is.
+        threads: threads to measure with.
+        budget_s: about how long the clock runs for each folder.
+        progress: who shows the progress of long steps.
+
+    Raises:
+        QhalError: a folder is not what its record says, the model is another one, the data do
+            not fit, an artifact does not run, or something that it needs is not installed.
+    """
+    _check_folders(folders)
+    if threads < 1:
+        raise OptionError(f"threads is {threads}.", "At least 1 is needed.")
+    if preprocess is not None and data is None:
+        raise OptionError(f"There are no data to preprocess by {preprocess}.", "Give --data, too.")
+    entries = [_enter(open_deployed(folder), model, data, preprocess) for folder in folders]
+    with progress.step("measure"):
+        pairs = [entry.pair for entry in entries]
+        clocked = clock(pairs, threads=threads, budget_s=budget_s * len(pairs))
+    results = []
+    with progress.step("examine", total=len(entries)) as advance:
+        for entry, ran in zip(entries, clocked, strict=True):
+            results.append(_result(entry, ran, clocked[0]))
+            advance(1)
+    versions = host.versions(packages())
+    return BenchReport(tuple(results), threads, __version__, versions, host.describe())
+
+
+def _check_folders(folders: Sequence[str | Path]) -> None:
+    """There is one, and each is given once: two of the same would take each other's time."""
+    if not folders:
+        raise OptionError("There is no folder to run.", "Give output folders of `qhal deploy`.")
+    places = [Path(folder).resolve() for folder in folders]
+    twice = next((f for f, p in zip(folders, places, strict=True) if places.count(p) > 1), None)
+    if twice is not None:
+        raise OptionError(f"The folder {twice} is given twice.", "Give each folder once.")
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """A folder, ready to be run."""
+
+    deployed: Deployed
+    sample: Sample
+    pair: Pair
+
+
+def _enter(
+    deployed: Deployed,
+    model: str | Path | None,
+    data: Source | None,
+    preprocess: str | Path | None,
+) -> _Entry:
+    record, inputs = deployed.record, deployed.runnable.adapter.inputs
+    if data is None:
+        sample = random_sample(inputs, record.plan)
+    else:
+        sample = first_sample(data, inputs, preprocess)
+    baseline = None if model is None else _baseline(deployed, Path(model))
+    return _Entry(deployed, sample, Pair(deployed.runnable, baseline, sample.inputs))
+
+
+def _result(entry: _Entry, clocked: Clocked, first: Clocked) -> BenchResult:
+    """All that is known today about one artifact."""
+    deployed, pair = entry.deployed, entry.pair
+    found = pair.examine()
+    metrics = {
+        **clocked.metrics,
+        **_against(first, clocked),
+        **peak_memories(pair, clocked),
+        **found.metrics,
+    }
+    if not metrics:
+        name = deployed.record.target.name
+        raise MissingDependencyError(
+            f"{deployed.folder}: the artifact for {name} cannot run here.", pair.subject.why_not()
+        )
+    return BenchResult(
+        str(deployed.folder),
+        origin_of(deployed.record, metrics),
+        entry.sample.origin,
+        clocked.runtime,
+        metrics,
+        (*_not_run(pair, clocked), *clocked.decisions, *found.decisions),
+    )
+
+
+def _against(first: Clocked, clocked: Clocked) -> dict[str, Metric]:
+    """How fast an artifact is beside the first one; nothing for the first one itself."""
+    if first.subject is None or clocked.subject is None or clocked is first:
+        return {}
+    note = "p50 of the first folder over this one's; band over the windows"
+    return {"speedup_first": ratio(first.subject, clocked.subject, note)}
+
+
+def _not_run(pair: Pair, clocked: Clocked) -> tuple[Decision, ...]:
+    """What has no latency, and why."""
+    if clocked.subject is None:
+        sentence = f"The artifact was not run: {pair.subject.why_not()}. It has no latency here."
+        return (Decision(Code.NOT_RUNNABLE, sentence, severity=Severity.WARNING),)
+    if pair.baseline is not None and clocked.baseline is None:
+        name = pair.baseline.profile.name
+        sentence = f"The float model does not run on {name}: there is nothing to compare with."
+        return (Decision(Code.NOT_RUNNABLE, sentence),)
+    return ()
+
+
+# --- the float model ----------------------------------------------------------------
+
+
+def _baseline(deployed: Deployed, model: Path) -> Subject:
+    """The float model, lowered as it was when the folder was written."""
+    record, backend = deployed.record, deployed.runnable.backend
+    if not backend.lowers_float:
+        raise OptionError(
+            f"{deployed.folder}: the backend {backend.name} takes no float model.",
+            "Leave out --model.",
+        )
+    profile = deployed.runnable.profile
+    caps = ask(backend, Backend.capabilities, profile)
+    target = Target(profile, backend, caps, find_recipe(record.recipe, caps, profile.name))
+    target.check_can_lower()
+    keep_layout = bool(record.options.get("keep_layout"))
+    ready = prepare(target, _original(deployed, model), keep_layout=keep_layout)
+    return target.lower(ready.float_model)
+
+
+def _original(deployed: Deployed, model: Path) -> Imported:
+    """The model that the folder was made from.
+
+    Raises:
+        OptionError: it is another one.
+    """
+    info = deployed.record.model
+    hint = f"It was made from {info.file}."
+    try:
+        imported = read_model(model, {port.name: port.shape for port in info.inputs})
+    except ModelShapeError as error:
+        raise OptionError(
+            f"{model} is not the model of {deployed.folder}: {error.message}", hint
+        ) from error
+    if imported.sha256 != info.sha256:
+        raise OptionError(
+            f"{model} is not the model of {deployed.folder}: its sha256 is {imported.sha256}, "
+            f"in the record it is {info.sha256}.",
+            hint,
+        )
+    return imported

@@ -1,0 +1,46 @@
+"""``qhal check``: can the target run this model? Needs no data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qhal.pipeline.prepare import Shapes, find_target, prepare, read_model
+from qhal.plugin.backend import Backend
+from qhal.plugin.calls import ask
+from qhal.quant.model import QuantModel
+from qhal.results.check import CheckReport, check_report
+
+
+def check(
+    model: str | Path,
+    *,
+    target: str,
+    recipe: str = "w8a8",
+    shapes: Shapes | None = None,
+    keep_layout: bool = False,
+    targets_file: str | Path | None = None,
+) -> CheckReport:
+    """Say for every operator of a model which kernel of the target takes it, or why none does.
+
+    Args:
+        model: path of an ONNX file.
+        target: name of a device, as in ``qhal targets``.
+        recipe: name of a recipe, such as ``w8a8``.
+        shapes: input name -> shape, where the model leaves dimensions free.
+        keep_layout: keep the model's order of dimensions at inputs and outputs.
+        targets_file: a ``targets.toml`` with further devices.
+
+    Raises:
+        QhalError: the model, the target or the recipe is not usable; a refusal by the target is
+            a report whose ``ok`` is false, not an error.
+    """
+    chosen = find_target(target, recipe, targets_file)
+    ready = prepare(chosen, read_model(model, shapes), keep_layout=keep_layout)
+    graph = ready.laid.graph
+    rows = {name: choice.row for name, choice in ready.choices.items() if choice.row is not None}
+    planned = QuantModel(graph, kernels=rows, recipe=recipe)
+    foreseen = ask(chosen.backend, Backend.foresee, planned, chosen.profile)
+    named = ((ready.choices[node.name], node) for node in graph.nodes)
+    reasons = tuple(d for choice, node in named if (d := choice.decision(node)) is not None)
+    decisions = (*ready.decisions, *reasons, *foreseen)
+    return check_report(Path(model).name, target, recipe, graph, ready.choices, decisions)

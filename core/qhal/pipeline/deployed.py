@@ -1,0 +1,104 @@
+"""Reading an output folder back: the record, and the artifact that it tells about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from qhal.artifact.ports import Adapter, Port
+from qhal.artifact.runnable import Runnable
+from qhal.errors import ArtifactError, MissingDependencyError, PluginError, RecordError
+from qhal.plugin.backend import Artifact, Backend
+from qhal.plugin.registry import registry
+from qhal.results.record import FileInfo, RunRecord
+
+_MEND = "What was changed has no record: copy the whole folder again, or run `qhal deploy` again."
+
+
+@dataclass(frozen=True, eq=False)
+class Deployed:
+    """An output folder of ``qhal deploy``.
+
+    Attributes:
+        record: what is known about it.
+        runnable: the artifact for the record's own target, whatever the catalogue here says.
+    """
+
+    record: RunRecord
+    runnable: Runnable
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies, as given."""
+        return self.runnable.folder
+
+
+def open_deployed(folder: str | Path) -> Deployed:
+    """Read an output folder; what is in its files is what its record says, byte for byte.
+
+    Raises:
+        RecordError: it is not a folder, or there is no record in it that this qhal understands.
+        ArtifactError: a file of the artifact is missing, or is not the one in the record.
+        MissingDependencyError: the backend that wrote it is not installed.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise RecordError(f"{path} is not a folder.", "Give an output folder of `qhal deploy`.")
+    record = RunRecord.load(path)
+    adapter = Adapter(record.model.inputs, record.model.outputs)
+    artifact = _artifact(path, record, adapter)
+    backend, profile = _backend(path, record), record.target.profile
+    return Deployed(record, Runnable(artifact, backend, profile, adapter, folder=path))
+
+
+def _backend(folder: Path, record: RunRecord) -> Backend:
+    try:
+        return registry().backend(record.target.backend)
+    except MissingDependencyError as error:
+        raise MissingDependencyError(f"{folder}: {error.message}", error.hint) from error
+
+
+def _artifact(folder: Path, record: RunRecord, adapter: Adapter) -> Artifact:
+    infos = record.artifact.files
+    files = {info.name: _content(folder, info) for info in infos}
+    try:
+        return Artifact(
+            files,
+            record.artifact.main,
+            input_names=_names(adapter.inputs),
+            output_names=_names(adapter.outputs),
+            aside=frozenset(info.name for info in infos if info.aside),
+        )
+    except PluginError as error:  # whoever wrote this record, it was not qhal
+        raise ArtifactError(f"{folder}: {error.message}", _MEND) from error
+
+
+def _content(folder: Path, info: FileInfo) -> bytes:
+    """The bytes of a file, if they are those that were recorded."""
+    if Path(info.name).name != info.name:
+        raise ArtifactError(f"{folder}: the record's file {info.name!r} leaves the folder.", _MEND)
+    path = folder / info.name
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} is missing; the record lists it.", _MEND) from None
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if len(content) != info.size_bytes:
+        raise ArtifactError(
+            f"{path} was changed: it has {len(content):,} bytes, "
+            f"{info.size_bytes:,} are in the record.",
+            _MEND,
+        )
+    found = sha256(content).hexdigest()
+    if found != info.sha256:
+        raise ArtifactError(
+            f"{path} was changed: its sha256 is {found}, in the record it is {info.sha256}.", _MEND
+        )
+    return content
+
+
+def _names(ports: Iterable[Port]) -> dict[str, str]:
+    return {port.name: port.artifact_name for port in ports}

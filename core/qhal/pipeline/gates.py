@@ -1,0 +1,141 @@
+"""Limits: what does not meet them stops the run before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from qhal.decisions import Code, Decision, Severity
+from qhal.errors import AccuracyGateError, FallbackGateError
+from qhal.metric import Metric, counted, format_value
+from qhal.quant.choice import Choice, Verdict
+from qhal.results.gate import Gate
+from qhal.verify.accuracy import no_labels
+
+DEFAULT_MAX_DROP_PP = 1.0
+"""By how much top-1 may drop where the user sets no limit: see docs/adr/0019."""
+
+
+def fallback_gate(choices: Mapping[str, Choice], allowed: int | None) -> tuple[Gate, ...]:
+    """At most ``allowed`` nodes may run in float or on another unit; None allows any number.
+
+    Raises:
+        FallbackGateError: there are more; the message quotes reasons.
+    """
+    if allowed is None:
+        return ()
+    fallen = [c for c in choices.values() if c.verdict in (Verdict.FALLBACK, Verdict.HOST)]
+    if len(fallen) <= allowed:
+        return (
+            Gate("max-fallback", f"{len(fallen)} nodes fall back, allowed are {allowed}", True),
+        )
+    quoted = "\n".join(f"  {c.node}: {c.reason}." for c in fallen[:5])
+    more = f"\n  … and {len(fallen) - 5} more" if len(fallen) > 5 else ""
+    raise FallbackGateError(
+        f"{len(fallen)} nodes fall back, --max-fallback allows {allowed}:\n{quoted}{more}\n",
+        "`qhal check` lists every node.",
+    )
+
+
+@dataclass(frozen=True)
+class Gated:
+    """Limits that are met.
+
+    Attributes:
+        gates: for the record.
+        decisions: what is doubtful about them.
+    """
+
+    gates: tuple[Gate, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+
+
+def accuracy_gate(
+    metrics: Mapping[str, Metric],
+    allowed_pp: float | None,
+    recipes: Sequence[str] = (),
+    decisions: Sequence[Decision] = (),
+) -> Gated:
+    """Top-1 may drop by at most so many percentage points.
+
+    Args:
+        metrics: of the accuracy.
+        allowed_pp: what the user allows, to the letter. None allows
+            :data:`DEFAULT_MAX_DROP_PP` where there are labels, and more where so few samples
+            were lost that chance explains it.
+        recipes: what to try where the drop is too large.
+        decisions: of the run; the error quotes the warnings, since one of them may be the reason.
+
+    Raises:
+        AccuracyGateError: it dropped by more.
+        LabelError: there are no labels to measure it with, and the user set a limit.
+    """
+    if "top1_drop" not in metrics:
+        if allowed_pp is None:
+            return Gated()
+        raise no_labels()
+    limit_pp = DEFAULT_MAX_DROP_PP if allowed_pp is None else allowed_pp
+    sentence = _drop_words(metrics, limit_pp)
+    if metrics["top1_drop"].value <= limit_pp:
+        return Gated((Gate("max-drop", sentence, True),))
+    if allowed_pp is None and _may_be_chance(metrics):
+        return _doubted(f"{sentence}, but so few samples may be lost by chance")
+    raise AccuracyGateError(
+        f"The accuracy gate is not met: {sentence}.{_warnings(decisions)}",
+        _what_to_try(metrics, recipes),
+    )
+
+
+def _doubted(sentence: str) -> Gated:
+    told = f"{sentence[0].upper()}{sentence[1:]}: evaluate on more labelled samples."
+    doubt = Decision(Code.DROP_IN_DOUBT, told, severity=Severity.WARNING)
+    return Gated((Gate("max-drop", sentence, True),), (doubt,))
+
+
+def _what_to_try(metrics: Mapping[str, Metric], recipes: Sequence[str]) -> str:
+    """A float model that does badly itself is mostly one whose inputs are prepared wrongly."""
+    before = format_value(metrics["top1_float"].value, "fraction")
+    others = "".join(f"--recipe {name}, " for name in recipes)
+    return (
+        f"If the float model is known to be right more often than {before}, look at --preprocess "
+        f"and --label-offset first.\nElse try {others}another --observer or number of "
+        f"--calib-samples; `--max-drop {ceil(metrics['top1_drop'].value)}` accepts the drop."
+    )
+
+
+def _warnings(decisions: Sequence[Decision]) -> str:
+    """The warnings of a run, one of each code."""
+    by_code: dict[Code, list[Decision]] = {}
+    for decision in decisions:
+        if decision.severity is Severity.WARNING:
+            by_code.setdefault(decision.code, []).append(decision)
+    quoted = [
+        f"\n  {code.id}: {first.sentence}" + (f" And {len(more)} more." if more else "")
+        for code, (first, *more) in by_code.items()
+    ]
+    return f"\nWarnings of this run:{''.join(quoted)}\n" if quoted else ""
+
+
+def _drop_words(metrics: Mapping[str, Metric], limit_pp: float) -> str:
+    before, after = (format_value(metrics[n].value, "fraction") for n in ("top1_float", "top1"))
+    lost, gained = _differing(metrics)
+    return (
+        f"top-1 went from {before} to {after}, a drop of {metrics['top1_drop'].value:.2f} points "
+        f"({counted(lost, 'sample')} lost, {gained} gained); allowed are {limit_pp:g}"
+    )
+
+
+def _may_be_chance(metrics: Mapping[str, Metric]) -> bool:
+    """True within one standard error of no drop at all.
+
+    If both models were equally good, samples that only one of them gets right would be lost and
+    gained with the same odds (McNemar 1947, "Note on the sampling error of the difference between
+    correlated proportions or percentages").
+    """
+    lost, gained = _differing(metrics)
+    return (lost - gained) ** 2 <= lost + gained
+
+
+def _differing(metrics: Mapping[str, Metric]) -> tuple[int, int]:
+    return int(metrics["top1_lost"].value), int(metrics["top1_gained"].value)

@@ -1,0 +1,102 @@
+"""What the user may ask of a deployment, in one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TypedDict
+
+from qhal.data import DEFAULT_CALIB_SAMPLES, Source
+from qhal.errors import OptionError
+from qhal.pipeline.prepare import Shapes
+from qhal.quant.observe import DEFAULT_OBSERVER, OBSERVERS
+
+
+class Wishes(TypedDict, total=False):
+    """The fields of :class:`Options` but ``data``, as the keywords that functions take."""
+
+    eval: Source | None
+    eval_samples: int | None
+    recipe: str
+    out: str | Path | None
+    shapes: Shapes | None
+    preprocess: str | Path | None
+    labels: str | None
+    label_offset: int
+    calib_samples: int
+    observer: str
+    max_fallback: int | None
+    max_drop: float | None
+    force: bool
+    cache: bool
+    keep_layout: bool
+    threads: int
+    targets_file: str | Path | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user may ask for.
+
+    Attributes:
+        data: calibration data: an ``.npz``, a folder of ``.npy`` or of images,
+            ``package.module:function``, a callable, or a mapping of arrays.
+        eval: evaluation data; without it, what calibration does not use.
+        eval_samples: samples to evaluate on, spread evenly; None takes all, or fewer where the
+            runtime is slow.
+        recipe: name of a recipe, such as ``w8a8``.
+        out: the output folder; None names it after model, target and recipe.
+        shapes: input name -> shape, where the model leaves dimensions free.
+        preprocess: how raw data become inputs: a preset or a TOML file; None takes them as is.
+        labels: a ``labels.csv``, or the name of the array of labels.
+        label_offset: added to every label.
+        calib_samples: samples to calibrate with, spread evenly.
+        observer: how ranges are chosen: minmax, percentile or mse.
+        max_fallback: at most so many nodes may fall back; None allows any number.
+        max_drop: top-1 may drop by so many percentage points; None allows 1 where there are
+            labels, or more if so few samples are lost that chance may explain it.
+        force: replace an output folder that qhal wrote.
+        cache: keep calibration statistics for the next run.
+        keep_layout: keep the model's order of dimensions at inputs and outputs.
+        threads: threads to measure with.
+        targets_file: a ``targets.toml`` with further devices.
+    """
+
+    data: Source
+    eval: Source | None = None
+    eval_samples: int | None = None
+    recipe: str = "w8a8"
+    out: str | Path | None = None
+    shapes: Shapes | None = None
+    preprocess: str | Path | None = None
+    labels: str | None = None
+    label_offset: int = 0
+    calib_samples: int = DEFAULT_CALIB_SAMPLES
+    observer: str = DEFAULT_OBSERVER
+    max_fallback: int | None = None
+    max_drop: float | None = None
+    force: bool = False
+    cache: bool = True
+    keep_layout: bool = False
+    threads: int = 1
+    targets_file: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that no step could use.
+
+        Raises:
+            OptionError: with the option, its value and what is allowed.
+        """
+        if self.observer not in OBSERVERS:
+            raise OptionError(
+                f"observer is {self.observer!r}.", f"Observers: {', '.join(OBSERVERS)}."
+            )
+        least_of = {"calib_samples": 1, "eval_samples": 1, "threads": 1, "max_fallback": 0}
+        for name, least in least_of.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise OptionError(f"{name} is {value}.", f"At least {least} is needed.")
+
+    def as_given(self) -> dict[str, object]:
+        """The fields by name, for the record."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -1,0 +1,168 @@
+"""The first half of the line: import, legalise, lay out, select kernels; then equalize."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from qhal.artifact.ports import Adapter
+from qhal.artifact.runnable import Subject
+from qhal.decisions import Decision
+from qhal.errors import MissingDependencyError
+from qhal.ir.importer import Imported, import_model
+from qhal.ir.layout.laid_out import LaidOut, to_layout
+from qhal.legal.legalize import Legalized, legalize
+from qhal.plugin.backend import Backend
+from qhal.plugin.calls import ask, naming
+from qhal.plugin.registry import registry
+from qhal.quant.choice import Choice
+from qhal.quant.constraints import find_recipe
+from qhal.quant.equalize import Finding, equalize
+from qhal.quant.model import QuantModel
+from qhal.quant.select import select
+from qhal.targets.capability import Capabilities, KernelRow
+from qhal.targets.profile import TargetProfile
+from qhal.targets.recipe import Recipe
+from qhal.targets.spec import PerAxis, PerTensor
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device, the backend that serves it, what it can execute, and the recipe.
+
+    Attributes:
+        profile: the device.
+        backend: who serves it.
+        caps: what it can execute.
+        recipe: how to quantize for it.
+        decisions: what is doubtful in the profile.
+    """
+
+    profile: TargetProfile
+    backend: Backend
+    caps: Capabilities
+    recipe: Recipe
+    decisions: tuple[Decision, ...] = ()
+
+    def check_can_lower(self) -> None:
+        """Raise MissingDependencyError if the backend lacks a package that lowering needs."""
+        why = ask(self.backend, Backend.cannot_lower)
+        if why is not None:
+            raise MissingDependencyError(f"Target {self.profile.name} cannot be lowered here.", why)
+
+    def lower(self, model: QuantModel) -> Subject:
+        """Write the target's form of a quantized (or plain float) model."""
+        artifact = ask(self.backend, Backend.lower, model, self.profile)
+        return Subject(artifact, self.backend, self.profile, Adapter.of_model(model), model)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A model made ready for a target, with a kernel (or a refusal) for every node.
+
+    Attributes:
+        target: what it is made ready for.
+        imported: the user's model as a canonical graph.
+        legal: the graph in operators that the target has, still in the model's layout.
+        laid: the same in the target's layout.
+        choices: node of ``laid.graph`` -> kernel row or refusal.
+    """
+
+    target: Target
+    imported: Imported
+    legal: Legalized
+    laid: LaidOut
+    choices: Mapping[str, Choice]
+
+    @property
+    def float_model(self) -> QuantModel:
+        """The model in float, as the baseline of its target."""
+        return QuantModel(self.laid.graph)
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """What was decided up to here."""
+        made_by = (self.target, self.imported, self.legal, self.laid)
+        return tuple(decision for made in made_by for decision in made.decisions)
+
+
+def find_target(name: str, recipe: str, targets_file: str | Path | None = None) -> Target:
+    """Look up a target and check that it has the recipe.
+
+    Raises:
+        UnknownTargetError: no plugin has it.
+        UnknownRecipeError: there is no such recipe, or the target has no kernels for it.
+    """
+    known = registry(targets_file)
+    backend, profile = known.resolve(name)
+    caps = ask(backend, Backend.capabilities, profile)
+    doubts = known.doubts(profile)
+    return Target(profile, backend, caps, find_recipe(recipe, caps, name), doubts)
+
+
+def prepare(target: Target, imported: Imported, *, keep_layout: bool = False) -> Prepared:
+    """Make an imported model ready for a target. Nothing is refused here, only recorded.
+
+    Raises:
+        PluginError: a limit of the target's capabilities broke.
+    """
+    with naming(target.backend, "capabilities"):
+        legal = legalize(imported.graph, target.caps)
+        laid = to_layout(legal.graph, target.caps.layout, keep_layout)
+        choices = select(laid.graph, target.caps, target.recipe)
+    return Prepared(target, imported, legal, laid, choices)
+
+
+def equalized(
+    ready: Prepared, findings: Sequence[Finding], *, keep_layout: bool = False
+) -> Prepared:
+    """The same model, that loses less when its activations have 8 bits.
+
+    It is exact in float, but for what a ReLU6 cuts off far above all that was seen.
+
+    Args:
+        ready: a model made ready.
+        findings: from :func:`qhal.quant.equalize.survey` of the imported model. What needs
+            sigmoids and products of 8 bits is left out for a target that lacks them.
+        keep_layout: as it was prepared.
+    """
+    target, imported = ready.target, ready.imported
+    if not _scales_are_free(target):
+        return ready
+    gates = all(_has_kernel(target, kind) for kind in ("Mul", "Sigmoid"))
+    found = equalize(imported.graph, findings, gates=gates)
+    if not found.decisions:
+        return ready
+    decisions = (*imported.decisions, *found.decisions)
+    imported = replace(imported, graph=found.graph, decisions=decisions)
+    return prepare(target, imported, keep_layout=keep_layout)
+
+
+def _scales_are_free(target: Target) -> bool:
+    """True if weights have a scale per channel and what a depthwise kernel reads has only one."""
+    rows = [row for kind in ("Conv", "DepthwiseConv") for row in _rows(target, kind)]
+    return not any(
+        row.activation.granularity != PerTensor()
+        or row.weight is None
+        or row.weight.granularity != PerAxis()
+        for row in rows
+    )
+
+
+def _has_kernel(target: Target, kind: str) -> bool:
+    """True if the target has a kernel of the recipe for an operator without weights."""
+    return bool(_rows(target, kind))
+
+
+def _rows(target: Target, kind: str) -> list[KernelRow]:
+    rows = [row for capability in target.caps.of(kind) for row in capability.rows]
+    weighted = any(row.weight is not None for row in rows)
+    return [row for row in rows if target.recipe.accepts(row, weighted)]
+
+
+def read_model(model: str | Path, shapes: Shapes | None = None) -> Imported:
+    """Import a model file; see :func:`qhal.ir.importer.import_model`."""
+    return import_model(Path(model), shapes or {})

@@ -1,0 +1,83 @@
+"""One sample to run an artifact on: the user's, or a made-up one where there are no data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from qhal.artifact.ports import Port
+from qhal.data import Source, load_dataset
+from qhal.ir.dtypes import DType
+from qhal.ir.graph import Array, TensorType
+from qhal.results.plan import STEP, Plan
+
+_SEED = 0
+_USUAL_RANGE = (-1.0, 1.0)
+"""Of a float input that the plan says nothing about, because nothing quantizes it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Inputs of a model.
+
+    Attributes:
+        inputs: in the shapes and types of the user's model.
+        origin: where they come from, in words.
+    """
+
+    inputs: Mapping[str, Array]
+    origin: str
+
+
+def first_sample(source: Source, ports: Sequence[Port], preprocess: str | Path | None) -> Sample:
+    """The first sample of the user's data.
+
+    Args:
+        source: as in :func:`qhal.data.load_dataset`.
+        ports: the inputs.
+        preprocess: as in :func:`qhal.data.load_dataset`.
+
+    Raises:
+        QhalError: the data cannot be read, or do not fit the inputs.
+    """
+    inputs = {port.name: TensorType(port.shape, DType(port.dtype)) for port in ports}
+    dataset = load_dataset(source, inputs, preprocess=preprocess)
+    return Sample(dataset.sample(0), dataset.where(0))
+
+
+def random_sample(ports: Sequence[Port], plan: Plan) -> Sample:
+    """Numbers that fill the planned range of every input, the same at every call.
+
+    An input without a range is a plain float, or it counts or switches something; any number
+    would do for the first, and zero is the one that is allowed for the others.
+
+    Args:
+        ports: the inputs.
+        plan: of the same record.
+    """
+    generator = np.random.default_rng(_SEED)
+    inputs, words = {}, []
+    for port in ports:
+        dtype = DType(port.dtype)
+        if dtype.is_float:
+            low, high = _planned_range(port.name, plan)
+            array = generator.uniform(low, high, port.shape)
+            words.append(f"{port.name} random from {low:g} to {high:g}")
+        else:
+            array = np.zeros(port.shape)
+            words.append(f"{port.name} zero")
+        inputs[port.name] = array.astype(dtype.numpy)
+    return Sample(inputs, ", ".join(words))
+
+
+def _planned_range(name: str, plan: Plan) -> tuple[float, float]:
+    """What the integers behind a float input can hold, or the input itself if it is integer."""
+    behind = {name}
+    for node in plan.nodes:
+        if node.verdict == STEP and name in node.inputs:
+            behind.update(node.outputs)
+    ranges = [t.range for t in plan.tensors if t.name in behind and t.range]
+    return (min(ranges[0]), max(ranges[0])) if ranges else _USUAL_RANGE

@@ -1,0 +1,153 @@
+"""How the numbers that a layer multiplies vary together, over the calibration data.
+
+Errors of weights whose inputs vary together can make up for each other: see
+:mod:`qhal.quant.gptq`. A covariance per layer is what that takes. It comes from patches at a
+few places of a few samples, and only of layers with few weights per output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, prod
+
+import numpy as np
+import numpy.typing as npt
+
+from qhal.ir.graph import Array
+from qhal.ir.ops import Conv, DepthwiseConv, FullyConnected, Ints, Layout, Op
+
+LARGEST_PATCH = 256
+"""Weights per output of a layer, up to which covariances are kept: at most half a megabyte."""
+SAMPLES = 32
+"""Samples that patches are taken from; more where a sample has few places."""
+ROWS_PER_WEIGHT = 8
+"""Patches that it takes to tell a covariance; with fewer, rounding by it made models worse."""
+
+_MORE_ROWS = 128
+_OFFSET_STEP = 40503  # odd, near 2^16 / golden ratio: successive samples pick other places
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which elements of its operand one output of a layer multiplies.
+
+    Attributes:
+        groups: of channels; outputs of a group see its channels alone.
+        depth: channels of a group.
+        kernel: size in each spatial dimension; empty for a fully connected layer, whose channels
+            are the last dimension.
+        strides: in each spatial dimension.
+        pads: as of the operator, begins before ends.
+        dilations: in each spatial dimension.
+    """
+
+    groups: int
+    depth: int
+    kernel: Ints = ()
+    strides: Ints = ()
+    pads: Ints = ()
+    dilations: Ints = ()
+
+    @property
+    def weights(self) -> int:
+        """Weights per output."""
+        return self.depth * prod(self.kernel)
+
+
+def window_of(op: Op, weight: Ints) -> Window | None:
+    """The window of a layer with a weight of this shape; None where no covariance is kept."""
+    window = None
+    if isinstance(op, FullyConnected):
+        window = Window(1, weight[1])
+    elif isinstance(op, Conv | DepthwiseConv):
+        kernel = weight[2:] if op.layout is Layout.NCHW else weight[1:-1]
+        groups, depth = _grouping(op, weight)
+        window = Window(groups, depth, kernel, op.strides, op.pads, op.dilations)
+    return window if window is not None and 1 < window.weights <= LARGEST_PATCH else None
+
+
+def _grouping(op: Conv | DepthwiseConv, weight: Ints) -> tuple[int, int]:
+    """Groups, and channels of each."""
+    if isinstance(op, DepthwiseConv):
+        outputs = weight[0] if op.layout is Layout.NCHW else weight[-1]
+        return outputs // op.multiplier, 1
+    return op.groups, weight[1] if op.layout is Layout.NCHW else weight[-1]
+
+
+class PatchObserver:
+    """Collects the covariance of what one window sees, sample by sample, in constant memory.
+
+    Args:
+        window: of the layer.
+        samples: how many samples there are to come.
+    """
+
+    def __init__(self, window: Window, samples: int) -> None:
+        self._window = window
+        self._wanted = ROWS_PER_WEIGHT * window.weights + _MORE_ROWS
+        self._wanted_of_sample = ceil(self._wanted / min(samples, SAMPLES))
+        self._samples = self._rows = 0
+        self._sum: Floats | float = 0.0
+        self._products: Floats | float = 0.0
+
+    def update(self, values: Array) -> None:
+        """Take patches of the operand (N, C, …), or (…, K) of a fully connected layer."""
+        if self._rows < self._wanted:
+            patches = self._patches(values)
+            self._sum = self._sum + patches.sum(1, dtype=np.float64)
+            self._products = self._products + np.matmul(patches.swapaxes(1, 2), patches)
+            self._rows += patches.shape[1]
+        self._samples += 1
+
+    def covariance(self) -> Floats | None:
+        """Covariances (groups, K, K); None if too few places were seen to tell."""
+        if self._rows < ROWS_PER_WEIGHT * self._window.weights:
+            return None
+        mean = np.asarray(self._sum) / self._rows
+        return np.asarray(self._products) / self._rows - mean[:, :, None] * mean[:, None, :]
+
+    def _patches(self, values: Array) -> npt.NDArray[np.float32]:
+        """Patches (groups, places, K), the weights of an output in the order of NCHW."""
+        window = self._window
+        if not window.kernel:
+            rows = values.reshape(-1, window.depth)
+            return np.asarray(rows[np.newaxis, self._picks(len(rows))], np.float32)
+        batch, _, *size = values.shape
+        made = [_places(window, axis, length) for axis, length in enumerate(size)]
+        places = np.unravel_index(self._picks(batch * prod(made)), (batch, *made))
+        found = _gathered(values, window, places)
+        by_group = found.reshape(len(found), -1, window.groups, window.depth)
+        return by_group.transpose(2, 0, 3, 1).reshape(window.groups, len(found), -1)
+
+    def _picks(self, total: int) -> npt.NDArray[np.intp]:
+        """Evenly spread numbers below ``total``, other ones in each sample."""
+        count = min(self._wanted_of_sample, total)
+        start = self._samples * _OFFSET_STEP % total
+        return (start + np.arange(count) * (total // count)) % total
+
+
+def _places(window: Window, axis: int, length: int) -> int:
+    """Places of a window along one spatial dimension."""
+    begin, end = window.pads[axis], window.pads[axis + len(window.kernel)]
+    reach = window.dilations[axis] * (window.kernel[axis] - 1) + 1
+    return int((length + begin + end - reach) // window.strides[axis] + 1)
+
+
+def _gathered(
+    values: Array, window: Window, places: tuple[npt.NDArray[np.intp], ...]
+) -> npt.NDArray[np.float32]:
+    """What windows see at these places, (places, *kernel, C); zero where they see padding."""
+    rank, inside = len(window.kernel), np.ones((), np.bool_)
+    indices = []
+    for axis, place in enumerate(places[1:]):
+        taps = np.arange(window.kernel[axis]) * window.dilations[axis] - window.pads[axis]
+        at = place[:, np.newaxis] * window.strides[axis] + taps
+        shape = [len(place), *(len(taps) if i == axis else 1 for i in range(rank))]
+        length = values.shape[2 + axis]
+        inside = inside & ((at >= 0) & (at < length)).reshape(shape)
+        indices.append(np.clip(at, 0, length - 1).reshape(shape))
+    batch = places[0].reshape(-1, *[1] * rank)
+    found = np.asarray(values[(batch, slice(None), *indices)], np.float32)
+    return np.where(inside[..., np.newaxis], found, np.float32(0))

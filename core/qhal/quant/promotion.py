@@ -1,0 +1,221 @@
+"""Choices that the neighbourhood of a node makes better: each pass makes new ones from old ones.
+
+A pass only exchanges a kernel of integers for one in float, where that gains accuracy or costs
+nothing, and only where the target has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from qhal.decisions import Code
+from qhal.ir.graph import Graph, Node, NodeView
+from qhal.ir.ops import AveragePool, Div, MatMul, Pow, Reduce, Role, Softmax
+from qhal.quant.choice import Choice, fall_back
+from qhal.targets.capability import Capabilities
+from qhal.targets.recipe import Recipe
+from qhal.targets.spec import FLOAT
+
+Choices = Mapping[str, Choice]
+"""Node -> its choice, in the graph's order."""
+
+_STEEP = frozenset({"Log", "Sqrt", "Rsqrt", "Reciprocal"})
+_WIDE_SOFTMAX = 256
+
+
+# --- data movement goes where its neighbours are -------------------------------
+
+
+def follow_floats(graph: Graph, caps: Capabilities, choices: Choices) -> Choices:
+    """Movement of what only nodes in float make is in float too."""
+    followed = dict(choices)
+    for node in graph.nodes:
+        choice = followed[node.name]
+        if choice.moves and _all_float(graph, node, followed):
+            view = NodeView(graph, node)
+            followed[node.name] = _follow(view, caps, choice, "its input is float")
+    return followed
+
+
+def arriving_floats(graph: Graph, choices: Choices) -> frozenset[str]:
+    """Tensors that nodes give in float, or would if movement stayed in float."""
+    arriving: set[str] = set()
+    for node in graph.nodes:
+        if _gives_float(graph, node, choices[node.name], arriving):
+            arriving.update(node.outputs)
+    return frozenset(arriving)
+
+
+def release_movement(
+    graph: Graph, caps: Capabilities, choices: Choices, arriving: Collection[str]
+) -> Choices:
+    """Movement stays in float where quantizing in front of it gains nothing.
+
+    That is between the model's inputs and float nodes, and behind a kernel that gives float
+    unless all readers want integers: rounding commutes with movement, so it may as well come
+    first then. Rows of a constant table stay integers: the table takes a quarter of the memory.
+
+    Args:
+        graph: the graph.
+        caps: what the target has.
+        choices: as they are.
+        arriving: from :func:`arriving_floats`.
+    """
+    released = dict(choices)
+    for node in reversed(graph.nodes):
+        choice = released[node.name]
+        why = _why_released(graph, node, released, arriving) if choice.moves else ""
+        if why:
+            released[node.name] = _follow(NodeView(graph, node), caps, choice, why)
+    return released
+
+
+def _why_released(graph: Graph, node: Node, choices: Choices, arriving: Collection[str]) -> str:
+    """Why a movement may stay in float; "" if it may not."""
+    readers = [r for out in node.outputs for r in graph.consumers[out]]
+    is_output = not readers or bool(set(node.outputs) & set(graph.outputs))
+    names = _activations(graph, node)
+    in_float = [choices[reader.name].runs_in_float for reader in readers]
+    if names and all(name in arriving for name in names):
+        return "its input is float" if is_output or any(in_float) else ""
+    from_inputs = bool(names) and all(name in graph.inputs for name in names)
+    released = not is_output and from_inputs and all(in_float)
+    return "only float nodes read its result" if released else ""
+
+
+def _activations(graph: Graph, node: Node) -> list[str]:
+    return [
+        name
+        for index, name in enumerate(node.inputs)
+        if name and node.op.role(index) is Role.ACTIVATION and name not in graph.constants
+    ]
+
+
+def _all_float(graph: Graph, node: Node, choices: Choices) -> bool:
+    """True if every operand comes from a node that runs in float (an input is neutral)."""
+    producers = [graph.producers.get(name) for name in _activations(graph, node)]
+    return bool(producers) and all(
+        p is not None and choices[p.name].runs_in_float for p in producers
+    )
+
+
+def _gives_float(graph: Graph, node: Node, choice: Choice, arriving: Collection[str]) -> bool:
+    """True if a node's results are float, or would be if movement stayed in float.
+
+    Args:
+        graph: the graph.
+        node: the node.
+        choice: its choice.
+        arriving: results of earlier nodes for which this holds.
+    """
+    if choice.moves:
+        names = _activations(graph, node)
+        return bool(names) and all(name in arriving for name in names)
+    return choice.row is not None and choice.row.output == FLOAT
+
+
+def _follow(view: NodeView, caps: Capabilities, choice: Choice, why: str) -> Choice:
+    followed = fall_back(view, caps, why)
+    return choice if followed.row is None else replace(followed, follows=True)
+
+
+# --- operands that integers are too coarse for ----------------------------------
+
+
+def steep_operands(graph: Graph, caps: Capabilities, choices: Choices) -> Choices:
+    """What only leads to the operand of a logarithm, root or quotient in float is in float too.
+
+    Near zero these are steep and integers have one step: ``log(max(x, 1e-10))`` of a rounded
+    ``max`` is the logarithm of zero. Products and tables stay as they are.
+    """
+    lifted = dict(choices)
+    leading: set[str] = set()
+    for node in reversed(graph.nodes):
+        view, choice = NodeView(graph, node), lifted[node.name]
+        readers = [reader for out in node.outputs for reader in graph.consumers[out]]
+        leads = not leading.isdisjoint(node.outputs)
+        if choice.quantized and leads and all(lifted[r.name].runs_in_float for r in readers):
+            choice = lifted[node.name] = _lead_in_float(view, caps, choice)
+        if choice.refines is not None:
+            leading.update(_activations(graph, node))
+        elif choice.runs_in_float:
+            leading.update(_steep_operands(view))
+    return lifted
+
+
+def _steep_operands(view: NodeView) -> tuple[str, ...]:
+    """Operands of which the node is steep near zero."""
+    op, inputs = view.op, view.node.inputs
+    if isinstance(op, Div):
+        return inputs[1:]
+    return inputs[:1] if isinstance(op, Pow) or op.kind in _STEEP else ()
+
+
+def _lead_in_float(view: NodeView, caps: Capabilities, choice: Choice) -> Choice:
+    is_product = Role.WEIGHT in view.op.roles or isinstance(view.op, MatMul)
+    if is_product or not _activations(view.graph, view.node):
+        return choice
+    why = "its result is the operand of a function that is steep near zero"
+    return _refined(view, caps, choice, Code.STEEP_OPERAND, why)
+
+
+# --- float outputs that 8 bits are too coarse for -------------------------------
+
+
+def outputs(graph: Graph, caps: Capabilities, recipe: Recipe, choices: Choices) -> Choices:
+    """A mean or wide softmax that only becomes a float output is taken in float.
+
+    The mean of n values of 8 bits has n times as many steps. Rounded to 8 bits again, the scores
+    of a classifier tie where they did not; 16 bits hold it. The probabilities of more classes than
+    8 bits have steps are mostly rounded to zero, and LiteRT's kernel of 16 bits takes none for
+    less than exp(-10) times the largest, which adds up. The movement behind it goes along.
+    """
+    refined = dict(choices)
+    leaving = _leaving(graph, choices)
+    finer: set[str] = set()
+    why = "its result has finer steps than the integers and is an output"
+    for node in graph.nodes:
+        view, choice = NodeView(graph, node), refined[node.name]
+        moves = choice.moves and not finer.isdisjoint(node.inputs)
+        if node.name in leaving and (moves or _is_too_fine(view, recipe)):
+            refined[node.name] = choice = _refined(view, caps, choice, Code.OUTPUT_REFINED, why)
+            finer.update(node.outputs if choice.refines is not None else ())
+    return refined
+
+
+def _leaving(graph: Graph, choices: Choices) -> frozenset[str]:
+    """Integer nodes whose result is moved to the model's outputs and read by nothing else."""
+    leaving: set[str] = set()
+    moving: set[str] = set()
+    for node in reversed(graph.nodes):
+        choice = choices[node.name]
+        readers = [reader.name for out in node.outputs for reader in graph.consumers[out]]
+        read = readers or set(node.outputs) & set(graph.outputs)
+        if not (choice.quantized and read and moving.issuperset(readers)):
+            continue
+        leaving.add(node.name)
+        if choice.moves and len(_activations(graph, node)) == 1:
+            moving.add(node.name)
+    return frozenset(leaving)
+
+
+def _is_too_fine(view: NodeView, recipe: Recipe) -> bool:
+    """True for a softmax over as many values as 8 bits have steps, or a mean in 8 bits over more
+    than one."""
+    op = view.op
+    if isinstance(op, Softmax):
+        return view.input().shape[op.axis] >= _WIDE_SOFTMAX
+    if not recipe.narrow:
+        return False
+    if isinstance(op, Reduce):
+        return op.function == "Mean" and view.output().elements < view.input().elements
+    return isinstance(op, AveragePool) and max(op.kernel) > 1
+
+
+def _refined(view: NodeView, caps: Capabilities, choice: Choice, code: Code, why: str) -> Choice:
+    """In float on the same unit, if there is such a kernel; as the recipe wants otherwise."""
+    found = fall_back(view, caps, why)
+    if choice.row is None or found.row is None or found.row.unit != choice.row.unit:
+        return choice
+    return replace(found, verdict=choice.verdict, refines=code)

@@ -1,0 +1,1 @@
+"""What the verbs answer with: frozen values that know no rendering."""

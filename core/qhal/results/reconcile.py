@@ -1,0 +1,172 @@
+"""Declared, placed, executed: compare the plan with what the runtime or compiler really did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from qhal.decisions import Code, Decision, Severity
+from qhal.metric import Metric
+from qhal.plugin.backend import PlacedNode, Placement
+from qhal.results.plan import STEP, NodePlan, Plan, Status
+from qhal.targets.capability import HOST
+
+Parts = tuple[PlacedNode, ...]
+"""What the runtime runs for one node of the plan; nothing if the node is not shown."""
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """The plan with what really runs, and decisions about what runs otherwise."""
+
+    plan: Plan
+    decisions: tuple[Decision, ...]
+
+
+def reconcile(plan: Plan, placement: Placement | None) -> Reconciliation:
+    """Fill in ``placed``, ``executed``, ``cost`` and ``status`` of every node.
+
+    A node differs if it was declared as integer and runs in float, if it was declared in a float
+    of 16 bits and runs in a wider one, or if only one of plan and placement has it on the host. A
+    node that the runtime does not show became a part of another one. Each difference is a
+    decision; products that were declared as integer and of which nobody can tell are one together.
+
+    Args:
+        plan: from :func:`qhal.results.plan.plan_of`.
+        placement: from the backend; None if nobody can tell.
+    """
+    if placement is None:
+        return Reconciliation(plan, ())
+    parts = _by_result(plan, placement) if placement.by_result else _by_name(plan, placement)
+    pairs = [(node, parts.get(node.name, ())) for node in plan.nodes]
+    nodes = tuple(_filled(node, shown) for node, shown in pairs)
+    differing = (_differs(node, shown, placement.source) for node, shown in pairs)
+    decisions = (*filter(None, differing), *_untold(nodes, placement.source))
+    filled = replace(plan, nodes=nodes, placement_source=placement.source)
+    return Reconciliation(filled, decisions)
+
+
+# --- whose part is what -----------------------------------------------------------
+
+
+def _by_name(plan: Plan, placement: Placement) -> Mapping[str, Parts]:
+    """By the name of a node, else by that of a result that no node is called like."""
+    placed = {entry.name: entry for entry in placement.nodes}
+    own = {node.name for node in plan.nodes}
+    found = {}
+    for node in plan.nodes:
+        names = (node.name, *(result for result in node.outputs if result not in own))
+        found[node.name] = tuple(placed[name] for name in names if name in placed)[:1]
+    return found
+
+
+def _by_result(plan: Plan, placement: Placement) -> Mapping[str, Parts]:
+    """By the results: what runs before one and makes a tensor unknown to the plan is a part."""
+    makers = {result: node.name for node in plan.nodes for result in node.outputs}
+    found: dict[str, Parts] = {}
+    waiting: Parts = ()
+    for entry in placement.nodes:
+        waiting = (*waiting, entry)
+        maker = makers.get(entry.name)
+        if maker is not None:
+            found[maker] = (*found.get(maker, ()), *waiting)
+            waiting = ()
+    return found
+
+
+# --- what is said of a node -------------------------------------------------------
+
+
+def _filled(node: NodePlan, parts: Parts) -> NodePlan:
+    if not parts:
+        return replace(node, status=Status.ABSORBED)
+    difference = _difference(node, parts)
+    kernels = " + ".join(_distinct(part.kernel for part in parts))
+    types = " + ".join(_distinct(part.executed_dtype for part in parts))
+    return replace(
+        node,
+        placed=" + ".join(_distinct(part.unit for part in parts)),
+        executed=" ".join(filter(None, (kernels, types))),
+        cost=_total([part.cost for part in parts if part.cost is not None]),
+        status=_status(node, types, difference),
+        reason="; ".join(filter(None, (node.reason, difference))),
+    )
+
+
+def _distinct(words: Iterable[str]) -> Sequence[str]:
+    return tuple(dict.fromkeys(filter(None, words)))
+
+
+def _total(costs: Sequence[Metric]) -> Metric | None:
+    """The sum of what the parts of a node take, which are all in one unit."""
+    if not costs:
+        return None
+    low, high = _sum([cost.low for cost in costs]), _sum([cost.high for cost in costs])
+    return replace(costs[0], value=sum(cost.value for cost in costs), low=low, high=high)
+
+
+def _sum(ends: Sequence[float | None]) -> float | None:
+    known = [end for end in ends if end is not None]
+    return sum(known) if len(known) == len(ends) else None
+
+
+def _status(node: NodePlan, types: str, difference: str) -> Status:
+    if difference:
+        return Status.DIFFERS
+    return Status.UNKNOWN if _is_integer_product(node) and not types else Status.AS_PLANNED
+
+
+def _is_integer_product(node: NodePlan) -> bool:
+    return node.macs > 0 and bool(node.declared) and "float" not in node.declared
+
+
+_WIDE = ("float32", "float64")
+
+
+def _is_wider(executed: str, declared: str) -> bool:
+    """True for float instead of integers, and for wide floats instead of those of 16 bits."""
+    if "float" not in declared:
+        return bool(declared) and "float" in executed
+    return declared not in _WIDE and executed in _WIDE
+
+
+def _difference(node: NodePlan, parts: Parts) -> str:
+    """How a node runs otherwise than planned; empty if it does not."""
+    # A conversion reads one type and makes the other, so its one type says nothing.
+    for part in () if node.verdict == STEP else parts:
+        if _is_wider(part.executed_dtype, node.declared):
+            return f"declared {node.declared}, executed {part.executed_dtype} by {part.kernel}"
+    units = [part.unit for part in parts]
+    if parts and (HOST in units) != (node.unit == HOST):
+        have = next((part for part in parts if part.unit == HOST), parts[-1])
+        return f"planned for {_unit(node.unit)}, placed on {_unit(have.unit)} as {have.kernel}"
+    return ""
+
+
+def _unit(name: str) -> str:
+    return name or "the main unit"
+
+
+# --- decisions --------------------------------------------------------------------
+
+
+def _differs(node: NodePlan, parts: Parts, source: str) -> Decision | None:
+    difference = _difference(node, parts)
+    if not difference:
+        return None
+    sentence = f"{node.op} {node.name}: {difference} ({source})."
+    return Decision(Code.PLACEMENT_DIFFERS, sentence, node.name, Severity.WARNING)
+
+
+def _untold(nodes: Iterable[NodePlan], source: str) -> Iterable[Decision]:
+    """One warning about the integer products that are not shown, or shown without a type."""
+    products = [node for node in nodes if _is_integer_product(node)]
+    hidden = [n for n in products if n.status in (Status.ABSORBED, Status.UNKNOWN)]
+    if hidden:
+        yield Decision(
+            Code.EXECUTION_UNTOLD,
+            f"{len(hidden)} of {len(products)} products that were declared as integers run as "
+            f"such or in float, which nobody can tell ({source}): "
+            f"{', '.join(node.name for node in hidden)}.",
+            severity=Severity.WARNING,
+        )

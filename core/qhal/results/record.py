@@ -1,0 +1,333 @@
+"""The run record: the single source of every report.
+
+``record.json`` is a :class:`RunRecord` written by annotation (:mod:`qhal.codec`). With the same
+inputs and versions it is the same byte for byte, but for times, what is measured with a clock,
+and the state of the host.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qhal import host
+from qhal.artifact.ports import Port
+from qhal.artifact.runnable import Subject
+from qhal.codec import Json, decode, dumps, encode
+from qhal.decisions import Decision
+from qhal.errors import InternalError, RecordError
+from qhal.metric import Metric
+from qhal.output import MARKER
+from qhal.plugin.backend import Artifact, Backend
+from qhal.plugin.registry import packages, provider_of
+from qhal.results.gate import Gate
+from qhal.results.plan import Plan
+from qhal.targets.profile import Sourced, TargetProfile
+from qhal.version import __version__
+
+if TYPE_CHECKING:
+    from qhal.ir.importer import Imported
+
+SCHEMA_VERSION = 1
+FILE_NAME = MARKER
+
+_WHAT_TO_GIVE = "Give the record.json, or the output folder, of `qhal deploy`."
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The user's model file."""
+
+    file: str
+    sha256: str
+    size_bytes: int
+    opset: int
+    inputs: tuple[Port, ...] = ()
+    outputs: tuple[Port, ...] = ()
+
+
+@dataclass(frozen=True)
+class TargetInfo:
+    """The target, with every fact that its profile states."""
+
+    name: str
+    backend: str
+    title: str
+    facts: Mapping[str, Sourced] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
+
+    @property
+    def profile(self) -> TargetProfile:
+        """The target, as backends take it."""
+        return TargetProfile(
+            self.name,
+            self.backend,
+            self.title,
+            facts=self.facts,
+            options=self.options,
+            origin=self.origin,
+        )
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """One file of the artifact.
+
+    Attributes:
+        name: in the output folder.
+        sha256: hash of the content.
+        size_bytes: size of the content.
+        aside: True if it only tells about the artifact, or holds it in another form.
+    """
+
+    name: str
+    sha256: str
+    size_bytes: int
+    aside: bool = False
+
+
+@dataclass(frozen=True)
+class ArtifactInfo:
+    """What ships.
+
+    Attributes:
+        main: the file that the runtime loads.
+        files: all files, the main one first.
+        runtime: name and version of the runtime that ran it here; empty if none did.
+    """
+
+    main: str
+    files: tuple[FileInfo, ...]
+    runtime: str = ""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """All that is known about one run of ``qhal deploy``.
+
+    Attributes:
+        schema_version: of this structure.
+        qhal: version of qhal.
+        model: the user's model.
+        target: the target.
+        recipe: name of the recipe.
+        options: what the user asked for, as given.
+        artifact: what ships.
+        metrics: name -> number with its basis.
+        decisions: every decision, in the order of the line.
+        gates: limits that the user set.
+        data: calibration and evaluation data: source, counts, fingerprint, preprocessing.
+        versions: package -> version.
+        host: processor, memory, load, operating system.
+        timings_s: stage -> seconds.
+        plan: per tensor and per node.
+    """
+
+    model: ModelInfo
+    target: TargetInfo
+    recipe: str
+    artifact: ArtifactInfo
+    metrics: Mapping[str, Metric]
+    decisions: tuple[Decision, ...]
+    plan: Plan
+    qhal: str
+    options: Mapping[str, object] = field(default_factory=dict)
+    gates: tuple[Gate, ...] = ()
+    data: Mapping[str, object] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    host: Mapping[str, object] = field(default_factory=dict)
+    timings_s: Mapping[str, float] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def ok(self) -> bool:
+        """True if every gate was met."""
+        return all(gate.passed for gate in self.gates)
+
+    def to_json(self) -> dict[str, Json]:
+        """A JSON object; keys in a fixed order, the schema version first."""
+        body: dict[str, Json] = encode(self)
+        return {"schema_version": body.pop("schema_version"), "qhal": body.pop("qhal"), **body}
+
+    def dumps(self) -> str:
+        """The text of ``record.json``."""
+        return dumps(self.to_json())
+
+    def to_text(self) -> str:
+        """The report, for a terminal."""
+        from qhal.report import to_text
+        from qhal.report.record_page import record_page
+
+        return to_text(record_page(self))
+
+    def to_markdown(self) -> str:
+        """The report, as the text of ``report.md``."""
+        from qhal.report import to_markdown
+        from qhal.report.record_page import record_page
+
+        return to_markdown(record_page(self))
+
+    @staticmethod
+    def from_json(value: Json, where: str = "record") -> RunRecord:
+        """A record from a JSON object.
+
+        Raises:
+            RecordError: another schema version, or something in it is missing or malformed.
+        """
+        _check_version(value, where)
+        try:
+            return decode(RunRecord, value, "record")
+        except (ValueError, InternalError) as error:
+            raise RecordError(
+                f"{where} is not a valid record: {error}.",
+                "The file was changed or cut; run `qhal deploy` again.",
+            ) from error
+
+    @staticmethod
+    def load(path: str | Path) -> RunRecord:
+        """Read a record file, or the one in an output folder.
+
+        Raises:
+            RecordError: missing, not JSON, of another schema version, or malformed.
+        """
+        path = Path(path)
+        path = path / FILE_NAME if path.is_dir() else path
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise RecordError(
+                f"Cannot read the record {path}: {error.strerror or error}.",
+                _WHAT_TO_GIVE,
+            ) from error
+        except (ValueError, RecursionError) as error:
+            raise RecordError(
+                f"{path} is not JSON: {error}.",
+                _WHAT_TO_GIVE,
+            ) from error
+        return RunRecord.from_json(value, str(path))
+
+
+def _check_version(value: Json, where: str) -> None:
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise RecordError(
+            f"{where} has no schema_version, so it is not a record of qhal.",
+            _WHAT_TO_GIVE,
+        )
+    if version > SCHEMA_VERSION:
+        raise RecordError(
+            f"{where} has schema version {version}; this qhal reads {SCHEMA_VERSION}.",
+            "A newer qhal wrote it: `pip install --upgrade quant-hal`.",
+        )
+    if version < SCHEMA_VERSION:
+        raise RecordError(
+            f"{where} has schema version {version}; this qhal reads {SCHEMA_VERSION}.",
+            "An older qhal wrote it: run `qhal deploy` again to renew it.",
+        )
+
+
+# --- building one ---------------------------------------------------------------
+
+
+def build_record(
+    *,
+    path: Path,
+    imported: Imported,
+    subject: Subject,
+    runtime: str,
+    metrics: Mapping[str, Metric],
+    decisions: Iterable[Decision],
+    plan: Plan,
+    options: Mapping[str, object],
+    gates: Iterable[Gate],
+    data: Mapping[str, object],
+    timings_s: Mapping[str, float],
+) -> RunRecord:
+    """The record of a run; hashes, versions and the host are found out here.
+
+    Args:
+        path: the user's model file.
+        imported: what import made of it.
+        subject: what was lowered, and what ships.
+        runtime: what ran it here; empty if nothing did.
+        metrics: of verification, measurement and energy.
+        decisions: of all stages; one that was recorded twice is kept once.
+        plan: declared and, where known, placed and executed.
+        options: what the user asked for; values that JSON lacks are written as text.
+        gates: limits that the user set.
+        data: calibration and evaluation data.
+        timings_s: stage -> seconds.
+    """
+    return RunRecord(
+        model=_model_info(path, imported, subject),
+        target=_target_info(subject.profile),
+        recipe=subject.model.recipe,
+        artifact=_artifact_info(subject.artifact, runtime),
+        metrics=dict(metrics),
+        decisions=tuple(dict.fromkeys(decisions)),
+        plan=plan,
+        qhal=__version__,
+        options=_plain(options),
+        gates=tuple(gates),
+        data=_plain(data),
+        versions=_versions(subject.backend),
+        host=host.describe(),
+        timings_s={stage: round(seconds, 6) for stage, seconds in timings_s.items()},
+    )
+
+
+def _versions(backend: Backend) -> dict[str, str]:
+    """Versions of what qhal and the backends run on, and of the plugin that lowered."""
+    provider = provider_of(backend)
+    return host.versions((*packages(), *(() if provider is None else (provider.distribution,))))
+
+
+def _plain(values: Mapping[str, object]) -> dict[str, object]:
+    """Values as JSON has them; what it lacks (paths, functions) becomes text."""
+    return json.loads(json.dumps(values, default=str))  # type: ignore[no-any-return]
+
+
+def _model_info(path: Path, imported: Imported, subject: Subject) -> ModelInfo:
+    adapter, artifact = subject.adapter, subject.artifact
+    return ModelInfo(
+        path.name,
+        imported.sha256,
+        imported.size_bytes,
+        imported.opset,
+        _named(adapter.inputs, artifact.input_names),
+        _named(adapter.outputs, artifact.output_names),
+    )
+
+
+def _named(ports: Iterable[Port], runtime_names: Mapping[str, str]) -> tuple[Port, ...]:
+    """Ports with the names that the artifact's runtime has for them."""
+    return tuple(
+        replace(port, artifact_name=runtime_names.get(port.name, port.name)) for port in ports
+    )
+
+
+def _target_info(profile: TargetProfile) -> TargetInfo:
+    return TargetInfo(
+        profile.name,
+        profile.backend,
+        profile.title,
+        dict(profile.facts),
+        dict(profile.options),
+        profile.origin,
+    )
+
+
+def _artifact_info(artifact: Artifact, runtime: str) -> ArtifactInfo:
+    names = sorted(artifact.files, key=lambda name: (name != artifact.main, name))
+    files = tuple(_file_info(name, artifact) for name in names)
+    return ArtifactInfo(artifact.main, files, runtime)
+
+
+def _file_info(name: str, artifact: Artifact) -> FileInfo:
+    content = artifact.files[name]
+    return FileInfo(name, sha256(content).hexdigest(), len(content), name in artifact.aside)

@@ -1,0 +1,168 @@
+"""Capabilities: what a target's hardware can execute, as data with sources.
+
+A capability is a list of *rows*, not a cross product of types: real hardware couples the
+types of activation, weight and output. Fail closed: what no row states is not supported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from qhal.errors import PluginError, in_one_line
+from qhal.ir.graph import NodeView
+from qhal.ir.ops import Activation, Layout
+from qhal.targets.spec import Derived, OutputSpec, QuantSpec, SameAsInput
+
+HOST = "host"
+"""The unit that every target with a unit of its own has beside it: the processor that drives it."""
+
+Limit = Callable[[NodeView], str | None]
+"""A rule that a node must meet.
+
+Its docstring is the rule in English with its bounds; it returns None, or one sentence with
+the offending value ("stride is 4, allowed 1 to 3").
+"""
+
+
+def broken_by(limit: Limit, view: NodeView) -> str | None:
+    """What a rule says of a node: None, or the sentence with the offending value.
+
+    Raises:
+        PluginError: the rule itself breaks, or says something else.
+    """
+    try:
+        said = limit(view)
+    except Exception as error:
+        raise PluginError(f"{_where(limit, view)}: {in_one_line(error)}.") from error
+    if said is None or isinstance(said, str):
+        return said
+    raise PluginError(f"{_where(limit, view)}: it said {said!r:.60}, which is no sentence.")
+
+
+def _where(limit: Limit, view: NodeView) -> str:
+    rule = getattr(limit, "__name__", repr(limit))
+    return f"limit {rule} on {view.op.kind} {view.node.name}"
+
+
+class Arithmetic(Enum):
+    """How integer kernels rescale an accumulator; what the oracle computes."""
+
+    FIXED_POINT = "fixed-point"
+    """int32 multiplier and shift, double rounding (gemmlowp; LiteRT's reference kernels)."""
+    FLOAT = "float"
+    """float32 multiply, round half to even (ONNX Runtime)."""
+
+    @property
+    def is_fixed_point(self) -> bool:
+        """True if accumulators are rescaled with an integer multiplier and a shift."""
+        return self is not Arithmetic.FLOAT
+
+
+@dataclass(frozen=True)
+class KernelRow:
+    """One combination of types that the hardware really has for an operator.
+
+    Attributes:
+        activation: of every non-constant operand with the role activation.
+        output: of every result; a spec, fixed parameters or a relation.
+        weight: of the operands with the role weight; None where the operator has none.
+        bias: of the operand with the role bias.
+        unit: where it runs; "" is the target's main unit, :data:`HOST` the processor beside it.
+        limits: further rules for this row alone.
+        name: what reports call it, such as ``int8 per-axis``.
+    """
+
+    activation: QuantSpec
+    output: OutputSpec
+    weight: QuantSpec | None = None
+    bias: Derived | QuantSpec | None = None
+    unit: str = ""
+    limits: tuple[Limit, ...] = ()
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse codes of a codebook where a kernel counts with integers, and spare bits.
+
+        Raises:
+            PluginError: a type with a codebook is not that of a weight beside a float activation,
+                or a part of a type's bits is not that of a symmetric weight.
+        """
+        numbers = [s for s in (self.activation, self.output, self.bias) if s is not None]
+        if self.activation.quantized and self.weight is not None:
+            numbers.append(self.weight)
+        for spec in numbers:
+            if not isinstance(spec, SameAsInput) and spec.dtype.codebook is not None:
+                raise PluginError(
+                    f"Kernel row {self} has {spec.dtype.value} where a kernel counts.",
+                    "Codes of a codebook are for weights beside activations in float.",
+                )
+        for form in (self.activation, self.output, self.bias, self.weight):
+            if isinstance(form, QuantSpec) and form.bits is not None:
+                self._check_bits(form, form.bits)
+
+    def _check_bits(self, spec: QuantSpec, bits: int) -> None:
+        signed = spec.dtype.is_integer and spec.dtype.qmin < 0
+        if spec is self.weight and spec.symmetric and signed and 2 <= bits < spec.dtype.bits:
+            return
+        raise PluginError(
+            f"Kernel row {self} uses {bits} bits of {spec.dtype.value}.",
+            "Fewer bits than a type has are for symmetric weights of a signed integer type.",
+        )
+
+    def __str__(self) -> str:
+        if self.name:
+            return self.name
+        weight = f" x {self.weight}" if self.weight else ""
+        return f"{self.activation}{weight} -> {self.output}"
+
+
+@dataclass(frozen=True)
+class Capability:
+    """What a target has for one operator.
+
+    Attributes:
+        op: the operator's ``kind`` (``Conv``, ``ReduceMean`` …).
+        rows: in order of preference within a recipe.
+        source: document, file or probe that says so, with the version it holds for.
+        limits: rules for all rows.
+    """
+
+    op: str
+    rows: tuple[KernelRow, ...]
+    source: str
+    limits: tuple[Limit, ...] = ()
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """All that a target can execute.
+
+    Attributes:
+        kernels: capabilities; several entries of one operator add up, earlier ones first.
+        layout: order of dimensions that its spatial kernels want.
+        arithmetic: how its integer kernels round.
+        fused: operator kind -> activations that it can fuse.
+        native: operator kind -> the rule for a node to be left as it is; one that breaks it is
+            written in another form, if there is one. Rules read the canonical NCHW graph.
+        integer_io: True if the artifact's inputs and outputs are integers.
+        opaque: the sentence why unknown operators are refused, or None if the runtime takes
+            any ONNX operator in float.
+    """
+
+    kernels: tuple[Capability, ...]
+    layout: Layout = Layout.NCHW
+    arithmetic: Arithmetic = Arithmetic.FIXED_POINT
+    fused: Mapping[str, frozenset[Activation]] = field(default_factory=dict)
+    native: Mapping[str, Limit] = field(default_factory=dict)
+    integer_io: bool = False
+    opaque: str | None = "the target runs canonical operators only"
+
+    def of(self, kind: str) -> tuple[Capability, ...]:
+        """The entries for an operator kind, in order."""
+        return tuple(c for c in self.kernels if c.op == kind)
+
+    def has(self, kind: str) -> bool:
+        """True if there is any kernel for the operator kind."""
+        return any(c.op == kind and c.rows for c in self.kernels)

@@ -1,0 +1,75 @@
+"""Limits to the letter where the user sets them; room for chance where nobody does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from qhal.decisions import Code, Decision, Severity
+from qhal.errors import AccuracyGateError, LabelError
+from qhal.metric import Basis, Metric
+from qhal.pipeline.gates import accuracy_gate
+from qhal.verify.accuracy import Accuracy
+from qhal.verify.compare import Hits, Scores
+
+
+def metrics(rows: int, lost: int, gained: int) -> dict[str, Metric]:
+    """Of a float model that is right in half of the rows, and one that differs from it."""
+    reference = rows // 2
+    hits = Hits(rows, reference, reference - lost + gained, lost)
+    return Accuracy("y", rows, scores=Scores(top1=hits, top5=hits)).metrics(Basis.MEASURED_HOST)
+
+
+@pytest.mark.parametrize(
+    ("rows", "lost", "gained"), [(372, 4, 1), (1000, 10, 0), (50, 0, 5), (50, 0, 0)]
+)
+def test_up_to_one_point_passes_in_silence(rows: int, lost: int, gained: int) -> None:
+    gated = accuracy_gate(metrics(rows, lost, gained), None)
+    (gate,) = gated.gates
+    assert (gate.name, gate.passed, gated.decisions) == ("max-drop", True, ())
+    assert gate.sentence.endswith("allowed are 1")
+
+
+@pytest.mark.parametrize(("rows", "lost", "gained"), [(50, 1, 0), (50, 2, 1), (300, 10, 6)])
+def test_what_chance_explains_passes_with_a_warning(rows: int, lost: int, gained: int) -> None:
+    gated = accuracy_gate(metrics(rows, lost, gained), None)
+    (doubt,) = gated.decisions
+    assert doubt.code is Code.DROP_IN_DOUBT
+    assert "may be lost by chance" in doubt.sentence
+    assert gated.gates[0].passed
+
+
+@pytest.mark.parametrize(("rows", "lost", "gained"), [(372, 7, 1), (50, 2, 0), (300, 8, 3)])
+def test_more_is_refused(rows: int, lost: int, gained: int) -> None:
+    with pytest.raises(AccuracyGateError) as caught:
+        accuracy_gate(metrics(rows, lost, gained), None, ["w8a16", "fp16"])
+    assert f"lost, {gained} gained" in caught.value.message
+    assert "right more often than 50.00 %, look at --preprocess" in caught.value.hint
+    assert "Else try --recipe w8a16, --recipe fp16, another --observer" in caught.value.hint
+    assert "Warnings" not in caught.value.message
+
+
+def test_a_refusal_quotes_warnings() -> None:
+    warning = Decision(Code.SATURATING_SUMS, "Sums saturate.", severity=Severity.WARNING)
+    note = Decision(Code.BOUNDARY, "A step was inserted.")
+    fallen = replace(warning, code=Code.FLOAT_FALLBACK, sentence="A node runs in float.")
+    with pytest.raises(AccuracyGateError) as caught:
+        accuracy_gate(metrics(50, 25, 0), None, (), [fallen, note, warning, fallen, fallen])
+    assert caught.value.message.endswith(
+        "\nWarnings of this run:\n  QD301: A node runs in float. And 2 more.\n"
+        "  QD514: Sums saturate.\n"
+    )
+
+
+def test_a_limit_of_the_user_knows_no_chance() -> None:
+    with pytest.raises(AccuracyGateError, match=r"1 sample lost, 0 gained\); allowed are 1\."):
+        accuracy_gate(metrics(50, 1, 0), 1.0)
+    assert accuracy_gate(metrics(372, 7, 1), 2.0).gates[0].passed
+    assert accuracy_gate(metrics(50, 25, 0), 100.0).gates[0].passed
+
+
+def test_without_labels_there_is_no_gate_unless_asked_for() -> None:
+    assert accuracy_gate({}, None).gates == ()
+    with pytest.raises(LabelError):
+        accuracy_gate({}, 100.0)

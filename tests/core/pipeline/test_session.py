@@ -1,0 +1,33 @@
+"""What a session refuses before the long work begins."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qhal.errors import LabelError
+from qhal.pipeline.options import Options
+from qhal.pipeline.session import Session
+from tests.paths import ROOT
+
+DIGITS = ROOT / "examples" / "digits"
+IMAGES = np.zeros((4, 1, 8, 8), np.float32)
+
+
+def session(max_drop: float | None, **labels: np.ndarray) -> Session:
+    options = Options({"image": IMAGES, **labels}, calib_samples=2, max_drop=max_drop)
+    return Session(DIGITS / "digits.onnx", options)
+
+
+def test_a_limit_without_labels_is_told_with_the_data() -> None:
+    with pytest.raises(LabelError, match="--max-drop needs labels"):
+        _ = session(1.0).data
+    assert session(None).data.evaluation.labels is None
+
+
+def test_a_limit_with_labels_that_do_not_fit_says_why() -> None:
+    labels = np.arange(96, 100)
+    with pytest.raises(LabelError, match="labels go from"):
+        _ = session(1.0, labels=labels).data
+    assert session(None, labels=labels).data.evaluation.labels is not None
+    assert session(1.0, labels=np.arange(4)).data.evaluation.labels is not None

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from math import exp, inf, tanh
+
+import numpy as np
+import pytest
+
+from qhal.ir import ops
+from qhal.ir.build import GraphBuilder
+from qhal.ir.graph import Graph, TensorType
+from qhal.quant.masks import (
+    EVERYWHERE,
+    MASK_LOW,
+    SILU_LOW,
+    above_mask,
+    clipped,
+    is_in_scores,
+    softmax_axis,
+    useful_range,
+)
+from qhal.quant.observe import TensorObserver
+
+
+def reader(*readers: ops.Op) -> Graph:
+    """A tensor ``x`` that is read by some operators."""
+    builder = GraphBuilder("reader")
+    x = builder.input("x", TensorType((1, 8)))
+    return builder.build(outputs=[builder.one(op, [x]) for op in readers])
+
+
+@pytest.mark.parametrize(
+    ("op", "expected"),
+    [
+        (ops.HardSwish(), (-3.0, inf)),
+        (ops.HardSigmoid(0.25, 0.5), (-2.0, 2.0)),
+        (ops.HardSigmoid(-0.25, 0.5), (-2.0, 2.0)),
+        (ops.Clip(-1.0, 2.0), (-1.0, 2.0)),
+        (ops.Relu(), (0.0, inf)),
+        (ops.Relu6(), (0.0, 6.0)),
+        (ops.Silu(), (SILU_LOW, inf)),
+        (ops.Gelu(), EVERYWHERE),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_a_reader_that_saturates_limits_the_useful_range(
+    op: ops.Op, expected: tuple[float, float]
+) -> None:
+    assert useful_range(reader(op), "x", 8) == expected
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_beyond_the_range_a_sigmoid_and_a_tanh_are_within_half_a_step_of_their_limits(
+    bits: int,
+) -> None:
+    low, high = useful_range(reader(ops.Sigmoid()), "x", bits)
+    assert 1 / (1 + exp(-low)) <= 0.5 * 2.0**-bits
+    assert 1 - 1 / (1 + exp(-high)) <= 0.5 * 2.0**-bits
+    low, high = useful_range(reader(ops.Tanh()), "x", bits)
+    assert 1 - tanh(high) == pytest.approx(0.5 * 2.0 ** (1 - bits), rel=0.01)
+    assert low == -high
+
+
+def test_what_a_silu_loses_is_less_than_half_a_step_of_a_result_that_reaches_1_4() -> None:
+    assert SILU_LOW / (1 + exp(-SILU_LOW)) > -0.5 * 1.4 / 255
+
+
+def test_all_readers_count() -> None:
+    assert useful_range(reader(ops.Relu6(), ops.HardSwish()), "x", 8) == (-3.0, inf)
+    assert useful_range(reader(ops.Relu6(), ops.Gelu()), "x", 8) == EVERYWHERE
+
+
+def test_a_silu_of_two_operators_is_recognised() -> None:
+    builder = GraphBuilder("silu")
+    x = builder.input("x", TensorType((1, 8)))
+    gate = builder.one(ops.Sigmoid(), [x])
+    graph = builder.build(outputs=[builder.one(ops.Mul(), [gate, x])])
+    assert useful_range(graph, "x", 8) == (SILU_LOW, inf)
+    assert useful_range(graph, gate, 8) == EVERYWHERE
+
+
+def test_an_output_is_useful_everywhere() -> None:
+    builder = GraphBuilder("output")
+    x = builder.input("x", TensorType((1, 8)))
+    y = builder.one(ops.Unary("Neg"), [x])
+    graph = builder.build(outputs=[y, builder.one(ops.Relu(), [y])])
+    assert useful_range(graph, y, 8) == EVERYWHERE
+
+
+def test_clipped_statistics_are_those_of_clipped_values() -> None:
+    values = np.random.default_rng(0).normal(size=4000).astype(np.float32) * 4
+    whole, cut = TensorObserver(), TensorObserver()
+    whole.update(values)
+    cut.update(np.clip(values, -2.0, 3.0))
+    found, expected = clipped(whole.stats(), (-2.0, 3.0)), cut.stats()
+    assert (found.minimum, found.maximum) == (expected.minimum, expected.maximum)
+    assert found.histogram.total == expected.histogram.total
+    inside = (found.histogram.edges[0], found.histogram.edges[-1])
+    assert inside[0] <= -2.0 < inside[0] + found.histogram.width
+    assert inside[1] - found.histogram.width <= 3.0 <= inside[1]
+
+
+def test_statistics_within_the_range_stay_as_they_are() -> None:
+    observer = TensorObserver()
+    observer.update(np.linspace(-1, 1, 100, dtype=np.float32))
+    stats = observer.stats()
+    assert clipped(stats, (-2.0, inf)) is stats
+
+
+# --- masks of attentions --------------------------------------------------------
+
+
+def attention(mask: float, *, softmax: bool = True) -> Graph:
+    """Scores of which some are masked, by a sum with ``keep * mask``."""
+    builder = GraphBuilder("attention")
+    scores, drop = (builder.input(n, TensorType((1, 8))) for n in ("scores", "drop"))
+    product = builder.one(ops.Mul(), (drop, builder.constant("mask", np.float32(mask))), output="m")
+    masked = builder.one(ops.Add(), (scores, product), output="masked")
+    last = ops.Softmax(1) if softmax else ops.Tanh()
+    return builder.build(outputs=[builder.one(last, (masked,))])
+
+
+def test_a_mask_reaches_no_further_than_scores_lie_apart() -> None:
+    graph = attention(-np.inf)
+    for name in ("scores", "m", "mask"):
+        assert is_in_scores(graph, name)
+        assert useful_range(graph, name, 8) == (MASK_LOW, inf)
+    assert softmax_axis(graph, "masked") == 1
+    other = attention(-np.inf, softmax=False)
+    assert not any(is_in_scores(other, name) for name in ("scores", "m", "mask", "masked"))
+    assert softmax_axis(other, "masked") is None
+
+
+@pytest.mark.parametrize("mask", [-np.inf, np.finfo(np.float32).min, -1e4])
+def test_masked_scores_do_not_count(mask: float) -> None:
+    scores = np.array([[1, 2, 3, 40], [5, mask, 7, mask], [mask] * 4], np.float32)
+    found = above_mask(scores, 1)
+    assert np.isfinite(found).all()
+    assert -20 < found.min() < 0
+    assert found.max() == 40
+    shares = [np.exp(x - x.max(1, keepdims=True)) for x in (found[:2], scores[:2])]
+    np.testing.assert_allclose(*(x / x.sum(1, keepdims=True) for x in shares), atol=2.0**-17)
+    np.testing.assert_array_equal(found[2], 0)

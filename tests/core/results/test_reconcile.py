@@ -1,0 +1,131 @@
+"""Declared, placed, executed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from qhal.decisions import Code
+from qhal.metric import Basis, Metric
+from qhal.plugin.backend import PlacedNode, Placement
+from qhal.results.plan import STEP, NodePlan, Plan, Status, plan_of
+from qhal.results.reconcile import reconcile
+
+
+def _reconcile(toys, *placed: PlacedNode):
+    found = reconcile(plan_of(toys.model), Placement(placed, "the profiler"))
+    return found, next(node for node in found.plan.nodes if node.name == "fc")
+
+
+def test_nobody_can_tell(toys) -> None:
+    found = reconcile(plan_of(toys.model), None)
+    assert {node.status for node in found.plan.nodes} == {Status.UNKNOWN}
+    assert found.plan.placement_source == ""
+
+
+def test_as_planned(toys) -> None:
+    found, fc = _reconcile(toys, PlacedNode("fc", "QLinearGemm", "", "int8"))
+    assert (fc.status, fc.executed) == (Status.AS_PLANNED, "QLinearGemm int8")
+    assert found.decisions == ()
+    assert found.plan.placement_source == "the profiler"
+
+
+def test_planned_integer_executed_float(toys) -> None:
+    found, fc = _reconcile(toys, PlacedNode("fc", "Gemm", "", "float32"))
+    assert fc.status is Status.DIFFERS
+    decision = found.decisions[0]
+    assert (decision.code, decision.subject) == (Code.PLACEMENT_DIFFERS, "fc")
+    assert "declared int8, executed float32 by Gemm (the profiler)" in decision.sentence
+
+
+@pytest.mark.parametrize(
+    ("declared", "executed", "status"),
+    [
+        ("bfloat16", "bfloat16", Status.AS_PLANNED),
+        ("bfloat16", "float32", Status.DIFFERS),
+        ("bfloat16", "", Status.AS_PLANNED),
+        ("float32", "bfloat16", Status.AS_PLANNED),
+        ("float32", "int8", Status.AS_PLANNED),
+        ("int8", "bfloat16", Status.DIFFERS),
+    ],
+)
+def test_what_runs_in_wider_numbers_than_declared_differs(declared, executed, status) -> None:
+    plan = Plan((), (NodePlan("fc", "FullyConnected", (), (), declared=declared),))
+    found = reconcile(plan, Placement((PlacedNode("fc", "Gemm", "", executed),), "the profiler"))
+    assert found.plan.nodes[0].status is status
+
+
+def test_another_unit(toys) -> None:
+    _, fc = _reconcile(toys, PlacedNode("fc", "FULLY_CONNECTED", "host", "int8"))
+    assert fc.status is Status.DIFFERS
+    assert fc.reason == "planned for the main unit, placed on host as FULLY_CONNECTED"
+
+
+def test_what_is_not_shown_was_absorbed(toys) -> None:
+    found, _ = _reconcile(toys, PlacedNode("fc", "QLinearGemm", "", "int8"))
+    assert found.plan.nodes[0].status is Status.ABSORBED
+
+
+FC = NodePlan("logits", "FullyConnected", ("x",), ("logits__quantized",), declared="int8", macs=9)
+STEP_BEHIND = NodePlan("logits/step", "Dequantize", FC.outputs, ("logits",), verdict=STEP)
+
+
+@pytest.mark.parametrize("by_result", [False, True])
+def test_a_node_and_a_result_of_another_have_one_name(by_result: bool) -> None:
+    """Where the model's output is called like the node, the step behind it makes that tensor."""
+    names = (FC.outputs[0], "logits") if by_result else (FC.name, STEP_BEHIND.name)
+    product = PlacedNode(names[0], "FULLY_CONNECTED", "", "int8")
+    step = PlacedNode(names[1], "DEQUANTIZE", "", "float32")
+    placement = Placement((product, step), "the runtime", by_result)
+    found = reconcile(Plan((), (FC, STEP_BEHIND)), placement)
+    executed = [node.executed for node in found.plan.nodes]
+    assert executed == ["FULLY_CONNECTED int8", "DEQUANTIZE float32"]
+    assert found.decisions == ()
+
+
+def test_a_step_that_is_not_shown_is_not_the_node_that_is_called_like_its_result() -> None:
+    placement = Placement((PlacedNode("logits", "QGemm", "", "int8"),), "the runtime")
+    found = reconcile(Plan((), (FC, STEP_BEHIND)), placement)
+    statuses = [node.status for node in found.plan.nodes]
+    assert statuses == [Status.AS_PLANNED, Status.ABSORBED]
+
+
+def _cycles(value: float) -> Metric:
+    return Metric(value, "cycles", Basis.ESTIMATED_COMPILER)
+
+
+def test_what_makes_tensors_unknown_to_the_plan_is_a_part_of_what_follows() -> None:
+    placed = (
+        PlacedNode("x/matrix", "RESHAPE", "NPU", "int8"),
+        PlacedNode("y/matrix", "FULLY_CONNECTED", "NPU", "int8", _cycles(40)),
+        PlacedNode("logits__quantized", "RESHAPE", "NPU", "int8", _cycles(2)),
+    )
+    found = reconcile(Plan((), (FC,)), Placement(placed, "a compiler", by_result=True))
+    (node,) = found.plan.nodes
+    assert (node.placed, node.executed) == ("NPU", "RESHAPE + FULLY_CONNECTED int8")
+    assert node.cost == _cycles(42)
+    assert node.status is Status.AS_PLANNED
+
+
+def test_a_part_in_float_differs() -> None:
+    placed = (
+        PlacedNode("y/real", "FULLY_CONNECTED", "", "float32"),
+        PlacedNode("logits__quantized", "QUANTIZE", "", "int8"),
+    )
+    found = reconcile(Plan((), (FC,)), Placement(placed, "a runtime", by_result=True))
+    assert found.plan.nodes[0].reason == "declared int8, executed float32 by FULLY_CONNECTED"
+
+
+def test_integer_products_of_which_nobody_can_tell_are_one_decision() -> None:
+    shown, hidden = replace(FC, name="shown"), replace(FC, name="hidden")
+    other = replace(FC, name="other", declared="float32")
+    placed = (PlacedNode("shown", "Subgraph", ""), PlacedNode("logits", "Gemm", "", "int8"))
+    plan = Plan((), (FC, shown, hidden, other))
+    found = reconcile(plan, Placement(placed, "a runtime"))
+    statuses = [node.status.value for node in found.plan.nodes]
+    assert statuses == ["as planned", "unknown", "absorbed", "absorbed"]
+    (decision,) = found.decisions
+    assert decision.code is Code.EXECUTION_UNTOLD
+    assert decision.sentence.startswith("2 of 3 products")
+    assert decision.sentence.endswith("which nobody can tell (a runtime): shown, hidden.")
