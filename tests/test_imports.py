@@ -78,7 +78,7 @@ def test_imports_run_one_way() -> None:
         parts.setdefault(part, set()).update(set(_loaded_parts(path)) - {part})
     order = list(TopologicalSorter(parts).static_order())  # raises CycleError
     folders = [part for part in order if (CORE / part).is_dir()]
-    assert folders.index("ir") < folders.index("target") < folders.index("quant")
+    assert folders.index("ir") < folders.index("targets") < folders.index("quant")
     assert folders.index("quant") < folders.index("verify") < folders.index("report")
 
 
