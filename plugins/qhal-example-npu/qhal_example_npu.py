@@ -2,16 +2,20 @@
 
 from io import BytesIO
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 import qhal
 from qhal.ir.dtypes import DType
+from qhal.ir.graph import NodeView
 from qhal.ir.ops import Activation, Layout
 from qhal.ir.text import to_text
+from qhal.plugin.backend import Artifact, Runner, RunOptions
+from qhal.quant.model import QuantModel
 from qhal.quant.oracle import Oracle
-from qhal.targets.capability import Capabilities, Capability, KernelRow
+from qhal.targets.capability import Capabilities, Capability, KernelRow, Limit
+from qhal.targets.profile import TargetProfile
 from qhal.targets.spec import Derived, PerAxis, QuantSpec, SameAsInput
 
 SOURCE = "data sheet of an NPU that does not exist, revision 1"
@@ -21,13 +25,13 @@ WEIGHTED = KernelRow(DATA, DATA, WEIGHT, Derived(), name="int8 per-axis")
 FUSED = frozenset({Activation.RELU, Activation.RELU6})
 
 
-def small_window(view):
+def small_window(view: NodeView) -> str | None:
     """Windows are at most 5 wide."""
     width = max(view.input(1).shape[1:3])
     return None if width <= 5 else f"window is {width} wide, allowed 1 to 5"
 
 
-def kernel(op, row, *limits):
+def kernel(op: str, row: KernelRow, *limits: Limit) -> Capability:
     return Capability(op, (row,), SOURCE, limits)
 
 
@@ -48,29 +52,30 @@ class ExampleNpu(qhal.Backend):
     name = "example-npu"
     packages: ClassVar = {}  # a real one states its SDK: {"npu_sdk": "npu-sdk"}
 
-    def __init__(self):
-        self.lowered = {}  # program -> model: the simulator knows the programs of this process
+    def __init__(self) -> None:
+        self.lowered: dict[bytes, QuantModel] = {}  # the simulator knows what this process lowered
 
-    def capabilities(self, target):
+    def capabilities(self, target: TargetProfile) -> Capabilities:
         return CAPABILITIES
 
-    def lower(self, model, target):
+    def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
         weights = BytesIO()
-        np.savez(weights, **model.graph.constants)
+        constants: dict[str, Any] = dict(model.graph.constants)
+        np.savez(weights, **constants)
         program = to_text(model.graph, model.params).encode()
         self.lowered[program] = model
         return qhal.Artifact({"model.npu": program, "weights.npz": weights.getvalue()}, "model.npu")
 
-    def load(self, artifact, target, options):
+    def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> Runner | None:
         model = self.lowered.get(artifact.files["model.npu"])
         return SimpleNamespace(runtime="qhal's oracle", run=Oracle(model).run) if model else None
 
 
 @qhal.hookimpl
-def qhal_backends():
+def qhal_backends() -> list[qhal.Backend]:
     return [ExampleNpu()]
 
 
 @qhal.hookimpl
-def qhal_targets():
+def qhal_targets() -> list[qhal.TargetProfile]:
     return [qhal.TargetProfile("example-npu", backend="example-npu", title="An NPU to learn from")]

@@ -66,8 +66,8 @@ def _edges() -> Iterator[Sample]:
     nine = (4, 4, 4, 4)
     for size in (7, 9):
         pads = (size // 2,) * 4
-        op = ops.AveragePool((size, size), (1, 1), pads, False)
-        yield Sample(op, ((1, 4, 16, 16),), label=f"same{size}")
+        pool = ops.AveragePool((size, size), (1, 1), pads, False)
+        yield Sample(pool, ((1, 4, 16, 16),), label=f"same{size}")
     yield Sample(ops.MaxPool((9, 9), (1, 1), nine), ((1, 4, 16, 16),), label="same9")
     yield Sample(ops.MaxPool((257, 1), (1, 1), (0,) * 4), ((1, 1, 300, 2),), label="tall")
     for size in (64, 65):

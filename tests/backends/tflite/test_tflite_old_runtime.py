@@ -10,6 +10,7 @@ import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,8 @@ def old_python() -> str:
 
 def save(folder: Path, name: str, content: bytes, arrays: Mapping[str, Array]) -> None:
     (folder / f"{name}.tflite").write_bytes(content)
-    np.savez(folder / f"{name}.npz", **dict(arrays))
+    stored: dict[str, Any] = dict(arrays)
+    np.savez(folder / f"{name}.npz", **stored)
 
 
 def test_every_row_runs_in_tflite_runtime(old_python: str, tmp_path: Path) -> None:

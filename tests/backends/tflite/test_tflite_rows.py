@@ -38,7 +38,9 @@ TRIALS = list(trials(CAPS))
 REFERENCE, DEFAULT = RunOptions(reference=True), RunOptions()
 
 
-def run(model: QuantModel, inputs: Mapping[str, Array], options: RunOptions) -> dict[str, Array]:
+def run(
+    model: QuantModel, inputs: Mapping[str, Array], options: RunOptions
+) -> dict[str, np.ndarray]:
     return BACKEND.load(BACKEND.lower(model, TARGET), TARGET, options).run(inputs)
 
 
@@ -62,8 +64,8 @@ def test_a_mask_leaves_scores_their_steps(op: ops.Op, masked: float) -> None:
     scores = builder.input("scores", TensorType((1, 8, 8)))
     keep = np.tri(8, dtype=np.bool_)[None]
     if isinstance(op, ops.Where):
-        value = builder.constant("value", np.float32(masked))
-        operands = (builder.constant("keep", keep), scores, value)
+        value = builder.constant("value", np.array(masked, np.float32))
+        operands: tuple[str, ...] = (builder.constant("keep", keep), scores, value)
     else:
         operands = (scores, builder.constant("mask", np.where(keep, 0, masked).astype(np.float32)))
     y = builder.one(ops.Softmax(2), (builder.one(op, operands),), output="y")

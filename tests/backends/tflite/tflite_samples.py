@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -276,7 +277,7 @@ def _binary() -> Iterator[Sample]:
     yield Sample(ops.Where(), (TensorType(five[0], BOOL), *five), label="rank5")
     for relation in ("<", "<=", ">", ">="):
         yield Sample(ops.Compare(relation), (_PLANE, _PLANE), label=relation)
-    positive = {"low": 0.5, "high": 2.0}
+    positive: dict[str, Any] = {"low": 0.5, "high": 2.0}
     yield Sample(ops.Div(), (_PLANE, _PLANE), **positive)
     yield Sample(ops.Div(_RELU), (_PLANE, (1, 4, 1, 1)), label="broadcast", **positive)
     yield Sample(ops.Div(), five, label="rank5", **positive)
