@@ -27,6 +27,7 @@ from qhal.plugin.registry import registry
 from qhal.progress import SILENT
 from tests.core.conftest import Toys
 from tests.paths import ROOT
+from tests.plugins.distributions import installed
 
 MODEL = ROOT / "examples" / "digits" / "digits.onnx"
 DATA = ROOT / "examples" / "digits" / "calibration.npz"
@@ -35,9 +36,9 @@ REPORT = "This is a bug in breaking-npu 1.2; please report it there."
 
 
 @pytest.fixture(autouse=True)
-def _installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """The plugin of tests/plugins/data/breaking is there for a test."""
-    monkeypatch.syspath_prepend(ROOT / "tests" / "plugins" / "data" / "breaking")
+    monkeypatch.syspath_prepend(installed(tmp_path / "site", "breaking"))
     monkeypatch.delitem(sys.modules, "breaking_npu", raising=False)
     registry_module._plugins.cache_clear()
     yield
