@@ -16,6 +16,7 @@ from qhal.plugin.backend import Artifact, Findings, RunOptions, Trial
 from qhal.quant.model import QuantModel
 from qhal.targets import catalogue
 from qhal.targets.profile import TargetProfile
+from qhal.testing.samples import SAMPLES
 from qhal_backends.arm import cortexa
 from qhal_backends.arm.cortexa import CortexABackend
 from qhal_backends.arm.cortexa_cores import CORES, core_of
@@ -23,7 +24,6 @@ from qhal_backends.arm.emulator import emulator, folder
 from qhal_backends.arm.emulator.emulator import Emulation, Job, Result, differing
 from qhal_backends.arm.emulator.folder import Folder
 from qhal_backends.tflite.plugin import MODEL, TfliteBackend
-from tests.backends.tflite.tflite_samples import SAMPLES
 
 Examine = Callable[..., Findings]
 

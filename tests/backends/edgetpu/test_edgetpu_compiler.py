@@ -22,10 +22,11 @@ from qhal.plugin.backend import Artifact, RunOptions
 from qhal.quant.model import QuantModel
 from qhal.targets.profile import TargetProfile
 from qhal.targets.recipe import RECIPES
+from qhal.testing.samples import random_data
 from qhal_backends.edgetpu import compiler
 from qhal_backends.edgetpu.plugin import EdgeTpuBackend
 from qhal_backends.tflite.plugin import TfliteBackend
-from tests.backends.tflite.tflite_samples import deploy, random_data
+from tests.backends.one_node import deploy
 
 BACKEND = EdgeTpuBackend()
 TARGET = TargetProfile("coral", "edgetpu", "Coral")

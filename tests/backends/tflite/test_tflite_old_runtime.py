@@ -17,8 +17,8 @@ import pytest
 
 from qhal.ir.graph import Array
 from qhal_backends.tflite.plugin import MODEL
+from tests.backends.one_node import deploy_row
 from tests.backends.tflite.test_tflite_rows import BACKEND, CAPS, REFERENCE, TARGET, TRIALS, stored
-from tests.backends.tflite.tflite_samples import deploy_row
 
 SCRIPT = Path(__file__).with_name("old_runtime.py")
 

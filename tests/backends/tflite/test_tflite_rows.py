@@ -19,17 +19,11 @@ from qhal.quant.oracle import Oracle
 from qhal.targets.capability import Capability, KernelRow
 from qhal.targets.profile import TargetProfile
 from qhal.targets.recipe import RECIPES
+from qhal.testing.samples import Sample, random_data
 from qhal_backends.tflite.capabilities import capabilities
 from qhal_backends.tflite.plugin import MODEL, TfliteBackend
 from qhal_backends.tflite.runner import find_runtime
-from tests.backends.tflite.tflite_samples import (
-    Deployed,
-    Sample,
-    deploy,
-    deploy_row,
-    random_data,
-    trials,
-)
+from tests.backends.one_node import Deployed, deploy, deploy_row, trials
 
 BACKEND = TfliteBackend()
 TARGET = TargetProfile("litert", "tflite", "LiteRT")
