@@ -10,9 +10,14 @@ Reference kernels must agree to one step (MEAN rounds differently in 2.14). The 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import qhal
 
 DIGITS = Path(__file__).parents[1] / "examples" / "digits"
 SAMPLES = 20
@@ -42,11 +47,13 @@ def _record(out: Path, model: Path, target: str, data: Path, preprocess: str | N
         model, target=target, data=data, preprocess=preprocess, out=out, calib_samples=32
     )
     inputs = _inputs(record, data, preprocess)
-    found = {k: _run(litert, out / record.artifact.main, k, inputs) for k in KERNELS}
+    found: dict[str, Any] = {
+        k: _run(litert, out / record.artifact.main, k, inputs) for k in KERNELS
+    }
     np.savez(out / "recorded.npz", inputs=inputs, **found)
 
 
-def _inputs(record: object, data: Path, preprocess: str | None) -> np.ndarray:
+def _inputs(record: qhal.RunRecord, data: Path, preprocess: str | None) -> np.ndarray:
     """Real samples in the order and type of the artifact's input, stacked."""
     from qhal.data import load_dataset
     from qhal.ir.dtypes import DType
@@ -58,12 +65,13 @@ def _inputs(record: object, data: Path, preprocess: str | None) -> np.ndarray:
     samples = [dataset.sample(i)[port.name] for i in range(SAMPLES)]
     if port.permutation:
         samples = [np.transpose(sample, port.permutation) for sample in samples]
-    stacked = np.stack(samples)
-    if port.scale is None:
+    stacked: np.ndarray = np.stack(samples)
+    if port.scale is None or port.zero_point is None:
         return stacked
     info = np.iinfo(port.artifact_dtype)
     rounded = np.round(stacked / port.scale) + port.zero_point
-    return np.clip(rounded, info.min, info.max).astype(info.dtype)
+    stored: np.ndarray = np.clip(rounded, info.min, info.max).astype(info.dtype)
+    return stored
 
 
 def check(folder: Path) -> None:
@@ -92,7 +100,7 @@ def _steps(found: np.ndarray, recorded: np.ndarray) -> int:
     return int(np.round(np.abs(found.astype(np.float64) - recorded).max() / step))
 
 
-def _run(runtime: object, model: Path, kernels: str, inputs: np.ndarray) -> np.ndarray:
+def _run(runtime: Any, model: Path, kernels: str, inputs: np.ndarray) -> np.ndarray:
     """Outputs for all samples, flattened: (samples, elements)."""
     resolver = getattr(runtime.OpResolverType, kernels)
     interpreter = runtime.Interpreter(str(model), experimental_op_resolver_type=resolver)
@@ -108,4 +116,5 @@ def _run(runtime: object, model: Path, kernels: str, inputs: np.ndarray) -> np.n
 
 if __name__ == "__main__":
     command, *folders = sys.argv[1:]
-    {"make": make, "check": check}[command](*map(Path, folders))
+    commands: dict[str, Callable[..., None]] = {"make": make, "check": check}
+    commands[command](*map(Path, folders))

@@ -204,7 +204,7 @@ def work(tool: str, folder: Path) -> None:
 
 def window_ms(infer: Callable[[], object]) -> float:
     """Median latency over a short while."""
-    times = []
+    times: list[float] = []
     end = time.perf_counter() + WINDOW_S
     while time.perf_counter() < end or not times:
         started = time.perf_counter()

@@ -199,7 +199,8 @@ PAGES: dict[str, Callable[[], str]] = {
 
 def _subparser(top: Parser, name: str) -> Parser:
     [commands] = [a for a in top._actions if isinstance(a, argparse._SubParsersAction)]
-    return commands.choices[name]
+    found: Parser = commands.choices[name]
+    return found
 
 
 def _command(name: str, command: Parser) -> str:

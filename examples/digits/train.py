@@ -15,6 +15,7 @@ file is written node by node, so the same weights give the same bytes.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -72,7 +73,8 @@ def train(images: np.ndarray, labels: np.ndarray) -> Digits:
             loss.backward()
             optimizer.step()
         schedule.step()
-    return model.eval()
+    model.eval()
+    return model
 
 
 class Writer:
@@ -130,7 +132,7 @@ class Writer:
         """A Relu of its own."""
         return self.node("Relu", [x], f"{x}_relu")
 
-    def node(self, kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         """Append a node with one output and return its name."""
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output

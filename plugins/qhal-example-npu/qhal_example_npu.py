@@ -2,14 +2,17 @@
 
 from io import BytesIO
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-import qhal
+from qhal import Artifact, Backend, TargetProfile, hookimpl
 from qhal.ir.dtypes import DType
+from qhal.ir.graph import NodeView
 from qhal.ir.ops import Activation, Layout
 from qhal.ir.text import to_text
+from qhal.plugin.backend import Runner, RunOptions
+from qhal.quant.model import QuantModel
 from qhal.quant.oracle import Oracle
 from qhal.targets.capability import Capabilities, Capability, KernelRow
 from qhal.targets.spec import Derived, PerAxis, QuantSpec, SameAsInput
@@ -18,25 +21,22 @@ SOURCE = "data sheet of an NPU that does not exist, revision 1"
 DATA = QuantSpec(DType.INT8)
 WEIGHT = QuantSpec(DType.INT8, PerAxis(), symmetric=True, narrow_range=True)
 WEIGHTED = KernelRow(DATA, DATA, WEIGHT, Derived(), name="int8 per-axis")
+PLAIN, MOVED = KernelRow(DATA, DATA), KernelRow(DATA, SameAsInput())
 FUSED = frozenset({Activation.RELU, Activation.RELU6})
 
 
-def small_window(view):
+def small_window(view: NodeView) -> str | None:
     """Windows are at most 5 wide."""
     width = max(view.input(1).shape[1:3])
     return None if width <= 5 else f"window is {width} wide, allowed 1 to 5"
 
 
-def kernel(op, row, *limits):
-    return Capability(op, (row,), SOURCE, limits)
-
-
 CAPABILITIES = Capabilities(
     (
-        *(kernel(op, WEIGHTED, small_window) for op in ("Conv", "DepthwiseConv")),
-        kernel("FullyConnected", WEIGHTED),
-        *(kernel(op, KernelRow(DATA, DATA)) for op in ("Add", "Relu", "ReduceMean")),
-        *(kernel(op, KernelRow(DATA, SameAsInput())) for op in ("MaxPool", "Reshape")),
+        *(Capability(op, (WEIGHTED,), SOURCE, (small_window,)) for op in ("Conv", "DepthwiseConv")),
+        Capability("FullyConnected", (WEIGHTED,), SOURCE),
+        *(Capability(op, (PLAIN,), SOURCE) for op in ("Add", "Relu", "ReduceMean")),
+        *(Capability(op, (MOVED,), SOURCE) for op in ("MaxPool", "Reshape")),
     ),
     layout=Layout.NHWC,
     fused=dict.fromkeys(("Conv", "DepthwiseConv", "FullyConnected", "Add"), FUSED),
@@ -44,33 +44,33 @@ CAPABILITIES = Capabilities(
 )
 
 
-class ExampleNpu(qhal.Backend):
+class ExampleNpu(Backend):
     name = "example-npu"
     packages: ClassVar = {}  # a real one states its SDK: {"npu_sdk": "npu-sdk"}
 
-    def __init__(self):
-        self.lowered = {}  # program -> model: the simulator knows the programs of this process
+    def __init__(self) -> None:
+        self.lowered: dict[bytes, QuantModel] = {}  # the simulator knows what this process lowered
 
-    def capabilities(self, target):
+    def capabilities(self, target: TargetProfile) -> Capabilities:
         return CAPABILITIES
 
-    def lower(self, model, target):
+    def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
         weights = BytesIO()
-        np.savez(weights, **model.graph.constants)
+        np.savez(weights, **dict[str, Any](model.graph.constants))
         program = to_text(model.graph, model.params).encode()
         self.lowered[program] = model
-        return qhal.Artifact({"model.npu": program, "weights.npz": weights.getvalue()}, "model.npu")
+        return Artifact({"model.npu": program, "weights.npz": weights.getvalue()}, "model.npu")
 
-    def load(self, artifact, target, options):
+    def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> Runner | None:
         model = self.lowered.get(artifact.files["model.npu"])
         return SimpleNamespace(runtime="qhal's oracle", run=Oracle(model).run) if model else None
 
 
-@qhal.hookimpl
-def qhal_backends():
+@hookimpl
+def qhal_backends() -> list[Backend]:
     return [ExampleNpu()]
 
 
-@qhal.hookimpl
-def qhal_targets():
-    return [qhal.TargetProfile("example-npu", backend="example-npu", title="An NPU to learn from")]
+@hookimpl
+def qhal_targets() -> list[TargetProfile]:
+    return [TargetProfile("example-npu", backend="example-npu", title="An NPU to learn from")]

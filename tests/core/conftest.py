@@ -52,7 +52,7 @@ def float_graph(name: str = "toy") -> Graph:
 def int8_model(integer_io: bool = False) -> QuantModel:
     """The same in int8, weights per axis."""
     w = QuantParams(
-        DType.INT8, np.array([1, 2, 4], np.float32) / 127, np.zeros(3, np.int64), axis=0
+        DType.INT8, np.array([1, 2, 4], np.float32) / np.float32(127), np.zeros(3, np.int64), axis=0
     )
     b = QuantParams(DType.INT32, w.scale * IN.scale, np.zeros(3, np.int64), axis=0)
     x8, y8 = TensorType((1, 4), DType.INT8), TensorType((1, 3), DType.INT8)

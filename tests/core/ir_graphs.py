@@ -16,7 +16,7 @@ from qhal.quant.oracle import Oracle
 SHAPE = (1, 4, 6, 6)
 
 
-def floats(random: Random, *shape: int) -> Array:
+def floats(random: Random, *shape: int) -> np.ndarray:
     generator = np.random.default_rng(random.randrange(1 << 30))
     return generator.normal(size=shape).astype(np.float32)
 
@@ -315,12 +315,12 @@ _STEPS: tuple[Callable[[RandomGraph, str], list[str]], ...] = (
 )
 
 
-def run(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+def run(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, np.ndarray]:
     """Float values of the outputs."""
     return Oracle(QuantModel(graph)).run(inputs)
 
 
-def run_permuted(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+def run_permuted(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, np.ndarray]:
     """The same for a graph with permuted inputs and outputs, in the order of the model."""
     here = {
         name: np.transpose(value, graph.permutations.get(name, range(value.ndim))).copy()

@@ -53,7 +53,8 @@ class Odd(Backend):
     def setups(self) -> tuple[Setup, ...]:
         if isinstance(self.answer, Exception):
             raise self.answer
-        parts = Setup("odd-parts", "odd parts", lambda: self.answer, lambda progress: "done")
+        missing = self.answer
+        parts = Setup("odd-parts", "odd parts", lambda: missing, lambda progress: "done")
         return (replace(parts, optional=self.optional),)
 
     def capabilities(self, target: TargetProfile) -> Capabilities:

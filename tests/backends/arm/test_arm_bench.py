@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The bundled example for each kind of device that can be had here."""
     out = tmp_path_factory.mktemp("deployed")
     targets = [target for target, package in NEEDS.items() if find_spec(package)]
-    data = {"data": DIGITS / "calibration.npz", "eval": DIGITS / "evaluation.npz"}
+    data: dict[str, Any] = {"data": DIGITS / "calibration.npz", "eval": DIGITS / "evaluation.npz"}
     assert qhal.deploy_all(MODEL, targets=targets, out=out, **data).exit_code == 0
     return {target: out / target for target in targets}
 

@@ -25,11 +25,11 @@ from qhal.quant.calibrate import calibrate
 from qhal.quant.constraints import constrain, refuse
 from qhal.quant.model import QuantModel
 from qhal.quant.oracle import Oracle
+from qhal.testing.samples import random_data
 from qhal_backends.arm.cortexm.backend import ALLOCATIONS
 from qhal_backends.arm.cortexm.interpreter import load_interpreter
 from qhal_backends.arm.ethosu.configuration import configuration_of
 from qhal_backends.tflite.plugin import TfliteBackend
-from tests.backends.tflite.tflite_samples import random_data
 
 pytest.importorskip("ethosu.vela", reason="ethos-u-vela is not installed: quant-hal[arm]")
 pytest.importorskip("tflite_micro", reason="tflite-micro is not installed: quant-hal[arm]")

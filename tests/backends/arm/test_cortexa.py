@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from qhal.decisions import Code
 from qhal.errors import CatalogueError, VerificationError
+from qhal.ir.graph import Array
 from qhal.metric import Basis
-from qhal.plugin.backend import Artifact, RunOptions, Trial
+from qhal.plugin.backend import Artifact, Findings, RunOptions, Trial
 from qhal.quant.model import QuantModel
 from qhal.targets import catalogue
 from qhal.targets.profile import TargetProfile
+from qhal.testing.samples import SAMPLES
 from qhal_backends.arm import cortexa
 from qhal_backends.arm.cortexa import CortexABackend
 from qhal_backends.arm.cortexa_cores import CORES, core_of
@@ -19,7 +24,8 @@ from qhal_backends.arm.emulator import emulator, folder
 from qhal_backends.arm.emulator.emulator import Emulation, Job, Result, differing
 from qhal_backends.arm.emulator.folder import Folder
 from qhal_backends.tflite.plugin import MODEL, TfliteBackend
-from tests.backends.tflite.tflite_samples import SAMPLES
+
+Examine = Callable[..., Findings]
 
 TARGETS = ("cortex-a53", "cortex-a72", "cortex-a76", "raspberry-pi-4", "raspberry-pi-5")
 
@@ -29,20 +35,20 @@ def profile(core: str) -> TargetProfile:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_the_catalogue_has_the_targets_and_their_cores(name):
+def test_the_catalogue_has_the_targets_and_their_cores(name: str) -> None:
     target = catalogue.builtin()[name]
     assert target.backend == "cortex-a"
     assert core_of(target).name in ("cortex-a53", "cortex-a72", "cortex-a76")
     assert all(fact.source for fact in target.facts.values())
 
 
-def test_an_unknown_core_is_named_with_those_that_are_known():
+def test_an_unknown_core_is_named_with_those_that_are_known() -> None:
     with pytest.raises(CatalogueError, match=r"'cortex-x9'; allowed: cortex-a53, cortex-a72"):
         CortexABackend().capabilities(profile("cortex-x9"))
 
 
 @pytest.mark.parametrize("core", CORES)
-def test_rows_are_those_of_litert_and_the_source_says_how_the_core_multiplies(core):
+def test_rows_are_those_of_litert_and_the_source_says_how_the_core_multiplies(core: str) -> None:
     ours = CortexABackend().capabilities(profile(core))
     theirs = TfliteBackend().capabilities(profile(core))
     assert [(c.op, c.rows, c.limits) for c in ours.kernels] == [
@@ -53,7 +59,7 @@ def test_rows_are_those_of_litert_and_the_source_says_how_the_core_multiplies(co
     assert ours.of("Add") == theirs.of("Add")
 
 
-def test_only_the_a76_has_dot_products():
+def test_only_the_a76_has_dot_products() -> None:
     assert {name for name, core in CORES.items() if core.has_dot_product} == {"cortex-a76"}
 
 
@@ -68,7 +74,7 @@ class HostRunner:
     def __init__(self, output: np.ndarray) -> None:
         self.output = output
 
-    def run(self, inputs):
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         return {"y": self.output}
 
 
@@ -80,10 +86,10 @@ OUTPUT = np.array([[1.0, 2.0, 3.0, 4.0]], np.float32)
 
 
 @pytest.fixture
-def emulated(monkeypatch, tmp_path):
+def emulated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Examine:
     """Lets a test say what the emulator finds; returns the examination of it."""
 
-    def examine(emulation: Emulation, on_host: np.ndarray = OUTPUT):
+    def examine(emulation: Emulation, on_host: np.ndarray = OUTPUT) -> Findings:
         monkeypatch.setattr(folder, "why_missing", lambda: None)
         monkeypatch.setattr(folder, "find_folder", lambda: Folder(tmp_path))
         monkeypatch.setattr(emulator.Emulator, "run", lambda self, jobs: emulation)
@@ -97,7 +103,7 @@ def results(**instructions: tuple[int, ...]) -> dict[str, Result]:
     return {name: Result(((OUTPUT,),), counts) for name, counts in instructions.items()}
 
 
-def test_counts_become_metrics(emulated):
+def test_counts_become_metrics(emulated: Examine) -> None:
     found = emulated(
         Emulation(results(quantized=(100, 102, 101), float=(202, 202, 202), reference=()))
     )
@@ -111,14 +117,14 @@ def test_counts_become_metrics(emulated):
     assert not any("ns" in metric.unit for metric in metrics.values())
 
 
-def test_more_instructions_than_float_are_a_warning(emulated):
+def test_more_instructions_than_float_are_a_warning(emulated: Examine) -> None:
     found = emulated(Emulation(results(quantized=(300, 300, 300), float=(200, 200, 200))))
     [decision] = found.decisions
     assert decision.code is Code.MORE_INSTRUCTIONS
     assert "1.50 times as many instructions" in decision.sentence
 
 
-def test_other_bits_are_a_warning_that_names_the_kernels(emulated):
+def test_other_bits_are_a_warning_that_names_the_kernels(emulated: Examine) -> None:
     other = OUTPUT.copy()
     other[0, 1] = np.nextafter(other[0, 1], np.float32(9), dtype=np.float32)
     found = emulated(Emulation(results(quantized=(1, 1, 1), reference=())), other)
@@ -128,7 +134,7 @@ def test_other_bits_are_a_warning_that_names_the_kernels(emulated):
     assert "1 of 4 output elements" in found.decisions[1].sentence
 
 
-def test_bits_are_compared_not_values():
+def test_bits_are_compared_not_values() -> None:
     zeros = np.array([0.0, np.nan, 1.0], np.float32)
     same = differing([(zeros,)], [(zeros.copy(),)])
     assert (same.elements, same.total, same.largest) == (0, 3, 0)
@@ -138,12 +144,12 @@ def test_bits_are_compared_not_values():
     assert (both.elements, both.total) == (2, 6)
 
 
-def test_outputs_of_another_shape_are_an_error():
+def test_outputs_of_another_shape_are_an_error() -> None:
     with pytest.raises(VerificationError, match=r"float32\[4\] where this host gives float32\[2\]"):
         differing([(np.zeros(4, np.float32),)], [(np.zeros(2, np.float32),)])
 
 
-def test_what_was_cut_off_is_said_and_the_rest_is_kept(emulated):
+def test_what_was_cut_off_is_said_and_the_rest_is_kept(emulated: Examine) -> None:
     found = emulated(Emulation(results(quantized=(5, 5, 5)), "the emulation took longer than 1 s"))
     assert set(found.metrics) == {"instructions", "emulated_identical"}
     [decision] = found.decisions
@@ -151,7 +157,9 @@ def test_what_was_cut_off_is_said_and_the_rest_is_kept(emulated):
     assert "took longer than 1 s" in decision.sentence
 
 
-def test_without_an_emulator_the_command_that_mends_it_is_in_the_record(monkeypatch):
+def test_without_an_emulator_the_command_that_mends_it_is_in_the_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     found = CortexABackend().examine(TRIAL, None, profile("cortex-a72"))
     assert not found.metrics
@@ -161,7 +169,7 @@ def test_without_an_emulator_the_command_that_mends_it_is_in_the_record(monkeypa
     assert "qhal setup arm-emulator" in decision.sentence
 
 
-def test_the_artifact_is_litert_s_and_runs_on_this_host():
+def test_the_artifact_is_litert_s_and_runs_on_this_host() -> None:
     model = QuantModel(next(s for s in SAMPLES if s.op.kind == "Relu").graph())
     target = profile("cortex-a72")
     artifact = CortexABackend().lower(model, target)
@@ -170,7 +178,7 @@ def test_the_artifact_is_litert_s_and_runs_on_this_host():
     assert "litert" in runner.runtime
 
 
-def test_jobs_come_in_the_order_of_what_is_wanted_most():
+def test_jobs_come_in_the_order_of_what_is_wanted_most() -> None:
     jobs: list[Job] = cortexa._jobs(TRIAL, TRIAL)
     assert [(job.name, job.reference, job.counted_runs) for job in jobs] == [
         ("quantized", False, 3),

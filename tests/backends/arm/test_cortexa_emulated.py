@@ -18,6 +18,7 @@ import qhal
 from qhal.errors import MissingDependencyError
 from qhal.metric import Basis
 from qhal.plugin.backend import RunOptions
+from qhal.results.record import RunRecord
 from qhal_backends.arm.cortexa_cores import CORES, Core
 from qhal_backends.arm.emulator import emulator
 from qhal_backends.arm.emulator.counter import prepare_counter
@@ -82,7 +83,7 @@ def executable(words: tuple[int, ...]) -> bytes:
     return head + segment + code
 
 
-def test_every_instruction_is_counted(folder, tmp_path):
+def test_every_instruction_is_counted(folder: Folder, tmp_path: Path) -> None:
     program, log = tmp_path / "program", tmp_path / "log"
     program.write_bytes(executable(PROGRAM))
     program.chmod(0o755)
@@ -96,7 +97,9 @@ def test_every_instruction_is_counted(folder, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def deployed(folder, zoo, tmp_path_factory):
+def deployed(
+    folder: Folder, zoo: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[RunRecord, bytes]]:
     """Every model of DATA for the Raspberry Pi 5: name -> (record, artifact)."""
     found = {}
     for name, (data, preprocess, _) in DATA.items():
@@ -113,7 +116,9 @@ def deployed(folder, zoo, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", DATA)
-def test_the_record_has_counts_and_no_emulated_time(deployed, name):
+def test_the_record_has_counts_and_no_emulated_time(
+    deployed: dict[str, tuple[RunRecord, bytes]], name: str
+) -> None:
     metrics = deployed[name][0].metrics
     emulated = {n: m for n, m in metrics.items() if m.basis is Basis.COUNTED_EMULATED}
     assert emulated["emulated_identical"].value == 1
@@ -124,7 +129,9 @@ def test_the_record_has_counts_and_no_emulated_time(deployed, name):
 
 @pytest.mark.parametrize("name", DATA)
 @pytest.mark.parametrize("core", CORES)
-def test_outputs_have_the_bits_of_this_host_and_counts_repeat(folder, deployed, core, name):
+def test_outputs_have_the_bits_of_this_host_and_counts_repeat(
+    folder: Folder, deployed: dict[str, tuple[RunRecord, bytes]], core: str, name: str
+) -> None:
     model, shape = deployed[name][1], DATA[name][2]
     rng = np.random.default_rng(3)
     samples = [(rng.uniform(-2, 2, shape).astype(np.float32),) for _ in range(3)]
@@ -142,7 +149,9 @@ def test_outputs_have_the_bits_of_this_host_and_counts_repeat(folder, deployed, 
     assert ratio == pytest.approx(1, abs=PER_RUN)
 
 
-def test_dot_products_save_instructions(folder, deployed):
+def test_dot_products_save_instructions(
+    folder: Folder, deployed: dict[str, tuple[RunRecord, bytes]]
+) -> None:
     model = deployed["mlperf_tiny_kws"][1]
     job = Job("job", model, [(np.zeros((1, 49, 10, 1), np.float32),)], counted_runs=2)
     without, having = (
@@ -152,7 +161,7 @@ def test_dot_products_save_instructions(folder, deployed):
     assert having < 0.6 * without
 
 
-def test_a_core_that_qemu_lacks_is_a_problem_in_words(folder):
+def test_a_core_that_qemu_lacks_is_a_problem_in_words(folder: Folder) -> None:
     unknown = Core("cortex-a72", 0, "")
     object.__setattr__(unknown, "name", "cortex-none")
     emulation = Emulator(folder, unknown).run([Job("job", b"", [()])])
@@ -160,7 +169,9 @@ def test_a_core_that_qemu_lacks_is_a_problem_in_words(folder):
     assert "cortex-none" in emulation.problem
 
 
-def test_an_emulation_that_takes_too_long_keeps_what_is_done(folder, deployed):
+def test_an_emulation_that_takes_too_long_keeps_what_is_done(
+    folder: Folder, deployed: dict[str, tuple[RunRecord, bytes]]
+) -> None:
     model = deployed["mlperf_tiny_kws"][1]
     sample = (np.zeros((1, 49, 10, 1), np.float32),)
     jobs = [Job("quick", model, [sample], counted_runs=1)]
@@ -171,7 +182,9 @@ def test_an_emulation_that_takes_too_long_keeps_what_is_done(folder, deployed):
     assert "longer than 12 s" in emulation.problem
 
 
-def test_without_the_plugin_outputs_are_still_there(folder, deployed, monkeypatch):
+def test_without_the_plugin_outputs_are_still_there(
+    folder: Folder, deployed: dict[str, tuple[RunRecord, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(folder: Folder) -> Path:
         raise MissingDependencyError("No plugins.")
 
@@ -184,7 +197,7 @@ def test_without_the_plugin_outputs_are_still_there(folder, deployed, monkeypatc
     assert emulation.problem == "instructions are not counted: No plugins"
 
 
-def test_nothing_is_written_outside_of_the_folder(folder):
+def test_nothing_is_written_outside_of_the_folder(folder: Folder) -> None:
     """The guest's own paths lead into the root, and what it compiled lies in the cache."""
     assert any(folder.bytecode.rglob("*.pyc"))
     command = Emulator(folder, CORES["cortex-a72"]).command(Path("x.py"))

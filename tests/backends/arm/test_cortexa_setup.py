@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -18,9 +19,11 @@ from qhal_backends.arm.cortexa_cores import CORES
 from qhal_backends.arm.emulator import counter, debian, setup, wheels
 from qhal_backends.arm.emulator.folder import SCHEMA, Folder, find_folder, why_missing
 
+Add = Callable[..., None]
+
 
 @pytest.fixture
-def programs(monkeypatch, tmp_path):
+def programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Add:
     """A PATH with nothing but what a test puts there, and a cache of its own."""
     path = tmp_path / "bin"
     path.mkdir()
@@ -35,7 +38,9 @@ def programs(monkeypatch, tmp_path):
     return add
 
 
-def test_all_that_is_missing_is_named_at_once_with_exit_code_3(programs, capsys):
+def test_all_that_is_missing_is_named_at_once_with_exit_code_3(
+    programs: Add, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["setup", "arm-emulator"]) == 3
     complaint = capsys.readouterr().err
     for word in ("apt-get", "dpkg-deb", "qemu-aarch64", "a C compiler"):
@@ -44,7 +49,9 @@ def test_all_that_is_missing_is_named_at_once_with_exit_code_3(programs, capsys)
     assert "Traceback" not in complaint
 
 
-def test_what_is_missing_is_told_in_the_order_in_which_it_is_mended(programs, tmp_path):
+def test_what_is_missing_is_told_in_the_order_in_which_it_is_mended(
+    programs: Add, tmp_path: Path
+) -> None:
     assert "apt-get install qemu-user" in (why_missing() or "")
     programs("qemu-aarch64")
     assert "qhal setup arm-emulator" in (why_missing() or "")
@@ -57,19 +64,23 @@ def test_what_is_missing_is_told_in_the_order_in_which_it_is_mended(programs, tm
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"schema": 0}', "{"])
-def test_a_manifest_that_is_not_whole_means_that_nothing_is_there(tmp_path, content):
+def test_a_manifest_that_is_not_whole_means_that_nothing_is_there(
+    tmp_path: Path, content: str
+) -> None:
     (tmp_path / "manifest.json").write_text(content, encoding="utf-8")
     assert Folder(tmp_path).manifest is None
 
 
-def test_an_archive_that_cannot_be_reached_is_one_clear_error(programs, tmp_path):
+def test_an_archive_that_cannot_be_reached_is_one_clear_error(
+    programs: Add, tmp_path: Path
+) -> None:
     unreachable = "echo 'E: Failed to fetch http://x/InRelease' >&2"
     programs("apt-get", "echo 'W: old' >&2", unreachable, "exit 100")
     with pytest.raises(MissingDependencyError, match=r"`apt-get update` says E: Failed to fetch"):
         debian.download(tmp_path / "debs", tmp_path / "apt")
 
 
-def test_apt_gets_files_of_its_own_for_another_architecture(programs, tmp_path):
+def test_apt_gets_files_of_its_own_for_another_architecture(programs: Add, tmp_path: Path) -> None:
     programs("apt-get", f'echo "$@" >> {tmp_path}/said')
     debian.download(tmp_path / "debs", tmp_path / "apt")
     update, download = (tmp_path / "said").read_text(encoding="utf-8").splitlines()
@@ -79,7 +90,9 @@ def test_apt_gets_files_of_its_own_for_another_architecture(programs, tmp_path):
     assert "[arch=arm64 signed-by=" in (tmp_path / "apt" / "sources.list").read_text()
 
 
-def test_a_wheel_that_does_not_exist_is_one_clear_error(tmp_path, monkeypatch):
+def test_a_wheel_that_does_not_exist_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for variable in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
         monkeypatch.setenv(variable, (tmp_path / "nothing").as_uri())
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -87,7 +100,7 @@ def test_a_wheel_that_does_not_exist_is_one_clear_error(tmp_path, monkeypatch):
         wheels.download("ai-edge-litert==0.0", tmp_path / "wheels")
 
 
-def test_a_damaged_wheel_is_removed_so_that_the_next_attempt_fetches_it(tmp_path):
+def test_a_damaged_wheel_is_removed_so_that_the_next_attempt_fetches_it(tmp_path: Path) -> None:
     good, bad = tmp_path / "a.whl", tmp_path / "b.whl"
     with zipfile.ZipFile(good, "w") as archive:
         archive.writestr("a/__init__.py", "")
@@ -99,7 +112,7 @@ def test_a_damaged_wheel_is_removed_so_that_the_next_attempt_fetches_it(tmp_path
     assert not bad.exists()
 
 
-def test_of_two_versions_the_later_download_stays(tmp_path):
+def test_of_two_versions_the_later_download_stays(tmp_path: Path) -> None:
     for age, name in enumerate(("numpy-2.0-x.whl", "tqdm-4.0.whl", "numpy-2.1-x.whl")):
         (tmp_path / name).write_bytes(b"")
         os.utime(tmp_path / name, (age, age))
@@ -108,7 +121,7 @@ def test_of_two_versions_the_later_download_stays(tmp_path):
 
 
 @pytest.mark.parametrize("name", CORES)
-def test_every_core_sees_the_common_root_and_itself(tmp_path, name):
+def test_every_core_sees_the_common_root_and_itself(tmp_path: Path, name: str) -> None:
     folder = Folder(tmp_path)
     for part in ("etc", "lib", "usr"):
         (folder.root / part).mkdir(parents=True)
@@ -120,7 +133,7 @@ def test_every_core_sees_the_common_root_and_itself(tmp_path, name):
     assert (seen / "usr").resolve() == folder.root / "usr"
 
 
-def test_a_finished_setup_is_left_alone(programs, monkeypatch):
+def test_a_finished_setup_is_left_alone(programs: Add, monkeypatch: pytest.MonkeyPatch) -> None:
     programs("qemu-aarch64", "echo qemu-aarch64 version 7.2.22")
     monkeypatch.setattr(setup, "check_programs", lambda: None)
     monkeypatch.setattr(debian, "download", lambda *_: pytest.fail("downloads again"))
@@ -134,10 +147,10 @@ def test_a_finished_setup_is_left_alone(programs, monkeypatch):
     assert "Instructions cannot be counted: There is no C compiler" in said
 
 
-def fake_machine(wanted: int, ran: list[str]):
+def fake_machine(wanted: int, ran: list[str]) -> Callable[[list[str]], CompletedProcess[str]]:
     """A QEMU that takes plugins of one interface version, and a compiler for it."""
 
-    def run(command):
+    def run(command: list[str]) -> CompletedProcess[str]:
         ran.append(" ".join(command))
         if command[0] == "cc":
             Path(command[command.index("-o") + 1]).write_text(command[-4], encoding="utf-8")
@@ -155,7 +168,9 @@ def fake_machine(wanted: int, ran: list[str]):
 
 
 @pytest.mark.parametrize("wanted", [1, 4])
-def test_the_plugin_is_compiled_for_the_interface_that_qemu_asks_for(tmp_path, monkeypatch, wanted):
+def test_the_plugin_is_compiled_for_the_interface_that_qemu_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: int
+) -> None:
     ran: list[str] = []
     monkeypatch.setattr(counter, "find_compiler", lambda: "cc")
     monkeypatch.setattr(counter, "_run", fake_machine(wanted, ran))
@@ -166,7 +181,7 @@ def test_the_plugin_is_compiled_for_the_interface_that_qemu_asks_for(tmp_path, m
     assert sum(command.startswith("cc") for command in ran) == (1 if wanted == 1 else 2)
 
 
-def test_a_qemu_without_plugins_is_named(tmp_path, monkeypatch):
+def test_a_qemu_without_plugins_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counter, "find_compiler", lambda: "cc")
     monkeypatch.setattr(counter, "_run", fake_machine(0, []))
     with pytest.raises(MissingDependencyError, match="no plugins"):
@@ -175,11 +190,13 @@ def test_a_qemu_without_plugins_is_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("arguments", [["setup"], ["setup", "--json"]])
-def test_what_can_be_prepared_is_listed(programs, capsys, arguments):
+def test_what_can_be_prepared_is_listed(
+    programs: Add, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
     assert main(arguments) == 0
     assert "arm-emulator" in capsys.readouterr().out
 
 
-def test_an_unknown_name_gets_a_near_one(capsys):
+def test_an_unknown_name_gets_a_near_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["setup", "arm-emulatr"]) == 2
     assert "Did you mean arm-emulator?" in capsys.readouterr().err

@@ -20,10 +20,11 @@ from qhal.plugin.backend import RunOptions, Trial
 from qhal.quant.model import QuantModel
 from qhal.targets.profile import Sourced, TargetProfile
 from qhal.targets.recipe import RECIPES
+from qhal.testing.samples import random_data
 from qhal_backends.arm.cortexm import arena, interpreter, sources
 from qhal_backends.arm.cortexm.backend import CortexMBackend
 from qhal_backends.arm.cortexm.board import check_fits
-from tests.backends.tflite.tflite_samples import deploy, random_data
+from tests.backends.one_node import deploy
 
 BACKEND = CortexMBackend()
 TARGET = TargetProfile("mcu", "cortex-m", "a microcontroller")

@@ -15,6 +15,7 @@ from qhal.quant.oracle import Oracle
 from qhal.quant.select import select
 from qhal.targets.capability import Capability, KernelRow
 from qhal.targets.recipe import RECIPES
+from qhal.testing.samples import Sample
 from qhal_backends.arm.cortexm.arena import measure_arena
 from qhal_backends.arm.cortexm.backend import MICRO
 from qhal_backends.arm.cortexm.capabilities import CMSIS_NN, capabilities
@@ -22,7 +23,7 @@ from qhal_backends.arm.cortexm.interpreter import MicroRunner, label
 from qhal_backends.tflite.capabilities import capabilities as tflite_capabilities
 from qhal_backends.tflite.lowering import lower_model
 from qhal_backends.tflite.writer import write
-from tests.backends.tflite.tflite_samples import Sample, deploy_row, trials
+from tests.backends.one_node import deploy_row, trials
 
 pytest.importorskip("tflite_micro", reason="tflite-micro is not installed: quant-hal[arm]")
 

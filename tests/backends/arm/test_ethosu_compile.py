@@ -22,12 +22,13 @@ from qhal.results.reconcile import reconcile
 from qhal.targets.capability import HOST
 from qhal.targets.profile import TargetProfile
 from qhal.targets.recipe import RECIPES
+from qhal.testing.samples import random_data
 from qhal_backends.arm.ethosu import compiler
 from qhal_backends.arm.ethosu.backend import EthosUBackend
 from qhal_backends.arm.ethosu.compiler import explain_failure
 from qhal_backends.arm.ethosu.configuration import Configuration
-from tests.backends.arm.arm_samples import U55, U85, profile
-from tests.backends.tflite.tflite_samples import deploy, lay_out, random_data
+from tests.backends.arm.vela_runs import U55, U85, profile
+from tests.backends.one_node import deploy, lay_out
 
 pytest.importorskip("ethosu.vela", reason="ethos-u-vela is not installed: quant-hal[arm]")
 

@@ -12,7 +12,7 @@ from qhal.targets.profile import TargetProfile
 from qhal_backends.arm.ethosu import configuration
 from qhal_backends.arm.ethosu.backend import EthosUBackend
 from qhal_backends.arm.ethosu.configuration import configuration_of
-from tests.backends.arm.arm_samples import U55, profile
+from tests.backends.arm.vela_runs import U55, profile
 
 BACKEND = EthosUBackend()
 TARGET = profile(U55)

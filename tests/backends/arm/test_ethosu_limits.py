@@ -7,11 +7,11 @@ import re
 import pytest
 
 from qhal.targets.capability import Capability, KernelRow, Limit
+from qhal.testing.samples import EDGES
 from qhal_backends.arm.ethosu import limits as the
 from qhal_backends.arm.ethosu.capabilities import capabilities
 from qhal_backends.tflite import rows
-from tests.backends.arm.arm_samples import EDGES
-from tests.backends.tflite.tflite_samples import broken_limit
+from tests.backends.one_node import broken_limit
 
 CASES: list[tuple[str, Limit, str | None]] = [
     ("Conv-stride4-pads0000-dilation1", the.u55_strides_of_conv, None),

@@ -13,7 +13,7 @@ from qhal_backends.arm.ethosu.backend import VELA
 from qhal_backends.arm.ethosu.capabilities import capabilities
 from qhal_backends.tflite.lowering import lower_model
 from qhal_backends.tflite.options import OPTIONS
-from tests.backends.tflite.tflite_samples import deploy_row, trials
+from tests.backends.one_node import deploy_row, trials
 
 pytest.importorskip("ethosu.vela", reason="ethos-u-vela is not installed: quant-hal[arm]")
 

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from qhal.targets.capability import Capability, KernelRow
+from qhal.testing.samples import Sample
 from qhal_backends.arm.ethosu.backend import VELA
 from qhal_backends.arm.ethosu.capabilities import capabilities
 from qhal_backends.arm.ethosu.configuration import Configuration
 from qhal_backends.tflite.capabilities import capabilities as tflite_capabilities
 from qhal_backends.tflite.lowering import lower_model
 from qhal_backends.tflite.writer import write
-from tests.backends.arm.arm_samples import ALL, U55, U65, U85, compile_all
-from tests.backends.tflite.tflite_samples import Sample, broken_limit, deploy_row, is_plain
+from tests.backends.arm.vela_runs import ALL, U55, U65, U85, compile_all
+from tests.backends.one_node import broken_limit, deploy_row, is_plain
 
 pytest.importorskip("ethosu.vela", reason="ethos-u-vela is not installed: quant-hal[arm]")
 

@@ -21,7 +21,7 @@ from qhal.quant.oracle import Oracle
 from qhal.targets.profile import TargetProfile
 from qhal_backends.cpu import exact
 from qhal_backends.cpu.plugin import CpuBackend
-from tests.backends.cpu.cpu_models import UINT8, Bias, Weight, feeds, quantized
+from tests.backends.cpu.cpu_models import UINT8, Bias, Operand, Weight, feeds, quantized
 from tests.backends.cpu.test_cpu_zoo import random
 
 TARGET = TargetProfile("cpu", backend="cpu", title="")
@@ -29,7 +29,7 @@ BACKEND = CpuBackend()
 X = (1, 8, 12, 12)
 SAME = ((1, 1), (1, 1, 1, 1), (1, 1))
 
-PRODUCTS = {
+PRODUCTS: dict[str, tuple[ops.Op, list[Operand]]] = {
     "conv": (ops.Conv(*SAME), [X, Weight((16, 8, 3, 3)), Bias(16)]),
     "grouped": (ops.Conv(*SAME, groups=2), [X, Weight((16, 4, 3, 3)), Bias(16)]),
     "depthwise": (ops.DepthwiseConv(*SAME), [X, Weight((8, 1, 3, 3)), Bias(8)]),
@@ -51,7 +51,7 @@ def saturating(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact, "sums_saturate", lambda: True)
 
 
-def test_the_product_is_the_model_that_it_says():
+def test_the_product_is_the_model_that_it_says() -> None:
     model = onnx.load_model_from_string(exact._PRODUCT)
     onnx.checker.check_model(model, full_check=True)
     (node,) = model.graph.node
@@ -65,7 +65,7 @@ def test_the_product_is_the_model_that_it_says():
 
 @pytest.mark.parametrize("name", PRODUCTS)
 @pytest.mark.usefixtures("saturating")
-def test_exact_kernels_equal_the_oracle(name):
+def test_exact_kernels_equal_the_oracle(name: str) -> None:
     model = quantized(*PRODUCTS[name])
     artifact = BACKEND.lower(model, TARGET)
     placed = {node.name: node for node in BACKEND.placement(artifact, TARGET).nodes}
@@ -90,7 +90,7 @@ def deployed(zoo: Path, folder: Path, recipe: str) -> tuple[qhal.RunRecord, Arti
 
 
 @pytest.mark.usefixtures("saturating")
-def test_a_model_of_many_layers_loads_with_exact_kernels(zoo, tmp_path):
+def test_a_model_of_many_layers_loads_with_exact_kernels(zoo: Path, tmp_path: Path) -> None:
     """Layers with as many channels have equal zero points, which must not be one constant."""
     record, artifact = deployed(zoo, tmp_path, "w8a8")
     assert record.metrics["oracle_max_steps"].value <= 1
@@ -106,13 +106,13 @@ def test_a_model_of_many_layers_loads_with_exact_kernels(zoo, tmp_path):
 
 @pytest.mark.parametrize("recipe", ["w8", "fp16"])
 @pytest.mark.usefixtures("saturating")
-def test_float_products_need_no_setting(zoo, tmp_path, recipe):
+def test_float_products_need_no_setting(zoo: Path, tmp_path: Path, recipe: str) -> None:
     record, artifact = deployed(zoo, tmp_path, recipe)
     assert Code.RUNTIME_SETTING not in {d.code for d in record.decisions}
     assert BACKEND.examine(Trial(artifact, {}), None, TARGET).decisions == ()
 
 
-def test_who_ships_the_artifact_is_told():
+def test_who_ships_the_artifact_is_told() -> None:
     (decision,) = BACKEND.lower(quantized(*PRODUCTS["conv"]), TARGET).decisions
     assert (decision.code, decision.severity) == (Code.RUNTIME_SETTING, Severity.INFO)
     assert "session.x64quantprecision 1" in decision.sentence
@@ -141,7 +141,7 @@ print(sums_saturate(), *(np.array_equal(y, expected) for y in found))
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the processor is one of x86-64")
 @pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="apt-get install qemu-user")
-def test_a_processor_without_vnni_in_emulation(tmp_path):
+def test_a_processor_without_vnni_in_emulation(tmp_path: Path) -> None:
     """Haswell: the usual kernels compute something else there, and what qhal loads does not."""
     model = quantized(*PRODUCTS["conv"])
     sample = brightest(model)

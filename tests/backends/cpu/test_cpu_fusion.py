@@ -23,7 +23,16 @@ from qhal.targets.spec import FixedQParams, SameAsInput
 from qhal_backends.cpu.capabilities import UINT8 as UINT8_SPEC
 from qhal_backends.cpu.capabilities import capabilities
 from qhal_backends.cpu.plugin import CpuBackend
-from tests.backends.cpu.cpu_models import OTHER, UINT8, Bias, Stored, Weight, feeds, quantized
+from tests.backends.cpu.cpu_models import (
+    OTHER,
+    UINT8,
+    Bias,
+    Operand,
+    Stored,
+    Weight,
+    feeds,
+    quantized,
+)
 
 TARGET = TargetProfile("cpu", backend="cpu", title="")
 X = (1, 8, 12, 12)
@@ -99,12 +108,12 @@ def check(model: QuantModel, kernel: str) -> None:
 
 
 @pytest.mark.parametrize(("kernel", "op", "operands"), COMPUTED)
-def test_computed(kernel, op, operands):
+def test_computed(kernel: str, op: ops.Op, operands: list[Operand]) -> None:
     check(quantized(op, operands), kernel)
 
 
 @pytest.mark.parametrize(("kernel", "op"), FIXED)
-def test_fixed_output(kernel, op):
+def test_fixed_output(kernel: str, op: ops.Op) -> None:
     (spec,) = [
         row.output
         for capability in capabilities().of(op.kind)
@@ -116,15 +125,15 @@ def test_fixed_output(kernel, op):
 
 
 @pytest.mark.parametrize(("kernel", "op", "count"), MOVED)
-def test_moved(kernel, op, count):
+def test_moved(kernel: str, op: ops.Op, count: int) -> None:
     check(quantized(op, [X] * count, UINT8), kernel)
 
 
-def test_gather_moves_integers():
+def test_gather_moves_integers() -> None:
     check(quantized(ops.Gather(1), [X, Stored(np.array([3, 0]))], UINT8), "Gather")
 
 
-def test_arg_max_reads_integers():
+def test_arg_max_reads_integers() -> None:
     model = quantized(ops.Relu(), [X], UINT8)
     types = {**model.graph.tensors, "index": TensorType((1, 1, 12, 12), DType.INT64)}
     nodes = (model.graph.nodes[0], Node("best", ops.ArgMax(1), ("x0q",), ("index",)))
@@ -139,7 +148,7 @@ def test_arg_max_reads_integers():
     np.testing.assert_array_equal(got, Oracle(model).run(inputs)["index"])
 
 
-def test_every_integer_row_is_covered():
+def test_every_integer_row_is_covered() -> None:
     tested = {op.kind for _, op, _ in COMPUTED} | {op.kind for _, op in FIXED}
     tested |= {op.kind for _, op, _ in MOVED} | {"Gather", "ArgMax"}
     rows = {c.op for c in capabilities().kernels for row in c.rows if row.activation.quantized}
@@ -147,7 +156,7 @@ def test_every_integer_row_is_covered():
 
 
 @pytest.mark.parametrize("op", [ops.Relu(), ops.Tanh(), ops.HardSigmoid(), ops.Concat(1)])
-def test_other_parameters_than_the_row_says_still_compute_right(op):
+def test_other_parameters_than_the_row_says_still_compute_right(op: ops.Op) -> None:
     """A relation that the solver would not make is lowered through float, never wrongly."""
     model = quantized(op, [X], OTHER)
     backend = CpuBackend()
@@ -157,7 +166,7 @@ def test_other_parameters_than_the_row_says_still_compute_right(op):
     assert np.rint(np.abs(expected - got) / OTHER.scale).max() <= 1
 
 
-def test_a_chain_of_concats_does_not_share_one_scale():
+def test_a_chain_of_concats_does_not_share_one_scale() -> None:
     builder = GraphBuilder("g")
     x = builder.input("x", TensorType(X))
     first = builder.one(ops.Concat(1), [x, x], name="first")
@@ -169,7 +178,7 @@ def test_a_chain_of_concats_does_not_share_one_scale():
     assert rows["second"] == UINT8_SPEC
 
 
-def test_moves_share_parameters_in_the_capabilities():
+def test_moves_share_parameters_in_the_capabilities() -> None:
     for kind in ("MaxPool", "Reshape", "Clip"):
         (row,) = (r for c in capabilities().of(kind) for r in c.rows if r.activation.quantized)
         assert isinstance(row.output, SameAsInput)

@@ -21,11 +21,11 @@ from qhal.quant.oracle import Oracle
 from qhal.targets.capability import Arithmetic
 from qhal.targets.profile import TargetProfile
 from qhal_backends.cpu.plugin import CpuBackend
-from tests.backends.cpu.cpu_models import UINT8, Bias, Weight, feeds, quantized
+from tests.backends.cpu.cpu_models import UINT8, Bias, Operand, Weight, feeds, quantized
 
 TARGET = TargetProfile("cpu", backend="cpu", title="")
 ONE = ((1, 1), (1, 1, 1, 1), (1, 1))
-CONV = [(1, 8, 12, 12), Weight((16, 8, 3, 3)), Bias(16)]
+CONV: list[Operand] = [(1, 8, 12, 12), Weight((16, 8, 3, 3)), Bias(16)]
 FROM_ZERO = QuantParams.per_tensor(DType.UINT8, 6 / 255, 0)
 
 
@@ -53,7 +53,7 @@ def constant(proto: onnx.ModelProto, name: str) -> np.ndarray:
     return numpy_helper.to_array(value)
 
 
-def test_tensors_and_nodes_keep_their_names():
+def test_tensors_and_nodes_keep_their_names() -> None:
     proto = lowered(quantized(ops.Conv(*ONE), CONV))
     assert [value.name for value in proto.graph.input] == ["x0"]
     assert [value.name for value in proto.graph.output] == ["y0"]
@@ -63,7 +63,7 @@ def test_tensors_and_nodes_keep_their_names():
     assert proto.opset_import[0].version == 13
 
 
-def test_bias_is_int32_with_the_product_of_the_scales():
+def test_bias_is_int32_with_the_product_of_the_scales() -> None:
     proto = lowered(quantized(ops.Conv(*ONE), CONV))
     by_input = {node.input[0]: node for node in proto.graph.node}
     bias, weight = by_input["b"], by_input["w"]
@@ -75,14 +75,14 @@ def test_bias_is_int32_with_the_product_of_the_scales():
 
 
 @pytest.mark.parametrize("activation", [Activation.RELU, Activation.RELU6])
-def test_an_activation_that_the_range_implies_needs_no_node(activation):
+def test_an_activation_that_the_range_implies_needs_no_node(activation: Activation) -> None:
     model = quantized(ops.Conv(*ONE, activation=activation), CONV, FROM_ZERO)
     assert not {"Relu", "Clip"} & set(kinds(lowered(model)))
     got, expected = run(model)
     np.testing.assert_array_equal(got["y0"], expected["y0"])
 
 
-def test_any_other_activation_is_a_clip_behind_the_quantized_operator():
+def test_any_other_activation_is_a_clip_behind_the_quantized_operator() -> None:
     model = quantized(ops.Conv(*ONE, activation=Activation.RELU), CONV)
     assert kinds(lowered(model))[-4:] == ["Conv", "QuantizeLinear", "Clip", "DequantizeLinear"]
     got, expected = run(model)
@@ -108,7 +108,7 @@ def integers(shape: tuple[int, ...], high: int) -> np.ndarray:
     return np.random.default_rng(1).integers(-high, high + 1, shape).astype(np.int8)
 
 
-def test_a_stored_int8_weight_is_folded_at_load():
+def test_a_stored_int8_weight_is_folded_at_load() -> None:
     scale = np.linspace(0.01, 0.02, 4, dtype=np.float32)
     params = QuantParams(DType.INT8, scale, np.zeros(4, np.int64), 0)
     model = floating(ops.Conv(*ONE), integers((4, 3, 3, 3), 127), params)
@@ -119,7 +119,7 @@ def test_a_stored_int8_weight_is_folded_at_load():
     np.testing.assert_allclose(got["y"], expected["y"], rtol=1e-4, atol=1e-4)
 
 
-def test_a_stored_float16_weight_is_folded_at_load():
+def test_a_stored_float16_weight_is_folded_at_load() -> None:
     weight = np.random.default_rng(1).normal(size=(5, 8)).astype(np.float16)
     model = floating(ops.FullyConnected(), weight, None, 5)
     assert kinds(lowered(model)) == ["Cast", "Gemm"]
@@ -131,7 +131,9 @@ def test_a_stored_float16_weight_is_folded_at_load():
 @pytest.mark.parametrize("depth", [64, 70])
 @pytest.mark.parametrize("activation", [Activation.NONE, Activation.RELU])
 @pytest.mark.parametrize("bias", [(), (5,)])
-def test_weights_in_groups_become_matmul_nbits(dtype, high, depth, activation, bias):
+def test_weights_in_groups_become_matmul_nbits(
+    dtype: DType, high: int, depth: int, activation: Activation, bias: tuple[int, ...]
+) -> None:
     scale = np.random.default_rng(2).uniform(0.01, 0.02, (5, -(-depth // 32)))
     zero = np.zeros(scale.shape, np.int64)
     params = QuantParams(dtype, scale.astype(np.float32), zero, 0, 32)
@@ -148,7 +150,7 @@ def test_weights_in_groups_become_matmul_nbits(dtype, high, depth, activation, b
     ("op", "kernel"),
     [(ops.Silu(), "QuickGelu"), (ops.Gelu(), "Gelu"), (ops.Gelu(approximate=True), "FastGelu")],
 )
-def test_smooth_units_in_float_are_one_operator(op, kernel):
+def test_smooth_units_in_float_are_one_operator(op: ops.Op, kernel: str) -> None:
     graph = float_graph(op, (2, 8))
     proto = lowered(QuantModel(graph))
     assert kinds(proto) == [kernel]
@@ -163,11 +165,11 @@ def float_graph(op: ops.Op, shape: tuple[int, ...]) -> Graph:
     return builder.build(outputs=[builder.one(op, ["x"], output="y")])
 
 
-def test_a_float_model_is_lowered_as_it_is():
+def test_a_float_model_is_lowered_as_it_is() -> None:
     assert kinds(lowered(QuantModel(float_graph(ops.Softmax(1), (2, 8))))) == ["Softmax"]
 
 
-def test_requantize_goes_through_float():
+def test_requantize_goes_through_float() -> None:
     builder = GraphBuilder("g")
     builder.input("x", TensorType((4,)))
     first = builder.declare("a", TensorType((4,), DType.UINT8))
@@ -185,7 +187,7 @@ def test_requantize_goes_through_float():
     np.testing.assert_allclose(got["y"], expected["y"], atol=float(FROM_ZERO.scale))
 
 
-def test_the_runner_takes_threads_and_names_its_runtime():
+def test_the_runner_takes_threads_and_names_its_runtime() -> None:
     model = QuantModel(float_graph(ops.Relu(), (2, 8)))
     backend = CpuBackend()
     runner = backend.load(backend.lower(model, TARGET), TARGET, RunOptions(threads=2))

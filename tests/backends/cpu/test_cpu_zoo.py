@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qhal.data import load_dataset
+from qhal.data import Dataset, load_dataset
 from qhal.ir.importer import import_model
-from qhal.pipeline.prepare import find_target, prepare
+from qhal.pipeline.prepare import Prepared, Target, find_target, prepare
 from qhal.plugin.backend import RunOptions
 from qhal.quant.assign import assign
 from qhal.quant.calibrate import calibrate
@@ -18,7 +18,9 @@ from qhal.quant.model import QuantModel
 from qhal.quant.oracle import Oracle
 
 
-def quantize(model: Path, recipe: str, samples: dict[str, np.ndarray]):
+def quantize(
+    model: Path, recipe: str, samples: dict[str, np.ndarray]
+) -> tuple[Target, Prepared, QuantModel, Dataset]:
     target = find_target("cpu", recipe)
     ready = prepare(target, import_model(model, {}))
     graph = ready.imported.graph
@@ -41,16 +43,19 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_w8a8_runs_on_integers_and_equals_the_oracle(zoo, name):
+def test_w8a8_runs_on_integers_and_equals_the_oracle(zoo: Path, name: str) -> None:
     target, ready, model, dataset = quantize(zoo / "models" / f"{name}.onnx", "w8a8", MODELS[name])
     backend, profile = target.backend, target.profile
     artifact = backend.lower(model, profile)
-    placed = {node.name: node for node in backend.placement(artifact, profile).nodes}
+    placement = backend.placement(artifact, profile)
+    assert placement is not None
+    placed = {node.name: node for node in placement.nodes}
     for node in model.graph.nodes:
         if node.name in ready.choices and ready.choices[node.name].quantized:
             assert node.name not in placed or placed[node.name].executed_dtype == "uint8"
     assert not {"Conv", "Gemm", "MatMul"} & {node.kernel for node in placed.values()}
     runner, oracle = backend.load(artifact, profile, RunOptions()), Oracle(model)
+    assert runner is not None
     for index in range(2):
         sample = dataset.sample(index)
         got, expected = runner.run(sample), oracle.run(sample)
@@ -61,7 +66,7 @@ def test_w8a8_runs_on_integers_and_equals_the_oracle(zoo, name):
 
 
 @pytest.mark.parametrize(("recipe", "ratio"), [("w8", 0.3), ("fp16", 0.55)])
-def test_stored_weights_make_the_file_smaller(zoo, recipe, ratio):
+def test_stored_weights_make_the_file_smaller(zoo: Path, recipe: str, ratio: float) -> None:
     path = zoo / "models" / "mlperf_tiny_ad.onnx"
     target, ready, model, _ = quantize(path, recipe, MODELS["mlperf_tiny_ad"])
     lower = target.backend.lower

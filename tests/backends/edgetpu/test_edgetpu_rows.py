@@ -14,13 +14,14 @@ from qhal.quant.arithmetic import quantize
 from qhal.quant.oracle import Oracle
 from qhal.targets.capability import Capability, KernelRow
 from qhal.targets.profile import TargetProfile
+from qhal.testing.samples import SAMPLES, Sample
 from qhal_backends.edgetpu import limits as the
 from qhal_backends.edgetpu.capabilities import capabilities
 from qhal_backends.edgetpu.flavour import EDGE_TPU
 from qhal_backends.edgetpu.plugin import EdgeTpuBackend
 from qhal_backends.tflite.lowering import lower_model
 from qhal_backends.tflite.versions import lowest_runtime
-from tests.backends.tflite.tflite_samples import SAMPLES, Sample, deploy_row, trials
+from tests.backends.one_node import deploy_row, trials
 
 BACKEND = EdgeTpuBackend()
 TARGET = TargetProfile("coral", "edgetpu", "Coral")

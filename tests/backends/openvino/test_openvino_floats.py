@@ -67,7 +67,7 @@ def placed(artifact: Artifact) -> PlacedNode:
 class TestNormalFloat:
     """Weights as codes."""
 
-    def test_the_codebook_is_openvinos(self):
+    def test_the_codebook_is_openvinos(self) -> None:
         codes = openvino.Tensor(openvino.Type.nf4, openvino.Shape([16]))
         codes.data[:] = [low | (low + 1) << 4 for low in range(0, 16, 2)]
         real = openvino.opset13.convert(openvino.op.Constant(codes), "f32")
@@ -78,7 +78,7 @@ class TestNormalFloat:
     @pytest.mark.parametrize(
         ("recipe", "weights"), [("nf4", "nf4"), ("w4", "int4"), ("w8", "int8")]
     )
-    def test_weights_stay_packed_until_the_product(self, recipe, weights):
+    def test_weights_stay_packed_until_the_product(self, recipe: str, weights: str) -> None:
         made = quantize(layer(), recipe)
         artifact = BACKEND.lower(made.model, CPU)
         assert gap_db(made, artifact) > 90
@@ -87,16 +87,16 @@ class TestNormalFloat:
         assert node.kernel.endswith(f" x {weights}")
         assert node.executed_dtype == "float32"
 
-    def test_one_scale_per_channel_as_npus_want_it(self):
+    def test_one_scale_per_channel_as_npus_want_it(self) -> None:
         made = quantize(layer(40), "nf4", "openvino-npu")
         assert made.model.params["c1"].scale.shape == (10,)
         assert gap_db(made, BACKEND.lower(made.model, CPU)) > 90
 
-    def test_groups_of_128_or_channels_on_an_npu(self):
+    def test_groups_of_128_or_channels_on_an_npu(self) -> None:
         groups = (quantize(layer(depth), "w4", "openvino-npu").model for depth in (256, 64))
         assert [model.params["c1"].group_size for model in groups] == [128, 0]
 
-    def test_same_model_same_bytes_and_no_numbered_names(self):
+    def test_same_model_same_bytes_and_no_numbered_names(self) -> None:
         model = quantize(layer(), "nf4").model
         xml, weights = to_ir(model)
         assert (xml, weights) == to_ir(model)
@@ -117,7 +117,7 @@ class TestBfloat16:
             (ops.Gru(6), [(5, 1, 8), Constant((1, 18, 8)), Constant((1, 18, 6))]),
         ],
     )
-    def test_products_run_in_bfloat16(self, op, operands: list[Shape | Constant]):
+    def test_products_run_in_bfloat16(self, op: ops.Op, operands: list[Shape | Constant]) -> None:
         made = quantize(single(op, operands), "bf16")
         made = replace(made, graph=replace(made.graph, outputs=made.graph.outputs[:1]))
         artifact = BACKEND.lower(made.model, CPU)
@@ -127,7 +127,7 @@ class TestBfloat16:
         assert placed(artifact).executed_dtype == "bfloat16"
 
     @in_bfloat16
-    def test_but_for_the_last_rounding_a_convolution_equals_the_oracle(self):
+    def test_but_for_the_last_rounding_a_convolution_equals_the_oracle(self) -> None:
         made = quantize(single(ops.Conv(*ONE), [X, Constant((8, 8, 3, 3)), Constant((8,))]), "bf16")
         loaded = BACKEND.load(BACKEND.lower(made.model, CPU), CPU, RunOptions())
         assert loaded is not None
@@ -135,7 +135,7 @@ class TestBfloat16:
         expected = rounded(Oracle(made.model).run(sample)[name], DType.BFLOAT16)
         assert sqnr_db(expected, loaded.run(sample)[name]) > 70
 
-    def test_a_transposed_convolution_has_no_such_kernel(self):
+    def test_a_transposed_convolution_has_no_such_kernel(self) -> None:
         op, operands = next(case for case in WEIGHTED if isinstance(case[0], ops.ConvTranspose))
         made = quantize(single(op, operands), "bf16")
         assert "no bf16 kernel for ConvTranspose" in made.choices["node"].reason
@@ -143,7 +143,9 @@ class TestBfloat16:
         assert gap_db(made, artifact) > 90
         assert placed(artifact).executed_dtype == "float32"
 
-    def test_without_bfloat16_it_runs_in_float32_and_says_so(self, monkeypatch):
+    def test_without_bfloat16_it_runs_in_float32_and_says_so(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(runner, "_capabilities", lambda core: ["FP32", "INT8"])
         made = quantize(layer(), "bf16")
         artifact = BACKEND.lower(made.model, CPU)
@@ -154,7 +156,7 @@ class TestBfloat16:
         assert decision.code is Code.PLACEMENT_DIFFERS
         assert "no bfloat16 (OpenVINO finds FP32, INT8)" in decision.sentence
 
-    def test_only_bfloat16_is_missed(self, monkeypatch):
+    def test_only_bfloat16_is_missed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(runner, "_capabilities", lambda core: ["FP32"])
         artifact = BACKEND.lower(quantize(layer(), "nf4").model, CPU)
         assert BACKEND.examine(Trial(artifact, {}), None, CPU).decisions == ()
@@ -164,7 +166,9 @@ class TestSettings:
     """What the file says of how to run it."""
 
     @pytest.mark.parametrize(("recipe", "precision"), [("w8a8", "f32"), ("bf16", "bf16")])
-    def test_they_are_in_the_file_and_what_is_not_read_is_a_decision(self, recipe, precision):
+    def test_they_are_in_the_file_and_what_is_not_read_is_a_decision(
+        self, recipe: str, precision: str
+    ) -> None:
         artifact = BACKEND.lower(quantize(layer(), recipe).model, CPU)
         model = CORE.read_model(artifact.files["model.xml"], artifact.files["model.bin"])
         compiled = CORE.compile_model(model, "CPU")
@@ -172,7 +176,7 @@ class TestSettings:
         (decision,) = (d for d in artifact.decisions if d.code is Code.RUNTIME_SETTING)
         assert f"INFERENCE_PRECISION_HINT {precision}" in decision.sentence
 
-    def test_other_devices_keep_their_defaults(self):
+    def test_other_devices_keep_their_defaults(self) -> None:
         npu = replace(CPU, options={"device": "NPU"})
         artifact = BACKEND.lower(quantize(layer(), "w8a8", "openvino-npu").model, npu)
         assert artifact.decisions == ()
@@ -192,7 +196,9 @@ def deployed(zoo: Path, folder: Path, recipe: str) -> qhal.RunRecord:
     )
 
 
-def test_a_real_model_in_codes_loses_less_than_in_four_bit_integers(zoo, tmp_path) -> None:
+def test_a_real_model_in_codes_loses_less_than_in_four_bit_integers(
+    zoo: Path, tmp_path: Path
+) -> None:
     codes, integers = (deployed(zoo, tmp_path, recipe) for recipe in ("nf4", "w4"))
     assert codes.metrics["sqnr"].value > integers.metrics["sqnr"].value > 10
     assert codes.metrics["oracle_sqnr"].value > 90
@@ -200,7 +206,7 @@ def test_a_real_model_in_codes_loses_less_than_in_four_bit_integers(zoo, tmp_pat
 
 
 @in_bfloat16
-def test_a_real_model_in_bfloat16(zoo, tmp_path) -> None:
+def test_a_real_model_in_bfloat16(zoo: Path, tmp_path: Path) -> None:
     record = deployed(zoo, tmp_path, "bf16")
     assert record.metrics["sqnr"].value > 35
     assert record.metrics["oracle_sqnr"].value > 45

@@ -56,12 +56,12 @@ def describe(model: onnx.ModelProto) -> str:
 
 
 @pytest.mark.parametrize("recipe", ["w8a8", "w8", "fp16", "bf16"])
-def test_operators_are_golden(recipe):
+def test_operators_are_golden(recipe: str) -> None:
     found = describe(compose(quantize(block(), recipe).model).onnx)
     assert found == (GOLDEN / f"{recipe}.txt").read_text(encoding="utf-8")
 
 
-def test_bounds_hold_zero_and_all_256_steps():
+def test_bounds_hold_zero_and_all_256_steps() -> None:
     made = quantize(block())
     model = compose(made.model).onnx
     constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
@@ -78,14 +78,14 @@ class TestIr:
     """What needs OpenVINO."""
 
     @pytest.fixture(autouse=True)
-    def _openvino(self):
+    def _openvino(self) -> None:
         pytest.importorskip("openvino", reason="pip install 'quant-hal[openvino]'")
 
-    def test_same_model_same_bytes(self):
+    def test_same_model_same_bytes(self) -> None:
         model = quantize(block()).model
         assert to_ir(model) == to_ir(model)
 
-    def test_names_are_kept_and_nothing_is_numbered_by_the_process(self):
+    def test_names_are_kept_and_nothing_is_numbered_by_the_process(self) -> None:
         import openvino
 
         xml, weights = to_ir(quantize(block()).model)
@@ -95,7 +95,7 @@ class TestIr:
         names = {node.get_friendly_name() for node in model.get_ordered_ops()}
         assert {"conv", "depthwise", "sum", "head"} <= names
 
-    def test_a_product_keeps_its_name_from_a_weight_that_is_called_like_it(self):
+    def test_a_product_keeps_its_name_from_a_weight_that_is_called_like_it(self) -> None:
         import openvino
 
         builder = GraphBuilder("g")
@@ -108,7 +108,7 @@ class TestIr:
         assert (kinds["wq"], kinds["wq__constant"]) == ("MatMul", "Constant")
 
     @pytest.mark.parametrize("op", [ops.Lstm(6), ops.Gru(6)])
-    def test_a_recurrent_layer_keeps_its_name(self, op):
+    def test_a_recurrent_layer_keeps_its_name(self, op: ops.Lstm | ops.Gru) -> None:
         import openvino
 
         gates = 4 if isinstance(op, ops.Lstm) else 3
@@ -118,7 +118,7 @@ class TestIr:
         kinds = {node.get_friendly_name(): node.get_type_name() for node in model.get_ops()}
         assert kinds["node"] == f"{op.kind.upper()}Sequence"
 
-    def test_weights_are_stored_in_eight_bits(self):
+    def test_weights_are_stored_in_eight_bits(self) -> None:
         made = quantize(block())
         _, weights = to_ir(made.model)
         _, plain = to_ir(QuantModel(made.graph))

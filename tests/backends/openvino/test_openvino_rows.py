@@ -13,7 +13,14 @@ from qhal.plugin.backend import PlacedNode, RunOptions
 from qhal.quant.oracle import Oracle
 from qhal.targets.profile import TargetProfile
 from qhal_backends.openvino.plugin import OpenVinoBackend
-from tests.backends.openvino.openvino_models import Constant, Quantized, quantize, single, sqnr_db
+from tests.backends.openvino.openvino_models import (
+    Constant,
+    Quantized,
+    Shape,
+    quantize,
+    single,
+    sqnr_db,
+)
 
 pytest.importorskip("openvino", reason="pip install 'quant-hal[openvino]'")
 
@@ -22,7 +29,7 @@ X = (1, 8, 12, 12)
 ONE = ((1, 1), (1, 1, 1, 1), (1, 1))
 RELU6 = Activation.RELU6
 
-WEIGHTED = [
+WEIGHTED: list[tuple[ops.Op, list[Shape | Constant]]] = [
     (ops.Conv(*ONE), [X, Constant((16, 8, 3, 3)), Constant((16,))]),
     (ops.Conv(*ONE, activation=RELU6), [X, Constant((16, 8, 3, 3))]),
     (ops.Conv(*ONE, groups=2), [X, Constant((16, 4, 3, 3)), Constant((16,))]),
@@ -73,11 +80,11 @@ def run(made: Quantized) -> dict[str, PlacedNode]:
 
 
 @pytest.mark.parametrize(("op", "operands"), WEIGHTED)
-def test_products_run_on_integers(op, operands):
+def test_products_run_on_integers(op: ops.Op, operands: list[Shape | Constant]) -> None:
     assert run(quantize(single(op, operands)))["node"].executed_dtype in ("uint8", "int8")
 
 
-def test_products_in_generated_code_run_on_integers():
+def test_products_in_generated_code_run_on_integers() -> None:
     """Processors for which OpenVINO generates no such code have a kernel for each product."""
     builder, random = GraphBuilder("g"), np.random.default_rng(1)
     x = builder.input("x", TensorType((1, 64)))
@@ -111,7 +118,7 @@ def between(op: ops.Op) -> Graph:
 
 
 @pytest.mark.parametrize("op", MOVED)
-def test_movement_between_products_is_on_integers(op):
+def test_movement_between_products_is_on_integers(op: ops.Op) -> None:
     made = quantize(between(op))
     assert made.choices["moved"].quantized
     placed = run(made)
@@ -119,14 +126,14 @@ def test_movement_between_products_is_on_integers(op):
     assert "moved" not in placed or placed["moved"].executed_dtype == "uint8"
 
 
-def test_an_activation_behind_a_product_stays_in_float():
+def test_an_activation_behind_a_product_stays_in_float() -> None:
     made = quantize(between(ops.Silu()))
     steps = [node.inputs[0] for node in made.model.graph.nodes if isinstance(node.op, ops.Quantize)]
     assert steps == ["x", "moved"]
     assert run(made)["first"].executed_dtype == "uint8"
 
 
-def test_movement_in_front_of_a_float_reader_is_not_rounded():
+def test_movement_in_front_of_a_float_reader_is_not_rounded() -> None:
     graph = between(ops.Silu())
     builder = GraphBuilder("g", graph)
     for node in graph.nodes:
@@ -137,7 +144,7 @@ def test_movement_in_front_of_a_float_reader_is_not_rounded():
 
 
 @pytest.mark.parametrize("recipe", ["w8a8", "fp16"])
-def test_a_product_may_end_in_a_scalar(recipe):
+def test_a_product_may_end_in_a_scalar(recipe: str) -> None:
     builder = GraphBuilder("g")
     x = builder.input("x", TensorType((1, 32)))
     weight = builder.constant("w", np.linspace(-1, 1, 32, dtype=np.float32)[None])
@@ -145,7 +152,7 @@ def test_a_product_may_end_in_a_scalar(recipe):
     run(quantize(builder.build(outputs=(builder.one(ops.Reshape(()), (score,)),)), recipe))
 
 
-def test_channels_of_a_depthwise_convolution_have_their_own_scales():
+def test_channels_of_a_depthwise_convolution_have_their_own_scales() -> None:
     made = quantize(single(ops.DepthwiseConv(*ONE), [X, Constant((8, 1, 3, 3))]))
     params = made.model.params["x0__quantized"]
     assert (params.axis, params.scale.shape) == (1, (8,))
@@ -153,14 +160,15 @@ def test_channels_of_a_depthwise_convolution_have_their_own_scales():
 
 
 @pytest.mark.parametrize(("recipe", "least_db"), [("w8", 35), ("w4", 12), ("fp16", 60)])
-def test_stored_weights(recipe, least_db):
+def test_stored_weights(recipe: str, least_db: float) -> None:
     graph = single(ops.FullyConnected(), [(2, 64), Constant((10, 64)), Constant((10,))])
     made = quantize(graph, recipe)
     assert made.choices["node"].reason == ""
     placed = run(made)
     assert placed["node"].kernel.startswith("FullyConnected")
     sample = made.data.sample(0)
-    exact = sample["x0"] @ graph.constants["c1"].T + graph.constants["c2"]
+    weight, bias = (graph.constants[name].astype(np.float32) for name in ("c1", "c2"))
+    exact = sample["x0"].astype(np.float32) @ weight.T + bias
     assert sqnr_db(exact, Oracle(made.model).run(sample)[graph.outputs[0]]) > least_db
 
 
@@ -175,13 +183,15 @@ def test_stored_weights(recipe, least_db):
         ),
     ],
 )
-def test_what_would_run_in_float_is_planned_in_float(op, operands, reason):
+def test_what_would_run_in_float_is_planned_in_float(
+    op: ops.Op, operands: list[Shape | Constant], reason: str
+) -> None:
     made = quantize(single(op, operands))
     assert reason in made.choices["node"].reason
     run(made)
 
 
-def test_weights_in_groups_are_whole_groups():
+def test_weights_in_groups_are_whole_groups() -> None:
     graph = single(ops.FullyConnected(), [(2, 40), Constant((10, 40))])
     reason = quantize(graph, "w4").choices["node"].reason
     assert "an output has 40 weights, which is no multiple of 32" in reason

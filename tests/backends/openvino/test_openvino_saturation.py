@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def run_as(instructions: str, folder: Path, made: Quantized) -> tuple[bool, floa
         low-precision transformations.
     """
     shapes = {name: made.graph.tensors[name].shape for name in made.graph.inputs}
-    sample = {name: np.full(shape, 2, np.float32) for name, shape in shapes.items()}
+    sample: dict[str, Any] = {name: np.full(shape, 2, np.float32) for name, shape in shapes.items()}
     for name, content in BACKEND.lower(made.model, CPU).files.items():
         (folder / name).write_bytes(content)
     np.savez(folder / "inputs.npz", **sample)

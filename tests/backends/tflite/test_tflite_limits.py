@@ -14,7 +14,7 @@ from qhal.ir.graph import Array, NodeView, TensorType
 from qhal.ir.ops import Op
 from qhal.targets.capability import Limit
 from qhal_backends.tflite import limits as the
-from tests.backends.tflite.tflite_samples import lay_out
+from tests.backends.one_node import lay_out
 
 
 def view_of(op: Op, *operands: TensorType | tuple[int, ...] | Array) -> NodeView:

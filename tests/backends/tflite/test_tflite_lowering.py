@@ -14,10 +14,11 @@ from qhal.ir.graph import TensorType
 from qhal.plugin.backend import RunOptions
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.targets.profile import TargetProfile
+from qhal.testing.samples import SAMPLES, Sample
 from qhal_backends.tflite.capabilities import capabilities
 from qhal_backends.tflite.lowering import Lowered, lower_model
 from qhal_backends.tflite.plugin import TfliteBackend
-from tests.backends.tflite.tflite_samples import SAMPLES, Sample, deploy_row, lay_out
+from tests.backends.one_node import deploy_row, lay_out
 
 CAPS = capabilities()
 

@@ -10,14 +10,15 @@ import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from qhal.ir.graph import Array
 from qhal_backends.tflite.plugin import MODEL
+from tests.backends.one_node import deploy_row
 from tests.backends.tflite.test_tflite_rows import BACKEND, CAPS, REFERENCE, TARGET, TRIALS, stored
-from tests.backends.tflite.tflite_samples import deploy_row
 
 SCRIPT = Path(__file__).with_name("old_runtime.py")
 
@@ -33,7 +34,8 @@ def old_python() -> str:
 
 def save(folder: Path, name: str, content: bytes, arrays: Mapping[str, Array]) -> None:
     (folder / f"{name}.tflite").write_bytes(content)
-    np.savez(folder / f"{name}.npz", **dict(arrays))
+    stored: dict[str, Any] = dict(arrays)
+    np.savez(folder / f"{name}.npz", **stored)
 
 
 def test_every_row_runs_in_tflite_runtime(old_python: str, tmp_path: Path) -> None:

@@ -19,17 +19,11 @@ from qhal.quant.oracle import Oracle
 from qhal.targets.capability import Capability, KernelRow
 from qhal.targets.profile import TargetProfile
 from qhal.targets.recipe import RECIPES
+from qhal.testing.samples import Sample, random_data
 from qhal_backends.tflite.capabilities import capabilities
 from qhal_backends.tflite.plugin import MODEL, TfliteBackend
 from qhal_backends.tflite.runner import find_runtime
-from tests.backends.tflite.tflite_samples import (
-    Deployed,
-    Sample,
-    deploy,
-    deploy_row,
-    random_data,
-    trials,
-)
+from tests.backends.one_node import Deployed, deploy, deploy_row, trials
 
 BACKEND = TfliteBackend()
 TARGET = TargetProfile("litert", "tflite", "LiteRT")
@@ -38,7 +32,9 @@ TRIALS = list(trials(CAPS))
 REFERENCE, DEFAULT = RunOptions(reference=True), RunOptions()
 
 
-def run(model: QuantModel, inputs: Mapping[str, Array], options: RunOptions) -> dict[str, Array]:
+def run(
+    model: QuantModel, inputs: Mapping[str, Array], options: RunOptions
+) -> dict[str, np.ndarray]:
     return BACKEND.load(BACKEND.lower(model, TARGET), TARGET, options).run(inputs)
 
 
@@ -62,8 +58,8 @@ def test_a_mask_leaves_scores_their_steps(op: ops.Op, masked: float) -> None:
     scores = builder.input("scores", TensorType((1, 8, 8)))
     keep = np.tri(8, dtype=np.bool_)[None]
     if isinstance(op, ops.Where):
-        value = builder.constant("value", np.float32(masked))
-        operands = (builder.constant("keep", keep), scores, value)
+        value = builder.constant("value", np.array(masked, np.float32))
+        operands: tuple[str, ...] = (builder.constant("keep", keep), scores, value)
     else:
         operands = (scores, builder.constant("mask", np.where(keep, 0, masked).astype(np.float32)))
     y = builder.one(ops.Softmax(2), (builder.one(op, operands),), output="y")

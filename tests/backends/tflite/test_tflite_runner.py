@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def test_a_broken_file() -> None:
 
 def _hide(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
     """As if packages were not installed."""
-    found = runner.find_spec
+    found = find_spec
 
     def find(name: str) -> ModuleSpec | None:
         return None if name in packages else found(name)
@@ -128,7 +129,7 @@ def test_a_runtime_that_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tflite_runtime_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
     import ai_edge_litert.interpreter as interpreter
 
-    found = runner.find_spec
+    found = find_spec
     monkeypatch.setattr(
         runner, "find_spec", lambda name: None if name == "ai_edge_litert" else found("sys")
     )

@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one output folder for each target that can be had here."""
     out = tmp_path_factory.mktemp("deployed")
     targets = [target for target, package in NEEDS.items() if find_spec(package)]
-    data = {"data": DIGITS / "calibration.npz", "eval": DIGITS / "evaluation.npz"}
+    data: dict[str, Any] = {"data": DIGITS / "calibration.npz", "eval": DIGITS / "evaluation.npz"}
     assert qhal.deploy_all(MODEL, targets=targets, out=out, **data).exit_code == 0
     return out
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import qhal
 from qhal.cli import options
 from qhal.cli.main import COMMANDS, main
 from qhal.errors import DataFileError, FallbackGateError, InternalError, MissingDependencyError
-from tests.paths import ROOT
+from tests.plugins.distributions import EVERY, installed
 
 DEPLOY = ["deploy", "model.onnx", "--target", "cpu", "--data", "data.npz"]
 
@@ -242,14 +243,15 @@ def test_closed_streams_are_no_error(closed: str, code: int) -> None:
     assert subprocess.run(command, shell=True, capture_output=True, check=False).returncode == code
 
 
-def test_broken_plugins_are_listed_and_harm_nobody() -> None:
-    data = ROOT / "tests" / "plugins" / "data"
-    folders = sorted(str(path) for path in data.iterdir() if path.is_dir())
-    code = (
-        f"import sys; sys.path.extend({folders!r}); "
-        "from qhal.cli.main import main; sys.exit(main(['plugins', '--json']))"
+def test_broken_plugins_are_listed_and_harm_nobody(tmp_path: Path) -> None:
+    path = (os.environ.get("PYTHONPATH"), str(installed(tmp_path, *EVERY)))
+    done = subprocess.run(
+        [sys.executable, "-m", "qhal.cli", "plugins", "--json"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     broken = {problem["distribution"] for problem in found["problems"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import NoReturn
 
 import pytest
 
@@ -13,6 +14,8 @@ from qhal.plugin.backend import Backend
 from qhal.plugin.registry import Registry
 from qhal.plugin.setup import Setup
 from qhal.progress import Progress
+from qhal.quant.model import QuantModel
+from qhal.targets.profile import TargetProfile
 
 Captured = pytest.CaptureFixture[str]
 
@@ -22,10 +25,10 @@ class Preparing(Backend):
 
     name = "preparing"
 
-    def capabilities(self, target):
+    def capabilities(self, target: TargetProfile) -> NoReturn:
         raise AssertionError
 
-    def lower(self, model, target):
+    def lower(self, model: QuantModel, target: TargetProfile) -> NoReturn:
         raise AssertionError
 
     def setups(self) -> tuple[Setup, ...]:

@@ -49,7 +49,8 @@ def test_a_sequence_is_fetched_item_by_item() -> None:
 
         def __getitem__(self, index: int) -> np.ndarray:
             self.fetched.append(index)
-            return VALUES[index % 4]
+            found: np.ndarray = VALUES[index % 4]
+            return found
 
     images = Images()
     data = load_dataset(lambda: images, ONE)

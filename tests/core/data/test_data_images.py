@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from qhal.data import load_dataset
 from qhal.data.image import covering_size, decode_image, shorter_side_size
 from qhal.errors import DataFileError, DataShapeError, PreprocessError
 from qhal.ir.dtypes import DType
-from qhal.ir.graph import TensorType
+from qhal.ir.graph import Array, TensorType
 
 NCHW = {"x": TensorType((1, 3, 8, 8))}
 NHWC = {"x": TensorType((1, 8, 8, 3))}
@@ -21,7 +22,7 @@ PIXELS = RNG.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
-def _save(path: Path, pixels: np.ndarray, **options: object) -> None:
+def _save(path: Path, pixels: np.ndarray, **options: Any) -> None:
     Image.fromarray(pixels).save(path, **options)
 
 
@@ -72,7 +73,7 @@ def test_inputs_without_image_shape_are_scaled_value_by_value() -> None:
 
 def test_other_inputs_are_left_alone() -> None:
     inputs = {**NCHW, "state": TensorType((2, 1, 4))}
-    arrays = {"x": PIXELS, "state": np.full((4, 2, 1, 4), 0.5, np.float32)}
+    arrays: dict[str, Array] = {"x": PIXELS, "state": np.full((4, 2, 1, 4), 0.5, np.float32)}
     sample = load_dataset(arrays, inputs, preprocess="unit").sample(0)
     assert float(sample["state"].max()) == 0.5
 

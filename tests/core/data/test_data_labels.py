@@ -9,7 +9,7 @@ import pytest
 
 from qhal.data import Dataset, load_dataset
 from qhal.errors import LabelError
-from qhal.ir.graph import TensorType
+from qhal.ir.graph import Array, TensorType
 
 ONE = {"a": TensorType((1, 2))}
 VALUES = np.zeros((3, 2), np.float32)
@@ -75,7 +75,7 @@ def test_a_number_of_labels_that_does_not_fit(tmp_path: Path) -> None:
 
 
 def test_the_offset_is_added_and_must_not_make_labels_negative() -> None:
-    arrays = {"a": VALUES, "y": np.array([[0], [1], [2]], np.uint8)}
+    arrays: dict[str, Array] = {"a": VALUES, "y": np.array([[0], [1], [2]], np.uint8)}
     assert _labels(load_dataset(arrays, ONE, label_offset=1)) == [1, 2, 3]
     with pytest.raises(LabelError, match="negative"):
         load_dataset(arrays, ONE, label_offset=-1)

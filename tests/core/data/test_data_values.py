@@ -66,7 +66,9 @@ def test_integers_are_widened_but_never_wrapped() -> None:
 
 def test_the_label_array_may_be_an_input() -> None:
     inputs = {"x": TensorType((1, 1)), "y": TensorType((1, 1))}
-    data = load_dataset({"x": np.zeros((2, 1)), "y": np.ones((2, 1)), "labels": [0, 1]}, inputs)
+    data = load_dataset(
+        {"x": np.zeros((2, 1)), "y": np.ones((2, 1)), "labels": np.array([0, 1])}, inputs
+    )
     assert data.sample(0)["y"].tolist() == [[1.0]]
     assert data.labels is not None
 

@@ -40,5 +40,5 @@ def test_zoo_data(zoo: Path, name: str) -> None:
     assert len(data.labels) == len(data) >= 500
     for index in (0, len(data) - 1):
         sample = data.sample(index)[argument["name"]]
-        assert (sample.shape, sample.dtype) == (kind.shape, np.float32)
+        assert (sample.shape, sample.dtype) == (kind.shape, np.dtype(np.float32))
         assert sample.std() > 0

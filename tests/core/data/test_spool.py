@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pytest
 
 from qhal.data.spool import Spool
+from qhal.ir.graph import Array
 
 
 @pytest.fixture
@@ -28,15 +30,24 @@ def test_what_was_made_comes_back(spool: Spool, shape: tuple[int, ...], dtype: t
             assert found.dtype == array.dtype
 
 
+def _full(value: int) -> dict[str, Array]:
+    return {"x": np.full(10, value)}
+
+
 def test_samples_do_not_mix(spool: Spool) -> None:
     for index in (3, 1, 2):
-        spool.get(index, lambda index=index: {"x": np.full(10, index)})
+        spool.get(index, partial(_full, index))
     assert [int(spool.get(i, dict)["x"][0]) for i in (1, 2, 3)] == [1, 2, 3]
 
 
 def test_what_does_not_fit_is_made_again() -> None:
     made = []
+
+    def make() -> dict[str, Array]:
+        made.append(1)
+        return {"x": np.zeros(200, np.uint8)}
+
     with Spool(limit_bytes=100) as spool:
         for _ in range(2):
-            spool.get(0, lambda: made.append(1) or {"x": np.zeros(200, np.uint8)})
+            spool.get(0, make)
     assert len(made) == 2

@@ -64,7 +64,7 @@ def read(
     return import_model(path, shapes or {})
 
 
-def run(proto: bytes, feeds: Mapping[str, Array]) -> list[Array]:
+def run(proto: bytes, feeds: Mapping[str, Array]) -> list[np.ndarray]:
     """Run a model in onnxruntime."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1

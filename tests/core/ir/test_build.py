@@ -26,7 +26,7 @@ def small() -> Graph:
     w = b.constant("w", np.ones((4, 3, 3, 3), np.float32))
     conv = b.one(ops.Conv((1, 1), (1, 1, 1, 1), (1, 1)), [x, w, ""], name="conv", origin=["c0"])
     clip = b.one(ops.Clip(-1.0, float("inf")), [conv], output="clip")
-    half = b.constant("half", np.float32(0.5))
+    half = b.constant("half", np.array(0.5, np.float32))
     y = b.one(ops.Mul(), [clip, half], name="mul", output="y")
     return b.build(outputs=[*b.add(ops.Split(1, (1, 3)), [y], name="parts"), y])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from typing import Any
 
 import numpy as np
 import onnx
@@ -26,7 +27,11 @@ def values(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def graph_of(op: ops.Op, *operands: np.ndarray | tuple[int, ...]) -> Graph:
+Operand = np.ndarray | tuple[int, ...]
+Case = tuple[ops.Op, *tuple[Operand, ...]]
+
+
+def graph_of(op: ops.Op, *operands: Operand) -> Graph:
     """One node; arrays become constants, shapes become inputs."""
     builder = GraphBuilder("g")
     names = [
@@ -38,7 +43,9 @@ def graph_of(op: ops.Op, *operands: np.ndarray | tuple[int, ...]) -> Graph:
     return builder.build(outputs=builder.add(op, names, name="node"))
 
 
-def run(graph: Graph, feeds: dict[str, np.ndarray] | None = None, **options) -> list[np.ndarray]:
+def run(
+    graph: Graph, feeds: dict[str, np.ndarray] | None = None, **options: Any
+) -> list[np.ndarray]:
     model = to_onnx(graph, **options)
     onnx.checker.check_model(model, full_check=True)
     assert model.SerializeToString() == to_onnx(graph, **options).SerializeToString()
@@ -46,7 +53,7 @@ def run(graph: Graph, feeds: dict[str, np.ndarray] | None = None, **options) -> 
     feeds = feeds or {
         name: values(*graph.tensors[name].shape, seed=i) for i, name in enumerate(graph.inputs)
     }
-    results = session.run(None, feeds)
+    results: list[np.ndarray] = session.run(None, feeds)
     for name, result in zip(graph.outputs, results, strict=True):
         assert result.shape == graph.tensors[name].shape
         assert result.dtype == graph.tensors[name].dtype.numpy
@@ -57,7 +64,7 @@ X4 = (1, 4, 6, 6)
 RECURRENT = (values(1, 12, 3), values(1, 12, 3), values(1, 24))
 UNARY = ["Abs", "Neg", "Exp", "Log", "Sqrt", "Rsqrt", "Reciprocal", "Erf", "Sin", "Cos"]
 UNARY += ["Floor", "Ceil", "Round", "Sign", "Softplus"]
-CASES = [
+CASES: list[Case] = [
     (ops.Conv(ONE, (1, 1, 1, 1), ONE), X4, values(5, 4, 3, 3), values(5)),
     (ops.Conv(ONE, NO_PADS, ONE, groups=2), X4, values(6, 2, 3, 3)),
     (ops.DepthwiseConv((2, 2), NO_PADS, ONE, multiplier=2), X4, values(8, 1, 3, 3), values(8)),
@@ -72,7 +79,7 @@ CASES = [
     (ops.Sub(Activation.RELU6), X4, X4),
     (ops.Mul(), X4, values(4, 1, 1)),
     (ops.Div(), X4, X4),
-    (ops.Pow(), X4, np.float32(2.0)),
+    (ops.Pow(), X4, np.array(2.0, np.float32)),
     (ops.Maximum(), X4, X4),
     (ops.Minimum(), X4, X4),
     *((ops.Compare(relation), X4, X4) for relation in ("==", "<", "<=", ">", ">=")),
@@ -128,17 +135,17 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[0].kind)
 @pytest.mark.parametrize("opset", [None, 21])
-def test_every_operator_runs(case, opset):
+def test_every_operator_runs(case: Case, opset: int | None) -> None:
     run(graph_of(*case), opset=opset)
 
 
-def test_every_canonical_operator_has_a_case():
+def test_every_canonical_operator_has_a_case() -> None:
     steps = {ops.Quantize, ops.Dequantize, ops.Requantize, ops.Opaque}
     known = {kind for kind in ops.Op.__subclasses__() if kind.__module__ == ops.__name__}
     assert {type(case[0]) for case in CASES} | steps == known
 
 
-def test_the_lowest_opset_is_13_unless_an_operator_needs_more():
+def test_the_lowest_opset_is_13_unless_an_operator_needs_more() -> None:
     assert to_onnx(graph_of(ops.Relu(), X4)).opset_import[0].version == 13
     assert to_onnx(graph_of(ops.HardSwish(), X4)).opset_import[0].version == 13
     assert to_onnx(graph_of(ops.LayerNorm(3), X4, values(6))).opset_import[0].version == 17
@@ -146,12 +153,12 @@ def test_the_lowest_opset_is_13_unless_an_operator_needs_more():
         to_onnx(graph_of(ops.LayerNorm(3), X4, values(6)), opset=16)
 
 
-def test_spatial_mean_is_global_average_pool():
+def test_spatial_mean_is_global_average_pool() -> None:
     model = to_onnx(graph_of(ops.Reduce("Mean", (2, 3)), X4))
     assert [node.op_type for node in model.graph.node] == ["GlobalAveragePool"]
 
 
-def test_a_fused_activation_is_a_node_of_its_own():
+def test_a_fused_activation_is_a_node_of_its_own() -> None:
     case = (ops.Conv(ONE, NO_PADS, ONE, activation=Activation.RELU6), X4, values(5, 4, 3, 3))
     graph = graph_of(*case)
     conv, clip = to_onnx(graph).graph.node
@@ -161,25 +168,25 @@ def test_a_fused_activation_is_a_node_of_its_own():
     assert result.min() >= 0 and result.max() <= 6
 
 
-def test_hard_swish_is_what_onnx_says():
+def test_hard_swish_is_what_onnx_says() -> None:
     (result,) = run(graph_of(ops.HardSwish(), X4))
     x = values(*X4)
     np.testing.assert_allclose(result, x * np.clip(x / 6 + 0.5, 0, 1), atol=1e-6)
 
 
 @pytest.mark.parametrize("approximate", [False, True])
-def test_gelu_without_an_operator_of_its_own_is_the_same(approximate):
+def test_gelu_without_an_operator_of_its_own_is_the_same(approximate: bool) -> None:
     graph = graph_of(ops.Gelu(approximate), X4)
     assert "Gelu" not in {node.op_type for node in to_onnx(graph).graph.node}
     np.testing.assert_allclose(run(graph), run(graph, opset=20), atol=1e-6)
 
 
-def test_a_slice_backwards_reaches_the_first_element():
+def test_a_slice_backwards_reaches_the_first_element() -> None:
     (result,) = run(graph_of(ops.Slice((3,), (4,), (-1,)), (4,)))
     np.testing.assert_array_equal(result, values(4)[::-1])
 
 
-def test_other_outputs_leave_out_what_they_do_not_need():
+def test_other_outputs_leave_out_what_they_do_not_need() -> None:
     builder = GraphBuilder("g")
     builder.input("x", TensorType(X4))
     builder.one(ops.Relu(), ["x"], output="middle")
@@ -189,7 +196,7 @@ def test_other_outputs_leave_out_what_they_do_not_need():
     assert [output.name for output in model.graph.output] == ["middle"]
 
 
-def test_an_opaque_node_is_written_as_it_was_with_new_names():
+def test_an_opaque_node_is_written_as_it_was_with_new_names() -> None:
     proto = onnx.helper.make_node("CumSum", ["a", "b"], ["c"], reverse=1)
     op = ops.Opaque("", "CumSum", 18, proto.SerializeToString(), "unknown")
     tensors = {"x": TensorType((3,)), "axis": TensorType((), DType.INT64), "y": TensorType((3,))}
@@ -200,7 +207,7 @@ def test_an_opaque_node_is_written_as_it_was_with_new_names():
     assert to_onnx(graph).opset_import[0].version == 14
 
 
-def test_an_opaque_node_of_another_domain_imports_the_domain():
+def test_an_opaque_node_of_another_domain_imports_the_domain() -> None:
     proto = onnx.helper.make_node("FastGelu", ["a"], ["b"], domain="com.microsoft")
     op = ops.Opaque("com.microsoft", "FastGelu", 1, proto.SerializeToString(), "unknown")
     tensors = {"x": TensorType((3,)), "y": TensorType((3,))}
@@ -211,14 +218,14 @@ def test_an_opaque_node_of_another_domain_imports_the_domain():
 @pytest.mark.parametrize(
     "op", [ops.Quantize(), ops.MaxPool((2, 2), (2, 2), NO_PADS, layout=Layout.NHWC)]
 )
-def test_quantized_and_nhwc_graphs_are_refused(op):
+def test_quantized_and_nhwc_graphs_are_refused(op: ops.Op) -> None:
     tensors = {"x": TensorType(X4), "y": TensorType(X4)}
     graph = Graph("g", ("x",), ("y",), (Node("n", op, ("x",), ("y",)),), tensors)
     with pytest.raises(InternalError, match="'n'"):
         to_onnx(graph)
 
 
-def test_bfloat16_constants_are_written_in_two_bytes():
+def test_bfloat16_constants_are_written_in_two_bytes() -> None:
     stored = np.array([1, -2.5, 0.15625], np.float32)
     writer = OnnxWriter(13)
     writer.initializer("w", stored, DType.BFLOAT16)
@@ -228,7 +235,7 @@ def test_bfloat16_constants_are_written_in_two_bytes():
     assert np.array_equal(numpy_helper.to_array(tensor).astype(np.float32), stored)
 
 
-def test_a_type_that_onnx_lacks_is_refused():
+def test_a_type_that_onnx_lacks_is_refused() -> None:
     writer = OnnxWriter(13)
     writer.initializer("w", np.zeros(2, np.uint8), DType.NF4)
     writer.node("Identity", ("w",), ("y",))

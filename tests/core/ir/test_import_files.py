@@ -14,12 +14,13 @@ from onnx import TensorProto, helper
 from onnx.external_data_helper import convert_model_to_external_data
 
 from qhal.errors import ModelFileError, ModelInvalidError, ModelWeightsError, QhalError
+from qhal.ir.graph import Array
 from qhal.ir.importer import import_model
 from qhal.ir.onnx.wire import WireError, lift_weights
 from tests.core.ir.importing import check_same, floats, model, read
 
 
-def conv_model(weight: np.ndarray | None = None) -> onnx.ModelProto:  # type: ignore[type-arg]
+def conv_model(weight: np.ndarray | None = None) -> onnx.ModelProto:
     """A convolution with 36 KB of weights."""
     weight = floats(32, 32, 3, 3) if weight is None else weight
     node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv")
@@ -137,8 +138,12 @@ def test_weights_that_do_not_fit_their_claim(tmp_path: Path, proto: onnx.ModelPr
 @pytest.mark.parametrize("op", ["ConstantOfShape", "Expand", "Tile", "Range"])
 def test_constants_of_absurd_size_are_refused(tmp_path: Path, op: str) -> None:
     huge = np.array([1 << 16, 1 << 16], np.int64)
-    constants = {"shape": huge, "one": np.ones((1, 1), np.float32), "zero": np.int64(0)}
-    constants |= {"many": np.int64(1 << 33), "step": np.int64(1)}
+    constants: dict[str, Array] = {
+        "shape": huge,
+        "one": np.ones((1, 1), np.float32),
+        "zero": np.array(0),
+    }
+    constants |= {"many": np.array(1 << 33), "step": np.array(1)}
     operands = {"ConstantOfShape": ["shape"], "Range": ["zero", "many", "step"]}
     node = helper.make_node(op, operands.get(op, ["one", "shape"]), ["c"], name="big")
     last = helper.make_node("Identity", ["c"], ["y"])

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 from qhal.errors import ModelInvalidError, ModelShapeError
 from qhal.ir import ops
 from qhal.ir.dtypes import DType
+from qhal.ir.graph import Array
 from qhal.ir.text import to_text
 from tests.core.ir.importing import check_same, floats, imported, kinds, model, only, read
 
@@ -103,7 +104,7 @@ def test_shape_arithmetic_vanishes(tmp_path: Path) -> None:
         helper.make_node("Concat", ["n1", "minus"], ["t"], axis=0),
         helper.make_node("Reshape", ["x", "t"], ["y"]),
     ]
-    constants = {"zero": np.int64(0), "zeros": i64(0), "minus": i64(-1)}
+    constants = {"zero": np.array(0), "zeros": i64(0), "minus": i64(-1)}
     graph = imported(tmp_path, model(nodes, {"x": (2, 3, 4)}, constants=constants))
     assert only(graph).op == ops.Reshape((2, 12))
     assert not graph.constants
@@ -119,7 +120,7 @@ def test_ranges_and_masks_are_computed(tmp_path: Path) -> None:
         helper.make_node("Where", ["below", "fill", "half"], ["mask"]),
         helper.make_node("Mul", ["x", "mask"], ["y"]),
     ]
-    constants: dict[str, Any] = {"zero": np.int64(0), "four": np.int64(4), "one": np.int64(1)}
+    constants: dict[str, Any] = {"zero": np.array(0), "four": np.int64(4), "one": np.int64(1)}
     constants |= {"zeros": i64(0), "ones": i64(1), "shape": i64(4, 4), "half": np.float32(0.5)}
     graph = imported(tmp_path, model(nodes, {"x": (4, 4)}, constants=constants))
     assert kinds(graph) == ["Mul"]
@@ -142,7 +143,7 @@ def test_weights_behind_a_reshape_are_weights(tmp_path: Path) -> None:
         helper.make_node("MatMul", ["x", "w2"], ["m"]),
         helper.make_node("Add", ["m", "b"], ["y"]),
     ]
-    constants = {"w": floats(2, 3, 5), "s": i64(6, 5), "b": floats(1, 5)}
+    constants: dict[str, Array] = {"w": floats(2, 3, 5), "s": i64(6, 5), "b": floats(1, 5)}
     graph = imported(tmp_path, model(nodes, {"x": (1, 6)}, constants=constants, opset=8))
     assert kinds(graph) == ["FullyConnected"]
 
@@ -163,10 +164,10 @@ def test_dequantized_weights_are_weights(tmp_path: Path) -> None:
         helper.make_node("DequantizeLinear", ["q", "s", "z"], ["w"]),
         helper.make_node("MatMul", ["x", "w"], ["y"]),
     ]
-    constants = {
+    constants: dict[str, Array] = {
         "q": np.arange(12, dtype=np.int8).reshape(4, 3),
-        "s": np.float32(0.5),
-        "z": np.int8(2),
+        "s": np.array(0.5, np.float32),
+        "z": np.array(2, np.int8),
     }
     graph = read(tmp_path, model(nodes, {"x": (1, 4)}, constants=constants)).graph
     wanted = (np.arange(12).reshape(4, 3) - 2) * 0.5
@@ -213,7 +214,7 @@ def test_loops_over_outer_tensors_are_refused(tmp_path: Path) -> None:
         [kept, helper.make_tensor_value_info("row", TensorProto.FLOAT, (2,))],
     )
     node = helper.make_node("Loop", ["n", "c"], ["y"], body=body)
-    proto = model([node], {"x": (2,)}, constants={"n": np.int64(3), "c": np.array(True)})
+    proto = model([node], {"x": (2,)}, constants={"n": np.array(3), "c": np.array(True)})
     with pytest.raises(ModelInvalidError, match=r"Loop 'y' .* reads 'x' .* how often it runs"):
         read(tmp_path, proto)
 
@@ -273,7 +274,7 @@ def test_operators_of_onnxruntime(tmp_path: Path) -> None:
 
 def test_quantized_models_are_refused(tmp_path: Path) -> None:
     node = helper.make_node("QuantizeLinear", ["x", "s"], ["y"], name="q")
-    proto = model([node], {"x": (2,)}, constants={"s": np.float32(0.1)})
+    proto = model([node], {"x": (2,)}, constants={"s": np.array(0.1, np.float32)})
     with pytest.raises(ModelInvalidError, match="quantized already: node 'q'"):
         read(tmp_path, proto)
 

@@ -13,6 +13,7 @@ from onnx import helper
 
 from qhal.decisions import Code
 from qhal.ir import ops
+from qhal.ir.graph import Array
 from tests.core.ir.importing import floats, imported, kinds, model, only, read
 
 
@@ -384,7 +385,7 @@ def test_opaque_says_why(
 
 def test_opaque_of_an_old_opset_is_brought_up_to_date(tmp_path: Path) -> None:
     node = helper.make_node("Scatter", ["x", "i", "u"], ["y"], axis=0)
-    constants = {"i": np.array([[0], [1]], np.int64), "u": floats(2, 1)}
+    constants: dict[str, Array] = {"i": np.array([[0], [1]], np.int64), "u": floats(2, 1)}
     graph = imported(tmp_path, model([node], {"x": (3, 1)}, constants=constants, opset=9))
     opaque = only(graph).op
     assert isinstance(opaque, ops.Opaque)

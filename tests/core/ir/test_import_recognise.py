@@ -31,7 +31,7 @@ def parse(text: str) -> list[NodeProto]:
 
 
 def scalar(value: float) -> np.ndarray[Any, np.dtype[np.float32]]:
-    return np.float32(value)
+    return np.array(value, np.float32)
 
 
 SIX, THREE, ZERO, HALF, ONE = scalar(6), scalar(3), scalar(0), scalar(0.5), scalar(1)
@@ -239,6 +239,6 @@ def test_normalisation_before_a_convolution_is_one_scale_and_one_shift(tmp_path:
 
 
 def test_a_scale_that_would_overflow_a_weight_stays(tmp_path: Path) -> None:
-    constants = {"w": np.full((3, 4, 1, 1), 1e30, np.float32), "s": np.float32(1e30)}
+    constants = {"w": np.full((3, 4, 1, 1), 1e30, np.float32), "s": np.array(1e30, np.float32)}
     proto = model(parse("c = Conv(x, w)\ny = Mul(c, s)"), {"x": SHAPE}, constants=constants)
     assert kinds(read(tmp_path, proto).graph) == ["Conv", "Mul"]

@@ -13,10 +13,10 @@ from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, NodeView, TensorType
 from qhal.ir.layout.laid_out import to_layout
-from qhal.ir.ops import Layout
+from qhal.ir.ops import Activation, Layout
 from qhal.legal.decompose import decompose
 from qhal.legal.legalize import legalize
-from qhal.targets.capability import Activation, Capabilities, Capability, KernelRow
+from qhal.targets.capability import Capabilities, Capability, KernelRow
 from qhal.targets.spec import FLOAT
 from tests.core.ir_graphs import run
 
@@ -207,8 +207,10 @@ def test_written_out_blocks_are_recognised(op: ops.Op) -> None:
 def test_divisions_by_a_root_use_rsqrt(numerator: str) -> None:
     b = GraphBuilder("root")
     x = b.input("x", TensorType((2, 3)))
-    spread = b.one(ops.Add(), [b.one(ops.Mul(), [x, x]), b.constant("e", np.float32(0.1))])
-    one = b.constant("one", np.float32(1))
+    spread = b.one(
+        ops.Add(), [b.one(ops.Mul(), [x, x]), b.constant("e", np.array(0.1, np.float32))]
+    )
+    one = b.constant("one", np.array(1, np.float32))
     y = b.one(ops.Div(), [one if numerator == "one" else x, b.one(ops.Unary("Sqrt"), [spread])])
     graph = b.build(outputs=[y])
     has_div = target("Add", "Mul", "Sqrt", "Div", "Rsqrt")

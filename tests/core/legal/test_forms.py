@@ -45,11 +45,11 @@ CASES: tuple[tuple[ops.Op, Sequence[Array]], ...] = (
     *((op, [array(*IMAGE), array(4, 1, 1, seed=1)]) for op in (
         ops.Maximum(), ops.Minimum(), ops.Sub(), ops.PRelu(),
     )),
-    *((op, [array(*IMAGE), np.float32(0.3)]) for op in (
+    *((op, [array(*IMAGE), np.array(0.3, np.float32)]) for op in (
         ops.Maximum(), ops.Minimum(), ops.PRelu(), ops.Sub(), ops.Div(),
     )),
     (ops.Div(), [array(*IMAGE), positive(4, 1, 1)]),
-    *((ops.Pow(), [positive(*IMAGE), np.float32(e)]) for e in (2, 3, 0.5, -0.5, -1)),
+    *((ops.Pow(), [positive(*IMAGE), np.array(e, np.float32)]) for e in (2, 3, 0.5, -0.5, -1)),
     (ops.LayerNorm(2), [array(*IMAGE), array(6, 4, seed=1), array(6, 4, seed=2)]),
     (ops.InstanceNorm(), [array(*IMAGE), array(4, seed=1), array(4, seed=2)]),
     (ops.FullyConnected(), [array(2, 5), array(3, 5, seed=1), array(3, seed=2)]),

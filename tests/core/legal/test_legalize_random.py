@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from qhal.ir.layout.laid_out import to_layout
-from qhal.ir.ops import Layout
+from qhal.ir.ops import Activation, Layout
 from qhal.legal.forms.table import FORMS
 from qhal.legal.legalize import legalize
-from qhal.targets.capability import Activation, Capabilities, Capability, KernelRow
+from qhal.targets.capability import Capabilities, Capability, KernelRow
 from qhal.targets.spec import FLOAT
 from tests.core.ir_graphs import RandomGraph, floats, run, run_permuted
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from qhal.artifact.ports import Adapter
 from qhal.artifact.runnable import Subject
 from qhal.decisions import Code, Decision
-from qhal.measure import measure
+from qhal.ir.graph import Array
+from qhal.measure import Measurement, measure
 from qhal.measure.energy import DRAM_PJ_PER_BYTE, energy, lower_bound_pj
 from qhal.measure.memory import peak_memory
 from qhal.measure.modelled import Work, latency_range_ns, target_latency
@@ -20,6 +22,7 @@ from qhal.plugin.registry import registry
 from qhal.quant.model import QuantModel
 from qhal.targets import catalogue
 from qhal.targets.profile import Sourced, TargetProfile
+from tests.core.conftest import Toys
 
 
 def _profile(options: dict[str, str] | None = None, **facts: float) -> TargetProfile:
@@ -27,7 +30,7 @@ def _profile(options: dict[str, str] | None = None, **facts: float) -> TargetPro
     return TargetProfile("npu", "toy", "An NPU", facts=sourced, options=options or {})
 
 
-def _measure(toys, **backend):
+def _measure(toys: Toys, **backend: Any) -> Measurement:
     return measure(
         toys.subject(toys.model, **backend),
         toys.subject(toys.baseline, **backend),
@@ -37,11 +40,13 @@ def _measure(toys, **backend):
     )
 
 
-def test_latency_of_both_is_measured_on_the_host(toys) -> None:
+def test_latency_of_both_is_measured_on_the_host(toys: Toys) -> None:
     metrics = _measure(toys).metrics
     for name in ("latency_host_p50", "latency_host_float_p90", "latency_host_min", "speedup_host"):
         assert metrics[name].basis is Basis.MEASURED_HOST
     p50 = metrics["latency_host_p50"]
+    assert p50.low is not None
+    assert p50.high is not None
     assert p50.low <= p50.value <= p50.high
     assert "1 thread, " in p50.note
     assert "windows" in p50.note
@@ -49,7 +54,7 @@ def test_latency_of_both_is_measured_on_the_host(toys) -> None:
     assert metrics["speedup_host"].value == pytest.approx(ratio)
 
 
-def test_counted_figures(toys) -> None:
+def test_counted_figures(toys: Toys) -> None:
     metrics = _measure(toys).metrics
     assert metrics["size_artifact"].value == 12 + 3 * 4 + 2
     assert metrics["size_ratio"].value == pytest.approx((48 + 12 + 2) / 26)
@@ -60,16 +65,16 @@ def test_counted_figures(toys) -> None:
     assert "100.0 % int8" in metrics["compute_bits"].note
 
 
-def test_without_a_runtime_only_the_counted_figures_are_there(toys) -> None:
+def test_without_a_runtime_only_the_counted_figures_are_there(toys: Toys) -> None:
     found = _measure(toys, missing="no runtime")
     assert not [name for name in found.metrics if name.startswith(("latency", "peak"))]
     assert "macs" in found.metrics
 
 
-def test_a_slow_quantized_artifact_is_a_warning(toys) -> None:
+def test_a_slow_quantized_artifact_is_a_warning(toys: Toys) -> None:
     import time
 
-    def wait(array):
+    def wait(array: Array) -> Array:
         time.sleep(0.002)
         return array
 
@@ -83,7 +88,7 @@ def test_a_slow_quantized_artifact_is_a_warning(toys) -> None:
     assert [d.code for d in found.decisions] == [Code.NOT_FASTER]
 
 
-def test_modelled_latency_by_hand(toys) -> None:
+def test_modelled_latency_by_hand(toys: Toys) -> None:
     profile = _profile(
         sustained_low_ops_per_s=1e9,
         sustained_high_ops_per_s=2e9,
@@ -96,6 +101,8 @@ def test_modelled_latency_by_hand(toys) -> None:
     )
     latency = target_latency(toys.integer_model, profile)["latency"]
     assert latency.basis is Basis.MODELLED
+    assert latency.low is not None
+    assert latency.high is not None
     # 24 operations; 4 input bytes at 4 MB/s; 24 bytes of constants, 14 of them beyond 10.
     assert latency.low == pytest.approx(1000 + 1000 + 12)
     assert latency.high == pytest.approx(1000 + 1000 + 24 + 14_000)
@@ -117,16 +124,18 @@ _PUBLISHED = {
 def test_the_edge_tpus_range_holds_what_its_maker_measured(name: str) -> None:
     measured_ms, macs, parameters, size = _PUBLISHED[name]
     work = Work(int(2 * macs), 3 * size * size, int(parameters))
-    low_ns, high_ns = latency_range_ns(work, catalogue.builtin()["edgetpu"])
+    found = latency_range_ns(work, catalogue.builtin()["edgetpu"])
+    assert found is not None
+    low_ns, high_ns = found
     assert 0.98 * low_ns <= measured_ms * 1e6 <= 1.02 * high_ns
     assert high_ns < 4 * low_ns
 
 
-def test_without_figures_nothing_is_modelled(toys) -> None:
+def test_without_figures_nothing_is_modelled(toys: Toys) -> None:
     assert target_latency(toys.model, _profile(sustained_low_ops_per_s=1e9)) == {}
 
 
-def test_the_lower_bound_by_hand(toys) -> None:
+def test_the_lower_bound_by_hand(toys: Toys) -> None:
     low, high = lower_bound_pj(toys.integer_model)
     # 24 bytes of constants, 4 of input, 3 of output; 12 multiply-accumulates.
     assert low == pytest.approx(31 * DRAM_PJ_PER_BYTE[0] + 12 * 0.3)
@@ -135,7 +144,7 @@ def test_the_lower_bound_by_hand(toys) -> None:
     assert float_low == pytest.approx((60 + 16 + 12) * DRAM_PJ_PER_BYTE[0] + 12 * 4.6)
 
 
-def test_lower_bounds_are_modelled_and_have_a_ratio(toys) -> None:
+def test_lower_bounds_are_modelled_and_have_a_ratio(toys: Toys) -> None:
     metrics = energy(toys.integer_model, toys.baseline, _profile(), {}).metrics
     names = {"energy_lower_bound", "energy_lower_bound_float", "energy_lower_bound_ratio"}
     assert set(metrics) == names
@@ -144,13 +153,13 @@ def test_lower_bounds_are_modelled_and_have_a_ratio(toys) -> None:
     assert "ratio" in metrics["energy_lower_bound"].note
 
 
-def test_no_power_no_proxy(toys) -> None:
+def test_no_power_no_proxy(toys: Toys) -> None:
     found = energy(toys.model, None, _profile(), {})
     assert [d.code for d in found.decisions] == [Code.ENERGY_UNAVAILABLE]
     assert "energy_proxy" not in found.metrics
 
 
-def test_the_proxy_takes_the_modelled_latency(toys) -> None:
+def test_the_proxy_takes_the_modelled_latency(toys: Toys) -> None:
     latency = Metric(2e6, "ns", Basis.MODELLED, 1e6, 3e6)
     host = Metric(9e6, "ns", Basis.MEASURED_HOST)
     given = {"latency": latency, "latency_host_p50": host}
@@ -160,7 +169,7 @@ def test_the_proxy_takes_the_modelled_latency(toys) -> None:
     assert str(proxy) == "4 mJ (modelled, 2 to 6 mJ)"
 
 
-def test_the_hosts_latency_counts_only_where_the_host_is_the_target(toys) -> None:
+def test_the_hosts_latency_counts_only_where_the_host_is_the_target(toys: Toys) -> None:
     given = {
         "latency_host_p50": Metric(1e6, "ns", Basis.MEASURED_HOST, 1e6, 2e6),
         "latency_host_float_p50": Metric(4e6, "ns", Basis.MEASURED_HOST),
@@ -173,7 +182,7 @@ def test_the_hosts_latency_counts_only_where_the_host_is_the_target(toys) -> Non
     assert here.metrics["energy_proxy_float"].value == pytest.approx(20e9)
 
 
-def test_sample_types_follow_the_artifact(toys) -> None:
+def test_sample_types_follow_the_artifact(toys: Toys) -> None:
     found = measure(
         toys.subject(toys.integer_model),
         None,
@@ -187,7 +196,7 @@ def test_sample_types_follow_the_artifact(toys) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux only")
-def test_peak_memory_is_that_of_a_fresh_process(toys) -> None:
+def test_peak_memory_is_that_of_a_fresh_process(toys: Toys) -> None:
     backend, profile = registry().resolve("cpu")
     model = QuantModel(toys.float_graph)
     artifact = backend.lower(model, profile)
@@ -198,12 +207,14 @@ def test_peak_memory_is_that_of_a_fresh_process(toys) -> None:
     assert peak.basis is Basis.MEASURED_HOST
 
 
-def test_peak_memory_of_a_backend_that_is_no_plugin(toys) -> None:
+def test_peak_memory_of_a_backend_that_is_no_plugin(toys: Toys) -> None:
     inputs = toys.samples().sample(0)
     assert peak_memory(toys.subject(toys.model), inputs) is None
 
 
-def test_the_backend_adds_what_only_it_can_find_out(toys, monkeypatch) -> None:
+def test_the_backend_adds_what_only_it_can_find_out(
+    toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     subject, baseline = toys.subject(toys.model), toys.subject(toys.baseline)
     note = Decision(Code.NOT_EMULATED, "No emulator.")
 

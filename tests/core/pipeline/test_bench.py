@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,18 +15,19 @@ import qhal
 from qhal.decisions import Code, Decision
 from qhal.errors import DataShapeError, MissingDependencyError, OptionError, VerificationError
 from qhal.metric import Basis, Metric
-from qhal.plugin.backend import Findings
+from qhal.plugin.backend import Artifact, Findings, Runner, RunOptions
 from qhal.plugin.registry import registry
 from qhal.report import to_text
 from qhal.report.bench_page import bench_page
 from qhal.results.bench import PROOF, BenchReport
 from qhal.results.record import RunRecord
+from qhal.targets.profile import TargetProfile
 from qhal_backends.cpu.plugin import CpuBackend
 from tests.paths import ROOT
 
 DIGITS = ROOT / "examples" / "digits"
 MODEL = DIGITS / "digits.onnx"
-QUICK = {"budget_s": 0.05}
+QUICK: dict[str, Any] = {"budget_s": 0.05}
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +233,9 @@ def test_a_float_model_that_does_not_run_here(
     load = CpuBackend.load
     quantized = RunRecord.load(folders[0]).artifact.files[0].size_bytes
 
-    def only_quantized(self, artifact, target, options):  # type: ignore[no-untyped-def]
+    def only_quantized(
+        self: CpuBackend, artifact: Artifact, target: TargetProfile, options: RunOptions
+    ) -> Runner | None:
         return load(self, artifact, target, options) if artifact.size_bytes == quantized else None
 
     monkeypatch.setattr(CpuBackend, "load", only_quantized)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ from qhal.results.record import RunRecord
 from tests.paths import ROOT
 
 DIGITS = ROOT / "examples" / "digits"
-DATA = {"data": DIGITS / "calibration.npz", "eval": DIGITS / "evaluation.npz"}
+DATA: dict[str, Any] = {"data": DIGITS / "calibration.npz", "eval": DIGITS / "evaluation.npz"}
 MODEL = DIGITS / "digits.onnx"
 
 
@@ -68,7 +69,12 @@ def test_calibration_runs_once_even_without_a_kept_cache(
 ) -> None:
     passes = []
     observe = calibrate._observe
-    monkeypatch.setattr(calibrate, "_observe", lambda *a: passes.append(1) or observe(*a))
+
+    def counted(*arguments: Any) -> Any:
+        passes.append(1)
+        return observe(*arguments)
+
+    monkeypatch.setattr(calibrate, "_observe", counted)
     kept = {"cpu-again": "cpu"}
     targets = tmp_path / "targets.toml"
     targets.write_text("".join(f'[targets.{n}]\nextends = "{b}"\n' for n, b in kept.items()))

@@ -13,10 +13,11 @@ from qhal.pipeline.deployed import open_deployed
 from qhal.plugin import registry as registry_module
 from qhal.plugin.registry import Registry
 from qhal.results.record import RunRecord
+from tests.core.conftest import Toys
 
 
 @pytest.fixture
-def folder(toys, record: RunRecord, tmp_path: Path) -> Path:
+def folder(toys: Toys, record: RunRecord, tmp_path: Path) -> Path:
     """What ``qhal deploy`` would have written for the toy's record."""
     artifact = toys.subject(toys.transposed()).artifact
     for name, content in artifact.files.items():
@@ -26,18 +27,18 @@ def folder(toys, record: RunRecord, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def installed(toys, monkeypatch: pytest.MonkeyPatch) -> None:
+def installed(toys: Toys, monkeypatch: pytest.MonkeyPatch) -> None:
     """The toy's backend as a plugin."""
     backend = toys.subject(toys.transposed()).backend
     found = Registry({"toy": backend}, {})
     monkeypatch.setattr("qhal.pipeline.deployed.registry", lambda: found)
 
 
-def test_the_artifact_is_what_was_lowered(toys, folder: Path, installed: None) -> None:
+def test_the_artifact_is_what_was_lowered(toys: Toys, folder: Path, installed: None) -> None:
     deployed = open_deployed(folder)
     artifact, lowered = deployed.runnable.artifact, toys.subject(toys.transposed()).artifact
     assert artifact.files == lowered.files
-    assert (artifact.main, artifact.aside) == ("model.toy", {"notes.txt"})
+    assert (artifact.main, artifact.aside) == ("model.toy", frozenset({"notes.txt"}))
     assert artifact.input_names == {"x": "serving_default_x:0"}
     assert artifact.output_names == {"y": "y"}
     assert artifact.size_bytes == len(lowered.files["model.toy"])

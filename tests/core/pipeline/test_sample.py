@@ -12,13 +12,14 @@ from qhal.artifact.ports import Adapter, Port
 from qhal.errors import DataShapeError
 from qhal.pipeline.sample import first_sample, random_sample
 from qhal.results.plan import Plan, plan_of
+from tests.core.conftest import Toys
 
 
 def _port(name: str, dtype: str) -> Port:
     return Port(name, (2, 500), dtype, name, (2, 500), dtype)
 
 
-def test_integer_inputs_are_filled_to_the_ends(toys) -> None:
+def test_integer_inputs_are_filled_to_the_ends(toys: Toys) -> None:
     adapter, plan = Adapter.of_model(toys.integer_model), plan_of(toys.integer_model)
     wide = replace(adapter.inputs[0], shape=(1, 4000), artifact_shape=(1, 4000))
     inputs = random_sample((wide,), plan).inputs
@@ -27,7 +28,7 @@ def test_integer_inputs_are_filled_to_the_ends(toys) -> None:
     assert len(np.unique(integers)) == 256
 
 
-def test_float_inputs_are_filled_as_what_is_behind_them_can_hold(toys) -> None:
+def test_float_inputs_are_filled_as_what_is_behind_them_can_hold(toys: Toys) -> None:
     adapter, plan = Adapter.of_model(toys.model), plan_of(toys.model)
     found = random_sample(adapter.inputs, plan)
     assert found.origin == "x random from -2 to 1.98438"
@@ -52,7 +53,7 @@ def test_it_is_the_same_every_time() -> None:
     assert np.array_equal(one, two)
 
 
-def test_the_users_first_sample(toys, tmp_path: Path) -> None:
+def test_the_users_first_sample(toys: Toys, tmp_path: Path) -> None:
     values = np.arange(8, dtype=np.float32).reshape(2, 4)
     np.savez(tmp_path / "data.npz", x=values)
     adapter = Adapter.of_model(toys.model)

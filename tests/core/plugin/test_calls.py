@@ -6,7 +6,8 @@ import errno
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,10 @@ from qhal.plugin import registry as registry_module
 from qhal.plugin.backend import Backend
 from qhal.plugin.calls import blaming, name_of, setups_of
 from qhal.plugin.registry import registry
+from qhal.progress import SILENT
+from tests.core.conftest import Toys
 from tests.paths import ROOT
+from tests.plugins.distributions import installed
 
 MODEL = ROOT / "examples" / "digits" / "digits.onnx"
 DATA = ROOT / "examples" / "digits" / "calibration.npz"
@@ -32,9 +36,9 @@ REPORT = "This is a bug in breaking-npu 1.2; please report it there."
 
 
 @pytest.fixture(autouse=True)
-def _installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """The plugin of tests/plugins/data/breaking is there for a test."""
-    monkeypatch.syspath_prepend(ROOT / "tests" / "plugins" / "data" / "breaking")
+    monkeypatch.syspath_prepend(installed(tmp_path / "site", "breaking"))
     monkeypatch.delitem(sys.modules, "breaking_npu", raising=False)
     registry_module._plugins.cache_clear()
     yield
@@ -68,7 +72,9 @@ def examined(way: str) -> object:
         ("invariant", lowered, "lower: a metric in us is not finite: [nan]."),
     ],
 )
-def test_what_breaks_names_who_brings_it(way, call, said) -> None:
+def test_what_breaks_names_who_brings_it(
+    way: str, call: Callable[[str], object], said: str
+) -> None:
     with pytest.raises(PluginError) as caught:
         call(way)
     assert caught.value.message.startswith(f"{WHO} {said}"), caught.value.message
@@ -131,7 +137,7 @@ def test_built_in_backends_state_their_packages(
 def test_a_module_that_an_installed_package_lacks_is_a_bug() -> None:
     cpu = registry().backend("cpu")
     with pytest.raises(PluginError, match="broke in lower"), blaming(cpu, "lower"):
-        import qhal.there_is_no_such_module  # noqa: F401
+        import_module("qhal.there_is_no_such_module")
 
 
 def test_a_full_disk_is_nobodys_bug() -> None:
@@ -157,7 +163,7 @@ def test_a_built_in_backend_has_no_privilege() -> None:
 
 def test_functions_of_setups_are_the_backends(capsys: pytest.CaptureFixture[str]) -> None:
     [setup] = setups_of(registry().backend("breaking-npu"))
-    for function in (setup.missing, lambda: setup.run(None)):
+    for function in (setup.missing, lambda: setup.run(SILENT)):
         with pytest.raises(PluginError, match="setup breaking: KeyError: 'in the setup'"):
             function()
     assert main(["setup"]) == 0
@@ -208,5 +214,5 @@ def test_it_fails_alone(tmp_path: Path) -> None:
     assert fleet.exit_code == 2
 
 
-def test_a_backend_that_no_plugin_brings_has_its_name_alone(toys) -> None:
+def test_a_backend_that_no_plugin_brings_has_its_name_alone(toys: Toys) -> None:
     assert name_of(toys.subject(toys.model).backend) == "backend 'toy'"

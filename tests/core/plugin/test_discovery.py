@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 import qhal
 from qhal.plugin.discovery import Found, discover
-from tests.paths import ROOT
-
-DATA = ROOT / "tests" / "plugins" / "data"
+from tests.plugins.distributions import EVERY, installed
 
 Install = Callable[..., Found]
 
 
 @pytest.fixture
-def install(monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Put folders of tests/plugins/data on the path and discover."""
+def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Install:
+    """Install distributions of tests/plugins/data and discover."""
 
     def run(*folders: str, reserved: tuple[str, ...] = ()) -> Found:
         for folder in folders:
-            monkeypatch.syspath_prepend(DATA / folder)
-            for module in (DATA / folder).glob("*.py"):
+            site = installed(tmp_path / folder, folder)
+            monkeypatch.syspath_prepend(site)
+            for module in site.glob("*.py"):
                 monkeypatch.delitem(sys.modules, module.stem, raising=False)
         return discover(reserved)
 
@@ -59,8 +59,7 @@ def test_a_broken_plugin_is_a_problem(
 
 
 def test_a_sound_plugin_stays_when_all_others_break(install: Install) -> None:
-    folders = [path.name for path in DATA.iterdir() if path.is_dir()]
-    found = install(*folders, reserved=("edgetpu",))
+    found = install(*EVERY, reserved=("edgetpu",))
     assert "sound-npu" in found.backends
     assert str(found.backend_providers["sound-npu"]) == "sound-npu 0.3 (entry point sound-npu)"
     target = found.targets["sound-npu"]

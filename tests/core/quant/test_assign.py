@@ -7,7 +7,7 @@ import numpy as np
 from qhal.decisions import Code
 from qhal.ir.build import GraphBuilder
 from qhal.ir.dtypes import DType
-from qhal.ir.graph import Array, Graph
+from qhal.ir.graph import Graph
 from qhal.ir.ops import Add, Concat, Sigmoid
 from qhal.ir.text import to_text
 from qhal.ir.verify import verify
@@ -18,7 +18,7 @@ from tests.core.quant.targets import capabilities
 from tests.core.quant.test_constraints import W8A8, layer, start
 
 
-def seen(*values: float, mean: Array | None = None) -> TensorStats:
+def seen(*values: float, mean: np.ndarray | None = None) -> TensorStats:
     observer = TensorObserver()
     observer.update(np.array(values, np.float32))
     stats = observer.stats()

@@ -40,7 +40,15 @@ from qhal.quant.constraints import constrain, find_recipe
 from qhal.quant.select import select
 from qhal.targets.capability import Capabilities, Capability, KernelRow
 from qhal.targets.recipe import RECIPES, Recipe
-from qhal.targets.spec import FLOAT, Derived, FixedQParams, PerAxis, PerTensor, SameAsInput
+from qhal.targets.spec import (
+    FLOAT,
+    Derived,
+    FixedQParams,
+    PerAxis,
+    PerTensor,
+    QuantSpec,
+    SameAsInput,
+)
 from tests.core.quant.targets import INT8, INT16, WEIGHT, capabilities, weighted
 
 W8A8 = RECIPES[0]
@@ -213,7 +221,9 @@ def test_a_scale_per_channel_is_given_up_where_a_reader_wants_one_scale() -> Non
         if readers == 2:
             outputs.append(b.one(Add(), (x, x), name="a", output="z"))
         solved = constrain(b.build(outputs=outputs), capabilities(extra=extra), W8A8)
-        assert solved.typed.specs["x__quantized"].granularity == expected
+        spec = solved.typed.specs["x__quantized"]
+        assert isinstance(spec, QuantSpec)
+        assert spec.granularity == expected
 
 
 def test_one_step_serves_all_readers() -> None:

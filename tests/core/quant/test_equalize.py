@@ -35,7 +35,7 @@ def network(between: list[ops.Op], *, multiplier: int = 1, bias: bool = True) ->
     """A convolution, some operators, a depthwise convolution and another convolution."""
     random = np.random.default_rng(0)
 
-    def values(*shape: int) -> Array:
+    def values(*shape: int) -> np.ndarray:
         return random.normal(size=shape).astype(np.float32)
 
     builder = GraphBuilder("network")
@@ -54,7 +54,7 @@ def network(between: list[ops.Op], *, multiplier: int = 1, bias: bool = True) ->
     return builder.build(outputs=[builder.one(ops.Conv(ones, none, ones), [made, last])])
 
 
-def images(count: int = 3) -> Array:
+def images(count: int = 3) -> np.ndarray:
     return np.random.default_rng(1).normal(size=(count, 3, 8, 8)).astype(np.float32)
 
 
@@ -80,7 +80,7 @@ def test_no_scale_changes_a_result(
 ) -> None:
     graph = network([BETWEEN[name] for name in names], multiplier=multiplier, bias=bias)
     (chain,) = find_chains(graph)
-    scaled = rescale(graph, [chain], {chain.tensor: np.array(steps, np.float32) / 255})
+    scaled = rescale(graph, [chain], {chain.tensor: np.array(steps, np.float32) / np.float32(255)})
     (expected,), (found,) = result(graph).values(), result(scaled).values()
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-4 * float(np.abs(expected).max()))
 

@@ -9,7 +9,7 @@ from qhal.decisions import Code
 from qhal.errors import PluginError
 from qhal.ir.build import GraphBuilder
 from qhal.ir.dtypes import NORMAL_FLOAT, DType
-from qhal.ir.graph import Graph, TensorType
+from qhal.ir.graph import Array, Graph, TensorType
 from qhal.ir.ops import Add, FullyConnected, MatMul
 from qhal.ir.verify import verify
 from qhal.measure.counted import bits
@@ -20,13 +20,27 @@ from qhal.quant.oracle import Oracle
 from qhal.results.plan import plan_of
 from qhal.targets.capability import Capabilities, Capability, KernelRow
 from qhal.targets.recipe import Recipe
-from qhal.targets.spec import BFLOAT, FLOAT, HALF, Derived, PerAxis, PerGroup, QuantSpec
+from qhal.targets.spec import (
+    BFLOAT,
+    FLOAT,
+    HALF,
+    Derived,
+    Granularity,
+    PerAxis,
+    PerGroup,
+    QuantSpec,
+)
 from tests.core.quant.targets import INT8, weighted
 from tests.core.quant.test_assign import seen
 from tests.core.quant.test_constraints import W8A8
 
 NF4 = DType.NF4
 X = np.random.default_rng(2).normal(size=(2, 8)).astype(np.float32)
+
+
+def bfloat(array: Array) -> np.ndarray:
+    """Rounded to the nearest bfloat16."""
+    return rounded(array, DType.BFLOAT16)
 
 
 def layer() -> Graph:
@@ -51,12 +65,16 @@ def solve(graph: Graph, caps: Capabilities, recipe: str, mean: float = 0.0) -> A
 
 
 @pytest.mark.parametrize(("granularity", "scales"), [(PerGroup(4), (3, 2)), (PerAxis(), (3,))])
-def test_codes_are_dequantized_exactly(granularity, scales) -> None:
+def test_codes_are_dequantized_exactly(granularity: Granularity, scales: tuple[int, ...]) -> None:
     caps = target(KernelRow(FLOAT, FLOAT, QuantSpec(NF4, granularity), FLOAT))
     model = solve(layer(), caps, "nf4").model
     verify(model.graph)
     params, codes = model.params["w"], model.graph.constants["w"]
-    assert (model.graph.tensors["w"].dtype, codes.dtype, params.scale.shape) == (NF4, "u1", scales)
+    assert (model.graph.tensors["w"].dtype, codes.dtype, params.scale.shape) == (
+        NF4,
+        np.dtype("u1"),
+        scales,
+    )
     scale, _ = broadcast_params(params, codes.shape)
     expected = X @ (NORMAL_FLOAT[codes] * scale).T + model.graph.constants["b"]
     np.testing.assert_allclose(Oracle(model).run({"x": X})["y"], expected, rtol=1e-5)
@@ -81,7 +99,9 @@ def test_the_plan_and_the_counts_know_codes() -> None:
         (FLOAT, FLOAT, FLOAT, QuantSpec(NF4)),
     ],
 )
-def test_codes_are_refused_where_a_kernel_counts(activation, output, weight, bias) -> None:
+def test_codes_are_refused_where_a_kernel_counts(
+    activation: QuantSpec, output: QuantSpec, weight: QuantSpec, bias: QuantSpec | Derived
+) -> None:
     with pytest.raises(PluginError, match="nf4 where a kernel counts"):
         KernelRow(activation, output, weight, bias)
 
@@ -95,9 +115,9 @@ def test_a_kernel_in_bfloat16_reads_float_tensors_and_rounds_them() -> None:
     assert [node.name for node in model.graph.nodes] == ["fc"]
     types = {name: kind.dtype.value for name, kind in model.graph.tensors.items()}
     assert types == {"x": "float32", "w": "bfloat16", "b": "bfloat16", "y": "float32"}
-    weight, bias = (rounded(layer().constants[name], DType.BFLOAT16) for name in ("w", "b"))
+    weight, bias = (bfloat(layer().constants[name]) for name in ("w", "b"))
     assert np.array_equal(model.graph.constants["w"], weight)
-    expected = rounded(X, DType.BFLOAT16) @ weight.T + bias
+    expected = bfloat(X) @ weight.T + bias
     np.testing.assert_allclose(Oracle(model).run({"x": X})["y"], expected, rtol=1e-6)
     assert plan_of(model).nodes[0].declared == "bfloat16"
     assert bits(model)["compute_bits"].value == 16
@@ -107,7 +127,8 @@ def test_the_mean_error_of_bfloat16_weights_is_taken_from_the_bias() -> None:
     solved = solve(layer(), target(KernelRow(BFLOAT, FLOAT, BFLOAT, FLOAT)), "bf16", mean=100.0)
     assert [d.code for d in solved.decisions] == [Code.BIAS_CORRECTED]
     x = np.full((2, 8), 100, np.float32)
-    exact = x @ layer().constants["w"].T + layer().constants["b"]
+    weight, bias = (layer().constants[name].astype(np.float32) for name in ("w", "b"))
+    exact = x @ weight.T + bias
     np.testing.assert_allclose(Oracle(solved.model).run({"x": x})["y"], exact, rtol=1e-5)
     plain = solve(layer(), target(KernelRow(BFLOAT, FLOAT, BFLOAT, FLOAT)), "bf16").model
     assert not np.allclose(Oracle(plain).run({"x": x})["y"], exact, rtol=1e-5)
@@ -133,7 +154,7 @@ def test_a_constant_operand_of_a_kernel_in_bfloat16_stays_as_it_is() -> None:
     model = solve(graph, caps, "bf16").model
     x = np.stack([X, X, X])
     assert np.array_equal(model.graph.constants["c"], value)
-    expected = rounded(x, DType.BFLOAT16) @ rounded(value, DType.BFLOAT16)
+    expected = bfloat(x) @ bfloat(value)
     np.testing.assert_allclose(Oracle(model).run({"x": x})["y"], expected, rtol=1e-5)
 
 

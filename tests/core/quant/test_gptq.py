@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,14 @@ BOTH = [
 
 
 @pytest.mark.parametrize(("kind", "shape", "more", "groups", "size", "turn"), BOTH)
-def test_layouts_do_not_matter(kind, shape, more, groups, size, turn) -> None:
+def test_layouts_do_not_matter(
+    kind: Callable[..., Op],
+    shape: tuple[int, ...],
+    more: dict[str, Any],
+    groups: int,
+    size: int,
+    turn: Callable[[np.ndarray], np.ndarray],
+) -> None:
     rng = np.random.default_rng(0)
     weight = rng.normal(size=shape).astype(np.float32)
     shared = covariance(rng, groups, size)
@@ -134,7 +142,10 @@ def test_a_layer_is_rounded_in_turn_and_says_so(spec: QuantSpec) -> None:
     assert result.weight_params is not None
     plain = quantize(weight, result.weight_params)
     left, before = (
-        output_error((dequantize(codes, result.weight_params) - weight)[np.newaxis], shared)
+        output_error(
+            (dequantize(codes, result.weight_params) - weight).astype(np.float64)[np.newaxis],
+            shared,
+        )
         for codes in (result.weight, plain)
     )
     assert left < before
@@ -161,8 +172,10 @@ def test_without_a_bias_the_mean_of_the_inputs_counts() -> None:
     taken = quantize_weights(task(FullyConnected(), weight, shared, bias=bias, **facts))
     assert apart.weight_params is not None
 
+    params = apart.weight_params
+
     def mean_error(codes: np.ndarray) -> float:
-        return float(np.abs((dequantize(codes, apart.weight_params) - weight) @ mean).max())
+        return float(np.abs((dequantize(codes, params) - weight) @ mean).max())
 
     np.testing.assert_array_equal(taken.weight, quantize(weight, apart.weight_params))
     assert mean_error(apart.weight) < mean_error(taken.weight) / 2

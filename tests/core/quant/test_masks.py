@@ -113,7 +113,9 @@ def attention(mask: float, *, softmax: bool = True) -> Graph:
     """Scores of which some are masked, by a sum with ``keep * mask``."""
     builder = GraphBuilder("attention")
     scores, drop = (builder.input(n, TensorType((1, 8))) for n in ("scores", "drop"))
-    product = builder.one(ops.Mul(), (drop, builder.constant("mask", np.float32(mask))), output="m")
+    product = builder.one(
+        ops.Mul(), (drop, builder.constant("mask", np.array(mask, np.float32))), output="m"
+    )
     masked = builder.one(ops.Add(), (scores, product), output="masked")
     last = ops.Softmax(1) if softmax else ops.Tanh()
     return builder.build(outputs=[builder.one(last, (masked,))])
@@ -138,5 +140,6 @@ def test_masked_scores_do_not_count(mask: float) -> None:
     assert -20 < found.min() < 0
     assert found.max() == 40
     shares = [np.exp(x - x.max(1, keepdims=True)) for x in (found[:2], scores[:2])]
-    np.testing.assert_allclose(*(x / x.sum(1, keepdims=True) for x in shares), atol=2.0**-17)
+    got, wanted = (x / x.sum(1, keepdims=True) for x in shares)
+    np.testing.assert_allclose(got, wanted, atol=2.0**-17)
     np.testing.assert_array_equal(found[2], 0)

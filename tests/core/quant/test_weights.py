@@ -90,6 +90,7 @@ def test_bias_correction_removes_the_mean_error() -> None:
         result = quantize_weights(task(weight, bias, channel_mean))
         assert result.bias is not None
         assert result.bias_params is not None
+        assert result.weight_params is not None
         made = dequantize(result.weight, result.weight_params) @ mean
         return float(np.abs(made + dequantize(result.bias, result.bias_params) - wanted).max())
 
@@ -102,6 +103,7 @@ def test_the_bias_scale_is_the_product_of_the_others() -> None:
     weight = np.array([[1.0, -2.0], [0.5, 0.25]], np.float32)
     result = quantize_weights(task(weight, np.array([1.0, -1.0], np.float32), None))
     assert result.bias_params is not None
+    assert result.weight_params is not None
     np.testing.assert_allclose(
         result.bias_params.scale, SOURCE.scale * result.weight_params.scale, rtol=1e-6
     )
@@ -116,6 +118,7 @@ def test_a_bias_that_does_not_fit_raises_the_weight_scale() -> None:
     assert "1 of 2 weight scales of fc" in result.decisions[0].sentence
     assert result.bias is not None
     assert result.bias_params is not None
+    assert result.weight_params is not None
     np.testing.assert_allclose(dequantize(result.bias, result.bias_params), bias, rtol=1e-6)
 
 

@@ -21,6 +21,7 @@ from qhal.report.record_page import record_page
 from qhal.results.check import CheckReport, check_report
 from qhal.results.gate import Gate
 from qhal.results.record import RunRecord
+from tests.core.conftest import Toys
 from tests.paths import ROOT
 
 GOLDEN = ROOT / "tests" / "golden" / "report.md"
@@ -145,13 +146,13 @@ def test_long_lists_are_cut(record: RunRecord) -> None:
 # --- check ----------------------------------------------------------------------
 
 
-def _check(toys, verdict: Verdict, reason: str = "") -> CheckReport:
+def _check(toys: Toys, verdict: Verdict, reason: str = "") -> CheckReport:
     row = None if verdict is Verdict.REFUSED else toys.model.kernels["fc"]
     choice = Choice("fc", verdict, row, "a book", reason)
     return check_report("toy.onnx", "npu", "w8a8", toys.float_graph, {"fc": choice})
 
 
-def test_check_of_a_model_that_fits(toys) -> None:
+def test_check_of_a_model_that_fits(toys: Toys) -> None:
     report = _check(toys, Verdict.NATIVE)
     assert report.ok
     assert report.to_json()["counts"] == {"native": 1, "fallback": 0, "host": 0, "refused": 0}
@@ -159,7 +160,7 @@ def test_check_of_a_model_that_fits(toys) -> None:
     assert "int8 per-axis" in report.to_text()
 
 
-def test_check_of_a_model_that_does_not(toys) -> None:
+def test_check_of_a_model_that_does_not(toys: Toys) -> None:
     report = _check(toys, Verdict.REFUSED, "fc has 9 dimensions, allowed are 4")
     assert not report.ok
     assert check_page(report).verdict == "No: the target has no kernel for 1 of 1 node."
@@ -168,7 +169,7 @@ def test_check_of_a_model_that_does_not(toys) -> None:
     assert report.to_json()["nodes"][0]["reason"] == "fc has 9 dimensions, allowed are 4"
 
 
-def test_check_of_a_model_that_is_refused_as_a_whole(toys) -> None:
+def test_check_of_a_model_that_is_refused_as_a_whole(toys: Toys) -> None:
     objection = Decision(Code.UNFIT, "The flash is too small.", severity=Severity.REFUSAL)
     report = replace(_check(toys, Verdict.NATIVE), decisions=(objection,))
     assert not report.ok
@@ -176,7 +177,7 @@ def test_check_of_a_model_that_is_refused_as_a_whole(toys) -> None:
     assert check_page(report).verdict == "No: The flash is too small."
 
 
-def test_check_counts_what_falls_back(toys) -> None:
+def test_check_counts_what_falls_back(toys: Toys) -> None:
     assert (
         "0 of 1 node as the recipe wants, 1 in float."
         in check_page(_check(toys, Verdict.FALLBACK, "why")).verdict

@@ -5,45 +5,46 @@ from __future__ import annotations
 import numpy as np
 
 from qhal.quant.choice import Choice, Verdict
-from qhal.results.plan import STEP, Plan, plan_of
+from qhal.results.plan import STEP, Plan, TensorPlan, plan_of
+from tests.core.conftest import Toys
 
 
-def _tensor(plan: Plan, name: str):
+def _tensor(plan: Plan, name: str) -> TensorPlan:
     return next(t for t in plan.tensors if t.name == name)
 
 
-def test_nodes_tell_verdict_kernel_and_type(toys) -> None:
+def test_nodes_tell_verdict_kernel_and_type(toys: Toys) -> None:
     quantize, fc, _ = plan_of(toys.model).nodes
     assert quantize.verdict == STEP
     assert (fc.verdict, fc.kernel, fc.declared) == ("native", "int8 per-axis", "int8")
     assert fc.origin == ("Gemm_0",)
 
 
-def test_choices_give_reason_and_source(toys) -> None:
+def test_choices_give_reason_and_source(toys: Toys) -> None:
     choice = Choice("fc", Verdict.HOST, toys.model.kernels["fc"], "a book", "it is large")
     fc = plan_of(toys.model, {"fc": choice}).nodes[1]
     assert (fc.verdict, fc.source, fc.reason) == ("host", "a book", "it is large")
 
 
-def test_activation_has_scale_zero_point_and_range(toys) -> None:
+def test_activation_has_scale_zero_point_and_range(toys: Toys) -> None:
     tensor = _tensor(plan_of(toys.model), "y__quantized")
     assert (tensor.scale, tensor.zero_point, tensor.axis) == ((0.125,), (-3,), None)
     assert tensor.range == ((-128 + 3) / 8, (127 + 3) / 8)
 
 
-def test_every_scale_of_a_weight_reads_back_exactly(toys) -> None:
+def test_every_scale_of_a_weight_reads_back_exactly(toys: Toys) -> None:
     tensor = _tensor(plan_of(toys.model), "w")
     assert tensor.axis == 0
     assert tensor.zero_point == (0,)
     assert np.array_equal(np.array(tensor.scale, np.float32), toys.model.params["w"].scale)
 
 
-def test_bias_names_what_it_is_derived_from(toys) -> None:
+def test_bias_names_what_it_is_derived_from(toys: Toys) -> None:
     tensor = _tensor(plan_of(toys.model), "b")
     assert (tensor.scale, tensor.range) == ((), ())
     assert tensor.derived_from == ("x__quantized", "w")
 
 
-def test_float_tensors_have_no_parameters(toys) -> None:
+def test_float_tensors_have_no_parameters(toys: Toys) -> None:
     tensor = _tensor(plan_of(toys.baseline), "x")
     assert (tensor.dtype, tensor.scale, tensor.shape) == ("float32", (), (1, 4))

@@ -10,28 +10,29 @@ from qhal.decisions import Code
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import PlacedNode, Placement
 from qhal.results.plan import STEP, NodePlan, Plan, Status, plan_of
-from qhal.results.reconcile import reconcile
+from qhal.results.reconcile import Reconciliation, reconcile
+from tests.core.conftest import Toys
 
 
-def _reconcile(toys, *placed: PlacedNode):
+def _reconcile(toys: Toys, *placed: PlacedNode) -> tuple[Reconciliation, NodePlan]:
     found = reconcile(plan_of(toys.model), Placement(placed, "the profiler"))
     return found, next(node for node in found.plan.nodes if node.name == "fc")
 
 
-def test_nobody_can_tell(toys) -> None:
+def test_nobody_can_tell(toys: Toys) -> None:
     found = reconcile(plan_of(toys.model), None)
     assert {node.status for node in found.plan.nodes} == {Status.UNKNOWN}
     assert found.plan.placement_source == ""
 
 
-def test_as_planned(toys) -> None:
+def test_as_planned(toys: Toys) -> None:
     found, fc = _reconcile(toys, PlacedNode("fc", "QLinearGemm", "", "int8"))
     assert (fc.status, fc.executed) == (Status.AS_PLANNED, "QLinearGemm int8")
     assert found.decisions == ()
     assert found.plan.placement_source == "the profiler"
 
 
-def test_planned_integer_executed_float(toys) -> None:
+def test_planned_integer_executed_float(toys: Toys) -> None:
     found, fc = _reconcile(toys, PlacedNode("fc", "Gemm", "", "float32"))
     assert fc.status is Status.DIFFERS
     decision = found.decisions[0]
@@ -50,19 +51,21 @@ def test_planned_integer_executed_float(toys) -> None:
         ("int8", "bfloat16", Status.DIFFERS),
     ],
 )
-def test_what_runs_in_wider_numbers_than_declared_differs(declared, executed, status) -> None:
+def test_what_runs_in_wider_numbers_than_declared_differs(
+    declared: str, executed: str, status: Status
+) -> None:
     plan = Plan((), (NodePlan("fc", "FullyConnected", (), (), declared=declared),))
     found = reconcile(plan, Placement((PlacedNode("fc", "Gemm", "", executed),), "the profiler"))
     assert found.plan.nodes[0].status is status
 
 
-def test_another_unit(toys) -> None:
+def test_another_unit(toys: Toys) -> None:
     _, fc = _reconcile(toys, PlacedNode("fc", "FULLY_CONNECTED", "host", "int8"))
     assert fc.status is Status.DIFFERS
     assert fc.reason == "planned for the main unit, placed on host as FULLY_CONNECTED"
 
 
-def test_what_is_not_shown_was_absorbed(toys) -> None:
+def test_what_is_not_shown_was_absorbed(toys: Toys) -> None:
     found, _ = _reconcile(toys, PlacedNode("fc", "QLinearGemm", "", "int8"))
     assert found.plan.nodes[0].status is Status.ABSORBED
 

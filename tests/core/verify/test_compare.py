@@ -23,7 +23,7 @@ _pairs = hnp.arrays(np.float32, (2, 24), elements=st.floats(-100, 100, width=32)
 
 
 @given(_pairs, st.integers(1, 23))
-def test_streaming_equals_the_whole(pair, cut: int) -> None:
+def test_streaming_equals_the_whole(pair: tuple[np.ndarray, np.ndarray], cut: int) -> None:
     a, b = pair
     whole, parts = difference(a, b), Difference()
     parts.add(a[:cut], b[:cut])

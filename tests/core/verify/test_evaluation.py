@@ -8,16 +8,18 @@ import pytest
 from qhal.data.spool import Spool
 from qhal.ir.export import to_onnx
 from qhal.verify import Evaluation, FloatReference
+from tests.core.conftest import Toys
 
 
 @pytest.fixture
-def evaluation(toys) -> Evaluation:
+def evaluation(toys: Toys) -> Evaluation:
     reference = FloatReference(to_onnx(toys.float_graph).SerializeToString(), ["y"])
     return Evaluation(toys.samples(10, labels=np.arange(10)), reference)
 
 
-def test_all_samples_in_order(toys, evaluation) -> None:
+def test_all_samples_in_order(toys: Toys, evaluation: Evaluation) -> None:
     assert len(evaluation) == 10
+    assert evaluation.labels is not None
     assert evaluation.labels.ravel().tolist() == list(range(10))
     np.testing.assert_array_equal(evaluation.sample(3)["x"], toys.samples(10).sample(3)["x"])
 
@@ -25,15 +27,20 @@ def test_all_samples_in_order(toys, evaluation) -> None:
 @pytest.mark.parametrize(
     ("count", "chosen"), [(1, [0]), (3, [0, 3, 6]), (10, [*range(10)]), (99, [*range(10)])]
 )
-def test_a_spread_keeps_samples_and_labels_together(toys, evaluation, count, chosen) -> None:
+def test_a_spread_keeps_samples_and_labels_together(
+    toys: Toys, evaluation: Evaluation, count: int, chosen: list[int]
+) -> None:
     few = evaluation.spread(count)
     assert len(few) == len(chosen)
+    assert few.labels is not None
     assert few.labels.ravel().tolist() == chosen
     for index, number in enumerate(chosen):
         np.testing.assert_array_equal(few.sample(index)["x"], toys.samples(10).sample(number)["x"])
 
 
-def test_spools_are_shared_by_whoever_takes_other_samples(toys, evaluation) -> None:
+def test_spools_are_shared_by_whoever_takes_other_samples(
+    toys: Toys, evaluation: Evaluation
+) -> None:
     with Spool() as inputs, Spool() as outputs:
         shared = Evaluation(evaluation.dataset, evaluation.reference, inputs, outputs)
         few = shared.spread(3)

@@ -13,7 +13,7 @@ from qhal.errors import LabelError, ModelInvalidError, VerificationError
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.export import to_onnx
-from qhal.ir.graph import Graph, TensorType
+from qhal.ir.graph import Array, Graph, TensorType
 from qhal.metric import Basis
 from qhal.verify import (
     FEWEST_SAMPLES,
@@ -25,14 +25,15 @@ from qhal.verify import (
     check_labels,
     verify,
 )
+from tests.core.conftest import Toys
 
 
 @pytest.fixture
-def reference(toys) -> FloatReference:
+def reference(toys: Toys) -> FloatReference:
     return FloatReference(to_onnx(toys.float_graph).SerializeToString(), ["y"])
 
 
-def test_a_good_artifact(toys, reference) -> None:
+def test_a_good_artifact(toys: Toys, reference: FloatReference) -> None:
     found = verify(toys.subject(toys.model), Evaluation(toys.samples(), reference))
     assert found.runtime == "toy 1.0"
     assert found.decisions == ()
@@ -46,7 +47,7 @@ def test_a_good_artifact(toys, reference) -> None:
     assert "top1" not in metrics
 
 
-def test_integer_io_gives_the_same_figures(toys, reference) -> None:
+def test_integer_io_gives_the_same_figures(toys: Toys, reference: FloatReference) -> None:
     floats = verify(toys.subject(toys.model), Evaluation(toys.samples(), reference)).metrics
     integers = verify(
         toys.subject(toys.integer_model), Evaluation(toys.samples(), reference)
@@ -55,7 +56,7 @@ def test_integer_io_gives_the_same_figures(toys, reference) -> None:
     assert integers["oracle_max_steps"].value == 0
 
 
-def test_labels_give_top1_of_both(toys, reference) -> None:
+def test_labels_give_top1_of_both(toys: Toys, reference: FloatReference) -> None:
     samples = toys.samples()
     scores = [reference.run(samples.sample(i))["y"][0] for i in range(len(samples))]
     labels = np.argmax(scores, 1).astype(np.int64)
@@ -69,7 +70,7 @@ def test_labels_give_top1_of_both(toys, reference) -> None:
     assert 0.8 <= metrics["agreement"].value <= 1
 
 
-def test_labels_that_are_off_by_one_are_noticed(toys, reference) -> None:
+def test_labels_that_are_off_by_one_are_noticed(toys: Toys, reference: FloatReference) -> None:
     samples = toys.samples()
     scores = [reference.run(samples.sample(i))["y"][0] for i in range(len(samples))]
     samples.labels = np.maximum(np.argmax(scores, 1) - 1, 0).astype(np.int64)
@@ -78,7 +79,7 @@ def test_labels_that_are_off_by_one_are_noticed(toys, reference) -> None:
     assert "with labels +1: see --label-offset" in decision.sentence
 
 
-def test_named_labels_beyond_the_classes_are_refused(toys) -> None:
+def test_named_labels_beyond_the_classes_are_refused(toys: Toys) -> None:
     check_labels(toys.float_graph, None)
     check_labels(toys.float_graph, np.array([0, 2]))
     with pytest.raises(LabelError, match="labels go from 0 to 3"):
@@ -86,7 +87,9 @@ def test_named_labels_beyond_the_classes_are_refused(toys) -> None:
 
 
 @pytest.mark.parametrize("missing", [None, "no runtime"])
-def test_found_labels_beyond_the_classes_are_not_used(toys, reference, missing) -> None:
+def test_found_labels_beyond_the_classes_are_not_used(
+    toys: Toys, reference: FloatReference, missing: str | None
+) -> None:
     subject = toys.subject(toys.model, missing=missing)
     found = verify(subject, Evaluation(toys.samples(labels=np.full(16, 998)), reference))
     assert Code.LABELS_UNUSED in {d.code for d in found.decisions}
@@ -94,8 +97,8 @@ def test_found_labels_beyond_the_classes_are_not_used(toys, reference, missing) 
     assert "agreement" in found.metrics
 
 
-def test_a_gap_of_two_steps_is_a_warning(toys, reference) -> None:
-    def spoil(array):
+def test_a_gap_of_two_steps_is_a_warning(toys: Toys, reference: FloatReference) -> None:
+    def spoil(array: Array) -> Array:
         spoilt = array.copy()
         spoilt[0, 0] += 2 / 8
         return spoilt
@@ -107,13 +110,17 @@ def test_a_gap_of_two_steps_is_a_warning(toys, reference) -> None:
     assert "33.3 % of the output elements, at most by 2 steps" in found.decisions[0].sentence
 
 
-def test_an_artifact_that_computes_something_else_is_an_error(toys, reference) -> None:
+def test_an_artifact_that_computes_something_else_is_an_error(
+    toys: Toys, reference: FloatReference, monkeypatch: pytest.MonkeyPatch
+) -> None:
     subject = toys.subject(toys.model, spoil=lambda array: -3 * array + 2)
     with pytest.raises(VerificationError, match=r"toy 1\.0 does not compute what the plan says"):
         verify(subject, Evaluation(toys.samples(), reference))
 
 
-def test_without_a_runtime_the_oracle_takes_its_place(toys, reference) -> None:
+def test_without_a_runtime_the_oracle_takes_its_place(
+    toys: Toys, reference: FloatReference, monkeypatch: pytest.MonkeyPatch
+) -> None:
     subject = toys.subject(toys.model, missing="toy-runtime is not installed: pip install toy.")
     found = verify(subject, Evaluation(toys.samples(), reference))
     assert found.runtime == ""
@@ -123,7 +130,7 @@ def test_without_a_runtime_the_oracle_takes_its_place(toys, reference) -> None:
     assert found.metrics["sqnr"].value > 25
 
 
-def test_the_import_is_checked(toys, reference) -> None:
+def test_the_import_is_checked(toys: Toys, reference: FloatReference) -> None:
     sample = toys.samples().sample(0)
     assert check_import(toys.float_graph, reference, sample)["import_error"].value < 1e-5
     wrong = {**toys.float_graph.constants, "b": np.zeros(3, np.float32) + 9}
@@ -151,18 +158,20 @@ def _squashed(*functions: ops.Op) -> Graph:
     return builder.build(outputs=("y",))
 
 
-def test_what_onnxruntime_does_not_take_is_an_error(reference) -> None:
+def test_what_onnxruntime_does_not_take_is_an_error(reference: FloatReference) -> None:
     with pytest.raises(ModelInvalidError, match="does not load"):
         FloatReference(b"not onnx", ["y"])
     with pytest.raises(ModelInvalidError, match="cannot run"):
         reference.run({"x": np.zeros((1, 5), np.float32)})
 
 
-def test_a_slow_runtime_is_given_a_part_of_the_samples(toys, reference) -> None:
+def test_a_slow_runtime_is_given_a_part_of_the_samples(
+    toys: Toys, reference: FloatReference, monkeypatch: pytest.MonkeyPatch
+) -> None:
     subject = toys.subject(toys.model)
     evaluation = Evaluation(toys.samples(100), reference)
     for rate, samples in ((12 * 50 / RUNNER_BUDGET_S, 50), (0.1, FEWEST_SAMPLES), (1e9, 100)):
-        subject.backend.runner_macs_per_s = rate
+        monkeypatch.setattr(subject.backend, "runner_macs_per_s", rate)
         found = verify(subject, evaluation)
         assert found.metrics["evaluation_samples"].value == samples
         reduced = [d.sentence for d in found.decisions if d.code is Code.EVALUATION_REDUCED]
@@ -176,7 +185,12 @@ def test_a_slow_runtime_is_given_a_part_of_the_samples(toys, reference) -> None:
     [(12 * 50 / ORACLE_BUDGET_S, 50, 8), (12 * 3 / ORACLE_BUDGET_S, FEWEST_SAMPLES, 3)],
 )
 def test_the_size_of_the_model_says_how_much_the_oracle_is_given(
-    toys, reference, monkeypatch, macs_per_s, samples, compared
+    toys: Toys,
+    reference: FloatReference,
+    monkeypatch: pytest.MonkeyPatch,
+    macs_per_s: float,
+    samples: int,
+    compared: int,
 ) -> None:
     monkeypatch.setattr(verifying, "_ORACLE_PACE", verifying._Pace("it", macs_per_s, 8.0))
     evaluation = Evaluation(toys.samples(100), reference)
@@ -190,11 +204,13 @@ def test_the_size_of_the_model_says_how_much_the_oracle_is_given(
     assert metrics["oracle_max_steps"].note.endswith(f" {compared} samples")
 
 
-def test_the_number_of_samples_can_be_asked_for(toys, reference) -> None:
+def test_the_number_of_samples_can_be_asked_for(
+    toys: Toys, reference: FloatReference, monkeypatch: pytest.MonkeyPatch
+) -> None:
     evaluation = Evaluation(toys.samples(100), reference)
     for missing in (None, "no runtime"):
         subject = toys.subject(toys.model, missing=missing)
-        subject.backend.runner_macs_per_s = 0.1
+        monkeypatch.setattr(subject.backend, "runner_macs_per_s", 0.1)
         for asked, samples in ((7, 7), (1000, 100)):
             found = verify(subject, evaluation, samples=asked)
             assert found.metrics["evaluation_samples"].value == samples

@@ -15,7 +15,7 @@ from qhal.legal.legalize import legalize
 from qhal.targets.capability import Capabilities
 from tests.core.ir_graphs import run, run_permuted
 
-SHAPES = {
+SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "espcn_x3": {"input": (1, 1, 16, 24)},
     "ppocr_cls": {"x": (1, 3, 48, 96)},
     "rnnoise": {"input": (1, 3, 42)},

@@ -53,7 +53,8 @@ def test_the_walk_is_the_memory(shape: tuple[int, ...], random: Random) -> None:
 @settings(max_examples=300)
 @given(shape=SHAPES, random=RANDOMS)
 def test_reshaped_keeps_the_memory(shape: tuple[int, ...], random: Random) -> None:
-    order, target = any_order(random, shape), []
+    order = any_order(random, shape)
+    target: list[int] = []
     rest = prod(shape)
     while rest > 1 and len(target) < 4:
         target.append(random.choice([d for d in range(1, rest + 1) if rest % d == 0]))

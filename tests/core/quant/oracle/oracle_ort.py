@@ -85,7 +85,7 @@ def _step(
     graph.initializer.append(numpy_helper.from_array(np.asarray(params.scale), scale))
     zero_point = np.asarray(params.zero_point).astype(params.dtype.numpy)
     graph.initializer.append(numpy_helper.from_array(zero_point, zero))
-    axis = {} if params.axis is None else {"axis": params.axis}
+    axis: dict[str, Any] = {} if params.axis is None else {"axis": params.axis}
     return helper.make_node(kind, [source, scale, zero], [result], **axis)
 
 

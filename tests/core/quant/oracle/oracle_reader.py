@@ -54,14 +54,14 @@ class _Reader:
         every = range(len(self._tensors))
         types = {self._name(i): self._type(i) for i in every if self._name(i) in used}
         constants = {
-            self._name(i): self._data(i)
+            self._name(i): data
             for i in every
-            if self._name(i) in used and self._data(i) is not None
+            if self._name(i) in used and (data := self._data(i)) is not None
         }
         params = {
-            self._name(i): self._params(i)
+            self._name(i): found
             for i in every
-            if self._name(i) in used and self._params(i) is not None
+            if self._name(i) in used and (found := self._params(i)) is not None
         }
         inputs = tuple(self._name(i) for i in graph.inputs)
         outputs = tuple(self._name(i) for i in graph.outputs)
@@ -103,7 +103,7 @@ class _Reader:
         outputs = tuple(self._name(i) for i in operator.outputs)
         return Node(f"n{index}", op, tuple(self._name(i) for i in operands), outputs)
 
-    def window(self, operator: Any, kernel: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
+    def window(self, operator: Any, kernel: tuple[int, ...]) -> tuple[Any, Activation]:
         options = operator.builtinOptions
         size = self._shape(operator.inputs[0])[1:3]
         dilations = getattr(options, "dilationHFactor", 1), getattr(options, "dilationWFactor", 1)

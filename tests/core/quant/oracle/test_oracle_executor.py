@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -11,7 +13,7 @@ from qhal.errors import InternalError
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.dtypes import DType
-from qhal.ir.graph import Graph, Node, TensorType
+from qhal.ir.graph import Array, Graph, Node, TensorType
 from qhal.ir.ops import Layout, Op
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle import Oracle
@@ -29,7 +31,7 @@ def chain() -> Graph:
 X = np.array([[1.0, -2.0, 3.0], [-1.0, 0.0, 5.0]], np.float32)
 
 
-def test_only_outputs_and_what_is_kept_come_back():
+def test_only_outputs_and_what_is_kept_come_back() -> None:
     graph = chain()
     oracle, (output,) = Oracle(QuantModel(graph)), graph.outputs
     hidden = graph.nodes[0].outputs[0]
@@ -43,12 +45,12 @@ def test_only_outputs_and_what_is_kept_come_back():
 @pytest.mark.parametrize(
     "inputs", [{}, {"x": X[:1]}, {"x": X.astype(np.float64)}], ids=["none", "shape", "type"]
 )
-def test_inputs_that_do_not_fit(inputs):
+def test_inputs_that_do_not_fit(inputs: dict[str, np.ndarray]) -> None:
     with pytest.raises(InternalError, match="input 'x'"):
         Oracle(QuantModel(chain())).run(inputs)
 
 
-def test_an_unknown_tensor():
+def test_an_unknown_tensor() -> None:
     with pytest.raises(InternalError, match="nowhere"):
         Oracle(QuantModel(chain())).run({"x": X}, keep=["nowhere"])
 
@@ -57,7 +59,7 @@ class Strange(Op):
     """No kernel."""
 
 
-def test_an_unknown_operator():
+def test_an_unknown_operator() -> None:
     kind = TensorType((2, 3))
     nodes = (Node("n", Strange(), ("x",), ("y",)),)
     graph = Graph("g", ("x",), ("y",), nodes, {"x": kind, "y": kind})
@@ -65,7 +67,7 @@ def test_an_unknown_operator():
         Oracle(QuantModel(graph)).run({"x": X})
 
 
-def test_a_scalar_stays_a_scalar():
+def test_a_scalar_stays_a_scalar() -> None:
     builder = GraphBuilder()
     x = builder.input("x", TensorType((3,)))
     y = builder.one(ops.Reduce("Sum", (0,), keepdims=False), [x], name="y")
@@ -73,7 +75,7 @@ def test_a_scalar_stays_a_scalar():
     assert found[y].shape == ()
 
 
-def test_an_opaque_node_runs_in_onnx_runtime():
+def test_an_opaque_node_runs_in_onnx_runtime() -> None:
     proto = helper.make_node("CumSum", ["a", "b"], ["c"], reverse=1)
     op = ops.Opaque("", "CumSum", 14, proto.SerializeToString(), "no canonical form")
     kind = TensorType((2, 3))
@@ -85,7 +87,7 @@ def test_an_opaque_node_runs_in_onnx_runtime():
     assert onnx.NodeProto.FromString(op.proto) == proto
 
 
-def test_float16_weights_compute_in_float32():
+def test_float16_weights_compute_in_float32() -> None:
     weight = np.array([[0.1, 0.2, 0.3]], np.float16)
     tensors = {
         "x": TensorType((2, 3)),
@@ -113,12 +115,12 @@ def grouped_weight_model(arithmetic: Arithmetic) -> QuantModel:
 
 
 @pytest.mark.parametrize("arithmetic", list(Arithmetic))
-def test_weights_per_group_are_dequantized(arithmetic):
+def test_weights_per_group_are_dequantized(arithmetic: Arithmetic) -> None:
     found = Oracle(grouped_weight_model(arithmetic)).run({"x": X})["y"]
     assert np.array_equal(found, X @ np.array([[0.5], [1.0], [1.0]], np.float32))
 
 
-def test_both_layouts_of_an_integer_model_agree():
+def test_both_layouts_of_an_integer_model_agree() -> None:
     rng = np.random.default_rng(2)
     x = rng.integers(-128, 128, (1, 4, 6, 5)).astype(np.int8)
     w = rng.integers(-127, 128, (4, 1, 3, 3)).astype(np.int8)
@@ -130,7 +132,9 @@ def test_both_layouts_of_an_integer_model_agree():
         assert np.array_equal(np.moveaxis(first, 1, -1), second)
 
 
-def depthwise(x, w, layout, axis, arithmetic):
+def depthwise(
+    x: np.ndarray, w: np.ndarray, layout: Layout, axis: int, arithmetic: Arithmetic
+) -> Array:
     scale = np.linspace(0.001, 0.004, 4).astype(np.float32)
     params = {
         "x": QuantParams.per_tensor(DType.INT8, 0.03, 4),
@@ -147,7 +151,7 @@ def depthwise(x, w, layout, axis, arithmetic):
     return Oracle(QuantModel(graph, params, {}, arithmetic)).run({"x": x})["y"]
 
 
-def test_an_operator_without_an_integer_kernel_goes_through_float():
+def test_an_operator_without_an_integer_kernel_goes_through_float() -> None:
     params = QuantParams.per_tensor(DType.INT8, 0.1, 0)
     tensors = {name: TensorType((4,), DType.INT8) for name in ("a", "b", "y")}
     node = Node("n", ops.Div(), ("a", "b"), ("y",))
@@ -158,7 +162,7 @@ def test_an_operator_without_an_integer_kernel_goes_through_float():
     assert found.tolist() == [50, -25, 13, 70]  # 12.5 goes away from zero
 
 
-def test_zoo_models_in_float(zoo):
+def test_zoo_models_in_float(zoo: Path) -> None:
     import onnxruntime
 
     from qhal.ir.importer import import_model

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from tests.core.quant.oracle.oracle_reader import read
 
 
 @pytest.mark.parametrize("name", ["ad", "ic", "kws", "vww"])
-def test_mlperf_tiny(zoo, name):
+def test_mlperf_tiny(zoo: Path, name: str) -> None:
     content = (zoo / "reference" / f"mlperf_tiny_{name}_int8.tflite").read_bytes()
     model = read(content)
     oracle, graph = Oracle(model), model.graph
@@ -22,9 +24,9 @@ def test_mlperf_tiny(zoo, name):
         assert np.array_equal(oracle.run({graph.inputs[0]: x})[graph.outputs[0]], theirs)
 
 
-def run_first(content, x):
-    class Any(dict):
-        def __missing__(self, name):
+def run_first(content: bytes, x: np.ndarray) -> np.ndarray:
+    class Any(dict[str, np.ndarray]):
+        def __missing__(self, name: str) -> np.ndarray:
             return x
 
     return run(content, Any())[0]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from qhal.ir import ops
 from qhal.ir.dtypes import DType
 from qhal.ir.ops import Activation, Layout
+from qhal.quant.model import QuantParams
 from tests.core.quant.oracle.oracle_litert import (
     TYPES,
     Case,
@@ -27,18 +30,24 @@ activations = pytest.mark.parametrize("activation", list(Activation))
 
 
 @pytest.fixture
-def rng():
+def rng() -> np.random.Generator:
     return np.random.default_rng(7)
 
 
-def scales(dtype):
+def scales(dtype: DType) -> tuple[QuantParams, QuantParams]:
     """Parameters of an input and of an output."""
     if dtype is DType.INT16:
         return per_tensor(dtype, 0.0003), per_tensor(dtype, 0.0005)
     return per_tensor(dtype, 0.03, -7), per_tensor(dtype, 0.05, 11)
 
 
-def options(kind, padding, strides, activation=Activation.NONE, **more):
+def options(
+    kind: str,
+    padding: int,
+    strides: tuple[int, int],
+    activation: Activation = Activation.NONE,
+    **more: int,
+) -> Any:
     found = getattr(schema, f"{kind}OptionsT")()
     found.padding, (found.strideH, found.strideW) = padding, strides
     found.fusedActivationFunction = FUSED[activation]
@@ -50,7 +59,7 @@ def options(kind, padding, strides, activation=Activation.NONE, **more):
 @eight_and_sixteen
 @activations
 @pytest.mark.parametrize("same", [False, True])
-def test_conv(rng, dtype, activation, same):
+def test_conv(rng: np.random.Generator, dtype: DType, activation: Activation, same: bool) -> None:
     source, output = scales(dtype)
     x, w, params = integers(rng, (2, 9, 8, 5), dtype), weights(rng, (6, 3, 3, 5)), None
     params = per_axis(rng, 6, 0)
@@ -63,7 +72,7 @@ def test_conv(rng, dtype, activation, same):
     assert np.array_equal(case.oracle(), case.litert("CONV_2D", found))
 
 
-def test_a_dilated_conv_with_groups_and_a_pointwise_one(rng):
+def test_a_dilated_conv_with_groups_and_a_pointwise_one(rng: np.random.Generator) -> None:
     source, output = scales(DType.INT8)
     x, w, params = integers(rng, (1, 9, 9, 6), DType.INT8), weights(rng, (8, 3, 3, 3)), None
     params = per_axis(rng, 8, 0)
@@ -75,7 +84,7 @@ def test_a_dilated_conv_with_groups_and_a_pointwise_one(rng):
 
 
 @eight_and_sixteen
-def test_a_large_accumulator_is_exact(rng, dtype):
+def test_a_large_accumulator_is_exact(rng: np.random.Generator, dtype: DType) -> None:
     """float32 products would round here."""
     source, output = per_tensor(dtype, 0.01, -128 if dtype is DType.INT8 else 0), None
     output = per_tensor(dtype, 3.0)
@@ -91,7 +100,9 @@ def test_a_large_accumulator_is_exact(rng, dtype):
 @eight_and_sixteen
 @activations
 @pytest.mark.parametrize("multiplier", [1, 2])
-def test_depthwise_conv(rng, dtype, activation, multiplier):
+def test_depthwise_conv(
+    rng: np.random.Generator, dtype: DType, activation: Activation, multiplier: int
+) -> None:
     source, output = scales(dtype)
     channels = 5 * multiplier
     x, w = integers(rng, (2, 9, 8, 5), dtype), weights(rng, (1, 3, 3, channels))
@@ -105,7 +116,7 @@ def test_depthwise_conv(rng, dtype, activation, multiplier):
 
 
 @eight_and_sixteen
-def test_transposed_conv(rng, dtype):
+def test_transposed_conv(rng: np.random.Generator, dtype: DType) -> None:
     source, _ = scales(dtype)
     output = per_tensor(dtype, float(source.scale) * 6, int(source.zero_point))
     x, w, params = integers(rng, (2, 7, 6, 5), dtype), weights(rng, (4, 3, 3, 5)), None
@@ -123,7 +134,9 @@ def test_transposed_conv(rng, dtype):
 @eight_and_sixteen
 @activations
 @pytest.mark.parametrize("each_channel", [False, True])
-def test_fully_connected(rng, dtype, activation, each_channel):
+def test_fully_connected(
+    rng: np.random.Generator, dtype: DType, activation: Activation, each_channel: bool
+) -> None:
     source, output = scales(dtype)
     x, w = integers(rng, (60, 137), dtype), weights(rng, (111, 137))
     params = per_axis(rng, 111, 0) if each_channel else per_tensor(DType.INT8, 0.006)
@@ -137,7 +150,7 @@ def test_fully_connected(rng, dtype, activation, each_channel):
 
 
 @eight_and_sixteen
-def test_product_of_activations(rng, dtype):
+def test_product_of_activations(rng: np.random.Generator, dtype: DType) -> None:
     left, _ = scales(dtype)
     right = per_tensor(dtype, float(left.scale) * 1.3, -int(left.zero_point))
     steps = 200 if dtype is DType.INT8 else 60000
@@ -152,11 +165,11 @@ def test_product_of_activations(rng, dtype):
 # --- float activations, integer weights -------------------------------------------
 
 
-def close(ours, theirs):
+def close(ours: np.ndarray, theirs: np.ndarray) -> bool:
     return np.allclose(ours, theirs, rtol=0, atol=2e-6 * np.abs(theirs).max())
 
 
-def test_dynamic_conv(rng):
+def test_dynamic_conv(rng: np.random.Generator) -> None:
     x, w = rng.normal(size=(2, 9, 8, 5)).astype(np.float32), weights(rng, (6, 3, 3, 5))
     params, bias = per_axis(rng, 6, 0), rng.normal(size=6).astype(np.float32)
     op = ops.Conv((2, 1), (1, 1, 1, 1), (1, 1), 1, Activation.RELU, Layout.NHWC)
@@ -166,7 +179,7 @@ def test_dynamic_conv(rng):
     assert close(case.oracle(), case.litert("CONV_2D", found))
 
 
-def test_dynamic_fully_connected_with_an_empty_row(rng):
+def test_dynamic_fully_connected_with_an_empty_row(rng: np.random.Generator) -> None:
     x, w = rng.normal(size=(7, 37)).astype(np.float32), weights(rng, (11, 37))
     x[3] = 0
     params, bias = per_tensor(DType.INT8, 0.006), rng.normal(size=11).astype(np.float32)

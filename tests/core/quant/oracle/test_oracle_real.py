@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,11 +22,13 @@ RNG = np.random.default_rng(17)
 IMAGE = (2, 6, 9, 8)
 
 
-def normal(*shape):
+def normal(*shape: int) -> np.ndarray:
     return RNG.normal(size=shape).astype(np.float32)
 
 
-def run(op, operands):
+def run(
+    op: ops.Op, operands: Sequence[np.ndarray]
+) -> tuple[list[np.ndarray], Sequence[TensorType]]:
     """The oracle's results, and the types of them."""
     names = tuple(f"x{i}" for i in range(len(operands)))
     kinds = infer(op, [TensorType(x.shape, DType.of(x)) for x in operands])
@@ -36,7 +40,7 @@ def run(op, operands):
     return [found[name] for name in outputs], kinds
 
 
-def check(op, operands, tolerance=2e-6):
+def check(op: ops.Op, operands: Sequence[np.ndarray], tolerance: float = 2e-6) -> None:
     ours, kinds = run(op, operands)
     for mine, theirs in zip(ours, real(op, operands, kinds), strict=True):
         assert mine.dtype == theirs.dtype
@@ -86,12 +90,12 @@ FUNCTIONS = [
 
 
 @pytest.mark.parametrize("op", FUNCTIONS, ids=repr)
-def test_one_operand(op):
+def test_one_operand(op: ops.Op) -> None:
     x = np.sort(normal(864) * 4).reshape(IMAGE)
     check(op, [x])
 
 
-def test_erf_is_exact_to_single_precision():
+def test_erf_is_exact_to_single_precision() -> None:
     import math
 
     from qhal.quant.oracle.functions import erf
@@ -111,12 +115,12 @@ MODES = [
 
 
 @pytest.mark.parametrize("op", MODES, ids=repr)
-def test_resize(op):
+def test_resize(op: ops.Op) -> None:
     check(op, [normal(*IMAGE)])
 
 
 @pytest.mark.parametrize("mode", ["DCR", "CRD"])
-def test_depth_and_space(mode):
+def test_depth_and_space(mode: str) -> None:
     check(ops.DepthToSpace(2, mode), [normal(2, 12, 3, 5)])
     check(ops.SpaceToDepth(2), [normal(2, 3, 6, 8)])
 
@@ -134,33 +138,39 @@ PAIRS = [
 
 
 @pytest.mark.parametrize("op", [op for op, _ in PAIRS], ids=repr)
-def test_two_operands(op):
+def test_two_operands(op: ops.Op) -> None:
     check(op, [normal(*IMAGE), normal(6, 1, 1)])
 
 
-def test_powers_and_integer_quotients():
+def test_powers_and_integer_quotients() -> None:
     check(ops.Pow(), [np.abs(normal(3, 4)), normal(4)])
     a, b = np.array([7, -7, 7, -7]), np.array([2, 2, -2, -2])
     (found,), _ = run(ops.Div(), [a, b])
     assert found.tolist() == [3, -3, -3, 3]
 
 
-def test_choices():
+def test_choices() -> None:
     check(ops.Where(), [normal(2, 3) > 0, normal(2, 3), normal(3)])
     check(ops.Gather(1), [normal(4, 6, 3), np.array([[0, -1], [2, 5]])])
     check(ops.Concat(1), [normal(2, 3), normal(2, 1), normal(2, 4)])
     check(ops.Unary("Not"), [normal(2, 3) > 0])
 
 
-def test_products():
+def test_products() -> None:
     check(ops.MatMul(), [normal(3, 1, 4, 5), normal(2, 5, 6)], 1e-5)
     check(ops.FullyConnected(Activation.RELU), [normal(7, 5), normal(3, 5), normal(3)], 1e-5)
     check(ops.FullyConnected(), [normal(2, 7, 5), normal(3, 5)], 1e-5)
 
 
-def test_normalisations():
+def test_normalisations() -> None:
     check(ops.LayerNorm(2), [normal(2, 3, 8), normal(8), normal(8)], 1e-5)
     check(ops.InstanceNorm(), [normal(*IMAGE), normal(6), normal(6)], 1e-5)
+
+
+def in_nhwc(op: Any) -> ops.Op:
+    """The same operator in the other layout."""
+    found: ops.Op = replace(op, layout=Layout.NHWC)
+    return found
 
 
 CONVS = [
@@ -175,24 +185,24 @@ CONVS = [
 ]
 
 
-def channels_out(op, shape):
+def channels_out(op: ops.Op, shape: tuple[int, ...]) -> int:
     return shape[1] * op.groups if isinstance(op, ops.ConvTranspose) else shape[0]
 
 
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize(("op", "shape"), CONVS, ids=repr)
-def test_convolutions(op, shape, biased):
+def test_convolutions(op: ops.Op, shape: tuple[int, ...], biased: bool) -> None:
     bias = [normal(channels_out(op, shape))] if biased else []
     check(op, [normal(*IMAGE), normal(*shape), *bias], 1e-5)
 
 
-def test_convolutions_of_one_and_three_dimensions():
+def test_convolutions_of_one_and_three_dimensions() -> None:
     check(ops.Conv((2,), (1, 1), (1,)), [normal(2, 3, 11), normal(4, 3, 3), normal(4)], 1e-5)
     op = ops.Conv((1, 2, 1), (1, 1, 1, 1, 1, 1), (1, 1, 1))
     check(op, [normal(1, 2, 5, 6, 4), normal(3, 2, 3, 3, 3)], 1e-5)
 
 
-def weight_last(op, weight):
+def weight_last(op: ops.Op, weight: np.ndarray) -> np.ndarray:
     if isinstance(op, ops.DepthwiseConv):
         return np.moveaxis(weight, 0, -1)
     return (
@@ -203,10 +213,10 @@ def weight_last(op, weight):
 
 
 @pytest.mark.parametrize(("op", "shape"), CONVS[:7], ids=repr)
-def test_convolutions_in_the_other_layout(op, shape):
+def test_convolutions_in_the_other_layout(op: ops.Op, shape: tuple[int, ...]) -> None:
     x, w, bias = normal(*IMAGE), normal(*shape), normal(channels_out(op, shape))
     (wanted,), _ = run(op, [x, w, bias])
-    other = replace(op, layout=Layout.NHWC)
+    other = in_nhwc(op)
     (found,), _ = run(other, [np.moveaxis(x, 1, -1).copy(), weight_last(op, w).copy(), bias])
     assert np.array_equal(np.moveaxis(found, -1, 1), wanted)
 
@@ -220,23 +230,23 @@ SPATIAL = [
 
 
 @pytest.mark.parametrize("op", SPATIAL, ids=repr)
-def test_other_spatial_operators_in_the_other_layout(op):
+def test_other_spatial_operators_in_the_other_layout(op: ops.Op) -> None:
     x = normal(*IMAGE)
     (wanted,), _ = run(op, [x])
-    (found,), _ = run(replace(op, layout=Layout.NHWC), [np.moveaxis(x, 1, -1).copy()])
+    (found,), _ = run(in_nhwc(op), [np.moveaxis(x, 1, -1).copy()])
     assert np.array_equal(np.moveaxis(found, -1, 1), wanted)
 
 
-def test_depth_and_space_in_the_other_layout():
+def test_depth_and_space_in_the_other_layout() -> None:
     for op in (ops.DepthToSpace(2), ops.DepthToSpace(2, "CRD"), ops.SpaceToDepth(2)):
         x = normal(2, 12, 4, 6)
         (wanted,), _ = run(op, [x])
-        (found,), _ = run(replace(op, layout=Layout.NHWC), [np.moveaxis(x, 1, -1).copy()])
+        (found,), _ = run(in_nhwc(op), [np.moveaxis(x, 1, -1).copy()])
         assert np.array_equal(np.moveaxis(found, -1, 1), wanted)
 
 
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
-def test_lstm(direction):
+def test_lstm(direction: str) -> None:
     d = 2 if direction == "bidirectional" else 1
     x, w, r = normal(5, 2, 3), normal(d, 16, 3), normal(d, 16, 4)
     operands = [x, w, r, normal(d, 32), normal(d, 2, 4), normal(d, 2, 4)]
@@ -245,7 +255,7 @@ def test_lstm(direction):
 
 @pytest.mark.parametrize("linear", [False, True])
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
-def test_gru(direction, linear):
+def test_gru(direction: str, linear: bool) -> None:
     d = 2 if direction == "bidirectional" else 1
     operands = [normal(5, 2, 3), normal(d, 12, 3), normal(d, 12, 4), normal(d, 24), normal(d, 2, 4)]
     check(ops.Gru(4, direction, linear), operands, 1e-5)

@@ -1,14 +1,18 @@
 """A plugin that loads well and breaks when it is used; its targets are called by how."""
 
 from dataclasses import replace
+from importlib import import_module
 from math import nan
-from typing import ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from qhal.errors import MissingDependencyError
+from qhal.ir.graph import NodeView
 from qhal.metric import Basis, Metric
-from qhal.plugin.backend import Artifact
+from qhal.plugin.backend import Artifact, Backend, RunOptions
 from qhal.plugin.hookspec import hookimpl
 from qhal.plugin.setup import Setup
+from qhal.quant.model import QuantModel
+from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
 from qhal_backends.cpu.plugin import CpuBackend
 
@@ -16,17 +20,17 @@ METHODS = ("unavailable_on", "capabilities", "lower", "load", "placement", "exam
 WAYS = ("limit", "native", "sentence", "answer", "artifact", "invariant", "import", "refusal")
 
 
-def odd_limit(view):
+def odd_limit(view: NodeView) -> None:
     """Has a bug."""
     raise KeyError("in the limit")
 
 
-def odd_sentence(view):
+def odd_sentence(view: NodeView) -> Any:
     """Says True where all is well."""
     return True
 
 
-def none_of_it(*_):
+def none_of_it(*_: object) -> NoReturn:
     raise KeyError("in the setup")
 
 
@@ -34,10 +38,10 @@ class Breaking(CpuBackend):
     name = "breaking-npu"
     packages: ClassVar = {"npu_sdk": "npu-sdk"}
 
-    def unavailable_on(self, target):
+    def unavailable_on(self, target: TargetProfile) -> Any:
         return self._break("unavailable_on", target)
 
-    def capabilities(self, target):
+    def capabilities(self, target: TargetProfile) -> Capabilities:
         self._break("capabilities", target)
         found = super().capabilities(target)
         rules = {"breaking-limit": odd_limit, "breaking-sentence": odd_sentence}
@@ -46,7 +50,7 @@ class Breaking(CpuBackend):
         native = {"Conv": odd_limit} if target.name == "breaking-native" else {}
         return replace(found, kernels=kernels, native=native)
 
-    def lower(self, model, target):
+    def lower(self, model: QuantModel, target: TargetProfile) -> Any:
         self._break("lower", target)
         way = target.name.removeprefix("breaking-")
         if way == "answer":
@@ -56,35 +60,35 @@ class Breaking(CpuBackend):
         if way == "invariant":
             Metric(nan, "us", Basis.COUNTED)
         if way == "import":
-            import npu_sdk  # noqa: F401
+            import_module("npu_sdk")
         if way == "refusal":
             raise MissingDependencyError("The licence is missing.", "Buy one.")
         return super().lower(model, target)
 
-    def load(self, artifact, target, options):
+    def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> Any:
         self._break("load", target)
         return super().load(artifact, target, options)
 
-    def placement(self, artifact, target):
+    def placement(self, artifact: Artifact, target: TargetProfile) -> Any:
         self._break("placement", target)
 
-    def examine(self, quantized, baseline, target):
+    def examine(self, quantized: object, baseline: object, target: TargetProfile) -> Any:
         self._break("examine", target)
 
-    def setups(self):
+    def setups(self) -> tuple[Setup, ...]:
         return (Setup("breaking", "what breaks", none_of_it, none_of_it),)
 
-    def _break(self, method, target):
+    def _break(self, method: str, target: TargetProfile) -> None:
         if target.name == f"breaking-{method}":
             raise KeyError(f"in {method}")
 
 
 @hookimpl
-def qhal_backends():
+def qhal_backends() -> list[Backend]:
     return [Breaking()]
 
 
 @hookimpl
-def qhal_targets():
+def qhal_targets() -> list[TargetProfile]:
     names = [f"breaking-{how}" for how in (*METHODS, *WAYS)]
     return [TargetProfile(name, "breaking-npu", "An NPU") for name in names]

@@ -4,5 +4,5 @@ from qhal.plugin.hookspec import hookimpl
 
 
 @hookimpl
-def qhal_backends():
+def qhal_backends() -> None:
     raise RuntimeError("the driver does not answer")

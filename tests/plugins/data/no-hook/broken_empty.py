@@ -1,5 +1,5 @@
 """A plugin that forgot the marker."""
 
 
-def qhal_backends():
+def qhal_backends() -> list[object]:
     return []

@@ -4,10 +4,10 @@ from qhal.plugin.hookspec import hookimpl
 
 
 @hookimpl
-def qhal_backends():
+def qhal_backends() -> list[str]:
     return ["a text"]
 
 
 @hookimpl
-def qhal_targets():
+def qhal_targets() -> list[dict[str, str]]:
     return [{"name": "a dict"}]

@@ -2,20 +2,22 @@
 
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.hookspec import hookimpl
+from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
+from qhal.targets.profile import TargetProfile
 
 
 class Odd(Backend):
     name = "odd-packages"
     packages = ("npu_sdk",)
 
-    def capabilities(self, target):
+    def capabilities(self, target: TargetProfile) -> Capabilities:
         return Capabilities(())
 
-    def lower(self, model, target):
+    def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
         return Artifact({"model.bin": b""}, "model.bin")
 
 
 @hookimpl
-def qhal_backends():
+def qhal_backends() -> list[Backend]:
     return [Odd()]

@@ -2,6 +2,7 @@
 
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.hookspec import hookimpl
+from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
 
@@ -11,18 +12,18 @@ print("hello from a plugin")  # noqa: T201
 class Sound(Backend):
     name = "sound-npu"
 
-    def capabilities(self, target):
+    def capabilities(self, target: TargetProfile) -> Capabilities:
         return Capabilities(())
 
-    def lower(self, model, target):
+    def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
         return Artifact({"model.bin": b""}, "model.bin")
 
 
 @hookimpl
-def qhal_backends():
+def qhal_backends() -> list[Backend]:
     return [Sound()]
 
 
 @hookimpl
-def qhal_targets():
+def qhal_targets() -> list[TargetProfile]:
     return [TargetProfile("sound-npu", backend="sound-npu", title="A sound NPU")]

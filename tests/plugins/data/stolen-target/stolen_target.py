@@ -5,5 +5,5 @@ from qhal.targets.profile import TargetProfile
 
 
 @hookimpl
-def qhal_targets():
+def qhal_targets() -> list[TargetProfile]:
     return [TargetProfile("edgetpu", backend="sound-npu", title="Not the Edge TPU")]

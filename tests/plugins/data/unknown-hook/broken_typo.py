@@ -1,8 +1,9 @@
 """A plugin with a misspelt hook."""
 
+from qhal.plugin.backend import Backend
 from qhal.plugin.hookspec import hookimpl
 
 
 @hookimpl
-def qhal_backend():
+def qhal_backend() -> list[Backend]:
     return []
