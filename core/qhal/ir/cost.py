@@ -119,7 +119,8 @@ def _pool(view: NodeView) -> int:
 def _resize(view: NodeView) -> int:
     """Each result of a linear one is a weighted sum of two neighbors per dimension."""
     op: Any = view.op
-    return 0 if op.mode == "nearest" else view.output().elements * 2 * 2 ** len(op.sizes)
+    neighbors: int = 0 if op.mode == "nearest" else 2 ** len(op.sizes)
+    return view.output().elements * 2 * neighbors
 
 
 _OPERATIONS: Mapping[type[Op], Callable[[NodeView], int]] = {
