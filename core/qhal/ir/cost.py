@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import prod
-from typing import Any
 
 from qhal.ir import ops
 from qhal.ir.graph import NodeView, TensorType
@@ -112,14 +111,14 @@ def _reduction(view: NodeView) -> int:
 
 
 def _pool(view: NodeView) -> int:
-    op: Any = view.op
-    return view.output().elements * prod(op.kernel)
+    assert isinstance(view.op, ops.MaxPool | ops.AveragePool)
+    return view.output().elements * prod(view.op.kernel)
 
 
 def _resize(view: NodeView) -> int:
     """Each result of a linear one is a weighted sum of two neighbors per dimension."""
-    op: Any = view.op
-    neighbors: int = 0 if op.mode == "nearest" else 2 ** len(op.sizes)
+    assert isinstance(view.op, ops.Resize)
+    neighbors = 0 if view.op.mode == "nearest" else 1 << len(view.op.sizes)
     return view.output().elements * 2 * neighbors
 
 
