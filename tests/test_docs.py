@@ -95,10 +95,36 @@ def test_the_layout_page_names_what_exists() -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-def test_every_decision_page_is_short() -> None:
-    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
-    assert all(re.match(r"\d{4}-[a-z0-9-]+\.md", page.name) for page in pages)
-    assert [page.name for page in pages if len(page.read_text().splitlines()) > 60] == []
+# --- decision records -------------------------------------------------------------
+
+ADR = ROOT / "docs" / "adr"
+RECORDS = sorted(ADR.glob("[0-9]*.md"))
+HEAD = re.compile(
+    r"# (?P<title>.+)\n\n"
+    r"Status: (?P<status>accepted|superseded by \d{4})\\\n"
+    r"Date: (?P<date>\d{4}-\d\d-\d\d)\n\n"
+)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda path: path.stem)
+def test_every_decision_record_has_status_and_date_and_is_short(record: Path) -> None:
+    text = record.read_text(encoding="utf-8")
+    assert re.fullmatch(r"\d{4}-[a-z0-9-]+\.md", record.name)
+    assert HEAD.match(text)
+    assert len(text.splitlines()) <= 60
+
+
+def test_the_index_lists_every_decision_record() -> None:
+    rows = []
+    for record in RECORDS:
+        head = HEAD.match(record.read_text(encoding="utf-8"))
+        assert head, record.name
+        link = f"[{record.name[:4]}]({record.name})"
+        rows.append(f"| {link} | {head['title']} | {head['status']} | {head['date']} |")
+    assert rows
+    index = (ADR / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in index if line.startswith("| [")] == rows
+    assert [row[3:7] for row in rows] == [f"{i:04}" for i in range(1, len(rows) + 1)]
 
 
 # --- the README -------------------------------------------------------------------
