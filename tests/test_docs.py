@@ -88,9 +88,10 @@ def test_public_names_are_there_and_documented() -> None:
     assert [thing for thing in public if callable(thing) and not thing.__doc__] == []
 
 
-def test_the_layout_page_names_what_exists() -> None:
-    page = (ROOT / "docs" / "layout.md").read_text(encoding="utf-8")
-    paths = re.findall(r"`((?:core|backends|tests)/[^`]+)`", page)
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/layout.md"])
+def test_pages_for_contributors_name_what_exists(name: str) -> None:
+    page = (ROOT / name).read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:core|backends|tests|docs|plugins)/[^`]+)`", page)
     assert len(paths) > 20
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
@@ -202,10 +203,13 @@ def test_the_readmes_commands_are_all_checked() -> None:
     assert [c for c in commands() if not c.startswith(("make ", "qhal ", "pip install "))] == []
 
 
-def test_links_of_the_readme_lead_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", README)
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "docs/stability.md", "docs/adr/README.md"]
+)
+def test_links_lead_somewhere(name: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / name).read_text(encoding="utf-8"))
     local = [link for link in links if not link.startswith("http")]
-    assert [link for link in local if not (ROOT / link).exists()] == []
+    assert [link for link in local if not (ROOT / name).parent.joinpath(link).exists()] == []
 
 
 def test_the_readme_is_one_page() -> None:
