@@ -128,6 +128,15 @@ def test_the_index_lists_every_decision_record() -> None:
     assert [row[3:7] for row in rows] == [f"{i:04}" for i in range(1, len(rows) + 1)]
 
 
+def test_lines_of_the_changelog_are_one_sentence() -> None:
+    page = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("- ")]
+    assert lines
+    assert [
+        line for line in lines if not line.endswith(".") or re.search(r"[.;:] [A-Z]", line)
+    ] == []
+
+
 # --- the README -------------------------------------------------------------------
 
 
