@@ -1,6 +1,7 @@
 """Proves that tflite-runtime 2.14 runs what qhal writes and computes what LiteRT computes.
 
-``make FOLDER ZOO`` runs beside qhal: it deploys models and records inputs and outputs.
+``make FOLDER [ZOO]`` runs beside qhal: it deploys the example, and models of the zoo where there is
+one, and records inputs and outputs.
 ``check FOLDER`` runs in a virtual environment of its own, with tflite-runtime and numpy < 2 only.
 
 Reference kernels must agree to one step (MEAN rounds differently in 2.14). The default ones
@@ -24,18 +25,26 @@ SAMPLES = 20
 KERNELS = ("BUILTIN_REF", "AUTO")
 
 
-def make(folder: Path, zoo: Path) -> None:
+Job = tuple[Path, Path, str | None]
+"""Model, data and preprocessing."""
+
+
+def make(folder: Path, zoo: Path | None = None) -> None:
     """Deploy the example and models of the zoo for both LiteRT-like targets."""
+    jobs: dict[str, Job] = {"digits": (DIGITS / "digits.onnx", DIGITS / "evaluation.npz", None)}
+    jobs.update(_zoo_jobs(zoo) if zoo else {})
+    for name, (model, data, preprocess) in jobs.items():
+        for target in ("tflite", "edgetpu"):
+            _record(folder / f"{name}-{target}", model, target, data, preprocess)
+
+
+def _zoo_jobs(zoo: Path) -> dict[str, Job]:
     models, cifar = zoo / "models", zoo / "data" / "cifar10_test_1000.npz"
-    jobs = {
-        "digits": (DIGITS / "digits.onnx", DIGITS / "evaluation.npz", None),
+    return {
         "resnet20": (models / "resnet20_cifar10.onnx", cifar, "imagenet-torch"),
         "ic": (models / "mlperf_tiny_ic.onnx", cifar, "raw"),
         "kws": (models / "mlperf_tiny_kws.onnx", zoo / "data" / "kws_500.npz", None),
     }
-    for name, (model, data, preprocess) in jobs.items():
-        for target in ("tflite", "edgetpu"):
-            _record(folder / f"{name}-{target}", model, target, data, preprocess)
 
 
 def _record(out: Path, model: Path, target: str, data: Path, preprocess: str | None) -> None:

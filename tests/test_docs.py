@@ -88,17 +88,53 @@ def test_public_names_are_there_and_documented() -> None:
     assert [thing for thing in public if callable(thing) and not thing.__doc__] == []
 
 
-def test_the_layout_page_names_what_exists() -> None:
-    page = (ROOT / "docs" / "layout.md").read_text(encoding="utf-8")
-    paths = re.findall(r"`((?:core|backends|tests)/[^`]+)`", page)
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/layout.md"])
+def test_pages_for_contributors_name_what_exists(name: str) -> None:
+    page = (ROOT / name).read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:core|backends|tests|docs|plugins)/[^`]+)`", page)
     assert len(paths) > 20
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-def test_every_decision_page_is_short() -> None:
-    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
-    assert all(re.match(r"\d{4}-[a-z0-9-]+\.md", page.name) for page in pages)
-    assert [page.name for page in pages if len(page.read_text().splitlines()) > 60] == []
+# --- decision records -------------------------------------------------------------
+
+ADR = ROOT / "docs" / "adr"
+RECORDS = sorted(ADR.glob("[0-9]*.md"))
+HEAD = re.compile(
+    r"# (?P<title>.+)\n\n"
+    r"Status: (?P<status>accepted|superseded by \d{4})\\\n"
+    r"Date: (?P<date>\d{4}-\d\d-\d\d)\n\n"
+)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda path: path.stem)
+def test_every_decision_record_has_status_and_date_and_is_short(record: Path) -> None:
+    text = record.read_text(encoding="utf-8")
+    assert re.fullmatch(r"\d{4}-[a-z0-9-]+\.md", record.name)
+    assert HEAD.match(text)
+    assert len(text.splitlines()) <= 60
+
+
+def test_the_index_lists_every_decision_record() -> None:
+    rows = []
+    for record in RECORDS:
+        head = HEAD.match(record.read_text(encoding="utf-8"))
+        assert head, record.name
+        link = f"[{record.name[:4]}]({record.name})"
+        rows.append(f"| {link} | {head['title']} | {head['status']} | {head['date']} |")
+    assert rows
+    index = (ADR / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in index if line.startswith("| [")] == rows
+    assert [row[3:7] for row in rows] == [f"{i:04}" for i in range(1, len(rows) + 1)]
+
+
+def test_lines_of_the_changelog_are_one_sentence() -> None:
+    page = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("- ")]
+    assert lines
+    assert [
+        line for line in lines if not line.endswith(".") or re.search(r"[.;:] [A-Z]", line)
+    ] == []
 
 
 # --- the README -------------------------------------------------------------------
@@ -176,10 +212,13 @@ def test_the_readmes_commands_are_all_checked() -> None:
     assert [c for c in commands() if not c.startswith(("make ", "qhal ", "pip install "))] == []
 
 
-def test_links_of_the_readme_lead_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", README)
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "docs/stability.md", "docs/adr/README.md"]
+)
+def test_links_lead_somewhere(name: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / name).read_text(encoding="utf-8"))
     local = [link for link in links if not link.startswith("http")]
-    assert [link for link in local if not (ROOT / link).exists()] == []
+    assert [link for link in local if not (ROOT / name).parent.joinpath(link).exists()] == []
 
 
 def test_the_readme_is_one_page() -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from functools import cache
 
 from qhal.ir.dtypes import DType
-from qhal.ir.ops import Activation, Layout
+from qhal.ir.ops import OPERATORS, Activation, Layout
 from qhal.targets.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
 from qhal.targets.spec import (
     FLOAT,
@@ -130,10 +130,7 @@ _FLOAT_ONLY = (
     *("Silu", "Gelu", "PRelu", "Elu", "LogSoftmax", "LayerNorm", "InstanceNorm", "ReduceSum"),
     *("Maximum", "Minimum"),
 )
-_ACTIVATED = (
-    *("Conv", "DepthwiseConv", "ConvTranspose", "FullyConnected"),
-    *("Add", "Sub", "Mul", "Div"),
-)
+_ACTIVATED = tuple(op.__name__ for op in OPERATORS if op.carries_activation())
 _FUSED = frozenset({Activation.NONE, Activation.RELU, Activation.RELU6})
 
 

@@ -310,20 +310,8 @@ def _emit(
 
 
 def _without_activation(op: ops.Op) -> tuple[ops.Op, Activation]:
-    match op:
-        case (
-            ops.Conv()
-            | ops.DepthwiseConv()
-            | ops.ConvTranspose()
-            | ops.FullyConnected()
-            | ops.Add()
-            | ops.Sub()
-            | ops.Mul()
-            | ops.Div()
-        ):
-            return replace(op, activation=Activation.NONE), op.activation
-        case _:
-            return op, Activation.NONE
+    plain = op.with_activation(Activation.NONE) if op.carries_activation() else op
+    return plain, op.fused
 
 
 _STEPS: Mapping[type[ops.Op], Form] = {

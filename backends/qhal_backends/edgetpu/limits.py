@@ -53,7 +53,7 @@ def one_row(view: NodeView) -> str | None:
 
 def not_fused(view: NodeView) -> str | None:
     """No activation is fused: TRANSPOSE_CONV version 4 makes the compiler abort (issue 845)."""
-    fused = getattr(view.op, "activation", ops.Activation.NONE)
+    fused = view.op.fused
     return None if fused is ops.Activation.NONE else f"the activation {fused.value} is fused"
 
 

@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import cache
 
 from qhal.ir.dtypes import DType
-from qhal.ir.ops import Activation, Layout
+from qhal.ir.ops import OPERATORS, Activation, Layout
 from qhal.targets.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
 from qhal.targets.spec import BFLOAT, FLOAT, HALF, PerAxis, PerGroup, QuantSpec, SameAsInput
 from qhal_backends.openvino import limits
@@ -41,7 +41,7 @@ _RULES: Mapping[str, tuple[Limit, ...]] = {
 
 _CONVOLUTIONS = ("Conv", "DepthwiseConv", "ConvTranspose")
 _RECURRENT = ("Lstm", "Gru")
-_ACTIVATED = (*_CONVOLUTIONS, "FullyConnected", "Add", "Sub", "Mul", "Div")
+_ACTIVATED = tuple(op.__name__ for op in OPERATORS if op.carries_activation())
 _FUSED = frozenset({Activation.NONE, Activation.RELU, Activation.RELU6})
 
 _ROUNDED = KernelRow(BFLOAT, FLOAT, BFLOAT, BFLOAT, name="bfloat16")

@@ -25,6 +25,8 @@ _PER_ELEMENT: Mapping[str, int] = {
     "LogSoftmax": 6,
     "LayerNorm": 8,
     "InstanceNorm": 8,
+    **dict.fromkeys(("Reshape", "Transpose", "Concat", "Split", "Slice", "Pad", "Gather"), 0),
+    **dict.fromkeys(("Expand", "Tile", "Cast", "DepthToSpace", "SpaceToDepth"), 0),
 }
 
 
@@ -42,15 +44,14 @@ def operations(view: NodeView) -> int:
     products = macs(view)
     if products:
         return 2 * products
-    op = view.op
-    if isinstance(op, ops.Reduce | ops.ArgMax):
-        return view.input().elements
-    if isinstance(op, ops.MaxPool | ops.AveragePool):
-        return view.output().elements * prod(op.kernel)
-    if isinstance(op, ops.Resize):
-        # Each result of a linear one is a weighted sum of two neighbours per dimension.
-        return 0 if op.mode == "nearest" else view.output().elements * 2 * 2 ** len(op.sizes)
-    return view.output().elements * _PER_ELEMENT.get(op.kind, 0)
+    count = _OPERATIONS.get(type(view.op))
+    return count(view) if count else view.output().elements * _PER_ELEMENT.get(view.op.kind, 0)
+
+
+def is_counted(operator: type[Op]) -> bool:
+    """True if it is stated, under each of its names, what the operator costs."""
+    by_type = operator in _MACS or operator in _OPERATIONS
+    return by_type or all(kind in _PER_ELEMENT for kind in ops.kinds_of(operator))
 
 
 def size_bytes(type: TensorType) -> int:
@@ -102,4 +103,29 @@ _MACS: Mapping[type[Op], Callable[[NodeView], int]] = {
     ops.MatMul: _matmul,
     ops.Lstm: _recurrent,
     ops.Gru: _recurrent,
+}
+
+
+def _reduction(view: NodeView) -> int:
+    return view.input().elements
+
+
+def _pool(view: NodeView) -> int:
+    assert isinstance(view.op, ops.MaxPool | ops.AveragePool)
+    return view.output().elements * prod(view.op.kernel)
+
+
+def _resize(view: NodeView) -> int:
+    """Each result of a linear one is a weighted sum of two neighbors per dimension."""
+    assert isinstance(view.op, ops.Resize)
+    neighbors = 0 if view.op.mode == "nearest" else 1 << len(view.op.sizes)
+    return view.output().elements * 2 * neighbors
+
+
+_OPERATIONS: Mapping[type[Op], Callable[[NodeView], int]] = {
+    ops.Reduce: _reduction,
+    ops.ArgMax: _reduction,
+    ops.MaxPool: _pool,
+    ops.AveragePool: _pool,
+    ops.Resize: _resize,
 }

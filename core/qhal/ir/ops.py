@@ -14,9 +14,11 @@ Conventions
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from qhal.ir.dtypes import DType
+from qhal.ir.op import FUNCTION, PAIR, Traits
 from qhal.ir.op import Activation as Activation
 from qhal.ir.op import Ints as Ints
 from qhal.ir.op import Layout as Layout
@@ -24,6 +26,8 @@ from qhal.ir.op import Op as Op
 from qhal.ir.op import Role as Role
 
 _WEIGHTED = (Role.ACTIVATION, Role.WEIGHT, Role.BIAS)
+_RECURRENT = Traits(recurrent=True)
+_NONNEGATIVE = replace(FUNCTION, nonnegative=True)
 
 # --- weighted operators -------------------------------------------------------
 
@@ -90,6 +94,7 @@ class Lstm(Op):
     """
 
     roles = (Role.ACTIVATION, Role.WEIGHT, Role.WEIGHT, Role.BIAS, Role.ACTIVATION)
+    traits = _RECURRENT
     hidden_size: int
     direction: str = "forward"
 
@@ -104,6 +109,7 @@ class Gru(Op):
     """
 
     roles = (Role.ACTIVATION, Role.WEIGHT, Role.WEIGHT, Role.BIAS, Role.ACTIVATION)
+    traits = _RECURRENT
     hidden_size: int
     direction: str = "forward"
     linear_before_reset: bool = False
@@ -117,6 +123,7 @@ class Gru(Op):
 class Add(Op):
     """``a + b`` with NumPy broadcasting."""
 
+    traits = PAIR
     activation: Activation = Activation.NONE
 
 
@@ -124,6 +131,7 @@ class Add(Op):
 class Sub(Op):
     """``a - b`` with NumPy broadcasting."""
 
+    traits = PAIR
     activation: Activation = Activation.NONE
 
 
@@ -131,6 +139,7 @@ class Sub(Op):
 class Mul(Op):
     """``a * b`` with NumPy broadcasting."""
 
+    traits = PAIR
     activation: Activation = Activation.NONE
 
 
@@ -138,6 +147,7 @@ class Mul(Op):
 class Div(Op):
     """``a / b`` with NumPy broadcasting."""
 
+    traits = PAIR
     activation: Activation = Activation.NONE
 
 
@@ -145,21 +155,28 @@ class Div(Op):
 class Pow(Op):
     """``a ** b`` with NumPy broadcasting."""
 
+    traits = PAIR
+
 
 @dataclass(frozen=True)
 class Maximum(Op):
     """Element-wise maximum of two operands."""
+
+    traits = PAIR
 
 
 @dataclass(frozen=True)
 class Minimum(Op):
     """Element-wise minimum of two operands."""
 
+    traits = PAIR
+
 
 @dataclass(frozen=True)
 class Compare(Op):
     """``a <relation> b`` -> bool; relation is one of ``== < <= > >=``."""
 
+    traits = Traits(elementwise=True, operands=2)
     relation: str = "=="
 
 
@@ -168,6 +185,7 @@ class Where(Op):
     """``condition ? a : b``; operands condition (bool), a, b."""
 
     roles = (Role.INDEX, Role.ACTIVATION)
+    traits = Traits(elementwise=True, operands=3)
 
 
 # --- element-wise, one operand ------------------------------------------------
@@ -177,16 +195,21 @@ class Where(Op):
 class Relu(Op):
     """``max(x, 0)``."""
 
+    traits = _NONNEGATIVE
+
 
 @dataclass(frozen=True)
 class Relu6(Op):
     """``min(max(x, 0), 6)``."""
+
+    traits = _NONNEGATIVE
 
 
 @dataclass(frozen=True)
 class Clip(Op):
     """``min(max(x, low), high)``; either bound may be infinite."""
 
+    traits = FUNCTION
     low: float
     high: float
 
@@ -195,6 +218,7 @@ class Clip(Op):
 class LeakyRelu(Op):
     """``x if x >= 0 else alpha * x``."""
 
+    traits = FUNCTION
     alpha: float = 0.01
 
 
@@ -202,11 +226,14 @@ class LeakyRelu(Op):
 class PRelu(Op):
     """``x if x >= 0 else slope * x``; operands x, slope (broadcast to x)."""
 
+    traits = PAIR
+
 
 @dataclass(frozen=True)
 class Elu(Op):
     """``x if x >= 0 else alpha * (exp(x) - 1)``."""
 
+    traits = FUNCTION
     alpha: float = 1.0
 
 
@@ -214,21 +241,28 @@ class Elu(Op):
 class Sigmoid(Op):
     """``1 / (1 + exp(-x))``."""
 
+    traits = _NONNEGATIVE
+
 
 @dataclass(frozen=True)
 class Tanh(Op):
     """Hyperbolic tangent."""
+
+    traits = FUNCTION
 
 
 @dataclass(frozen=True)
 class HardSwish(Op):
     """``x * min(max(x + 3, 0), 6) / 6``."""
 
+    traits = FUNCTION
+
 
 @dataclass(frozen=True)
 class HardSigmoid(Op):
     """``min(max(alpha * x + beta, 0), 1)``."""
 
+    traits = _NONNEGATIVE
     alpha: float = 0.2
     beta: float = 0.5
 
@@ -237,21 +271,26 @@ class HardSigmoid(Op):
 class Silu(Op):
     """``x * sigmoid(x)``."""
 
+    traits = FUNCTION
+
 
 @dataclass(frozen=True)
 class Gelu(Op):
     """``x * Phi(x)``, or its tanh approximation."""
 
+    traits = FUNCTION
     approximate: bool = False
 
 
 @dataclass(frozen=True)
 class Unary(Op):
-    """Another float function of one operand, by its ONNX name.
+    """Another function of one operand: one of :attr:`functions`, by its ONNX name."""
 
-    One of Abs Neg Exp Log Sqrt Rsqrt Reciprocal Erf Sin Cos Floor Ceil Round Sign Softplus Not.
-    """
-
+    traits = FUNCTION
+    functions: ClassVar[tuple[str, ...]] = (
+        *("Abs", "Neg", "Exp", "Log", "Sqrt", "Rsqrt", "Reciprocal", "Erf", "Sin", "Cos"),
+        *("Floor", "Ceil", "Round", "Sign", "Softplus", "Not"),
+    )
     function: str
 
     @property
@@ -267,6 +306,7 @@ class Unary(Op):
 class Softmax(Op):
     """Softmax over one axis."""
 
+    traits = Traits(nonnegative=True)
     axis: int
 
 
@@ -297,6 +337,7 @@ class InstanceNorm(Op):
 class Reduce(Op):
     """Mean, Sum, Max or Min over ``axes``; global average pooling is a Mean with keepdims."""
 
+    functions: ClassVar[tuple[str, ...]] = ("Mean", "Sum", "Max", "Min")
     function: str
     axes: Ints
     keepdims: bool = True
@@ -450,6 +491,7 @@ class Tile(Op):
 class Cast(Op):
     """Convert the elements to another type."""
 
+    traits = Traits(elementwise=True, operands=1)
     to: DType
 
 
@@ -460,15 +502,21 @@ class Cast(Op):
 class Quantize(Op):
     """Float to integer, with the parameters of the output tensor."""
 
+    traits = Traits(elementwise=True, operands=1)
+
 
 @dataclass(frozen=True)
 class Dequantize(Op):
     """Integer to float, with the parameters of the input tensor."""
 
+    traits = Traits(elementwise=True, operands=1)
+
 
 @dataclass(frozen=True)
 class Requantize(Op):
     """Integer to integer, from the parameters of the input to those of the output."""
+
+    traits = FUNCTION
 
 
 # --- what has no canonical form -----------------------------------------------
@@ -496,3 +544,22 @@ class Opaque(Op):
     def kind(self) -> str:
         """The ONNX operator with its domain."""
         return f"{self.domain}::{self.op_type}" if self.domain else self.op_type
+
+
+OPERATORS: tuple[type[Op], ...] = tuple(
+    kind
+    for kind in tuple(globals().values())
+    if isinstance(kind, type) and issubclass(kind, Op) and kind is not Op
+)
+"""Every canonical operator, in the order of this module."""
+
+
+def kinds_of(operator: type[Op]) -> tuple[str, ...]:
+    """The names under which capabilities know an operator; none for :class:`Opaque`."""
+    if operator is Opaque:
+        return ()
+    if operator is Unary:
+        return Unary.functions
+    if operator is Reduce:
+        return tuple(Reduce(function, ()).kind for function in Reduce.functions)
+    return (operator.__name__,)

@@ -15,6 +15,8 @@ from qhal.ir.graph import TensorType
 from qhal.ir.ops import Ints, Op
 from qhal.ir.shapes_spatial import Operands, Results, operand, optional
 
+Rule = Callable[[Any, Operands], Results]
+
 _STORED_INTEGERS = ("INT4", "UINT4", "NF4", "INT8", "UINT8", "INT16", "UINT16")
 _STORED = frozenset(d for d in DType if d.is_float or d.name in _STORED_INTEGERS)
 
@@ -32,10 +34,20 @@ def infer(op: Op, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]
     Raises:
         ValueError: the operands do not fit the operator; the message is one sentence.
     """
-    rule = _RULES.get(type(op))
+    rule = rule_of(type(op))
     if rule is None:
         raise ValueError(f"the shape of {op.kind} cannot be inferred")
     return rule(op, inputs)
+
+
+def rule_of(operator: type[Op]) -> Rule | None:
+    """The shape rule of an operator; None for one that has none.
+
+    Element-wise operators of one element type share one, unless :data:`_RULES` has another.
+    """
+    traits = operator.traits
+    shared = _elementwise if traits.elementwise and traits.homogeneous else None
+    return _RULES.get(operator, shared)
 
 
 def same_kind(a: DType, b: DType) -> bool:
@@ -64,19 +76,16 @@ def _check_entries(name: str, values: Ints, count: int) -> None:
 # --- element-wise -------------------------------------------------------------
 
 
-def _unary(_: Op, inputs: Operands) -> Results:
-    return (operand(inputs, 0),)
-
-
-def _binary(_: Op, inputs: Operands) -> Results:
-    a, b = operand(inputs, 0), operand(inputs, 1)
-    if not same_kind(a.dtype, b.dtype):
-        raise ValueError(f"the operands {a} and {b} have different element types")
-    return (replace(a, shape=broadcast(a.shape, b.shape)),)
+def _elementwise(op: Op, inputs: Operands) -> Results:
+    first, *others = (operand(inputs, index) for index in range(op.traits.operands))
+    for other in others:
+        if not same_kind(first.dtype, other.dtype):
+            raise ValueError(f"the operands {first} and {other} have different element types")
+    return (replace(first, shape=broadcast(first.shape, *(o.shape for o in others))),)
 
 
 def _compare(op: ops.Compare, inputs: Operands) -> Results:
-    (result,) = _binary(op, inputs)
+    (result,) = _elementwise(op, inputs)
     return (replace(result, dtype=DType.BOOL),)
 
 
@@ -286,12 +295,7 @@ def _dequantize(_: ops.Dequantize, inputs: Operands) -> Results:
     return (replace(operand(inputs, 0), dtype=DType.FLOAT32),)
 
 
-_RULES: Mapping[type[Op], Callable[[Any, Operands], Results]] = {
-    **dict.fromkeys((ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Pow), _binary),
-    **dict.fromkeys((ops.Maximum, ops.Minimum), _binary),
-    **dict.fromkeys((ops.Relu, ops.Relu6, ops.Clip, ops.LeakyRelu, ops.Elu), _unary),
-    **dict.fromkeys((ops.Sigmoid, ops.Tanh, ops.HardSwish, ops.HardSigmoid), _unary),
-    **dict.fromkeys((ops.Silu, ops.Gelu, ops.Unary, ops.Requantize), _unary),
+_RULES: Mapping[type[Op], Rule] = {
     **dict.fromkeys((ops.Softmax, ops.LogSoftmax), _along_axis),
     **dict.fromkeys((ops.MaxPool, ops.AveragePool), shapes_spatial.pool),
     ops.Conv: shapes_spatial.conv,

@@ -200,7 +200,4 @@ def _never_wins(graph: Graph, pad: Node, value: float) -> bool:
 
 def is_nonnegative(view: NodeView) -> bool:
     """True if no result of the node is below zero."""
-    if isinstance(view.op, ops.Relu | ops.Relu6 | ops.Sigmoid | ops.HardSigmoid | ops.Softmax):
-        return True
-    fused = getattr(view.op, "activation", ops.Activation.NONE)
-    return fused is not ops.Activation.NONE
+    return view.op.traits.nonnegative or view.op.fused is not ops.Activation.NONE

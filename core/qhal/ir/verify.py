@@ -92,7 +92,7 @@ def _verify_types(graph: Graph, node: Node) -> None:
 
 def _verify_count(node: Node, count: int) -> None:
     """Recurrent operators may leave out their last results."""
-    least = 1 if isinstance(node.op, ops.Lstm | ops.Gru) else count
+    least = 1 if node.op.traits.recurrent else count
     if not least <= len(node.outputs) <= count:
         raise _broken(f"node {node.name!r} ({node.op.kind}) has {len(node.outputs)} outputs")
 

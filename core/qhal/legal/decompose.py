@@ -122,7 +122,7 @@ def _renamed(node: Node, names: Mapping[str, str]) -> Node:
 
 def _decision(graph: Graph, node: Node, fragment: Fragment, why: str) -> Decision:
     kind = node.op.kind
-    if isinstance(node.op, ops.Lstm | ops.Gru):
+    if node.op.traits.recurrent:
         steps = graph.tensors[node.inputs[0]].shape[0]
         plural = "s" if steps > 1 else ""
         return Decision(

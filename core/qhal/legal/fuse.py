@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
@@ -57,18 +56,17 @@ def _chain(graph: Graph, caps: Capabilities, node: Node) -> list[Node]:
         chain.insert(0, maker)
         between = next(iter(maker.inputs), "")
     host = chain[0].op
-    free = getattr(host, "activation", None) is Activation.NONE
+    free = host.carries_activation() and host.fused is Activation.NONE
     return chain if free and activation in caps.fused.get(host.kind, ()) else []
 
 
 def _fused(builder: GraphBuilder, chain: list[Node], node: Node) -> list[Node]:
     """The chain with the activation in its first node; what flows through it is renamed."""
     host, *moves = chain
-    op: Any = host.op
     names = [builder.fresh(f"{n.outputs[0]}/{node.op.kind}") for n in chain[:-1]]
     host = replace(
         host,
-        op=replace(op, activation=_FUSIBLE[type(node.op)]),
+        op=host.op.with_activation(_FUSIBLE[type(node.op)]),
         origin=tuple(dict.fromkeys((*host.origin, *node.origin))),
     )
     moved = [replace(n, inputs=(x, *n.inputs[1:])) for n, x in zip(moves, names, strict=True)]

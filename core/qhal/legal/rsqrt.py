@@ -42,5 +42,4 @@ def _multiply(builder: GraphBuilder, node: Node, root: Node) -> None:
         builder.emit(replace(node, op=rsqrt, inputs=root.inputs, origin=origin))
         return
     inverse = builder.one(rsqrt, root.inputs, name=f"{node.name}/rsqrt", origin=origin)
-    activation = getattr(node.op, "activation", ops.Activation.NONE)
-    builder.emit(replace(node, op=ops.Mul(activation), inputs=(node.inputs[0], inverse)))
+    builder.emit(replace(node, op=ops.Mul(node.op.fused), inputs=(node.inputs[0], inverse)))

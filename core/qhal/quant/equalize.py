@@ -235,7 +235,7 @@ def _is_producer(graph: Graph, node: Node) -> bool:
         return False
     if isinstance(node.op, ConvTranspose) and node.op.groups > 1:
         return False
-    return getattr(node.op, "activation", Activation.NONE) is not Activation.RELU6
+    return node.op.fused is not Activation.RELU6
 
 
 def _passes_scale(graph: Graph, node: Node) -> bool:

@@ -12,7 +12,6 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
@@ -91,12 +90,10 @@ def _write_atomically(target: Path, content: bytes) -> None:
 def _node_digests(node: Node, operands: list[str]) -> list[str]:
     """A digest per output; a fused activation counts as a node of its own."""
     op = node.op
-    fused = getattr(op, "activation", Activation.NONE)
-    if fused is Activation.NONE:
+    if op.fused is Activation.NONE:
         return [_digest(repr(op), str(i), *operands) for i in range(len(node.outputs))]
-    plain = replace(op, activation=Activation.NONE)  # type: ignore[call-arg]
-    before = _digest(repr(plain), "0", *operands)
-    return [_digest(repr(_ALONE[fused]), "0", before)]
+    before = _digest(repr(op.with_activation(Activation.NONE)), "0", *operands)
+    return [_digest(repr(_ALONE[op.fused]), "0", before)]
 
 
 def _digest(*parts: str, content: Array | None = None) -> str:

@@ -23,7 +23,7 @@ from qhal_backends.tflite.lowering import (
 
 Lower = Callable[[Emitter, NodeView], None]
 
-_LOWERINGS: Mapping[type[Op], Lower] = {
+LOWERINGS: Mapping[type[Op], Lower] = {
     **weighted.LOWERINGS,
     **elementwise.LOWERINGS,
     **normalisation.LOWERINGS,
@@ -50,7 +50,7 @@ def lower_model(model: QuantModel, flavour: Flavour = LITERT) -> Lowered:
     emitter = Emitter(model, flavour)
     for node in model.graph.nodes:
         view = emitter.begin(node)
-        lower = _LOWERINGS.get(type(node.op))
+        lower = LOWERINGS.get(type(node.op))
         if lower is None:
             raise InternalError(f"TFLite has no lowering for {node.op.kind} ({node.name}).")
         lower(emitter, view)

@@ -29,26 +29,7 @@ _SPATIAL = (
     | ops.SpaceToDepth
     | ops.InstanceNorm
 )
-_PASSING = (
-    ops.Relu
-    | ops.Relu6
-    | ops.Clip
-    | ops.LeakyRelu
-    | ops.Elu
-    | ops.Sigmoid
-    | ops.Tanh
-    | ops.HardSwish
-    | ops.HardSigmoid
-    | ops.Silu
-    | ops.Gelu
-    | ops.Unary
-    | ops.Quantize
-    | ops.Dequantize
-    | ops.Requantize
-    | ops.Cast
-)
-_PAIRED = ops.Add | ops.Sub | ops.Mul | ops.Div | ops.Pow | ops.Maximum | ops.Minimum | ops.PRelu
-_SAME_RANK = ops.Slice | ops.Pad | ops.Tile | ops.Split | ops.Concat | ops.Compare | ops.Where
+_SAME_RANK = ops.Slice | ops.Pad | ops.Tile | ops.Split | ops.Concat
 
 
 def collect_wishes(graph: Graph) -> Wishes:
@@ -98,7 +79,8 @@ def _operand_wish(
             return wish.plain(axes)
         case ops.Softmax() | ops.LogSoftmax():
             return wish
-    if isinstance(op, _PASSING | _PAIRED | _SAME_RANK) and len(shape) == len(out):
+    keeps_axes = op.traits.elementwise or isinstance(op, _SAME_RANK)
+    if keeps_axes and len(shape) == len(out):
         other = [axis for axis in range(len(out)) if shape[axis] != out[axis]]
         return wish.plain(other)
     return None
@@ -145,9 +127,11 @@ def _absorbed_by(
     if isinstance(node.op, ops.FullyConnected):
         first = node.inputs[0] == name and name not in node.inputs[1:]
         return frozenset({len(shape) - 1}) if first else frozenset()
-    if isinstance(node.op, _PASSING):
+    traits = node.op.traits
+    if traits.elementwise and traits.operands == 1:
         return absorbed[node.outputs[0]]
-    if isinstance(node.op, _PAIRED) and _others_are_constant(graph, node, name):
+    mixes = traits.elementwise and traits.homogeneous
+    if mixes and _others_are_constant(graph, node, name):
         same = graph.tensors[node.outputs[0]].shape == shape
         return absorbed[node.outputs[0]] if same else frozenset()
     return frozenset()

@@ -94,7 +94,14 @@ Adapt = Callable[[Order], Order]
 
 def choose(site: Site) -> Choice:
     """The choice for a node."""
-    return _RULES.get(type(site.op), _canonical)(site)
+    rule = rule_of(type(site.op))
+    assert rule is not None, f"{site.op.kind} has no layout rule"
+    return rule(site)
+
+
+def rule_of(operator: type[Op]) -> Rule | None:
+    """The layout rule of an operator; element-wise ones share one."""
+    return _RULES.get(operator, _elementwise if operator.traits.elementwise else None)
 
 
 def crd_shuffle(channels: int, block: int) -> Factors:
@@ -445,12 +452,7 @@ def _reshape_to(site: Site, order: Order, made: Order) -> Choice:
 
 
 _RULES: Mapping[type[Op], Rule] = {
-    **dict.fromkeys((ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Pow), _elementwise),
-    **dict.fromkeys((ops.Maximum, ops.Minimum, ops.Compare, ops.Where, ops.PRelu), _elementwise),
-    **dict.fromkeys((ops.Relu, ops.Relu6, ops.Clip, ops.LeakyRelu, ops.Elu), _elementwise),
-    **dict.fromkeys((ops.Sigmoid, ops.Tanh, ops.HardSwish, ops.HardSigmoid), _elementwise),
-    **dict.fromkeys((ops.Silu, ops.Gelu, ops.Unary, ops.Cast), _elementwise),
-    **dict.fromkeys((ops.Quantize, ops.Dequantize, ops.Requantize), _elementwise),
+    **dict.fromkeys((ops.MatMul, ops.Lstm, ops.Gru, ops.Opaque), _canonical),
     **dict.fromkeys((ops.MaxPool, ops.AveragePool, ops.Resize), _spatial),
     **dict.fromkeys((ops.SpaceToDepth, ops.InstanceNorm), _spatial),
     **dict.fromkeys((ops.Softmax, ops.LogSoftmax), _softmax),

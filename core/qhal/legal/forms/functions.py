@@ -256,7 +256,7 @@ def prelu_by_relu(d: Draft) -> Results:
 
 def _is_fused(d: Draft) -> bool:
     """True if the node computes an activation as well, which another operator might not."""
-    return getattr(d.node.op, "activation", ops.Activation.NONE) is not ops.Activation.NONE
+    return d.node.op.fused is not ops.Activation.NONE
 
 
 def div_by_mul(d: Draft) -> Results:

@@ -28,8 +28,8 @@ def build(step: Step) -> Kernel:
         InternalError: the operator is not known.
     """
     kind = type(step.op)
-    if kind in _STEPS:
-        return _STEPS[kind](step)
+    if kind in CONVERSIONS:
+        return CONVERSIONS[kind](step)
     if kind not in FLOAT:
         raise InternalError(f"the oracle has no kernel for {step.op.kind} ('{step.node.name}')")
     if is_dynamic(step):
@@ -64,8 +64,9 @@ def _build_requantize(step: Step) -> Kernel:
     return unary(lambda x: requantize(x, source, output, arithmetic))
 
 
-_STEPS: Mapping[type[Op], Callable[[Step], Kernel]] = {
+CONVERSIONS: Mapping[type[Op], Callable[[Step], Kernel]] = {
     ops.Quantize: _build_quantize,
     ops.Dequantize: _build_dequantize,
     ops.Requantize: _build_requantize,
 }
+"""Operators that convert between types by the parameters of their tensors."""

@@ -20,7 +20,6 @@ from qhal.quant.oracle.weighted import (
     Numbers,
     activate,
     centred_weight,
-    fused_activation,
 )
 from qhal.quant.oracle.window import exact_type
 from qhal.quant.weights import output_axis
@@ -64,7 +63,7 @@ def build_dynamic(step: Step) -> Kernel:
         real = sums.astype(np.float32)
         # The order of the two factors is the kernels' own.
         scaled = real * channels * scales if scales_last else real * (channels * scales)
-        return (activate(scaled + offset, fused_activation(step.op)),)
+        return (activate(scaled + offset, step.op.fused),)
 
     return run
 

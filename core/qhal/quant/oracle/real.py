@@ -63,9 +63,7 @@ _RELATIONS: Mapping[str, Callable[[Array, Array], Array]] = {
 
 
 def _build_arithmetic(step: Step) -> Kernel:
-    op = step.op
-    assert isinstance(op, ops.Add | ops.Sub | ops.Mul | ops.Div)
-    function, activation = ARITHMETIC[type(op)], op.activation
+    function, activation = ARITHMETIC[type(step.op)], step.op.fused
     return lambda operands: (activate(function(*operands_of(operands)), activation),)
 
 

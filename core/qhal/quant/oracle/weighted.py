@@ -77,7 +77,7 @@ def _real_numbers(step: Step, weight: Array, bias: Array | None) -> Numbers:
     return Numbers(
         weight.astype(np.float32, copy=False),
         0,
-        _real_epilogue(bias, fused_activation(step.op)),
+        _real_epilogue(bias, step.op.fused),
         np.float32,
     )
 
@@ -98,12 +98,6 @@ def activate(x: Array, activation: Activation) -> Array:
     return np.clip(x, 0, high)
 
 
-def fused_activation(op: Op) -> Activation:
-    """The activation of a weighted operator."""
-    assert isinstance(op, Weighted)
-    return op.activation
-
-
 def _integer_numbers(step: Step, weight: Array, bias: Array | None) -> Numbers:
     source, output = step.input_params(0), step.output_params()
     params = step.input_params(1)
@@ -112,7 +106,7 @@ def _integer_numbers(step: Step, weight: Array, bias: Array | None) -> Numbers:
     largest = max(source.dtype.qmax - zero_point, zero_point - source.dtype.qmin)
     work = windows.exact_type(float(largest), centred, output_axis(step.op))
     factors = _factors(step)
-    limits = activation_range(fused_activation(step.op), output, step.arithmetic)
+    limits = activation_range(step.op.fused, output, step.arithmetic)
     # LiteRT 2's reference kernel of FullyConnected does not use the fixed-point multiplier.
     if step.arithmetic is Arithmetic.FIXED_POINT and isinstance(step.op, ops.FullyConnected):
         epilogue = exact_rescaler(factors, bias, output, limits)

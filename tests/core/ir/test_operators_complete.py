@@ -1,0 +1,191 @@
+"""Every canonical operator has an entry in every table that needs one.
+
+A new operator in ``core/qhal/ir/ops.py`` fails here, with each table that lacks it and the file of
+that table. What prints, compares and verifies graphs goes by the fields and the shape rule, and
+needs no entry.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from onnx import defs
+
+from qhal.ir import cost, ops, shapes
+from qhal.ir.export import emit
+from qhal.ir.layout import rules
+from qhal.ir.onnx.table import TABLE
+from qhal.ir.ops import Op
+from qhal.legal.forms.table import FORMS
+from qhal.plugin.registry import registry
+from qhal.quant.oracle.dispatch import CONVERSIONS
+from qhal.quant.oracle.functions import FUNCTIONS, UNARY
+from qhal.quant.oracle.real import FLOAT
+from qhal_backends.tflite.lowering import LOWERINGS
+from tests.core.ir.test_export import CASES
+from tests.paths import ROOT
+
+ONNX_MAPPINGS = "core/qhal/ir/onnx"
+
+
+def has_shape_rule(operator: type[Op], _: str) -> bool:
+    return shapes.rule_of(operator) is not None
+
+
+def has_layout_rule(operator: type[Op], _: str) -> bool:
+    return rules.rule_of(operator) is not None
+
+
+def has_cost(operator: type[Op], _: str) -> bool:
+    return cost.is_counted(operator)
+
+
+def is_mapped(operator: type[Op], kind: str) -> bool:
+    if operator is ops.Unary:
+        return ("", kind) in TABLE
+    return operator.__name__ in made_by_mappings()
+
+
+def made_by_mappings() -> set[str]:
+    """Names of the operators that the mappings from ONNX make: ``ops.Name(…)`` in their code."""
+    files = sorted((ROOT / ONNX_MAPPINGS).glob("*.py"))
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
+    return {
+        node.attr
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "ops"
+    }
+
+
+def is_exported(operator: type[Op], kind: str) -> bool:
+    in_onnx = operator is not ops.Unary or defs.has(kind)
+    return operator in emit.registry and in_onnx
+
+
+def is_computed(operator: type[Op], kind: str) -> bool:
+    function = kind in UNARY if operator is ops.Unary else True
+    return function and (operator in FLOAT or operator in CONVERSIONS)
+
+
+def is_tabulated(operator: type[Op], _: str) -> bool:
+    """True unless it is a function of one number that the oracle cannot tabulate."""
+    converts = operator in CONVERSIONS or operator is ops.Cast
+    return operator.traits.operands != 1 or converts or operator in FUNCTIONS
+
+
+def is_lowered(operator: type[Op], kind: str) -> bool:
+    backend, profile = registry().resolve("tflite")
+    return operator in LOWERINGS or not backend.capabilities(profile).has(kind)
+
+
+def runs_on(target: str) -> Callable[[type[Op], str], bool]:
+    def runs(_: type[Op], kind: str) -> bool:
+        backend, profile = registry().resolve(target)
+        return backend.capabilities(profile).has(kind) or kind in FORMS
+
+    return runs
+
+
+def has_case(operator: type[Op], kind: str) -> bool:
+    return any(type(op) is operator and kind in (op.kind, operator.__name__) for op, *_ in CASES)
+
+
+@dataclass(frozen=True)
+class Table:
+    """What must know every operator.
+
+    Attributes:
+        entry: what an operator has in it.
+        file: where to add one.
+        knows: (operator, its name in capabilities) -> whether it has one.
+        instead: what does as well.
+    """
+
+    entry: str
+    file: str
+    knows: Callable[[type[Op], str], bool]
+    instead: str = ""
+
+    def missing(self, kind: str) -> str:
+        """What to do for an operator that is not in it."""
+        where = f"{self.instead} add it in {self.file}".strip()
+        return f"{kind} has no {self.entry}: {where}"
+
+
+BACKENDS = "backends/qhal_backends"
+BY_TRAITS = "traits say it of an element-wise operator, else"
+LACKING = "another form in core/qhal/legal/forms/table.py, or"
+TABLES = (
+    Table("shape rule", "core/qhal/ir/shapes.py", has_shape_rule, BY_TRAITS),
+    Table("layout rule", "core/qhal/ir/layout/rules.py", has_layout_rule, BY_TRAITS),
+    Table("cost", "core/qhal/ir/cost.py", has_cost),
+    Table("mapping from ONNX", f"{ONNX_MAPPINGS}/table.py", is_mapped),
+    Table("ONNX form", "core/qhal/ir/export/emit.py", is_exported),
+    Table("float kernel", "core/qhal/quant/oracle/real.py", is_computed),
+    Table("function", "core/qhal/quant/oracle/functions.py", is_tabulated),
+    Table("kernel row", f"{BACKENDS}/cpu/capabilities.py", runs_on("cpu"), LACKING),
+    Table("kernel row", f"{BACKENDS}/openvino/capabilities.py", runs_on("openvino-cpu"), LACKING),
+    Table("kernel row", f"{BACKENDS}/tflite/capabilities.py", runs_on("tflite"), LACKING),
+    Table("TFLite lowering", f"{BACKENDS}/tflite/lowering/__init__.py", is_lowered),
+    Table("case", "tests/core/ir/test_export.py", has_case),
+)
+
+BETWEEN_TYPES = "it is inserted between nodes of different types, and no model has it"
+ANYTHING = "it holds any ONNX node as it is"
+EXCEPT: dict[tuple[str, str], str] = {
+    **{
+        (file, kind): BETWEEN_TYPES
+        for kind in ("Quantize", "Dequantize", "Requantize")
+        for file in (
+            f"{ONNX_MAPPINGS}/table.py",
+            "core/qhal/ir/export/emit.py",
+            f"{BACKENDS}/cpu/capabilities.py",
+            f"{BACKENDS}/openvino/capabilities.py",
+            f"{BACKENDS}/tflite/capabilities.py",
+            "tests/core/ir/test_export.py",
+        )
+    },
+    **{
+        (file, "Opaque"): ANYTHING
+        for file in (
+            "core/qhal/ir/shapes.py",
+            f"{BACKENDS}/cpu/capabilities.py",
+            f"{BACKENDS}/openvino/capabilities.py",
+            f"{BACKENDS}/tflite/capabilities.py",
+            "tests/core/ir/test_export.py",
+        )
+    },
+    (f"{ONNX_MAPPINGS}/table.py", "Rsqrt"): "ONNX has none; a power of -0.5 becomes one",
+    ("core/qhal/ir/export/emit.py", "Rsqrt"): "ONNX has none; it is written as two nodes",
+    (f"{BACKENDS}/tflite/capabilities.py", "Erf"): "TFLite has none; GELU is taken as a whole",
+}
+"""(file of a table, operator) -> why it has no entry there."""
+
+
+def lacking() -> Iterator[tuple[Table, str]]:
+    """Every table with each operator that it does not know."""
+    for operator in ops.OPERATORS:
+        for kind in ops.kinds_of(operator) or (operator.__name__,):
+            for table in TABLES:
+                if not table.knows(operator, kind):
+                    yield table, kind
+
+
+def test_every_operator_is_in_every_table() -> None:
+    missing = [table.missing(kind) for table, kind in lacking() if (table.file, kind) not in EXCEPT]
+    if missing:
+        pytest.fail("\n".join(missing), pytrace=False)
+
+
+def test_every_exception_is_one() -> None:
+    assert set(EXCEPT) - {(table.file, kind) for table, kind in lacking()} == set()
+
+
+def test_every_table_is_where_it_says() -> None:
+    assert [table.file for table in TABLES if not (ROOT / table.file).is_file()] == []
