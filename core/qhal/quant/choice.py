@@ -29,6 +29,8 @@ class Verdict(Enum):
     FALLBACK = "fallback"
     HOST = "host"
     REFUSED = "refused"
+    CONVERSION = "conversion"
+    """qhal inserted the node to convert between types; no kernel was chosen for it."""
 
 
 @dataclass(frozen=True)
