@@ -64,9 +64,9 @@ class Code(Enum):
         "a weight scale was raised so that the bias fits its integer type",
     )
     BIAS_CORRECTED = ("QD402", "biases were corrected for the mean error of quantized weights")
-    ROUNDED_IN_TURN = (
+    ROUNDED_WITH_GPTQ = (
         "QD403",
-        "weights were rounded one after the other, later ones making up for earlier ones",
+        "weights were rounded with GPTQ, later ones making up for the errors of earlier ones",
     )
     EQUALIZED = (
         "QD404",

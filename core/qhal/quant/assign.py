@@ -20,12 +20,13 @@ from qhal.quant.arithmetic import (
     rounded,
     weight_params,
 )
+from qhal.quant.collectors import TensorStats
 from qhal.quant.constraints import Constraints
-from qhal.quant.covariance import window_of
+from qhal.quant.covariance import receptive_field_of
 from qhal.quant.masks import clipped, constant_within, is_mask, useful_range
 from qhal.quant.model import QuantModel, QuantParams
-from qhal.quant.observe import TensorStats, choose_range
 from qhal.quant.qdq_insertion import ConstantForm
+from qhal.quant.range_estimators import choose_range
 from qhal.quant.weights import WeightTask, quantize_weights
 from qhal.targets.spec import Derived, FixedQParams, PerAxis, PerTensor, QuantSpec
 
@@ -51,7 +52,7 @@ def assign(
     Args:
         constraints: from :func:`qhal.quant.constraints.constrain`.
         stats: statistics of at least ``constraints.to_observe``, by tensor of the float graph.
-        observer: minmax, percentile or mse.
+        observer: range estimator: minmax, percentile or mse.
         element_order: flattened tensors whose elements the layout permuted, with
             ``here.flat = there.flat[order]``.
     """
@@ -236,9 +237,9 @@ class _Assigner:
         if len(graph.consumers[node.inputs[1]]) > 1:
             return None
         observed = self.constraints.typed.observed.get(node.inputs[0], "")
-        window = window_of(node.op, graph.constants[node.inputs[1]].shape)
+        field = receptive_field_of(node.op, graph.constants[node.inputs[1]].shape)
         kept = self.stats[observed].covariances if observed in self.stats else {}
-        found, order = kept.get(str(window)), self.element_order.get(observed)
+        found, order = kept.get(str(field)), self.element_order.get(observed)
         if found is None or order is None:
             return found
         return found[:, order][:, :, order]

@@ -31,7 +31,7 @@ from qhal.ir.ops import (
     Tanh,
     Where,
 )
-from qhal.quant.observe import Histogram, TensorStats
+from qhal.quant.collectors import Histogram, TensorStats
 
 Range = tuple[float, float]
 

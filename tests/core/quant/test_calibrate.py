@@ -137,13 +137,13 @@ def _same(one: dict[str, object], other: dict[str, object]) -> None:
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[Graph]:
     """The graphs that were really run, in turn."""
     ran: list[Graph] = []
-    observe = calibrating._observe
+    collect = calibrating._collect
 
     def counted(graph: Graph, *rest: Any) -> Any:
         ran.append(graph)
-        return observe(graph, *rest)
+        return collect(graph, *rest)
 
-    monkeypatch.setattr(calibrating, "_observe", counted)
+    monkeypatch.setattr(calibrating, "_collect", counted)
     return ran
 
 

@@ -8,6 +8,7 @@ import pytest
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, TensorType
+from qhal.quant.collectors import StatsCollector
 from qhal.quant.masks import (
     EVERYWHERE,
     MASK_LOW,
@@ -18,7 +19,6 @@ from qhal.quant.masks import (
     softmax_axis,
     useful_range,
 )
-from qhal.quant.observe import TensorObserver
 
 
 def reader(*readers: ops.Op) -> Graph:
@@ -88,7 +88,7 @@ def test_an_output_is_useful_everywhere() -> None:
 
 def test_clipped_statistics_are_those_of_clipped_values() -> None:
     values = np.random.default_rng(0).normal(size=4000).astype(np.float32) * 4
-    whole, cut = TensorObserver(), TensorObserver()
+    whole, cut = StatsCollector(), StatsCollector()
     whole.update(values)
     cut.update(np.clip(values, -2.0, 3.0))
     found, expected = clipped(whole.stats(), (-2.0, 3.0)), cut.stats()
@@ -100,9 +100,9 @@ def test_clipped_statistics_are_those_of_clipped_values() -> None:
 
 
 def test_statistics_within_the_range_stay_as_they_are() -> None:
-    observer = TensorObserver()
-    observer.update(np.linspace(-1, 1, 100, dtype=np.float32))
-    stats = observer.stats()
+    collector = StatsCollector()
+    collector.update(np.linspace(-1, 1, 100, dtype=np.float32))
+    stats = collector.stats()
     assert clipped(stats, (-2.0, inf)) is stats
 
 
