@@ -46,8 +46,8 @@ class Code(Enum):
     FLOAT_FALLBACK = ("QD301", "a node runs in float because no kernel of the recipe takes it")
     UNIT_FALLBACK = ("QD302", "a node runs on another unit than the target's main one")
     REFUSED = ("QD303", "no kernel of the target takes the node")
-    BOUNDARY = ("QD304", "a quantize, dequantize or requantize step was inserted")
-    RELATION = ("QD305", "a requantize step was inserted where tensors must share parameters")
+    BOUNDARY = ("QD304", "a conversion (Quantize, Dequantize or Requantize) was inserted")
+    RELATION = ("QD305", "a Requantize was inserted where tensors must share parameters")
     FOLLOWED_FLOAT = ("QD306", "a data-movement node stays in float because its input is float")
     OUTPUT_REFINED = (
         "QD307",

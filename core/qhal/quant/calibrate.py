@@ -27,7 +27,7 @@ from qhal.quant.covariance import (
     receptive_field_of,
 )
 from qhal.quant.floatrun import FloatRun, runtime_version, tensor_bytes
-from qhal.quant.masks import above_mask, softmax_axis
+from qhal.quant.masks import raise_masked, softmax_axis
 
 _OVERLAP_LIMIT_BYTES = 64 << 20
 """Results of one sample above which running and collecting take turns in one set of buffers."""
@@ -235,7 +235,7 @@ def _collect(
         for values in _evaluate(graph, dataset, [n for n in plan if n not in graph.inputs]):
             for name, collector in collectors.items():
                 axis = plan[name].softmax
-                collector.update(values[name] if axis is None else above_mask(values[name], axis))
+                collector.update(values[name] if axis is None else raise_masked(values[name], axis))
             for name, by_field in covariances.items():
                 for patches in by_field.values():
                     patches.update(values[name])

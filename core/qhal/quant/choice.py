@@ -16,7 +16,7 @@ import numpy as np
 from qhal.decisions import Code, Decision, Severity
 from qhal.ir.graph import Node, NodeView
 from qhal.ir.ops import Opaque, Role
-from qhal.quant.masks import constant_within
+from qhal.quant.masks import clip_if_mask
 from qhal.targets.capability import Capabilities, KernelRow, Limit, broken_by
 from qhal.targets.recipe import Recipe
 from qhal.targets.spec import FLOAT, SameAsInput
@@ -144,7 +144,7 @@ def _is_finite(view: NodeView, index: int) -> bool:
     """False for a constant with Inf or NaN."""
     if not view.is_constant(index):
         return True
-    value = constant_within(view.graph, view.node.inputs[index])
+    value = clip_if_mask(view.graph, view.node.inputs[index])
     return value.dtype.kind != "f" or bool(np.isfinite(value).all())
 
 

@@ -13,9 +13,9 @@ from qhal.quant.masks import (
     EVERYWHERE,
     MASK_LOW,
     SILU_LOW,
-    above_mask,
-    clipped,
+    clip_stats,
     is_in_scores,
+    raise_masked,
     softmax_axis,
     useful_range,
 )
@@ -91,7 +91,7 @@ def test_clipped_statistics_are_those_of_clipped_values() -> None:
     whole, cut = StatsCollector(), StatsCollector()
     whole.update(values)
     cut.update(np.clip(values, -2.0, 3.0))
-    found, expected = clipped(whole.stats(), (-2.0, 3.0)), cut.stats()
+    found, expected = clip_stats(whole.stats(), (-2.0, 3.0)), cut.stats()
     assert (found.minimum, found.maximum) == (expected.minimum, expected.maximum)
     assert found.histogram.total == expected.histogram.total
     inside = (found.histogram.edges[0], found.histogram.edges[-1])
@@ -103,7 +103,7 @@ def test_statistics_within_the_range_stay_as_they_are() -> None:
     collector = StatsCollector()
     collector.update(np.linspace(-1, 1, 100, dtype=np.float32))
     stats = collector.stats()
-    assert clipped(stats, (-2.0, inf)) is stats
+    assert clip_stats(stats, (-2.0, inf)) is stats
 
 
 # --- masks of attentions --------------------------------------------------------
@@ -133,7 +133,7 @@ def test_a_mask_reaches_no_further_than_scores_lie_apart() -> None:
 @pytest.mark.parametrize("mask", [-np.inf, np.finfo(np.float32).min, -1e4])
 def test_masked_scores_do_not_count(mask: float) -> None:
     scores = np.array([[1, 2, 3, 40], [5, mask, 7, mask], [mask] * 4], np.float32)
-    found = above_mask(scores, 1)
+    found = raise_masked(scores, 1)
     assert np.isfinite(found).all()
     assert -20 < found.min() < 0
     assert found.max() == 40
