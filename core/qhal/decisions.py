@@ -49,7 +49,7 @@ class Code(Enum):
     BOUNDARY = ("QD304", "a conversion (Quantize, Dequantize or Requantize) was inserted")
     RELATION = ("QD305", "a Requantize was inserted where tensors must share parameters")
     FOLLOWED_FLOAT = ("QD306", "a data-movement node stays in float because its input is float")
-    OUTPUT_REFINED = (
+    OUTPUT_PROMOTED = (
         "QD307",
         "a mean or wide softmax that is a float output runs in float: 8 bits are too coarse for it",
     )

@@ -44,7 +44,7 @@ class Choice:
         source: where the fact about the row comes from.
         reason: why it is not native; empty if it is.
         follows: True for data movement that stays in float only because its input is float.
-        refines: the code of the reason why it runs in float although the recipe has a kernel:
+        promoted: the code of the reason why it runs in float although the recipe has a kernel:
             8 bits would be too coarse. None if it does not.
     """
 
@@ -54,7 +54,7 @@ class Choice:
     source: str = ""
     reason: str = ""
     follows: bool = False
-    refines: Code | None = None
+    promoted: Code | None = None
 
     @property
     def quantized(self) -> bool:
@@ -81,8 +81,8 @@ class Choice:
         }[self.verdict]
         if self.follows:
             code, severity = Code.FOLLOWED_FLOAT, Severity.INFO
-        if self.refines is not None:
-            code, severity = self.refines, Severity.INFO
+        if self.promoted is not None:
+            code, severity = self.promoted, Severity.INFO
         if code is None:
             return None
         return Decision(code, f"{node.op.kind} {node.name}: {self.reason}.", node.name, severity)

@@ -312,29 +312,29 @@ def test_a_mean_that_is_a_float_output_runs_in_float_with_the_movement_behind_it
     assert kinds(solved.qdq.graph)[-3:] == ["Dequantize", "ReduceMean", "Reshape"]
     for name in ("n0", "n1"):
         choice = solved.choices[name]
-        assert (choice.verdict, choice.refines) == (Verdict.NATIVE, Code.OUTPUT_REFINED)
-        assert any((d.code, d.subject) == (Code.OUTPUT_REFINED, name) for d in solved.decisions)
+        assert (choice.verdict, choice.promoted) == (Verdict.NATIVE, Code.OUTPUT_PROMOTED)
+        assert any((d.code, d.subject) == (Code.OUTPUT_PROMOTED, name) for d in solved.decisions)
     (gate,) = fallback_gate(solved.choices, 0)
     assert gate.passed
 
 
-@pytest.mark.parametrize(("classes", "refined"), [(255, False), (256, True)])
-def test_a_softmax_over_more_classes_than_steps_runs_in_float(classes: int, refined: bool) -> None:
+@pytest.mark.parametrize(("classes", "promoted"), [(255, False), (256, True)])
+def test_a_softmax_over_more_classes_than_steps_runs_in_float(classes: int, promoted: bool) -> None:
     b, x = start(classes)
     y = b.one(Softmax(1), (x,), name="softmax", output="y")
     rows = (KernelRow(INT8, FixedQParams(DType.INT8, 1 / 256, -128)), FLOAT_ROW)
     caps = capabilities(extra=(Capability("Softmax", rows, "tests"),))
     choice = select(b.build(outputs=[y]), caps, W8A8)["softmax"]
-    assert (choice.refines is Code.OUTPUT_REFINED) == refined
+    assert (choice.promoted is Code.OUTPUT_PROMOTED) == promoted
 
 
-def test_a_wide_softmax_of_16_bits_is_refined_too() -> None:
+def test_a_wide_softmax_of_16_bits_is_promoted_too() -> None:
     b, x = start(256)
     y = b.one(Softmax(1), (x,), name="softmax", output="y")
     rows = (KernelRow(INT16, FixedQParams(DType.INT16, 1 / 32768, 0)), FLOAT_ROW)
     caps = capabilities(extra=(Capability("Softmax", rows, "tests"),))
     w8a16 = next(r for r in RECIPES if r.name == "w8a16")
-    assert select(b.build(outputs=[y]), caps, w8a16)["softmax"].refines is Code.OUTPUT_REFINED
+    assert select(b.build(outputs=[y]), caps, w8a16)["softmax"].promoted is Code.OUTPUT_PROMOTED
 
 
 def test_a_pooled_mean_is_one_even_where_its_kernel_shares_a_scale() -> None:
@@ -343,8 +343,8 @@ def test_a_pooled_mean_is_one_even_where_its_kernel_shares_a_scale() -> None:
     extra = Capability("AveragePool", (KernelRow(INT8, SameAsInput()), FLOAT_ROW), "tests")
     graph = chain(Reshape((1, 1, 2, 2)), pool)
     choices = select(graph, capabilities(extra=(extra,)), W8A8)
-    found = [choices[name].refines for name in ("fc", "n0", "n1")]
-    assert found == [None, None, Code.OUTPUT_REFINED]
+    found = [choices[name].promoted for name in ("fc", "n0", "n1")]
+    assert found == [None, None, Code.OUTPUT_PROMOTED]
 
 
 def test_a_mean_that_an_integer_node_reads_stays_in_integers() -> None:
@@ -358,7 +358,7 @@ def test_a_mean_that_is_joined_with_integers_stays_in_integers() -> None:
     mean = b.one(Reduce("Mean", (1,)), (x,), name="mean", output="mean_out")
     y = b.one(Concat(1), (mean, x), name="cat", output="cat_out")
     solved = constrain(b.build(outputs=[y]), averaging(), W8A8)
-    assert not any(choice.refines for choice in solved.choices.values())
+    assert not any(choice.promoted for choice in solved.choices.values())
 
 
 def test_a_mean_that_is_an_output_and_read_on_stays_in_integers() -> None:
@@ -366,7 +366,7 @@ def test_a_mean_that_is_an_output_and_read_on_stays_in_integers() -> None:
     mean = b.one(Reduce("Mean", (1,)), (layer(b, x, "fc"),), name="mean", output="mean_out")
     y = b.one(Sigmoid(), (mean,), name="s", output="s_out")
     choices = select(b.build(outputs=[mean, y]), averaging(), W8A8)
-    assert not choices["mean"].refines
+    assert not choices["mean"].promoted
 
 
 @pytest.mark.parametrize(
@@ -379,11 +379,11 @@ def test_a_mean_that_is_an_output_and_read_on_stays_in_integers() -> None:
     ids=["integer outputs", "no float kernel", "float on another unit"],
 )
 def test_a_mean_stays_in_integers_where_float_is_not_at_hand(caps: Capabilities) -> None:
-    assert not select(averaged(), caps, W8A8)["n0"].refines
+    assert not select(averaged(), caps, W8A8)["n0"].promoted
 
 
 def test_the_mean_of_one_value_stays_in_integers() -> None:
-    assert not select(averaged(axis=0), averaging(), W8A8)["n0"].refines
+    assert not select(averaged(axis=0), averaging(), W8A8)["n0"].promoted
 
 
 def test_sixteen_bits_hold_a_mean() -> None:
@@ -404,19 +404,19 @@ def test_what_leads_to_a_logarithm_is_in_float_back_to_the_product() -> None:
     graph = chain(Reshape((4,)), Clip(1e-10, np.inf), Unary("Log"), Sigmoid())
     solved = constrain(graph, steep(), W8A8)
     assert kinds(solved.qdq.graph)[2:6] == ["Dequantize", "Reshape", "Clip", "Log"]
-    assert [solved.choices[n].refines for n in ("fc", "n0", "n1", "n2", "n3")] == [
+    assert [solved.choices[n].promoted for n in ("fc", "n0", "n1", "n2", "n3")] == [
         *(None, Code.STEEP_OPERAND, Code.STEEP_OPERAND, None, None)
     ]
     (gate,) = fallback_gate(solved.choices, 1)
     assert gate.sentence.startswith("1 nodes fall back")
 
 
-@pytest.mark.parametrize(("op", "refined"), [(Div(), "below"), (Pow(), "above")])
-def test_a_quotient_is_steep_in_its_divisor_and_a_power_in_its_base(op: Op, refined: str) -> None:
+@pytest.mark.parametrize(("op", "promoted"), [(Div(), "below"), (Pow(), "above")])
+def test_a_quotient_is_steep_in_its_divisor_and_a_power_in_its_base(op: Op, promoted: str) -> None:
     b, x = start()
     clipped = [b.one(Clip(0.1, 1.0), (layer(b, x, f"fc_{n}"),), name=n) for n in ("above", "below")]
     choices = select(b.build(outputs=[b.one(op, clipped)]), steep(), W8A8)
-    assert [n for n in ("above", "below") if choices[n].refines] == [refined]
+    assert [n for n in ("above", "below") if choices[n].promoted] == [promoted]
 
 
 def test_what_an_integer_node_reads_too_stays_in_integers() -> None:
