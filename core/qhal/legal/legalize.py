@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from qhal.decisions import Decision
 from qhal.ir.graph import Graph
 from qhal.ir.ops import Layout
-from qhal.ir.recognise.affine import AFFINE_RULES
-from qhal.ir.recognise.depth_to_space import recognise_blocks
-from qhal.ir.recognise.rewrite import rewrite
+from qhal.ir.recognize.affine import AFFINE_RULES
+from qhal.ir.recognize.depth_to_space import recognize_depth_to_space
+from qhal.ir.recognize.rewrite import rewrite
 from qhal.ir.simplify import simplify
 from qhal.legal.decompose import decompose
 from qhal.legal.fuse import fuse_activations
@@ -43,7 +43,7 @@ def legalize(graph: Graph, caps: Capabilities) -> Legalized:
     A node for which there is no form stays as it is; the constraints will refuse it with
     the reason.
     """
-    graph = recognise_blocks(simplify(graph))
+    graph = recognize_depth_to_space(simplify(graph))
     lifts: tuple[Decision, ...] = ()
     if caps.layout is Layout.NHWC:
         graph, lifts = lift(graph)
