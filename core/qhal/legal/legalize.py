@@ -19,7 +19,7 @@ from qhal.ir.recognize.rewrite import rewrite
 from qhal.ir.simplify import simplify
 from qhal.legal.decompose import decompose
 from qhal.legal.fuse import fuse_activations
-from qhal.legal.planar import lift
+from qhal.legal.planar import to_planar
 from qhal.legal.rsqrt import use_rsqrt
 from qhal.targets.capability import Capabilities
 
@@ -46,7 +46,7 @@ def legalize(graph: Graph, caps: Capabilities) -> Legalized:
     graph = recognize_depth_to_space(simplify(graph))
     lifts: tuple[Decision, ...] = ()
     if caps.layout is Layout.NHWC:
-        graph, lifts = lift(graph)
+        graph, lifts = to_planar(graph)
     graph, decompositions = decompose(use_rsqrt(graph, caps), caps)
     if decompositions:  # the new scales and shifts may belong into the weights before them
         graph = rewrite(graph, AFFINE_RULES)

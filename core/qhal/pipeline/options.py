@@ -12,7 +12,7 @@ from qhal.pipeline.prepare import Shapes
 from qhal.quant.range_estimators import DEFAULT_RANGE_ESTIMATOR, RANGE_ESTIMATORS
 
 
-class Wishes(TypedDict, total=False):
+class OptionKeywords(TypedDict, total=False):
     """The fields of :class:`Options` but ``data``, as the keywords that functions take."""
 
     eval: Source | None

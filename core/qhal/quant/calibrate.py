@@ -231,7 +231,7 @@ def _collect(
         for name, kept in plan.items()
         if kept.receptive_fields
     }
-    with progress.step("calibrate", total=len(dataset)) as advance:
+    with progress.stage("calibrate", total=len(dataset)) as advance:
         for values in _evaluate(graph, dataset, [n for n in plan if n not in graph.inputs]):
             for name, collector in collectors.items():
                 axis = plan[name].softmax

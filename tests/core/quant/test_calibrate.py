@@ -237,7 +237,7 @@ def test_progress_counts_the_samples() -> None:
         total, done = 0, 0
 
         @contextmanager
-        def step(self, title: str, total: int | None = None) -> Iterator[Advance]:
+        def stage(self, title: str, total: int | None = None) -> Iterator[Advance]:
             self.total = total or 0
             yield self.advance
 
