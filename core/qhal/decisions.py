@@ -46,10 +46,10 @@ class Code(Enum):
     FLOAT_FALLBACK = ("QD301", "a node runs in float because no kernel of the recipe takes it")
     UNIT_FALLBACK = ("QD302", "a node runs on another unit than the target's main one")
     REFUSED = ("QD303", "no kernel of the target takes the node")
-    BOUNDARY = ("QD304", "a quantize, dequantize or requantize step was inserted")
-    RELATION = ("QD305", "a requantize step was inserted where tensors must share parameters")
+    BOUNDARY = ("QD304", "a conversion (Quantize, Dequantize or Requantize) was inserted")
+    RELATION = ("QD305", "a Requantize was inserted where tensors must share parameters")
     FOLLOWED_FLOAT = ("QD306", "a data-movement node stays in float because its input is float")
-    OUTPUT_REFINED = (
+    OUTPUT_PROMOTED = (
         "QD307",
         "a mean or wide softmax that is a float output runs in float: 8 bits are too coarse for it",
     )
@@ -64,9 +64,9 @@ class Code(Enum):
         "a weight scale was raised so that the bias fits its integer type",
     )
     BIAS_CORRECTED = ("QD402", "biases were corrected for the mean error of quantized weights")
-    ROUNDED_IN_TURN = (
+    ROUNDED_WITH_GPTQ = (
         "QD403",
-        "weights were rounded one after the other, later ones making up for earlier ones",
+        "weights were rounded with GPTQ, later ones making up for the errors of earlier ones",
     )
     EQUALIZED = (
         "QD404",

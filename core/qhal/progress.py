@@ -1,4 +1,4 @@
-"""Progress of long steps: the library reports it, the caller decides how it is shown."""
+"""Progress of long stages: the library reports it, the caller decides how it is shown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 Advance = Callable[[int], None]
-"""Say that so many more units of the step are done."""
+"""Say that so many more units of the stage are done."""
 
 
 class Progress(Protocol):
@@ -15,14 +15,14 @@ class Progress(Protocol):
 
     Example::
 
-        with progress.step("calibrate", total=len(samples)) as advance:
+        with progress.stage("calibrate", total=len(samples)) as advance:
             for sample in samples:
                 ...
                 advance(1)
     """
 
-    def step(self, title: str, total: int | None = None) -> AbstractContextManager[Advance]:
-        """Enter a step of ``total`` units, or of unknown length if it is None."""
+    def stage(self, title: str, total: int | None = None) -> AbstractContextManager[Advance]:
+        """Enter a stage of ``total`` units, or of unknown length if it is None."""
         ...
 
 
@@ -30,8 +30,8 @@ class Silent:
     """Shows nothing."""
 
     @contextmanager
-    def step(self, title: str, total: int | None = None) -> Iterator[Advance]:
-        """Enter a step."""
+    def stage(self, title: str, total: int | None = None) -> Iterator[Advance]:
+        """Enter a stage."""
         yield lambda units: None
 
 

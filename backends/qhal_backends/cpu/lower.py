@@ -20,7 +20,7 @@ import numpy as np
 
 from qhal.ir import ops
 from qhal.ir.dtypes import DType
-from qhal.ir.export import BASE_OPSET, Call, OnnxWriter, emit, needed_opset
+from qhal.ir.export import BASE_OPSET, ExportCall, OnnxWriter, emit, needed_opset
 from qhal.ir.graph import Node, NodeView
 from qhal.ir.ops import Activation, Role
 from qhal.quant.arithmetic import quantize
@@ -306,7 +306,7 @@ def _emit(
     outputs: tuple[str, ...],
     dtype: DType | None = None,
 ) -> None:
-    emit(op, Call(qdq.onnx, _view(qdq, node), inputs, outputs, dtype))
+    emit(op, ExportCall(qdq.onnx, _view(qdq, node), inputs, outputs, dtype))
 
 
 def _without_activation(op: ops.Op) -> tuple[ops.Op, Activation]:

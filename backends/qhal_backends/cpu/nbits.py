@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qhal.ir import ops
-from qhal.ir.export import Call
+from qhal.ir.export import ExportCall
 from qhal.ir.graph import Node, NodeView
 from qhal.ir.ops import Activation
 from qhal.quant.model import QuantParams
@@ -46,7 +46,7 @@ def matmul_nbits(qdq: QdqWriter, node: Node) -> None:
         accuracy_level=_INTEGER_ACCURACY,
     )
     if not plain:
-        call = Call(onnx, NodeView(qdq.model.graph, node), (x,), node.outputs)
+        call = ExportCall(onnx, NodeView(qdq.model.graph, node), (x,), node.outputs)
         call.activate(op.activation, before)
 
 

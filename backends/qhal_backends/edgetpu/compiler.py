@@ -35,7 +35,7 @@ class OperatorStatus:
 
 
 @dataclass(frozen=True)
-class Compilation:
+class EdgetpuCompilation:
     """What the compiler made of an artifact.
 
     Attributes:
@@ -68,7 +68,7 @@ def find_compiler() -> str | None:
     return shutil.which(PROGRAM)
 
 
-def compile_model(program: str, content: bytes) -> Compilation:
+def compile_model(program: str, content: bytes) -> EdgetpuCompilation:
     """Run the compiler on a ``.tflite`` file, in a folder of its own."""
     with TemporaryDirectory(prefix="qhal-edgetpu-") as name:
         folder = Path(name)
@@ -85,17 +85,17 @@ def compile_model(program: str, content: bytes) -> Compilation:
                 cwd=name,
             )
         except subprocess.TimeoutExpired:
-            return Compilation(None, "", failure=f"it did not end within {TIMEOUT_S} s")
+            return EdgetpuCompilation(None, "", failure=f"it did not end within {TIMEOUT_S} s")
         except OSError as error:
-            return Compilation(None, "", failure=f"it does not start: {error.strerror}")
+            return EdgetpuCompilation(None, "", failure=f"it does not start: {error.strerror}")
         return _outcome(folder, done.stdout + done.stderr, done.returncode)
 
 
-def _outcome(folder: Path, log: str, code: int) -> Compilation:
+def _outcome(folder: Path, log: str, code: int) -> EdgetpuCompilation:
     compiled = folder / COMPILED
     model = compiled.read_bytes() if code == 0 and compiled.is_file() else None
     failure = "" if model is not None else explain_failure(log, code)
-    return Compilation(model, log, read_version(log), read_statuses(log), failure)
+    return EdgetpuCompilation(model, log, read_version(log), read_statuses(log), failure)
 
 
 # --- reading the log --------------------------------------------------------------

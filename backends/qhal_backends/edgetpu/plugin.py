@@ -106,7 +106,7 @@ def _not_compiled(why: str) -> Decision:
     return Decision(Code.NOT_COMPILED, sentence, severity=Severity.WARNING)
 
 
-def _report(result: compiler.Compilation) -> Iterable[Decision]:
+def _report(result: compiler.EdgetpuCompilation) -> Iterable[Decision]:
     """One decision about the whole, and one for each kind of operator that stays on the host."""
     yield Decision(
         Code.COMPILED,

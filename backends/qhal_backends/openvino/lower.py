@@ -22,7 +22,7 @@ import numpy as np
 
 from qhal.ir import ops
 from qhal.ir.dtypes import DType
-from qhal.ir.export import BASE_OPSET, Call, OnnxWriter, emit, needed_opset
+from qhal.ir.export import BASE_OPSET, ExportCall, OnnxWriter, emit, needed_opset
 from qhal.ir.graph import Node, NodeView
 from qhal.ir.ops import Activation
 from qhal.quant.arithmetic import broadcast_params
@@ -239,8 +239,8 @@ class _Lowering:
     def _call(self, node: Node, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
         emit(node.op, self._call_of(node, inputs, outputs))
 
-    def _call_of(self, node: Node, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Call:
+    def _call_of(self, node: Node, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> ExportCall:
         """The call to write; what the graph has as integers with a scale is float here."""
         quantized = bool(node.inputs) and node.inputs[0] in self._model.params
         dtype = DType.FLOAT32 if quantized else None
-        return Call(self._onnx, NodeView(self._model.graph, node), inputs, outputs, dtype)
+        return ExportCall(self._onnx, NodeView(self._model.graph, node), inputs, outputs, dtype)

@@ -17,7 +17,7 @@ from qhal.quant.model import QuantModel, QuantParams
 class WeightWriter:
     """Writes stored constants as ``Convert``, ``Subtract`` and ``Multiply``.
 
-    Plugins recognise the three and either multiply the integers themselves or unpack them once,
+    Plugins recognize the three and either multiply the integers themselves or unpack them once,
     at load. ``Convert`` of a code of ``nf4`` gives the number that it stands for.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Progress bars: on stderr, on a terminal, and only for steps longer than two seconds."""
+"""Progress bars: on stderr, on a terminal, and only for stages longer than two seconds."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def bars() -> Progress:
 
 
 class TerminalBars:
-    """Draws one bar per long step; a step that ends sooner is never seen."""
+    """Draws one bar per long stage; a stage that ends sooner is never seen."""
 
     @contextmanager
-    def step(self, title: str, total: int | None = None) -> Iterator[Advance]:
-        """Enter a step."""
+    def stage(self, title: str, total: int | None = None) -> Iterator[Advance]:
+        """Enter a stage."""
         from rich.console import Console
         from rich.progress import Progress as RichProgress
 

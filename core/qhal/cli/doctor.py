@@ -37,7 +37,7 @@ def add_arguments(parser: options.Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; exit code 3 if something is missing."""
-    from qhal.doctor import Status, examine
+    from qhal.doctor import CheckStatus, examine
     from qhal.plugin.registry import registry
 
     checks = examine(registry(arguments.targets_file), arguments.target)
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         console.write_json([check.to_json() for check in checks])
     else:
         _print(checks)
-    lacking = any(check.status in (Status.MISSING, Status.FAILED) for check in checks)
+    lacking = any(check.status in (CheckStatus.MISSING, CheckStatus.FAILED) for check in checks)
     return MissingDependencyError.exit_code if lacking else 0
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from qhal.data.dataset import Dataset, Source, load_dataset
 from qhal.data.preprocess import PRESETS, Preprocess, load_preprocess
-from qhal.data.split import DEFAULT_CALIB_SAMPLES, Split, split
+from qhal.data.split import DEFAULT_CALIB_SAMPLES, DataSplit, split
 
 __all__ = [
     "DEFAULT_CALIB_SAMPLES",
     "PRESETS",
+    "DataSplit",
     "Dataset",
     "Preprocess",
     "Source",
-    "Split",
     "load_dataset",
     "load_preprocess",
     "split",

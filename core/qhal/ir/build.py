@@ -98,7 +98,7 @@ class GraphBuilder:
         Args:
             op: the operator.
             inputs: operand names; "" where one is absent.
-            name: wish for the node's name; the operator's kind if None.
+            name: hint for the node's name; the operator's kind if None.
             outputs: names for the outputs; fresh ones from the node's name if None.
             origin: nodes of the user's model that it comes from.
 
@@ -106,8 +106,8 @@ class GraphBuilder:
             ValueError: the operands do not fit.
         """
         types = infer(op, [self._types[i] if i else None for i in inputs])
-        wish = name or (outputs[0] if outputs else op.kind)
-        node_name = self._unique(wish, self._node_names, self._reserved)
+        hint = name or (outputs[0] if outputs else op.kind)
+        node_name = self._unique(hint, self._node_names, self._reserved)
         if outputs is None:
             hints = [node_name] if len(types) == 1 else [f"{node_name}/{i}" for i in range(9999)]
             outputs = [self.declare(self.fresh(h), t) for h, t in zip(hints, types, strict=False)]

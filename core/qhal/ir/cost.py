@@ -91,8 +91,8 @@ def _matmul(view: NodeView) -> int:
 
 def _recurrent(view: NodeView) -> int:
     """The two weights are applied once per time step and sample."""
-    steps, batch, _ = view.input().shape
-    return steps * batch * (view.input(1).elements + view.input(2).elements)
+    times, batch, _ = view.input().shape
+    return times * batch * (view.input(1).elements + view.input(2).elements)
 
 
 _MACS: Mapping[type[Op], Callable[[NodeView], int]] = {

@@ -18,12 +18,12 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from qhal.ir.dtypes import DType
-from qhal.ir.op import FUNCTION, PAIR, Traits
-from qhal.ir.op import Activation as Activation
-from qhal.ir.op import Ints as Ints
-from qhal.ir.op import Layout as Layout
-from qhal.ir.op import Op as Op
-from qhal.ir.op import Role as Role
+from qhal.ir.op_base import FUNCTION, PAIR, Traits
+from qhal.ir.op_base import Activation as Activation
+from qhal.ir.op_base import Ints as Ints
+from qhal.ir.op_base import Layout as Layout
+from qhal.ir.op_base import Op as Op
+from qhal.ir.op_base import Role as Role
 
 _WEIGHTED = (Role.ACTIVATION, Role.WEIGHT, Role.BIAS)
 _RECURRENT = Traits(recurrent=True)
@@ -495,7 +495,7 @@ class Cast(Op):
     to: DType
 
 
-# --- quantization steps: only in a quantized graph ----------------------------
+# --- conversions: only in a quantized graph -----------------------------------
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def _recurrent(op: ops.Lstm | ops.Gru, inputs: Operands, gates: int, states: int
     x, hidden = operand(inputs, 0), op.hidden_size
     if len(x.shape) != 3:
         raise ValueError(f"{op.kind} needs an operand (time, batch, features), it is {x}")
-    steps, batch, features = x.shape
+    times, batch, features = x.shape
     directions = 2 if op.direction == "bidirectional" else 1
     wanted: list[Ints] = [
         (directions, gates * hidden, features),
@@ -146,7 +146,7 @@ def _recurrent(op: ops.Lstm | ops.Gru, inputs: Operands, gates: int, states: int
         if found is not None and found.shape != shape:
             raise ValueError(f"operand {index} of {op.kind} is {found}, {shape} is needed")
     state = replace(x, shape=(directions, batch, hidden))
-    return (replace(x, shape=(steps, directions, batch, hidden)), *[state] * states)
+    return (replace(x, shape=(times, directions, batch, hidden)), *[state] * states)
 
 
 def _lstm(op: ops.Lstm, inputs: Operands) -> Results:
@@ -283,7 +283,7 @@ def _cast(op: ops.Cast, inputs: Operands) -> Results:
     return (replace(operand(inputs, 0), dtype=op.to),)
 
 
-# --- quantization steps -------------------------------------------------------
+# --- conversions -------------------------------------------------------------
 
 
 def _quantize(_: ops.Quantize, inputs: Operands) -> Results:

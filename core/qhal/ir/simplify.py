@@ -1,4 +1,4 @@
-"""Remove data movement that moves nothing, and join what can be one step."""
+"""Remove data movement that moves nothing, and join what can be one node."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _changes_nothing(op: Op, shape: Ints) -> bool:
         case ops.Transpose(perm):
             return list(perm) == sorted(perm)
         case ops.Slice(steps=steps):
-            return all(step > 0 for step in steps)
+            return all(stride > 0 for stride in steps)
         case ops.Pad(pads):
             return not any(pads)
         case _:
@@ -107,7 +107,7 @@ def _joined(graph: Graph) -> Graph:
 
 
 def _join(graph: Graph, node: Node, makers: Mapping[str, Node]) -> Node:
-    """The node without the step before it, if it can do that step's work."""
+    """The node without the one before it, if it can do the work of both."""
     before = makers.get(node.inputs[0]) if node.inputs else None
     if before is None:
         return node

@@ -10,7 +10,7 @@ from qhal.decisions import Code, Decision
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, Node, NodeView
-from qhal.legal.forms.draft import Draft, Fragment, Scope
+from qhal.legal.forms.draft import Draft, Fragment, Surroundings
 from qhal.legal.forms.table import FORMS
 from qhal.targets.capability import Capabilities, broken_by
 
@@ -60,7 +60,9 @@ def _is_native(node: Node, caps: Capabilities) -> bool:
     return isinstance(node.op, ops.Opaque) or caps.has(node.op.kind)
 
 
-def _form(node: Node, scope: Scope, caps: Capabilities, above: frozenset[str]) -> Fragment | None:
+def _form(
+    node: Node, scope: Surroundings, caps: Capabilities, above: frozenset[str]
+) -> Fragment | None:
     """The first form that the target has; one without further decomposition is preferred."""
     fragments = _drafts(node, scope)
     for fragment in fragments:
@@ -73,7 +75,7 @@ def _form(node: Node, scope: Scope, caps: Capabilities, above: frozenset[str]) -
     return None
 
 
-def _drafts(node: Node, scope: Scope) -> list[Fragment]:
+def _drafts(node: Node, scope: Surroundings) -> list[Fragment]:
     """All forms that the node's attributes and constants allow."""
     found = []
     for form in FORMS.get(node.op.kind, ()):
@@ -85,7 +87,7 @@ def _drafts(node: Node, scope: Scope) -> list[Fragment]:
 
 
 def _completed(
-    fragment: Fragment, scope: Scope, caps: Capabilities, above: frozenset[str]
+    fragment: Fragment, scope: Surroundings, caps: Capabilities, above: frozenset[str]
 ) -> Fragment | None:
     """The fragment with each piece that is lacking decomposed in turn; None if one cannot be."""
     inner = fragment.over(scope)
@@ -123,11 +125,11 @@ def _renamed(node: Node, names: Mapping[str, str]) -> Node:
 def _decision(graph: Graph, node: Node, fragment: Fragment, why: str) -> Decision:
     kind = node.op.kind
     if node.op.traits.recurrent:
-        steps = graph.tensors[node.inputs[0]].shape[0]
-        plural = "s" if steps > 1 else ""
+        times = graph.tensors[node.inputs[0]].shape[0]
+        plural = "s" if times > 1 else ""
         return Decision(
             Code.UNROLLED,
-            f"{kind} {node.name!r} was unrolled for {steps} time step{plural}; the artifact "
+            f"{kind} {node.name!r} was unrolled for {times} time step{plural}; the artifact "
             f"takes sequences of this length only.",
             node.name,
         )

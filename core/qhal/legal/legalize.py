@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from qhal.decisions import Decision
 from qhal.ir.graph import Graph
 from qhal.ir.ops import Layout
-from qhal.ir.recognise.affine import AFFINE_RULES
-from qhal.ir.recognise.depth_to_space import recognise_blocks
-from qhal.ir.recognise.rewrite import rewrite
+from qhal.ir.recognize.affine import AFFINE_RULES
+from qhal.ir.recognize.depth_to_space import recognize_depth_to_space
+from qhal.ir.recognize.rewrite import rewrite
 from qhal.ir.simplify import simplify
 from qhal.legal.decompose import decompose
 from qhal.legal.fuse import fuse_activations
-from qhal.legal.planar import lift
+from qhal.legal.planar import to_planar
 from qhal.legal.rsqrt import use_rsqrt
 from qhal.targets.capability import Capabilities
 
@@ -43,10 +43,10 @@ def legalize(graph: Graph, caps: Capabilities) -> Legalized:
     A node for which there is no form stays as it is; the constraints will refuse it with
     the reason.
     """
-    graph = recognise_blocks(simplify(graph))
+    graph = recognize_depth_to_space(simplify(graph))
     lifts: tuple[Decision, ...] = ()
     if caps.layout is Layout.NHWC:
-        graph, lifts = lift(graph)
+        graph, lifts = to_planar(graph)
     graph, decompositions = decompose(use_rsqrt(graph, caps), caps)
     if decompositions:  # the new scales and shifts may belong into the weights before them
         graph = rewrite(graph, AFFINE_RULES)

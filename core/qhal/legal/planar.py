@@ -1,4 +1,4 @@
-"""Forms for channels-last targets: windows in two dimensions, transposed ones in one group."""
+"""To 2-D and ungrouping, for channels-last targets: windows in 2-D, transposed ones by group."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WEIGHTED = ops.Conv | ops.DepthwiseConv | ops.ConvTranspose
 _POOLING = ops.MaxPool | ops.AveragePool
 
 
-def lift(graph: Graph) -> tuple[Graph, tuple[Decision, ...]]:
+def to_planar(graph: Graph) -> tuple[Graph, tuple[Decision, ...]]:
     """Write 1-D convolutions, poolings and resampling in 2-D, and transposed groups apart.
 
     Runtimes that compute channels last have no others.
@@ -27,7 +27,7 @@ def lift(graph: Graph) -> tuple[Graph, tuple[Decision, ...]]:
     decisions = []
     for node in graph.nodes:
         draft = Draft(builder, node)
-        sentence = _lifted(draft) if _is_line(graph, node) else _ungrouped(draft)
+        sentence = _planar(draft) if _is_line(graph, node) else _ungrouped(draft)
         if sentence is None:
             builder.emit(node)
             continue
@@ -45,17 +45,17 @@ def _is_line(graph: Graph, node: Node) -> bool:
     return len(graph.tensors[node.inputs[0]].shape) == 3
 
 
-def _lifted(d: Draft) -> tuple[str, str]:
+def _planar(d: Draft) -> tuple[str, str]:
     """(N, C, L) as (N, C, 1, L)."""
     n, c, length = d.shape(d.input(0))
     image = d("image", ops.Reshape((n, c, 1, length)), d.input(0))
-    weights = [_lifted_weight(d), *d.node.inputs[2:]] if isinstance(d.node.op, _WEIGHTED) else []
+    weights = [_planar_weight(d), *d.node.inputs[2:]] if isinstance(d.node.op, _WEIGHTED) else []
     made = d("plane", _in_plane(d.node.op), image, *weights)
     n, c, _, length = d.shape(made)
     return d("line", ops.Reshape((n, c, length)), made), "in two dimensions of which one is 1"
 
 
-def _lifted_weight(d: Draft) -> str:
+def _planar_weight(d: Draft) -> str:
     weight = d.input(1)
     a, b, size = d.shape(weight)
     value = d.value(weight)
@@ -75,8 +75,8 @@ def _in_plane(op: Op) -> Op:
         changes["pads"] = (0, begin, 0, end)
     if isinstance(op, ops.Resize):
         changes["sizes"] = (1, *op.sizes)
-    lifted: Op = replace(new, **changes)
-    return lifted
+    planar: Op = replace(new, **changes)
+    return planar
 
 
 def _ungrouped(d: Draft) -> tuple[str, str] | None:

@@ -55,10 +55,10 @@ def measure(
         progress: who shows it.
     """
     pair = Pair(subject, baseline, sample)
-    with progress.step("measure"):
+    with progress.stage("measure"):
         (clocked,) = clock([pair], threads=threads, budget_s=budget_s)
         peaks = peak_memories(pair, clocked) if memory else {}
-    with progress.step("examine"):
+    with progress.stage("examine"):
         found = pair.examine()
     metrics = {
         **target_latency(subject.model, subject.profile),

@@ -49,7 +49,7 @@ def bench(
         preprocess: how raw data become inputs: a preset or a TOML file; None takes them as is.
         threads: threads to measure with.
         budget_s: about how long the clock runs for each folder.
-        progress: who shows the progress of long steps.
+        progress: who shows the progress of long stages.
 
     Raises:
         QhalError: a folder is not what its record says, the model is another one, the data do
@@ -61,11 +61,11 @@ def bench(
     if preprocess is not None and data is None:
         raise OptionError(f"There are no data to preprocess by {preprocess}.", "Give --data, too.")
     entries = [_enter(open_deployed(folder), model, data, preprocess) for folder in folders]
-    with progress.step("measure"):
+    with progress.stage("measure"):
         pairs = [entry.pair for entry in entries]
         clocked = clock(pairs, threads=threads, budget_s=budget_s * len(pairs))
     results = []
-    with progress.step("examine", total=len(entries)) as advance:
+    with progress.stage("examine", total=len(entries)) as advance:
         for entry, ran in zip(entries, clocked, strict=True):
             results.append(_result(entry, ran, clocked[0]))
             advance(1)

@@ -13,7 +13,7 @@ from qhal.measure import measure
 from qhal.measure.energy import energy
 from qhal.output import REPORT, OutputFolder, check_free, default_folder
 from qhal.pipeline.gates import accuracy_gate, fallback_gate
-from qhal.pipeline.options import Options, Wishes
+from qhal.pipeline.options import OptionKeywords, Options
 from qhal.pipeline.prepare import Prepared, equalized, find_target, prepare
 from qhal.pipeline.session import Session, open_session
 from qhal.pipeline.stages import Stages
@@ -35,7 +35,7 @@ def deploy(
     target: str,
     data: Source,
     progress: Progress = SILENT,
-    **options: Unpack[Wishes],
+    **options: Unpack[OptionKeywords],
 ) -> RunRecord:
     """Quantize a model for a target, prove the artifact, measure it, and write it all down.
 
@@ -43,7 +43,7 @@ def deploy(
         model: path of an ONNX file.
         target: name of a device, as in ``qhal targets``.
         data: calibration data, see :class:`qhal.pipeline.options.Options`.
-        progress: who shows the progress of long steps.
+        progress: who shows the progress of long stages.
         **options: the other fields of :class:`qhal.pipeline.options.Options`.
 
     Returns:
@@ -67,7 +67,7 @@ def run_line(
         session: the model, its data, and what the user asked for.
         name: of the target.
         out: the output folder; None names it after model, target and recipe.
-        progress: who shows the progress of long steps.
+        progress: who shows the progress of long stages.
     """
     stages, options = Stages(), session.options
     folder = Path(out or default_folder(session.model, name, options.recipe))
@@ -114,7 +114,7 @@ def run_line(
 
 
 @dataclass(frozen=True, eq=False)
-class Lowered:
+class LoweredModel:
     """What the first half of the line makes: an artifact that nobody has run yet.
 
     Attributes:
@@ -140,7 +140,9 @@ class Lowered:
         return tuple(recipe.name for recipe in wider_recipes(target.recipe, target.caps))
 
 
-def lower_line(session: Session, name: str, stages: Stages, progress: Progress = SILENT) -> Lowered:
+def lower_line(
+    session: Session, name: str, stages: Stages, progress: Progress = SILENT
+) -> LoweredModel:
     """The first half of the line: from the model file to the lowered artifact."""
     options = session.options
     with stages("import"):
@@ -176,7 +178,7 @@ def lower_line(session: Session, name: str, stages: Stages, progress: Progress =
         baseline = target.lower(float_model) if target.backend.lowers_float else None
     made_by = (fitted, data, constraints, assigned, subject.artifact)
     decisions = tuple(d for made in made_by for d in made.decisions)
-    return Lowered(subject, baseline, float_model, fitted, gates, decisions)
+    return LoweredModel(subject, baseline, float_model, fitted, gates, decisions)
 
 
 def _write(folder: Path, record: RunRecord, subject: Subject, force: bool) -> None:

@@ -10,7 +10,7 @@ from qhal.data import Source
 from qhal.errors import InternalError, OptionError, QhalError
 from qhal.output import default_folder
 from qhal.pipeline.deploy import run_line
-from qhal.pipeline.options import Options, Wishes
+from qhal.pipeline.options import OptionKeywords, Options
 from qhal.pipeline.session import Session, open_session
 from qhal.plugin.registry import registry
 from qhal.progress import SILENT, Progress
@@ -23,7 +23,7 @@ def deploy_all(
     targets: Sequence[str],
     data: Source,
     progress: Progress = SILENT,
-    **options: Unpack[Wishes],
+    **options: Unpack[OptionKeywords],
 ) -> Fleet:
     """Deploy a model for several targets; import, data and calibration happen once.
 
@@ -34,7 +34,7 @@ def deploy_all(
         model: path of an ONNX file.
         targets: names of devices, each once.
         data: calibration data, see :class:`qhal.pipeline.options.Options`.
-        progress: who shows the progress of long steps.
+        progress: who shows the progress of long stages.
         **options: the other fields of :class:`qhal.pipeline.options.Options`.
 
     Raises:

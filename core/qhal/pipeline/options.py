@@ -9,10 +9,10 @@ from typing import TypedDict
 from qhal.data import DEFAULT_CALIB_SAMPLES, Source
 from qhal.errors import OptionError
 from qhal.pipeline.prepare import Shapes
-from qhal.quant.observe import DEFAULT_OBSERVER, OBSERVERS
+from qhal.quant.range_estimators import DEFAULT_RANGE_ESTIMATOR, RANGE_ESTIMATORS
 
 
-class Wishes(TypedDict, total=False):
+class OptionKeywords(TypedDict, total=False):
     """The fields of :class:`Options` but ``data``, as the keywords that functions take."""
 
     eval: Source | None
@@ -72,7 +72,7 @@ class Options:
     labels: str | None = None
     label_offset: int = 0
     calib_samples: int = DEFAULT_CALIB_SAMPLES
-    observer: str = DEFAULT_OBSERVER
+    observer: str = DEFAULT_RANGE_ESTIMATOR
     max_fallback: int | None = None
     max_drop: float | None = None
     force: bool = False
@@ -87,9 +87,9 @@ class Options:
         Raises:
             OptionError: with the option, its value and what is allowed.
         """
-        if self.observer not in OBSERVERS:
+        if self.observer not in RANGE_ESTIMATORS:
             raise OptionError(
-                f"observer is {self.observer!r}.", f"Observers: {', '.join(OBSERVERS)}."
+                f"observer is {self.observer!r}.", f"Observers: {', '.join(RANGE_ESTIMATORS)}."
             )
         least_of = {"calib_samples": 1, "eval_samples": 1, "threads": 1, "max_fallback": 0}
         for name, least in least_of.items():

@@ -12,7 +12,8 @@ from qhal.artifact.ports import Port
 from qhal.data import Source, load_dataset
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, TensorType
-from qhal.results.plan import STEP, Plan
+from qhal.quant.choice import Verdict
+from qhal.results.plan import Plan
 
 _SEED = 0
 _USUAL_RANGE = (-1.0, 1.0)
@@ -77,7 +78,7 @@ def _planned_range(name: str, plan: Plan) -> tuple[float, float]:
     """What the integers behind a float input can hold, or the input itself if it is integer."""
     behind = {name}
     for node in plan.nodes:
-        if node.verdict == STEP and name in node.inputs:
+        if node.verdict is Verdict.CONVERSION and name in node.inputs:
             behind.update(node.outputs)
     ranges = [t.range for t in plan.tensors if t.name in behind and t.range]
     return (min(ranges[0]), max(ranges[0])) if ranges else _USUAL_RANGE

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from qhal.data import Split, load_dataset, split
+from qhal.data import DataSplit, load_dataset, split
 from qhal.data.spool import Spool
 from qhal.host import cache_folder
 from qhal.ir.importer import Imported
@@ -42,7 +42,7 @@ class Session:
         return read_model(self.model, self.options.shapes)
 
     @cached_property
-    def data(self) -> Split:
+    def data(self) -> DataSplit:
         """Calibration and evaluation data."""
         graph, options = self.imported.graph, self.options
         inputs = {name: graph.tensors[name] for name in graph.inputs}

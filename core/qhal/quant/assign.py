@@ -20,12 +20,13 @@ from qhal.quant.arithmetic import (
     rounded,
     weight_params,
 )
+from qhal.quant.collectors import TensorStats
 from qhal.quant.constraints import Constraints
-from qhal.quant.covariance import window_of
-from qhal.quant.masks import clipped, constant_within, is_mask, useful_range
+from qhal.quant.covariance import receptive_field_of
+from qhal.quant.masks import clip_if_mask, clip_stats, is_mask, useful_range
 from qhal.quant.model import QuantModel, QuantParams
-from qhal.quant.observe import TensorStats, choose_range
 from qhal.quant.qdq_insertion import ConstantForm
+from qhal.quant.range_estimators import choose_range
 from qhal.quant.weights import WeightTask, quantize_weights
 from qhal.targets.spec import Derived, FixedQParams, PerAxis, PerTensor, QuantSpec
 
@@ -51,7 +52,7 @@ def assign(
     Args:
         constraints: from :func:`qhal.quant.constraints.constrain`.
         stats: statistics of at least ``constraints.to_observe``, by tensor of the float graph.
-        observer: minmax, percentile or mse.
+        observer: range estimator: minmax, percentile or mse.
         element_order: flattened tensors whose elements the layout permuted, with
             ``here.flat = there.flat[order]``.
     """
@@ -69,15 +70,15 @@ class _Assigner:
     decisions: list[Decision] = field(default_factory=list)
 
     def run(self) -> Assignment:
-        typed = self.constraints.typed
-        self.constants = dict(typed.graph.constants)
+        qdq = self.constraints.qdq
+        self.constants = dict(qdq.graph.constants)
         for group in self.constraints.groups:
             self._assign_group(group)
-        for node in typed.graph.nodes:
+        for node in qdq.graph.nodes:
             self._assign_weights(node)
         self._store_activation_constants()
         model = QuantModel(
-            graph=self._typed_constants(typed.graph),
+            graph=self._typed_constants(qdq.graph),
             params=self.params,
             kernels={n: c.row for n, c in self.constraints.choices.items() if c.row is not None},
             arithmetic=self.constraints.arithmetic,
@@ -106,29 +107,29 @@ class _Assigner:
         The extremes of a channel count as far as they lie in the range that the observer chose
         for the whole tensor.
         """
-        typed, name = self.constraints.typed, group[0]
+        qdq, name = self.constraints.qdq, group[0]
         spec = self._spec(name)
-        stats = self.stats.get(typed.observed.get(name, ""))
+        stats = self.stats.get(qdq.observed.get(name, ""))
         if len(group) > 1 or not isinstance(spec, QuantSpec) or stats is None:
             return None
         if spec.granularity != PerAxis() or stats.channel_extremes is None:
             return None
-        op = typed.graph.consumers[name][0].op
+        op = qdq.graph.consumers[name][0].op
         assert isinstance(op, DepthwiseConv)
-        axis = op.layout.channel_axis(len(typed.graph.tensors[name].shape))
+        axis = op.layout.channel_axis(len(qdq.graph.tensors[name].shape))
         low, high = np.clip(stats.channel_extremes, *self._range(group))
         return channel_params(low, high, spec, axis)
 
     def _spec(self, name: str) -> QuantSpec | FixedQParams:
-        typed = self.constraints.typed
-        if name in typed.specs:
-            return typed.specs[name]
-        spec = typed.forms[name].spec
+        qdq = self.constraints.qdq
+        if name in qdq.specs:
+            return qdq.specs[name]
+        spec = qdq.forms[name].spec
         assert isinstance(spec, QuantSpec)
         return spec
 
     def _range(self, group: tuple[str, ...]) -> Range:
-        graph = self.constraints.typed.graph
+        graph = self.constraints.qdq.graph
         members = [name for name in group if not is_mask(graph, name)] or group
         found = [r for name in members if (r := self._own_range(name)) is not None]
         if not found:
@@ -136,19 +137,19 @@ class _Assigner:
         return min(low for low, _ in found), max(high for _, high in found)
 
     def _own_range(self, name: str) -> Range | None:
-        typed = self.constraints.typed
-        if name in typed.graph.constants:
-            value = constant_within(typed.graph, name)
+        qdq = self.constraints.qdq
+        if name in qdq.graph.constants:
+            value = clip_if_mask(qdq.graph, name)
             return float(value.min()), float(value.max())
-        observed = typed.observed[name]
+        observed = qdq.observed[name]
         low, high = np.inf, -np.inf
         if observed in self.stats:
             spec = self._spec(name)
             assert isinstance(spec, QuantSpec)
-            useful = useful_range(typed.graph, name, spec.dtype.bits)
-            low, high = choose_range(clipped(self.stats[observed], useful), spec, self.observer)
+            useful = useful_range(qdq.graph, name, spec.dtype.bits)
+            low, high = choose_range(clip_stats(self.stats[observed], useful), spec, self.observer)
             self._note_range(observed, self.stats[observed], (low, high))
-        producer = typed.graph.producers.get(name)
+        producer = qdq.graph.producers.get(name)
         if producer is not None and isinstance(producer.op, Pad) and producer.op.mode == "constant":
             low, high = min(low, producer.op.value), max(high, producer.op.value)
         return (low, high) if low <= high else None
@@ -172,7 +173,7 @@ class _Assigner:
     # --- weights ---
 
     def _assign_weights(self, node: Node) -> None:
-        forms = self.constraints.typed.forms
+        forms = self.constraints.qdq.forms
         layer = not isinstance(node.op, Lstm | Gru) and len(node.inputs) > 1
         spec = forms[node.inputs[1]].spec if layer and node.inputs[1] in forms else None
         if layer and _is_weight(node, 1) and isinstance(spec, QuantSpec) and spec.coarse:
@@ -183,15 +184,15 @@ class _Assigner:
                 self._store_plain(node, name, forms[name])
 
     def _store_weights(self, node: Node, spec: QuantSpec) -> None:
-        typed = self.constraints.typed
+        qdq = self.constraints.qdq
         weight, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else ""
-        bias_spec = typed.forms[bias].spec if bias in typed.forms else None
+        bias_spec = qdq.forms[bias].spec if bias in qdq.forms else None
         result = quantize_weights(
             WeightTask(
                 node=node.name,
                 op=node.op,
-                weight=typed.graph.constants[weight],
-                bias=typed.graph.constants[bias] if bias else None,
+                weight=qdq.graph.constants[weight],
+                bias=qdq.graph.constants[bias] if bias else None,
                 spec=spec,
                 bias_dtype=None if bias_spec is None else bias_spec.dtype,
                 source=self.params.get(node.inputs[0]),
@@ -212,7 +213,7 @@ class _Assigner:
     def _store_plain(self, node: Node, name: str, form: ConstantForm) -> None:
         """A weight or bias in half precision, or a recurrent weight: stored without correction."""
         assert isinstance(form.spec, QuantSpec)
-        value = self.constraints.typed.graph.constants[name]
+        value = self.constraints.qdq.graph.constants[name]
         if not form.spec.quantized:
             self.constants[name] = rounded(value, form.spec.dtype)
             return
@@ -221,7 +222,7 @@ class _Assigner:
         self.constants[name] = quantize(value, self.params[name])
 
     def _channel_mean(self, name: str) -> npt.NDArray[np.float32] | None:
-        observed = self.constraints.typed.observed.get(name, "")
+        observed = self.constraints.qdq.observed.get(name, "")
         stats = self.stats.get(observed)
         if stats is None or stats.channel_mean is None:
             return None
@@ -232,13 +233,13 @@ class _Assigner:
     def _covariance(self, node: Node) -> npt.NDArray[np.float64] | None:
         """Of what the node multiplies; None for a weight of several nodes, which see different
         inputs."""
-        graph = self.constraints.typed.graph
+        graph = self.constraints.qdq.graph
         if len(graph.consumers[node.inputs[1]]) > 1:
             return None
-        observed = self.constraints.typed.observed.get(node.inputs[0], "")
-        window = window_of(node.op, graph.constants[node.inputs[1]].shape)
+        observed = self.constraints.qdq.observed.get(node.inputs[0], "")
+        field = receptive_field_of(node.op, graph.constants[node.inputs[1]].shape)
         kept = self.stats[observed].covariances if observed in self.stats else {}
-        found, order = kept.get(str(window)), self.element_order.get(observed)
+        found, order = kept.get(str(field)), self.element_order.get(observed)
         if found is None or order is None:
             return found
         return found[:, order][:, :, order]
@@ -246,14 +247,14 @@ class _Assigner:
     # --- constants ---
 
     def _store_activation_constants(self) -> None:
-        for name, form in self.constraints.typed.forms.items():
+        for name, form in self.constraints.qdq.forms.items():
             if form.role is Role.ACTIVATION:
-                value = constant_within(self.constraints.typed.graph, name)
+                value = clip_if_mask(self.constraints.qdq.graph, name)
                 self.constants[name] = quantize(value, self.params[name])
 
     def _typed_constants(self, graph: Graph) -> Graph:
         tensors = dict(graph.tensors)
-        for name, form in self.constraints.typed.forms.items():
+        for name, form in self.constraints.qdq.forms.items():
             stored = form.spec.dtype
             unchanged = isinstance(form.spec, Derived) and name not in self.params
             tensors[name] = tensors[name] if unchanged else TensorType(tensors[name].shape, stored)

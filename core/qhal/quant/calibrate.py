@@ -1,7 +1,7 @@
 """Calibration: one streaming pass of the float model over the data.
 
-Every float tensor of the graph is observed, whatever the target at hand asks for: the statistics
-of one pass then serve all targets, and do not depend on which of them came first.
+Statistics are collected of every float tensor of the graph, whatever the target at hand asks for:
+those of one pass then serve all targets, and do not depend on which of them came first.
 """
 
 from __future__ import annotations
@@ -19,13 +19,18 @@ from qhal.ir.graph import Array, Graph, Node
 from qhal.ir.ops import DepthwiseConv, FullyConnected, Gru, Lstm, Reshape, Role, Transpose
 from qhal.progress import SILENT, Progress
 from qhal.quant import stats_cache
-from qhal.quant.covariance import Floats, PatchObserver, Window, window_of
+from qhal.quant.collectors import StatsCollector, TensorStats
+from qhal.quant.covariance import (
+    CovarianceCollector,
+    Floats,
+    ReceptiveField,
+    receptive_field_of,
+)
 from qhal.quant.floatrun import FloatRun, runtime_version, tensor_bytes
-from qhal.quant.masks import above_mask, softmax_axis
-from qhal.quant.observe import TensorObserver, TensorStats
+from qhal.quant.masks import raise_masked, softmax_axis
 
 _OVERLAP_LIMIT_BYTES = 64 << 20
-"""Results of one sample above which running and observing take turns in one set of buffers."""
+"""Results of one sample above which running and collecting take turns in one set of buffers."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +41,18 @@ class _Channels:
         axis: of the channels; None if nothing is kept of them.
         extremes: True if their extremes are kept beside their means.
         softmax: axis of the softmax that alone reads the tensor; what it masks is not counted.
-        windows: of the layers that read it and whose covariances are kept.
+        receptive_fields: of the layers that read it and whose covariances are kept.
     """
 
     axis: int | None = None
     extremes: bool = False
     softmax: int | None = None
-    windows: tuple[Window, ...] = ()
+    receptive_fields: tuple[ReceptiveField, ...] = ()
 
     def __str__(self) -> str:
         masked = "" if self.softmax is None else f" softmax {self.softmax}"
-        windows = "".join(f" {window}" for window in self.windows)
-        return f"{self.axis}{' extremes' if self.extremes else ''}{masked}{windows}"
+        fields = "".join(f" {field}" for field in self.receptive_fields)
+        return f"{self.axis}{' extremes' if self.extremes else ''}{masked}{fields}"
 
 
 _Plan = Mapping[str, _Channels]
@@ -96,7 +101,7 @@ def calibrate(
     wanted = {*tensors, *channel_means}
     _check_wanted(graph, plan, wanted)
     if cache is None:
-        stats = _observe(graph, dataset, plan, progress)
+        stats = _collect(graph, dataset, plan, progress)
     else:
         stats = _remembered(graph, dataset, plan, cache, progress)
     asked = {name: kept for name, kept in stats.items() if name in wanted}
@@ -125,12 +130,12 @@ def _remembered(
     found = stats_cache.load(cache, key)
     if found is not None and found.keys() >= set(entries.values()):
         return {name: found[entry] for name, entry in entries.items()}
-    stats = _observe(graph, dataset, plan, progress)
+    stats = _collect(graph, dataset, plan, progress)
     stats_cache.store(cache, key, {entries[name]: kept for name, kept in stats.items()})
     return stats
 
 
-# --- what to observe ----------------------------------------------------------
+# --- what to collect ----------------------------------------------------------
 
 
 def _plan(graph: Graph) -> _Plan:
@@ -148,25 +153,27 @@ def _channels(graph: Graph) -> dict[str, _Channels]:
     """Operand of a weighted node -> what is kept of its channels."""
     axes: dict[str, int] = {}
     wide: set[str] = set()
-    windows: dict[str, set[Window]] = {}
+    fields: dict[str, set[ReceptiveField]] = {}
     for node in graph.nodes:
-        window = _window(graph, node)
-        if window is not None:
-            windows.setdefault(node.inputs[0], set()).add(window)
+        field = _receptive_field(graph, node)
+        if field is not None:
+            fields.setdefault(node.inputs[0], set()).add(field)
         for name, axis in _weighted_operand(graph, node):
             axes[name] = max(axis, axes.get(name, axis))
             if isinstance(node.op, DepthwiseConv):
                 wide.add(name)
     return {
-        name: _Channels(axis, name in wide, windows=tuple(sorted(windows.get(name, ()), key=str)))
+        name: _Channels(
+            axis, name in wide, receptive_fields=tuple(sorted(fields.get(name, ()), key=str))
+        )
         for name, axis in axes.items()
     }
 
 
-def _window(graph: Graph, node: Node) -> Window | None:
-    """The window of a layer with a constant weight."""
+def _receptive_field(graph: Graph, node: Node) -> ReceptiveField | None:
+    """The receptive field of a layer with a constant weight."""
     weight = graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
-    return None if weight is None else window_of(node.op, weight.shape)
+    return None if weight is None else receptive_field_of(node.op, weight.shape)
 
 
 def _weighted_operand(graph: Graph, node: Node) -> Iterator[tuple[str, int]]:
@@ -215,33 +222,33 @@ def _entries(graph: Graph, plan: _Plan) -> dict[str, str]:
 # --- the pass -----------------------------------------------------------------
 
 
-def _observe(
+def _collect(
     graph: Graph, dataset: Dataset, plan: _Plan, progress: Progress
 ) -> dict[str, TensorStats]:
-    observers = {name: TensorObserver(kept.axis, kept.extremes) for name, kept in plan.items()}
-    patches = {
-        name: {str(window): PatchObserver(window, len(dataset)) for window in kept.windows}
+    collectors = {name: StatsCollector(kept.axis, kept.extremes) for name, kept in plan.items()}
+    covariances = {
+        name: {str(f): CovarianceCollector(f, len(dataset)) for f in kept.receptive_fields}
         for name, kept in plan.items()
-        if kept.windows
+        if kept.receptive_fields
     }
-    with progress.step("calibrate", total=len(dataset)) as advance:
+    with progress.stage("calibrate", total=len(dataset)) as advance:
         for values in _evaluate(graph, dataset, [n for n in plan if n not in graph.inputs]):
-            for name, observer in observers.items():
+            for name, collector in collectors.items():
                 axis = plan[name].softmax
-                observer.update(values[name] if axis is None else above_mask(values[name], axis))
-            for name, seen in patches.items():
-                for window in seen.values():
-                    window.update(values[name])
+                collector.update(values[name] if axis is None else raise_masked(values[name], axis))
+            for name, by_field in covariances.items():
+                for patches in by_field.values():
+                    patches.update(values[name])
             advance(1)
     return {
-        name: replace(observer.stats(), covariances=_covariances(patches.get(name, {})))
-        for name, observer in observers.items()
+        name: replace(collector.stats(), covariances=_covariances(covariances.get(name, {})))
+        for name, collector in collectors.items()
     }
 
 
-def _covariances(patches: Mapping[str, PatchObserver]) -> dict[str, Floats]:
-    found = {window: seen.covariance() for window, seen in patches.items()}
-    return {window: kept for window, kept in found.items() if kept is not None}
+def _covariances(collectors: Mapping[str, CovarianceCollector]) -> dict[str, Floats]:
+    found = {field: collector.covariance() for field, collector in collectors.items()}
+    return {field: kept for field, kept in found.items() if kept is not None}
 
 
 def _evaluate(graph: Graph, dataset: Dataset, tensors: list[str]) -> Iterator[Mapping[str, Array]]:

@@ -16,7 +16,7 @@ import numpy as np
 from qhal.decisions import Code, Decision, Severity
 from qhal.ir.graph import Node, NodeView
 from qhal.ir.ops import Opaque, Role
-from qhal.quant.masks import constant_within
+from qhal.quant.masks import clip_if_mask
 from qhal.targets.capability import Capabilities, KernelRow, Limit, broken_by
 from qhal.targets.recipe import Recipe
 from qhal.targets.spec import FLOAT, SameAsInput
@@ -29,6 +29,8 @@ class Verdict(Enum):
     FALLBACK = "fallback"
     HOST = "host"
     REFUSED = "refused"
+    CONVERSION = "conversion"
+    """qhal inserted the node to convert between types; no kernel was chosen for it."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Choice:
         source: where the fact about the row comes from.
         reason: why it is not native; empty if it is.
         follows: True for data movement that stays in float only because its input is float.
-        refines: the code of the reason why it runs in float although the recipe has a kernel:
+        promoted: the code of the reason why it runs in float although the recipe has a kernel:
             8 bits would be too coarse. None if it does not.
     """
 
@@ -52,7 +54,7 @@ class Choice:
     source: str = ""
     reason: str = ""
     follows: bool = False
-    refines: Code | None = None
+    promoted: Code | None = None
 
     @property
     def quantized(self) -> bool:
@@ -79,8 +81,8 @@ class Choice:
         }[self.verdict]
         if self.follows:
             code, severity = Code.FOLLOWED_FLOAT, Severity.INFO
-        if self.refines is not None:
-            code, severity = self.refines, Severity.INFO
+        if self.promoted is not None:
+            code, severity = self.promoted, Severity.INFO
         if code is None:
             return None
         return Decision(code, f"{node.op.kind} {node.name}: {self.reason}.", node.name, severity)
@@ -142,7 +144,7 @@ def _is_finite(view: NodeView, index: int) -> bool:
     """False for a constant with Inf or NaN."""
     if not view.is_constant(index):
         return True
-    value = constant_within(view.graph, view.node.inputs[index])
+    value = clip_if_mask(view.graph, view.node.inputs[index])
     return value.dtype.kind != "f" or bool(np.isfinite(value).all())
 
 

@@ -1,8 +1,11 @@
-"""How the numbers that a layer multiplies vary together, over the calibration data.
+"""The covariance of what a layer multiplies, over the calibration data: GPTQ's Hessian.
 
-Errors of weights whose inputs vary together can make up for each other: see
-:mod:`qhal.quant.gptq`. A covariance per layer is what that takes. It comes from patches at a
-few places of a few samples, and only of layers with few weights per output.
+The squared error of a layer's outputs is a quadratic form of the errors of its weights, whose
+Hessian is ``2 X X^T`` for inputs ``X``. Centered and divided by ``2 n``, for n columns of ``X``,
+it is the covariance of the inputs: :mod:`qhal.quant.gptq` rounds with it.
+
+Covariances come from patches at a few places of a few samples, and only of layers with few
+weights per output.
 """
 
 from __future__ import annotations
@@ -24,13 +27,13 @@ ROWS_PER_WEIGHT = 8
 """Patches that it takes to tell a covariance; with fewer, rounding by it made models worse."""
 
 _MORE_ROWS = 128
-_OFFSET_STEP = 40503  # odd, near 2^16 / golden ratio: successive samples pick other places
+_OFFSET_STRIDE = 40503  # odd, near 2^16 / golden ratio: successive samples pick other places
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Window:
+class ReceptiveField:
     """Which elements of its operand one output of a layer multiplies.
 
     Attributes:
@@ -56,16 +59,16 @@ class Window:
         return self.depth * prod(self.kernel)
 
 
-def window_of(op: Op, weight: Ints) -> Window | None:
-    """The window of a layer with a weight of this shape; None where no covariance is kept."""
-    window = None
+def receptive_field_of(op: Op, weight: Ints) -> ReceptiveField | None:
+    """The receptive field of a layer with a weight of this shape; None if none is kept."""
+    field = None
     if isinstance(op, FullyConnected):
-        window = Window(1, weight[1])
+        field = ReceptiveField(1, weight[1])
     elif isinstance(op, Conv | DepthwiseConv):
         kernel = weight[2:] if op.layout is Layout.NCHW else weight[1:-1]
         groups, depth = _grouping(op, weight)
-        window = Window(groups, depth, kernel, op.strides, op.pads, op.dilations)
-    return window if window is not None and 1 < window.weights <= LARGEST_PATCH else None
+        field = ReceptiveField(groups, depth, kernel, op.strides, op.pads, op.dilations)
+    return field if field is not None and 1 < field.weights <= LARGEST_PATCH else None
 
 
 def _grouping(op: Conv | DepthwiseConv, weight: Ints) -> tuple[int, int]:
@@ -76,17 +79,17 @@ def _grouping(op: Conv | DepthwiseConv, weight: Ints) -> tuple[int, int]:
     return op.groups, weight[1] if op.layout is Layout.NCHW else weight[-1]
 
 
-class PatchObserver:
-    """Collects the covariance of what one window sees, sample by sample, in constant memory.
+class CovarianceCollector:
+    """Collects the covariance of one receptive field, sample by sample, in constant memory.
 
     Args:
-        window: of the layer.
+        field: of the layer.
         samples: how many samples there are to come.
     """
 
-    def __init__(self, window: Window, samples: int) -> None:
-        self._window = window
-        self._wanted = ROWS_PER_WEIGHT * window.weights + _MORE_ROWS
+    def __init__(self, field: ReceptiveField, samples: int) -> None:
+        self._field = field
+        self._wanted = ROWS_PER_WEIGHT * field.weights + _MORE_ROWS
         self._wanted_of_sample = ceil(self._wanted / min(samples, SAMPLES))
         self._samples = self._rows = 0
         self._sum: Floats | float = 0.0
@@ -103,47 +106,47 @@ class PatchObserver:
 
     def covariance(self) -> Floats | None:
         """Covariances (groups, K, K); None if too few places were seen to tell."""
-        if self._rows < ROWS_PER_WEIGHT * self._window.weights:
+        if self._rows < ROWS_PER_WEIGHT * self._field.weights:
             return None
         mean = np.asarray(self._sum) / self._rows
         return np.asarray(self._products) / self._rows - mean[:, :, None] * mean[:, None, :]
 
     def _patches(self, values: Array) -> npt.NDArray[np.float32]:
         """Patches (groups, places, K), the weights of an output in the order of NCHW."""
-        window = self._window
-        if not window.kernel:
-            rows = values.reshape(-1, window.depth)
+        field = self._field
+        if not field.kernel:
+            rows = values.reshape(-1, field.depth)
             return np.asarray(rows[np.newaxis, self._picks(len(rows))], np.float32)
         batch, _, *size = values.shape
-        made = [_places(window, axis, length) for axis, length in enumerate(size)]
+        made = [_places(field, axis, length) for axis, length in enumerate(size)]
         places = np.unravel_index(self._picks(batch * prod(made)), (batch, *made))
-        found = _gathered(values, window, places)
-        by_group = found.reshape(len(found), -1, window.groups, window.depth)
-        return by_group.transpose(2, 0, 3, 1).reshape(window.groups, len(found), -1)
+        found = _gathered(values, field, places)
+        by_group = found.reshape(len(found), -1, field.groups, field.depth)
+        return by_group.transpose(2, 0, 3, 1).reshape(field.groups, len(found), -1)
 
     def _picks(self, total: int) -> npt.NDArray[np.intp]:
         """Evenly spread numbers below ``total``, other ones in each sample."""
         count = min(self._wanted_of_sample, total)
-        start = self._samples * _OFFSET_STEP % total
+        start = self._samples * _OFFSET_STRIDE % total
         return (start + np.arange(count) * (total // count)) % total
 
 
-def _places(window: Window, axis: int, length: int) -> int:
+def _places(field: ReceptiveField, axis: int, length: int) -> int:
     """Places of a window along one spatial dimension."""
-    begin, end = window.pads[axis], window.pads[axis + len(window.kernel)]
-    reach = window.dilations[axis] * (window.kernel[axis] - 1) + 1
-    return int((length + begin + end - reach) // window.strides[axis] + 1)
+    begin, end = field.pads[axis], field.pads[axis + len(field.kernel)]
+    reach = field.dilations[axis] * (field.kernel[axis] - 1) + 1
+    return int((length + begin + end - reach) // field.strides[axis] + 1)
 
 
 def _gathered(
-    values: Array, window: Window, places: tuple[npt.NDArray[np.intp], ...]
+    values: Array, field: ReceptiveField, places: tuple[npt.NDArray[np.intp], ...]
 ) -> npt.NDArray[np.float32]:
     """What windows see at these places, (places, *kernel, C); zero where they see padding."""
-    rank, inside = len(window.kernel), np.ones((), np.bool_)
+    rank, inside = len(field.kernel), np.ones((), np.bool_)
     indices = []
     for axis, place in enumerate(places[1:]):
-        taps = np.arange(window.kernel[axis]) * window.dilations[axis] - window.pads[axis]
-        at = place[:, np.newaxis] * window.strides[axis] + taps
+        taps = np.arange(field.kernel[axis]) * field.dilations[axis] - field.pads[axis]
+        at = place[:, np.newaxis] * field.strides[axis] + taps
         shape = [len(place), *(len(taps) if i == axis else 1 for i in range(rank))]
         length = values.shape[2 + axis]
         inside = inside & ((at >= 0) & (at < length)).reshape(shape)

@@ -61,11 +61,11 @@ LEAST_CLIPPED_GAIN_DB = 6.0
 
 _HEADROOM = 3.0
 """How far above the largest magnitude seen a ReLU6 may begin to cut off."""
-_LEAST_CLIPPED_STEPS = 16
+_LEAST_CLIPPED_LEVELS = 16
 """A channel behind a ReLU6 is magnified by 16 at most, so that one that was silent can speak."""
 
 _SAMPLES = 16
-_STEPS = 255
+_LEVELS = 255
 """Scales are multiples of 1/255: an 8-bit constant holds them exactly, and the last bits of what
 was measured make no difference."""
 
@@ -136,7 +136,7 @@ class Finding:
     def decision(self) -> Decision:
         """The sentence for the record."""
         gated = " A product in front of each sigmoid undoes it there." if self.chain.gates else ""
-        least = _CUT_OFF * _LEAST_CLIPPED_STEPS / _STEPS
+        least = _CUT_OFF * _LEAST_CLIPPED_LEVELS / _LEVELS
         clipped = (
             f" Values above {_HEADROOM:g} times the largest of a channel, but none below "
             f"{least:.2g}, are now cut off by its ReLU6."
@@ -285,14 +285,14 @@ def _scale(peak: Float) -> Float:
     largest = float(peak.max(initial=0.0))
     if not np.isfinite(largest) or largest == 0.0:
         return np.ones_like(peak)
-    steps = np.clip(np.ceil(peak / largest * _STEPS), 1, _STEPS)
-    return np.asarray(steps / _STEPS, np.float32)
+    levels = np.clip(np.ceil(peak / largest * _LEVELS), 1, _LEVELS)
+    return np.asarray(levels / _LEVELS, np.float32)
 
 
 def _clipped_scale(peak: Float) -> Float:
     """By how much each channel can be magnified and stay below the 6 of a ReLU6 for sure."""
-    steps = np.ceil(_HEADROOM * peak / _CUT_OFF * _STEPS)
-    return np.asarray(np.clip(steps, _LEAST_CLIPPED_STEPS, _STEPS) / _STEPS, np.float32)
+    levels = np.ceil(_HEADROOM * peak / _CUT_OFF * _LEVELS)
+    return np.asarray(np.clip(levels, _LEAST_CLIPPED_LEVELS, _LEVELS) / _LEVELS, np.float32)
 
 
 def _gain_db(graph: Graph, chain: Chain, scale: Float) -> float:

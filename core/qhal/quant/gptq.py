@@ -1,10 +1,11 @@
-"""Rounding weights one after the other, so that later ones make up for earlier ones.
+"""GPTQ: round weights one input after the other, so that later ones make up for earlier ones.
 
 What counts is the error of a layer's *outputs*, ``E[((Wq - W) (x - E[x]))^2]`` (its mean is taken
 from the bias). Rounded one input at a time, the error of each weight is handed on to the weights
-of the inputs that vary with it, in proportion to the Cholesky factor of the inverse covariance:
+of the inputs that vary with it, in proportion to the Cholesky factor of the inverse Hessian:
 Frantar et al. 2022, "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
-Transformers", algorithm 1, here with centred inputs.
+Transformers", algorithm 1. The Hessian is here that of centered inputs and divided by twice their
+number, which is their covariance (:mod:`qhal.quant.covariance`); the factor cancels out.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-Nearest = Callable[[Floats, int], tuple[Floats, Floats]]
+RoundToNearest = Callable[[Floats, int], tuple[Floats, Floats]]
 """Weights (groups, O) of one input, and its number -> integers, and what they stand for."""
 
 _DAMPING = 0.05
@@ -26,15 +27,18 @@ _BLOCK = 32
 """Inputs whose errors reach the rest in one product: "lazy batch updates" in section 3.3."""
 
 
-def round_in_turn(weight: Floats, covariance: Floats, nearest: Nearest) -> Floats:
-    """Integers for weights, input by input.
+def round_with_gptq(weight: Floats, covariance: Floats, nearest: RoundToNearest) -> Floats:
+    """Round weights to integers, input by input (algorithm 1).
 
     Args:
         weight: (groups, O, K).
-        covariance: of the inputs, (groups, K, K).
-        nearest: rounds the weights of one input.
+        covariance: of the inputs, (groups, K, K); the Hessian up to a factor.
+        nearest: rounds the weights of one input to their nearest.
+
+    Returns:
+        Integers or codes (groups, O, K).
     """
-    shares = _shares(covariance)
+    shares = _error_shares(covariance)
     rest, codes = weight.swapaxes(1, 2).copy(), np.empty_like(weight)
     for start in range(0, rest.shape[1], _BLOCK):
         end = min(start + _BLOCK, rest.shape[1])
@@ -50,11 +54,11 @@ def round_in_turn(weight: Floats, covariance: Floats, nearest: Nearest) -> Float
 
 
 def output_error(error: Floats, covariance: Floats) -> float:
-    """Variance of the outputs that errors of weights (groups, O, K) make, summed over outputs."""
+    """Sum over the outputs the variance that errors of weights (groups, O, K) make."""
     return float(np.sum(np.matmul(error, covariance) * error))
 
 
-def _shares(covariance: Floats) -> Floats:
+def _error_shares(covariance: Floats) -> Floats:
     """How much of the error at input i goes to input j > i, (groups, K, K)."""
     size = covariance.shape[-1]
     variance = np.trace(covariance, axis1=1, axis2=2) / size

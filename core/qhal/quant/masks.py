@@ -1,4 +1,4 @@
-"""Where a tensor's extremes do not matter, because whatever reads it saturates.
+"""What may be cut off a tensor's range: masks, and values for which every reader saturates.
 
 An operand of HardSwish may be cut at -3 without any change of the result, one of Sigmoid where
 the result is within half a step of 0 or 1. A range that leaves these parts out has finer steps
@@ -31,7 +31,7 @@ from qhal.ir.ops import (
     Tanh,
     Where,
 )
-from qhal.quant.observe import Histogram, TensorStats
+from qhal.quant.collectors import Histogram, TensorStats
 
 Range = tuple[float, float]
 
@@ -53,10 +53,10 @@ _NEGLIGIBLE = log(2.0 * 2.0**16)
 
 
 def useful_range(graph: Graph, tensor: str, bits: int) -> Range:
-    """The range outside of which values of a tensor make no difference to its readers.
+    """Find the range outside of which values of a tensor make no difference to its readers.
 
     Args:
-        graph: a graph before or after steps were inserted.
+        graph: a graph before or after conversions were inserted.
         tensor: name of the tensor.
         bits: of the readers' results.
     """
@@ -72,7 +72,7 @@ def useful_range(graph: Graph, tensor: str, bits: int) -> Range:
 
 
 def softmax_axis(graph: Graph, tensor: str) -> int | None:
-    """The axis of the softmax that alone reads a tensor; None if anything else reads it."""
+    """Find the axis of the softmax that alone reads a tensor; None if anything else reads it."""
     axes = {
         node.op.axis if isinstance(node.op, Softmax) else None for node in graph.consumers[tensor]
     }
@@ -80,7 +80,7 @@ def softmax_axis(graph: Graph, tensor: str) -> int | None:
 
 
 def is_in_scores(graph: Graph, tensor: str) -> bool:
-    """True for an operand of a sum or choice that only a softmax reads: scores, or their mask.
+    """Tell whether a tensor is scores or their mask: only a softmax reads its sum or choice.
 
     So is the constant that the complement of a mask of zeros and ones is multiplied by.
     """
@@ -89,12 +89,12 @@ def is_in_scores(graph: Graph, tensor: str) -> bool:
 
 
 def is_mask(graph: Graph, tensor: str) -> bool:
-    """True for a constant among scores: its range does not count, for it may saturate."""
+    """Tell whether a tensor is a constant among scores: it may saturate, its range is free."""
     return tensor in graph.constants and is_in_scores(graph, tensor)
 
 
-def constant_within(graph: Graph, tensor: str) -> Array:
-    """The value of a constant, which is cut at :data:`MASK_LOW` if it is a mask."""
+def clip_if_mask(graph: Graph, tensor: str) -> Array:
+    """Take the value of a constant, cut at :data:`MASK_LOW` if it is a mask."""
     value = graph.constants[tensor]
     return np.maximum(value, np.float32(MASK_LOW)) if is_mask(graph, tensor) else value
 
@@ -105,8 +105,8 @@ def _makes_scores(graph: Graph, node: Node, tensor: str) -> bool:
     return isinstance(node.op, Add | Where) and softmax_axis(graph, node.outputs[0]) is not None
 
 
-def above_mask(values: Array, axis: int) -> Array:
-    """Operands of a softmax, raised to where all of them together are as good as none.
+def raise_masked(values: Array, axis: int) -> Array:
+    """Raise operands of a softmax to where all of them together are as good as none.
 
     A row in which everything is masked has no scores and is zero.
 
@@ -119,16 +119,16 @@ def above_mask(values: Array, axis: int) -> Array:
     return np.where(largest > MASK_LOW, raised, np.zeros_like(values))
 
 
-def clipped(stats: TensorStats, useful: Range) -> TensorStats:
-    """The statistics that a tensor would have if its values were clipped to a range."""
+def clip_stats(stats: TensorStats, useful: Range) -> TensorStats:
+    """Make the statistics that a tensor would have if its values were clipped to a range."""
     low, high = np.clip((stats.minimum, stats.maximum), *useful)
     if (low, high) == (stats.minimum, stats.maximum):
         return stats
-    histogram = _clipped_histogram(stats.histogram, float(low), float(high))
+    histogram = _clip_histogram(stats.histogram, float(low), float(high))
     return replace(stats, minimum=float(low), maximum=float(high), histogram=histogram)
 
 
-def _clipped_histogram(histogram: Histogram, low: float, high: float) -> Histogram:
+def _clip_histogram(histogram: Histogram, low: float, high: float) -> Histogram:
     """What lies outside counts in the bins of the two ends."""
     last = len(histogram.counts) - 1
     ends = np.floor(np.array((low, high)) / histogram.width) - histogram.first

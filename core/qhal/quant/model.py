@@ -61,7 +61,7 @@ class QuantModel:
 
     Quantized tensors have a type of integers or codes in ``graph.tensors`` and an entry in
     ``params``; constants of the graph are stored in their final type. Quantize, Dequantize and
-    Requantize steps are nodes. A tensor without an entry in ``params`` is a plain one (float,
+    Requantize conversions are nodes. A tensor without an entry in ``params`` is a plain one (float,
     index, bool).
     A weight may be quantized while its node computes in float (recipe ``w8``): the node's kernel
     row says so (float activation, integer weight).
@@ -69,7 +69,7 @@ class QuantModel:
     Attributes:
         graph: the graph.
         params: quantized tensor -> parameters.
-        kernels: node name -> the kernel row it runs on (the added steps have none).
+        kernels: node name -> the kernel row it runs on (conversions have none).
         arithmetic: how integer kernels round.
         recipe: name of the recipe.
     """

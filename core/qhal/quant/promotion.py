@@ -1,7 +1,7 @@
-"""Choices that the neighbourhood of a node makes better: each pass makes new ones from old ones.
+"""Promotion to float: choices that the neighbors of a node make better.
 
-A pass only exchanges a kernel of integers for one in float, where that gains accuracy or costs
-nothing, and only where the target has one.
+Each pass makes new choices from old ones. It only exchanges a kernel of integers for one in
+float, where that gains accuracy or costs nothing, and only where the target has one.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _STEEP = frozenset({"Log", "Sqrt", "Rsqrt", "Reciprocal"})
 _WIDE_SOFTMAX = 256
 
 
-# --- data movement goes where its neighbours are -------------------------------
+# --- data movement goes where its neighbors are --------------------------------
 
 
-def follow_floats(graph: Graph, caps: Capabilities, choices: Choices) -> Choices:
-    """Movement of what only nodes in float make is in float too."""
+def promote_followers(graph: Graph, caps: Capabilities, choices: Choices) -> Choices:
+    """Promote data movement whose operands only nodes in float make."""
     followed = dict(choices)
     for node in graph.nodes:
         choice = followed[node.name]
@@ -38,8 +38,8 @@ def follow_floats(graph: Graph, caps: Capabilities, choices: Choices) -> Choices
     return followed
 
 
-def arriving_floats(graph: Graph, choices: Choices) -> frozenset[str]:
-    """Tensors that nodes give in float, or would if movement stayed in float."""
+def float_arrivals(graph: Graph, choices: Choices) -> frozenset[str]:
+    """Find the tensors that nodes give in float, or would if movement stayed in float."""
     arriving: set[str] = set()
     for node in graph.nodes:
         if _gives_float(graph, node, choices[node.name], arriving):
@@ -47,10 +47,10 @@ def arriving_floats(graph: Graph, choices: Choices) -> frozenset[str]:
     return frozenset(arriving)
 
 
-def release_movement(
+def promote_released(
     graph: Graph, caps: Capabilities, choices: Choices, arriving: Collection[str]
 ) -> Choices:
-    """Movement stays in float where quantizing in front of it gains nothing.
+    """Promote data movement where quantizing in front of it gains nothing.
 
     That is between the model's inputs and float nodes, and behind a kernel that gives float
     unless all readers want integers: rounding commutes with movement, so it may as well come
@@ -60,18 +60,18 @@ def release_movement(
         graph: the graph.
         caps: what the target has.
         choices: as they are.
-        arriving: from :func:`arriving_floats`.
+        arriving: from :func:`float_arrivals`.
     """
     released = dict(choices)
     for node in reversed(graph.nodes):
         choice = released[node.name]
-        why = _why_released(graph, node, released, arriving) if choice.moves else ""
+        why = _why_release(graph, node, released, arriving) if choice.moves else ""
         if why:
             released[node.name] = _follow(NodeView(graph, node), caps, choice, why)
     return released
 
 
-def _why_released(graph: Graph, node: Node, choices: Choices, arriving: Collection[str]) -> str:
+def _why_release(graph: Graph, node: Node, choices: Choices, arriving: Collection[str]) -> str:
     """Why a movement may stay in float; "" if it may not."""
     readers = [r for out in node.outputs for r in graph.consumers[out]]
     is_output = not readers or bool(set(node.outputs) & set(graph.outputs))
@@ -123,25 +123,25 @@ def _follow(view: NodeView, caps: Capabilities, choice: Choice, why: str) -> Cho
 # --- operands that integers are too coarse for ----------------------------------
 
 
-def steep_operands(graph: Graph, caps: Capabilities, choices: Choices) -> Choices:
-    """What only leads to the operand of a logarithm, root or quotient in float is in float too.
+def promote_steep_operands(graph: Graph, caps: Capabilities, choices: Choices) -> Choices:
+    """Promote what only leads to the operand of a logarithm, root or quotient in float.
 
     Near zero these are steep and integers have one step: ``log(max(x, 1e-10))`` of a rounded
     ``max`` is the logarithm of zero. Products and tables stay as they are.
     """
-    lifted = dict(choices)
+    promoted = dict(choices)
     leading: set[str] = set()
     for node in reversed(graph.nodes):
-        view, choice = NodeView(graph, node), lifted[node.name]
+        view, choice = NodeView(graph, node), promoted[node.name]
         readers = [reader for out in node.outputs for reader in graph.consumers[out]]
         leads = not leading.isdisjoint(node.outputs)
-        if choice.quantized and leads and all(lifted[r.name].runs_in_float for r in readers):
-            choice = lifted[node.name] = _lead_in_float(view, caps, choice)
-        if choice.refines is not None:
+        if choice.quantized and leads and all(promoted[r.name].runs_in_float for r in readers):
+            choice = promoted[node.name] = _lead_in_float(view, caps, choice)
+        if choice.promoted is not None:
             leading.update(_activations(graph, node))
         elif choice.runs_in_float:
             leading.update(_steep_operands(view))
-    return lifted
+    return promoted
 
 
 def _steep_operands(view: NodeView) -> tuple[str, ...]:
@@ -157,31 +157,31 @@ def _lead_in_float(view: NodeView, caps: Capabilities, choice: Choice) -> Choice
     if is_product or not _activations(view.graph, view.node):
         return choice
     why = "its result is the operand of a function that is steep near zero"
-    return _refined(view, caps, choice, Code.STEEP_OPERAND, why)
+    return _promoted(view, caps, choice, Code.STEEP_OPERAND, why)
 
 
 # --- float outputs that 8 bits are too coarse for -------------------------------
 
 
-def outputs(graph: Graph, caps: Capabilities, recipe: Recipe, choices: Choices) -> Choices:
-    """A mean or wide softmax that only becomes a float output is taken in float.
+def promote_outputs(graph: Graph, caps: Capabilities, recipe: Recipe, choices: Choices) -> Choices:
+    """Promote a mean or wide softmax that only becomes a float output.
 
     The mean of n values of 8 bits has n times as many steps. Rounded to 8 bits again, the scores
     of a classifier tie where they did not; 16 bits hold it. The probabilities of more classes than
     8 bits have steps are mostly rounded to zero, and LiteRT's kernel of 16 bits takes none for
     less than exp(-10) times the largest, which adds up. The movement behind it goes along.
     """
-    refined = dict(choices)
+    promoted = dict(choices)
     leaving = _leaving(graph, choices)
     finer: set[str] = set()
     why = "its result has finer steps than the integers and is an output"
     for node in graph.nodes:
-        view, choice = NodeView(graph, node), refined[node.name]
+        view, choice = NodeView(graph, node), promoted[node.name]
         moves = choice.moves and not finer.isdisjoint(node.inputs)
         if node.name in leaving and (moves or _is_too_fine(view, recipe)):
-            refined[node.name] = choice = _refined(view, caps, choice, Code.OUTPUT_REFINED, why)
-            finer.update(node.outputs if choice.refines is not None else ())
-    return refined
+            promoted[node.name] = choice = _promoted(view, caps, choice, Code.OUTPUT_PROMOTED, why)
+            finer.update(node.outputs if choice.promoted is not None else ())
+    return promoted
 
 
 def _leaving(graph: Graph, choices: Choices) -> frozenset[str]:
@@ -213,9 +213,9 @@ def _is_too_fine(view: NodeView, recipe: Recipe) -> bool:
     return isinstance(op, AveragePool) and max(op.kernel) > 1
 
 
-def _refined(view: NodeView, caps: Capabilities, choice: Choice, code: Code, why: str) -> Choice:
-    """In float on the same unit, if there is such a kernel; as the recipe wants otherwise."""
+def _promoted(view: NodeView, caps: Capabilities, choice: Choice, code: Code, why: str) -> Choice:
+    """Exchange a choice for one in float on the same unit; keep it if there is no such kernel."""
     found = fall_back(view, caps, why)
     if choice.row is None or found.row is None or found.row.unit != choice.row.unit:
         return choice
-    return replace(found, verdict=choice.verdict, refines=code)
+    return replace(found, verdict=choice.verdict, promoted=code)

@@ -1,4 +1,6 @@
-"""Insert the steps between tensors of different types, so that every tensor has one type.
+"""Q/DQ insertion: put conversions between tensors of different types, so that each has one type.
+
+Conversions are Quantize, Dequantize and Requantize nodes.
 
 After this pass a node reads its operands in exactly the type that its kernel row wants, the
 graph's outputs have the user's names, and every constant has one form (which
@@ -50,15 +52,15 @@ class ConstantForm:
 
 
 @dataclass(frozen=True, eq=False)
-class Typed:
+class QdqGraph:
     """A graph in which every activation has its final type.
 
     Attributes:
-        graph: with the inserted steps; constants still hold their float values.
+        graph: with the inserted conversions; constants still hold their float values.
         specs: quantized activation -> what it may look like.
         observed: quantized activation -> the tensor of the float graph whose values it has.
         forms: constant -> its stored form.
-        decisions: the inserted steps.
+        decisions: one for each inserted conversion.
     """
 
     graph: Graph
@@ -68,7 +70,7 @@ class Typed:
     decisions: tuple[Decision, ...]
 
 
-def insert_steps(graph: Graph, choices: Mapping[str, Choice], integer_io: bool) -> Typed:
+def insert_qdq(graph: Graph, choices: Mapping[str, Choice], integer_io: bool) -> QdqGraph:
     """Type every tensor and insert Quantize, Dequantize and Requantize where types meet."""
     return _Inserter(graph, choices, integer_io).run()
 
@@ -87,10 +89,10 @@ class _Inserter:
     decisions: list[Decision] = field(default_factory=list)
     here: dict[str, str] = field(default_factory=dict)
     """Tensor of the given graph -> the tensor that holds it in its producer's type."""
-    steps: dict[tuple[str, DType], str] = field(default_factory=dict)
+    conversions: dict[tuple[str, DType], str] = field(default_factory=dict)
     placed: dict[tuple[str, ConstantForm | None], str] = field(default_factory=dict)
 
-    def run(self) -> Typed:
+    def run(self) -> QdqGraph:
         for name in self.graph.inputs:
             self._define(name, name, self._input_spec(name))
         for node in self.graph.nodes:
@@ -99,7 +101,7 @@ class _Inserter:
             self._finish_output(name)
         graph = self.graph.with_nodes(self.nodes, self.tensors, self.constants)
         specs = {name: spec for name, spec in self.specs.items() if spec.quantized}
-        return Typed(graph, specs, self.observed, self.forms, tuple(self.decisions))
+        return QdqGraph(graph, specs, self.observed, self.forms, tuple(self.decisions))
 
     # --- definitions ---
 
@@ -136,7 +138,7 @@ class _Inserter:
         self.nodes.append(replace(node, inputs=inputs, outputs=outputs))
 
     def _output_name(self, name: str, spec: QuantSpec | FixedQParams) -> str:
-        """The user's name of an output belongs to the float tensor after the last step."""
+        """The user's name of an output belongs to the float tensor after the last conversion."""
         is_output = name in self.graph.outputs and self.graph.tensors[name].dtype.is_float
         if is_output and spec.quantized and not self.integer_io:
             return self._fresh(f"{name}__quantized")
@@ -169,20 +171,20 @@ class _Inserter:
         return replace(spec, granularity=PerTensor()) if single else spec
 
     def _converted(self, source: str, spec: QuantSpec, reader: Node) -> str:
-        """The tensor that holds ``source`` in the wanted type; a step is made at first need."""
+        """The tensor that holds ``source`` in the wanted type; it is converted at first need."""
         have = self.here[source]
         if self.tensors[have].dtype is spec.dtype:
             return have
         key = (source, spec.dtype)
-        if key not in self.steps:
-            self.steps[key] = self._step(source, spec, f"{reader.op.kind} {reader.name}")
-        return self.steps[key]
+        if key not in self.conversions:
+            self.conversions[key] = self._convert(source, spec, f"{reader.op.kind} {reader.name}")
+        return self.conversions[key]
 
-    def _step(self, source: str, spec: QuantSpec, reader: str, name: str = "") -> str:
+    def _convert(self, source: str, spec: QuantSpec, reader: str, name: str = "") -> str:
         """Append a conversion of ``source`` and return the name of its result."""
         have = self.here[source]
         came_from = self.tensors[have].dtype
-        op, suffix = _step_op(came_from, spec)
+        op, suffix = _conversion(came_from, spec)
         name = name or self._fresh(f"{source}__{suffix}")
         self._define(source, name, spec)
         self.here[source] = have
@@ -220,7 +222,7 @@ class _Inserter:
         if name in self.graph.constants:
             self._constant(name, None)
         elif self.here[name] != name:
-            self._step(name, FLOAT, "the model's output", name)
+            self._convert(name, FLOAT, "the model's output", name)
 
 
 def _wants_bias(node: Node, row: KernelRow) -> bool:
@@ -230,7 +232,7 @@ def _wants_bias(node: Node, row: KernelRow) -> bool:
     return layer and absent and isinstance(row.bias, Derived) and row.activation.quantized
 
 
-def _step_op(have: DType, want: QuantSpec) -> tuple[Op, str]:
+def _conversion(have: DType, want: QuantSpec) -> tuple[Op, str]:
     if have.is_float:
         return Quantize(), "quantized"
     if not want.quantized:

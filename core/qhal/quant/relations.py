@@ -1,7 +1,7 @@
 """Tensors that must share their parameters, as groups; fixed parameters pin a group.
 
 Where a fixed tensor meets a relation that it cannot satisfy without clipping the others (a
-Sigmoid's output in a Concat with other tensors), a Requantize step is inserted.
+Sigmoid's output in a Concat with other tensors), a Requantize is inserted.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from qhal.decisions import Code, Decision
 from qhal.ir.graph import Node, TensorType
 from qhal.ir.ops import Requantize, Role
 from qhal.quant.choice import Choice
-from qhal.quant.qdq_insertion import Typed
+from qhal.quant.qdq_insertion import QdqGraph
 from qhal.targets.spec import FixedQParams, QuantSpec, SameAsInput
 
 
 @dataclass(frozen=True, eq=False)
 class Related:
-    """A typed graph with its groups.
+    """A graph with Q/DQ and its groups.
 
     Attributes:
-        typed: the graph, now with the requantize steps that relations needed.
+        qdq: the graph, now with the conversions that relations needed.
         groups: tensors with the same parameters; every quantized activation, and every constant
             with the role activation, is in exactly one.
     """
 
-    typed: Typed
+    qdq: QdqGraph
     groups: tuple[tuple[str, ...], ...]
 
 
-def relate(typed: Typed, choices: Mapping[str, Choice]) -> Related:
+def relate(qdq: QdqGraph, choices: Mapping[str, Choice]) -> Related:
     """Solve the relations of all kernel rows."""
-    return _Relater(typed, choices).run()
+    return _Relater(qdq, choices).run()
 
 
 @dataclass
 class _Relater:
-    typed: Typed
+    qdq: QdqGraph
     choices: Mapping[str, Choice]
     parent: dict[str, str] = field(default_factory=dict)
     pins: dict[str, FixedQParams] = field(default_factory=dict)
@@ -50,22 +50,22 @@ class _Relater:
     """(tensor, node) -> the requantized copy that the node reads instead."""
 
     def run(self) -> Related:
-        self.specs = dict(self.typed.specs)
-        self.observed = dict(self.typed.observed)
-        self.tensors = dict(self.typed.graph.tensors)
+        self.specs = dict(self.qdq.specs)
+        self.observed = dict(self.qdq.observed)
+        self.tensors = dict(self.qdq.graph.tensors)
         self.parent = {name: name for name in self._members()}
         self.pins = {n: s for n, s in self.specs.items() if isinstance(s, FixedQParams)}
-        for node in self.typed.graph.nodes:
+        for node in self.qdq.graph.nodes:
             if self._relation(node) == SameAsInput():
                 self._join((node.inputs[0], *node.outputs))
-        for node in self.typed.graph.nodes:
+        for node in self.qdq.graph.nodes:
             if self._relation(node) == SameAsInput(every=True):
                 self._share(node)
-        return Related(self._typed(), self._groups())
+        return Related(self._qdq(), self._groups())
 
     def _members(self) -> Iterable[str]:
-        yield from self.typed.specs
-        for name, form in self.typed.forms.items():
+        yield from self.qdq.specs
+        for name, form in self.qdq.forms.items():
             if form.role is Role.ACTIVATION:
                 yield name
 
@@ -121,17 +121,17 @@ class _Relater:
             found.setdefault(self._root(name), []).append(name)
         return tuple(tuple(names) for names in found.values())
 
-    def _typed(self) -> Typed:
+    def _qdq(self) -> QdqGraph:
         nodes: list[Node] = []
-        for node in self.typed.graph.nodes:
+        for node in self.qdq.graph.nodes:
             copies = {
                 n: self.moved[n, node.name] for n in node.inputs if (n, node.name) in self.moved
             }
             for name, copy in copies.items():
                 nodes.append(Node(f"{copy}/step", Requantize(), (name,), (copy,)))
             nodes.append(replace(node, inputs=tuple(copies.get(n, n) for n in node.inputs)))
-        graph = self.typed.graph.with_nodes(nodes, self.tensors)
-        decisions = (*self.typed.decisions, *self.decisions)
+        graph = self.qdq.graph.with_nodes(nodes, self.tensors)
+        decisions = (*self.qdq.decisions, *self.decisions)
         return replace(
-            self.typed, graph=graph, specs=self.specs, observed=self.observed, decisions=decisions
+            self.qdq, graph=graph, specs=self.specs, observed=self.observed, decisions=decisions
         )

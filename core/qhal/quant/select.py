@@ -12,13 +12,15 @@ from qhal.targets.recipe import Recipe
 
 
 def select(graph: Graph, caps: Capabilities, recipe: Recipe) -> Mapping[str, Choice]:
-    """A choice for every node, by name, in the graph's order.
+    """Choose a kernel row for every node, by name, in the graph's order.
 
-    Each node by itself first; then, in this order, what its neighbours make better.
+    Each node by itself first; then, in this order, what its neighbors make better.
     """
     alone = {node.name: choose(NodeView(graph, node), caps, recipe) for node in graph.nodes}
-    followed = promotion.follow_floats(graph, caps, alone)
-    arriving = promotion.arriving_floats(graph, followed)
-    lifted = promotion.steep_operands(graph, caps, followed)
-    released = promotion.release_movement(graph, caps, lifted, arriving)
-    return released if caps.integer_io else promotion.outputs(graph, caps, recipe, released)
+    followed = promotion.promote_followers(graph, caps, alone)
+    arriving = promotion.float_arrivals(graph, followed)
+    steep = promotion.promote_steep_operands(graph, caps, followed)
+    released = promotion.promote_released(graph, caps, steep, arriving)
+    if caps.integer_io:
+        return released
+    return promotion.promote_outputs(graph, caps, recipe, released)

@@ -21,7 +21,7 @@ import numpy as np
 
 from qhal.ir.graph import Array, Graph, Node
 from qhal.ir.ops import Activation, Op, Relu, Relu6
-from qhal.quant.observe import Floats, Histogram, TensorStats
+from qhal.quant.collectors import Floats, Histogram, TensorStats
 
 _VERSION = "3"
 """Changes whenever the same graph and data would give other statistics."""
@@ -152,7 +152,7 @@ def _unpack(arrays: Mapping[str, Array]) -> dict[str, TensorStats]:
 
 
 def _covariances(arrays: Mapping[str, Array]) -> dict[int, dict[str, Floats]]:
-    """Number of the entry -> window -> covariances (groups, K, K)."""
+    """Number of the entry -> receptive field -> covariances (groups, K, K)."""
     found: dict[int, dict[str, Floats]] = {}
     names = ("covariances_entry", "covariances_window", "covariances_weights")
     facts = zip(*(arrays[name].tolist() for name in names), strict=True)

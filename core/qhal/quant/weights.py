@@ -20,7 +20,7 @@ from qhal.quant.arithmetic import (
     rounded,
     weight_params,
 )
-from qhal.quant.gptq import output_error, round_in_turn
+from qhal.quant.gptq import output_error, round_with_gptq
 from qhal.quant.model import QuantParams
 from qhal.targets.spec import QuantSpec
 
@@ -116,10 +116,10 @@ def quantize_weights(task: WeightTask) -> WeightResult:
 
 
 def _integers(task: WeightTask, params: QuantParams, decisions: list[Decision]) -> Array:
-    """Rounded weights; where covariances are known, errors of some make up for those of others."""
+    """Round weights: with GPTQ where covariances are known and it helps, else to nearest."""
     plain = quantize(task.weight, params)
-    moments = _moments(task)
-    if moments is None or np.any(params.zero_point):
+    hessian = _hessian(task)
+    if hessian is None or np.any(params.zero_point):
         return plain
     weight, steps, before = (
         _by_group(task, array) for array in (task.weight, _steps(task, params), plain)
@@ -129,18 +129,18 @@ def _integers(task: WeightTask, params: QuantParams, decisions: list[Decision]) 
         codes = _codes(column / steps[:, :, k], task.spec)
         return codes, _numbers(codes, task.spec) * steps[:, :, k]
 
-    after = round_in_turn(weight, moments, nearest)
+    after = round_with_gptq(weight, hessian, nearest)
     left, whole = (
-        output_error(_numbers(codes, task.spec) * steps - weight, moments)
+        output_error(_numbers(codes, task.spec) * steps - weight, hessian)
         for codes in (after, before)
     )
     if left >= whole:
         return plain
     sentence = (
-        f"The weights of {task.node} were rounded in turn, so that {100 * left / whole:.0f} % of "
-        f"the error of its outputs is left that each to its nearest would make."
+        f"The weights of {task.node} were rounded with GPTQ: the output error is "
+        f"{100 * left / whole:.0f} % of round-to-nearest's."
     )
-    decisions.append(Decision(Code.ROUNDED_IN_TURN, sentence, task.node))
+    decisions.append(Decision(Code.ROUNDED_WITH_GPTQ, sentence, task.node))
     return _as_stored(task.op, after, task.weight.shape).astype(params.dtype.numpy)
 
 
@@ -159,8 +159,11 @@ def _numbers(codes: Double, spec: QuantSpec) -> Double:
     return codes if codebook is None else codebook[codes.astype(np.intp)].astype(np.float64)
 
 
-def _moments(task: WeightTask) -> Double | None:
-    """Covariances of the inputs; where no bias takes the mean error, the mean counts as well."""
+def _hessian(task: WeightTask) -> Double | None:
+    """Half the Hessian of the output error per sample, (groups, K, K); None if it is unknown.
+
+    That is the covariance of the inputs; where no bias takes the mean error, the mean counts too.
+    """
     if task.covariance is None or task.channel_mean is None:
         return None
     if task.bias is not None:

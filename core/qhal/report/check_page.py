@@ -33,7 +33,7 @@ def check_page(report: CheckReport) -> Page:
 
 _SHOWN_BY_ROWS = frozenset(
     {
-        *(Code.FLOAT_FALLBACK, Code.FOLLOWED_FLOAT, Code.OUTPUT_REFINED, Code.STEEP_OPERAND),
+        *(Code.FLOAT_FALLBACK, Code.FOLLOWED_FLOAT, Code.OUTPUT_PROMOTED, Code.STEEP_OPERAND),
         *(Code.UNIT_FALLBACK, Code.REFUSED),
     }
 )

@@ -120,7 +120,7 @@ def _type(tensor: TensorPlan) -> str:
 
 
 def _node_sentence(node: NodePlan) -> str:
-    what = f"{node.op}, {node.verdict}, declared {node.declared or 'as it is'}"
+    what = f"{node.op}, {node.verdict.value}, declared {node.declared or 'as it is'}"
     return f"{what}: {node.reason}." if node.reason else f"{what}."
 
 
@@ -128,7 +128,7 @@ def _node_table(node: NodePlan) -> Table:
     rows = (
         ("operator", node.op),
         ("comes from", ", ".join(node.origin)),
-        ("verdict", node.verdict),
+        ("verdict", node.verdict.value),
         ("why", node.reason),
         ("kernel", node.kernel),
         ("known from", node.source),

@@ -14,7 +14,7 @@ from qhal.report.headline import target_words, timed_words
 from qhal.report.metrics import metric_sections
 from qhal.report.page import Page, Section, Table
 from qhal.results.gate import Gate
-from qhal.results.plan import STEP, NodePlan, Plan, Status
+from qhal.results.plan import NodePlan, Plan, Status
 from qhal.results.record import RunRecord
 
 _EXAMPLES_PER_CODE = 3
@@ -96,10 +96,10 @@ def _files(record: RunRecord) -> str:
 def _node_counts(plan: Plan) -> str:
     counts = Counter(node.verdict for node in plan.nodes)
     words = {
-        Verdict.NATIVE.value: "as the recipe wants",
-        Verdict.FALLBACK.value: "in float",
-        Verdict.HOST.value: "on another unit",
-        STEP: "inserted conversions",
+        Verdict.NATIVE: "as the recipe wants",
+        Verdict.FALLBACK: "in float",
+        Verdict.HOST: "on another unit",
+        Verdict.CONVERSION: "inserted conversions",
     }
     return ", ".join(f"{counts[key]} {text}" for key, text in words.items() if counts[key])
 
@@ -235,7 +235,7 @@ _DIFFERS = Status.DIFFERS.value
 def _operator_cells(node: NodePlan) -> tuple[str, ...]:
     declared = f"{node.kernel} on {node.unit}" if node.unit else node.kernel
     declared = declared or node.declared
-    return node.op, node.verdict, declared, node.placed, node.executed, node.status.value
+    return node.op, node.verdict.value, declared, node.placed, node.executed, node.status.value
 
 
 def _costs(plan: Plan) -> Section:
@@ -275,5 +275,5 @@ def _most_interesting(record: RunRecord) -> str:
     """A node that differs from the plan, else one that fell back."""
     nodes = record.plan.nodes
     differing = [n.name for n in nodes if n.status is Status.DIFFERS]
-    fallen = [n.name for n in nodes if n.verdict in (Verdict.FALLBACK.value, Verdict.HOST.value)]
+    fallen = [n.name for n in nodes if n.verdict in (Verdict.FALLBACK, Verdict.HOST)]
     return next(iter((*differing, *fallen)), "")

@@ -68,9 +68,9 @@ class CheckReport:
 
     @cached_property
     def counts(self) -> Mapping[Verdict, int]:
-        """Nodes per verdict; every verdict is there."""
+        """Nodes per verdict; every verdict that a node of a model can have is there."""
         found = Counter(row.verdict for row in self.rows)
-        return {verdict: found[verdict] for verdict in Verdict}
+        return {verdict: found[verdict] for verdict in Verdict if verdict in _ORDER}
 
     @cached_property
     def groups(self) -> tuple[CheckGroup, ...]:

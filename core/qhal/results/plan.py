@@ -13,7 +13,7 @@ from qhal.ir.dtypes import DType
 from qhal.ir.graph import Node, NodeView, TensorType
 from qhal.ir.ops import Role
 from qhal.metric import Metric
-from qhal.quant.choice import Choice
+from qhal.quant.choice import Choice, Verdict
 from qhal.quant.model import QuantModel, QuantParams
 
 
@@ -67,7 +67,7 @@ class NodePlan:
         inputs: operand tensors; "" where one is absent.
         outputs: result tensors.
         origin: nodes of the user's model that it comes from.
-        verdict: native, fallback or host; ``step`` for an inserted conversion.
+        verdict: native, fallback, host, or conversion for an inserted node.
         kernel: the kernel row that the plan wants.
         source: where the fact about that kernel comes from.
         unit: where it is to run; empty for the target's main unit.
@@ -85,7 +85,7 @@ class NodePlan:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     origin: tuple[str, ...] = ()
-    verdict: str = "native"
+    verdict: Verdict = Verdict.NATIVE
     kernel: str = ""
     source: str = ""
     unit: str = ""
@@ -111,10 +111,6 @@ class Plan:
     tensors: tuple[TensorPlan, ...]
     nodes: tuple[NodePlan, ...]
     placement_source: str = ""
-
-
-STEP = "step"
-"""Verdict of a node that qhal inserted to convert between types."""
 
 
 def plan_of(model: QuantModel, choices: Mapping[str, Choice] | None = None) -> Plan:
@@ -157,10 +153,10 @@ def _node(model: QuantModel, node: Node, choices: Mapping[str, Choice]) -> NodeP
     )
 
 
-def _verdict(model: QuantModel, node: Node, choice: Choice | None) -> tuple[str, str, str]:
+def _verdict(model: QuantModel, node: Node, choice: Choice | None) -> tuple[Verdict, str, str]:
     if choice is not None:
-        return choice.verdict.value, choice.reason, choice.source
-    return (STEP if node.name not in model.kernels else "native"), "", ""
+        return choice.verdict, choice.reason, choice.source
+    return (Verdict.NATIVE if node.name in model.kernels else Verdict.CONVERSION), "", ""
 
 
 def _derivations(model: QuantModel) -> dict[str, tuple[str, str]]:

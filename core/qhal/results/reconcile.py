@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from qhal.decisions import Code, Decision, Severity
 from qhal.metric import Metric
 from qhal.plugin.backend import PlacedNode, Placement
-from qhal.results.plan import STEP, NodePlan, Plan, Status
+from qhal.quant.choice import Verdict
+from qhal.results.plan import NodePlan, Plan, Status
 from qhal.targets.capability import HOST
 
 Parts = tuple[PlacedNode, ...]
@@ -133,7 +134,7 @@ def _is_wider(executed: str, declared: str) -> bool:
 def _difference(node: NodePlan, parts: Parts) -> str:
     """How a node runs otherwise than planned; empty if it does not."""
     # A conversion reads one type and makes the other, so its one type says nothing.
-    for part in () if node.verdict == STEP else parts:
+    for part in () if node.verdict is Verdict.CONVERSION else parts:
         if _is_wider(part.executed_dtype, node.declared):
             return f"declared {node.declared}, executed {part.executed_dtype} by {part.kernel}"
     units = [part.unit for part in parts]

@@ -211,7 +211,7 @@ def _compare(
     adapter = subject.adapter
     labels = _labels_by_sample(subject, evaluation)
     with (
-        progress.step(title, total=len(evaluation)) as advance,
+        progress.stage(title, total=len(evaluation)) as advance,
         ThreadPoolExecutor(1, "float-reference") as pool,
     ):
         for index in range(len(evaluation)):
@@ -241,7 +241,7 @@ def _oracle_gaps(
     oracle, adapter = Oracle(subject.model), subject.adapter
     gaps = {prefix: OracleGap(subject.model) for prefix in runners}
     samples = _ORACLE_PACE.most(subject, min(samples, len(evaluation)), fewest=1)
-    with progress.step("compare with the oracle", total=samples) as advance:
+    with progress.stage("compare with the oracle", total=samples) as advance:
         for index in range(samples):
             inputs = adapter.to_artifact(evaluation.sample(index))
             expected = oracle.run(inputs)

@@ -22,7 +22,7 @@ from qhal.results.record import RunRecord
 from qhal_backends.arm.cortexa_cores import CORES, Core
 from qhal_backends.arm.emulator import emulator
 from qhal_backends.arm.emulator.counter import prepare_counter
-from qhal_backends.arm.emulator.emulator import Difference, Emulator, Job, differing
+from qhal_backends.arm.emulator.emulator import BitDifference, Emulator, Job, differing
 from qhal_backends.arm.emulator.folder import QEMU, Folder, find_folder, why_missing
 from qhal_backends.tflite.runner import TfliteRunner
 
@@ -143,7 +143,7 @@ def test_outputs_have_the_bits_of_this_host_and_counts_repeat(
         runner = TfliteRunner(model, ("x",), ("y",), RunOptions(reference=job.reference))
         expected = [tuple(runner.run({"x": sample[0]}).values()) for sample in samples]
         elements = sum(y[0].size for y in expected)
-        assert differing(first[job.name].outputs, expected) == Difference(0, elements)
+        assert differing(first[job.name].outputs, expected) == BitDifference(0, elements)
     second = machine.run([counted]).results
     ratio = first["xnnpack"].instructions_per_run / second["xnnpack"].instructions_per_run
     assert ratio == pytest.approx(1, abs=PER_RUN)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qhal.cli.main import main
-from qhal.doctor import Status, examine
+from qhal.doctor import CheckStatus, examine
 from qhal.plugin.registry import registry
 
 SUBJECT = "setup edgetpu-compiler"
@@ -31,9 +31,9 @@ def test_without_it_the_doctor_says_where_to_get_it(
     programs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checks = {check.subject: check for check in examine(registry(), ["edgetpu"])}
-    assert checks[SUBJECT].status is Status.NOTE
+    assert checks[SUBJECT].status is CheckStatus.NOTE
     assert checks[SUBJECT].mend.startswith("edgetpu_compiler is not on PATH: https://coral.ai/")
-    assert checks["backend edgetpu"].status is Status.OK
+    assert checks["backend edgetpu"].status is CheckStatus.OK
     assert main(["setup", "edgetpu-compiler"]) == 3
     assert "How to: https://coral.ai/docs/edgetpu/compiler" in capsys.readouterr().err
 
@@ -41,6 +41,6 @@ def test_without_it_the_doctor_says_where_to_get_it(
 def test_with_it_all_is_ready(programs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = install(programs)
     checks = {check.subject: check for check in examine(registry(), ["edgetpu"])}
-    assert checks[SUBJECT].status is Status.OK
+    assert checks[SUBJECT].status is CheckStatus.OK
     assert main(["setup", "edgetpu-compiler"]) == 0
     assert capsys.readouterr().out == f"edgetpu_compiler is ready: {program}.\n"

@@ -15,7 +15,7 @@ def test_nothing_is_drawn_without_a_terminal() -> None:
 
 
 def test_a_short_step_is_never_seen(capsys: pytest.CaptureFixture[str]) -> None:
-    with bars.TerminalBars().step("quick", 3) as advance:
+    with bars.TerminalBars().stage("quick", 3) as advance:
         advance(3)
     assert capsys.readouterr().err == ""
 
@@ -25,7 +25,7 @@ def test_a_long_step_is_seen(
 ) -> None:
     monkeypatch.setattr(bars, "_DELAY_S", 0.01)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with bars.TerminalBars().step("calibrate", 3) as advance:
+    with bars.TerminalBars().stage("calibrate", 3) as advance:
         time.sleep(0.3)
         advance(1)
     assert "calibrate" in capsys.readouterr().err

@@ -164,11 +164,11 @@ def test_several_targets_may_have_spaces_between_them() -> None:
 
 def test_the_help_names_what_exists() -> None:
     from qhal.data import PRESETS
-    from qhal.quant.observe import OBSERVERS
+    from qhal.quant.range_estimators import RANGE_ESTIMATORS
     from qhal.targets.recipe import RECIPES
 
     assert tuple(recipe.name for recipe in RECIPES) == options.RECIPES
-    assert tuple(OBSERVERS) == options.OBSERVERS
+    assert tuple(RANGE_ESTIMATORS) == options.OBSERVERS
     assert tuple(PRESETS) == options.PREPROCESSINGS
 
 

@@ -68,13 +68,13 @@ def test_calibration_runs_once_even_without_a_kept_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes = []
-    observe = calibrate._observe
+    observe = calibrate._collect
 
     def counted(*arguments: Any) -> Any:
         passes.append(1)
         return observe(*arguments)
 
-    monkeypatch.setattr(calibrate, "_observe", counted)
+    monkeypatch.setattr(calibrate, "_collect", counted)
     kept = {"cpu-again": "cpu"}
     targets = tmp_path / "targets.toml"
     targets.write_text("".join(f'[targets.{n}]\nextends = "{b}"\n' for n, b in kept.items()))

@@ -9,13 +9,13 @@ import pytest
 from qhal.cli import options as cli
 from qhal.cli.main import parser
 from qhal.errors import OptionError
-from qhal.pipeline.options import Options, Wishes
+from qhal.pipeline.options import OptionKeywords, Options
 
 
 def test_the_keywords_are_the_fields() -> None:
     fields = get_type_hints(Options)
     del fields["data"]
-    assert get_type_hints(Wishes) == fields
+    assert get_type_hints(OptionKeywords) == fields
 
 
 def test_the_command_has_the_same_defaults() -> None:
@@ -34,7 +34,7 @@ def test_the_command_has_the_same_defaults() -> None:
         ({"max_fallback": -1}, "max_fallback is -1."),
     ],
 )
-def test_values_that_no_step_could_use(wrong: Wishes, said: str) -> None:
+def test_values_that_no_step_could_use(wrong: OptionKeywords, said: str) -> None:
     with pytest.raises(OptionError) as caught:
         Options("samples.npz", **wrong)
     assert caught.value.message == said

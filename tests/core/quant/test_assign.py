@@ -12,16 +12,16 @@ from qhal.ir.ops import Add, Concat, Sigmoid
 from qhal.ir.text import to_text
 from qhal.ir.verify import verify
 from qhal.quant.assign import Assignment, assign
+from qhal.quant.collectors import StatsCollector, TensorStats
 from qhal.quant.constraints import constrain
-from qhal.quant.observe import TensorObserver, TensorStats
 from tests.core.quant.targets import capabilities
 from tests.core.quant.test_constraints import W8A8, layer, start
 
 
 def seen(*values: float, mean: np.ndarray | None = None) -> TensorStats:
-    observer = TensorObserver()
-    observer.update(np.array(values, np.float32))
-    stats = observer.stats()
+    collector = StatsCollector()
+    collector.update(np.array(values, np.float32))
+    stats = collector.stats()
     return TensorStats(stats.minimum, stats.maximum, stats.histogram, mean)
 
 

@@ -137,13 +137,13 @@ def _same(one: dict[str, object], other: dict[str, object]) -> None:
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[Graph]:
     """The graphs that were really run, in turn."""
     ran: list[Graph] = []
-    observe = calibrating._observe
+    collect = calibrating._collect
 
     def counted(graph: Graph, *rest: Any) -> Any:
         ran.append(graph)
-        return observe(graph, *rest)
+        return collect(graph, *rest)
 
-    monkeypatch.setattr(calibrating, "_observe", counted)
+    monkeypatch.setattr(calibrating, "_collect", counted)
     return ran
 
 
@@ -237,7 +237,7 @@ def test_progress_counts_the_samples() -> None:
         total, done = 0, 0
 
         @contextmanager
-        def step(self, title: str, total: int | None = None) -> Iterator[Advance]:
+        def stage(self, title: str, total: int | None = None) -> Iterator[Advance]:
             self.total = total or 0
             yield self.advance
 

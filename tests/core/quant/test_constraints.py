@@ -1,4 +1,4 @@
-"""Kernel selection, inserted steps and relations on small graphs."""
+"""Kernel selection, inserted conversions and relations on small graphs."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def chain(*ops: Op) -> Graph:
     return b.build(outputs=[x])
 
 
-def test_float_inputs_and_outputs_get_steps_and_keep_their_names() -> None:
+def test_float_inputs_and_outputs_get_conversions_and_keep_their_names() -> None:
     solved = constrain(chain(), capabilities(), W8A8)
-    graph = solved.typed.graph
+    graph = solved.qdq.graph
     assert kinds(graph) == ["Quantize", "FullyConnected", "Dequantize"]
     assert graph.inputs == ("x",)
     assert graph.outputs == ("fc_out",)
@@ -90,8 +90,8 @@ def test_float_inputs_and_outputs_get_steps_and_keep_their_names() -> None:
     assert [d.code for d in solved.decisions] == [Code.BOUNDARY, Code.BOUNDARY]
 
 
-def test_integer_io_needs_no_steps() -> None:
-    graph = constrain(chain(), capabilities(integer_io=True), W8A8).typed.graph
+def test_integer_io_needs_no_conversions() -> None:
+    graph = constrain(chain(), capabilities(integer_io=True), W8A8).qdq.graph
     assert kinds(graph) == ["FullyConnected"]
     assert graph.tensors["x"].dtype is graph.tensors["fc_out"].dtype is DType.INT8
 
@@ -101,7 +101,7 @@ def test_an_operator_without_integer_row_falls_back_with_a_reason() -> None:
     choice = solved.choices["n0"]
     assert choice.verdict is Verdict.FALLBACK
     assert choice.reason == "runs in float, because the target has no w8a8 kernel for Erf"
-    assert kinds(solved.typed.graph) == ["Quantize", "FullyConnected", "Dequantize", "Erf"]
+    assert kinds(solved.qdq.graph) == ["Quantize", "FullyConnected", "Dequantize", "Erf"]
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
@@ -145,7 +145,7 @@ def test_data_movement_stays_where_its_producer_is() -> None:
     solved = constrain(chain(Unary("Erf"), Reshape((4, 1))), capabilities(), W8A8)
     assert solved.choices["n1"].follows
     assert "its input is float" in solved.choices["n1"].reason
-    assert kinds(solved.typed.graph)[-2:] == ["Erf", "Reshape"]
+    assert kinds(solved.qdq.graph)[-2:] == ["Erf", "Reshape"]
 
 
 def test_data_movement_between_input_and_float_nodes_stays_in_float() -> None:
@@ -153,14 +153,14 @@ def test_data_movement_between_input_and_float_nodes_stays_in_float() -> None:
     y = b.one(Reshape((4, 1)), (x,), name="r", output="r_out")
     z = b.one(Unary("Erf"), (y,), name="e", output="e_out")
     solved = constrain(b.build(outputs=[z]), capabilities(), W8A8)
-    assert kinds(solved.typed.graph) == ["Reshape", "Erf"]
+    assert kinds(solved.qdq.graph) == ["Reshape", "Erf"]
 
 
 def test_data_movement_before_an_integer_node_moves_integers() -> None:
     b, x = start()
     y = b.one(Reshape((1, 4)), (x,), name="r", output="r_out")
     z = layer(b, y, "fc")
-    graph = constrain(b.build(outputs=[z]), capabilities(), W8A8).typed.graph
+    graph = constrain(b.build(outputs=[z]), capabilities(), W8A8).qdq.graph
     assert kinds(graph) == ["Quantize", "Reshape", "FullyConnected", "Dequantize"]
 
 
@@ -172,7 +172,7 @@ def test_rows_of_a_table_stay_integers_in_front_of_float_nodes() -> None:
     graph = b.build(outputs=[b.one(Unary("Erf"), (y,))])
     rows = (KernelRow(INT8, SameAsInput()), FLOAT_ROW)
     caps = capabilities(extra=(Capability("Gather", rows, "tests"),))
-    assert kinds(constrain(graph, caps, W8A8).typed.graph) == ["Gather", "Dequantize", "Erf"]
+    assert kinds(constrain(graph, caps, W8A8).qdq.graph) == ["Gather", "Dequantize", "Erf"]
 
 
 GIVES_FLOAT = Capability(
@@ -194,7 +194,7 @@ def test_data_movement_between_products_that_give_float_moves_integers() -> None
         y = b.one(Reshape(shape), (y,), name=f"r{i}", output=f"r{i}_out")
     graph = b.build(outputs=[layer(b, y, "last")])
     solved = constrain(graph, products_that_give_float(), W8A8)
-    assert kinds(solved.typed.graph)[2:] == ["Quantize", "Reshape", "Reshape", "FullyConnected"]
+    assert kinds(solved.qdq.graph)[2:] == ["Quantize", "Reshape", "Reshape", "FullyConnected"]
 
 
 def test_data_movement_in_front_of_a_float_reader_or_an_output_is_not_rounded() -> None:
@@ -221,16 +221,16 @@ def test_a_scale_per_channel_is_given_up_where_a_reader_wants_one_scale() -> Non
         if readers == 2:
             outputs.append(b.one(Add(), (x, x), name="a", output="z"))
         solved = constrain(b.build(outputs=outputs), capabilities(extra=extra), W8A8)
-        spec = solved.typed.specs["x__quantized"]
+        spec = solved.qdq.specs["x__quantized"]
         assert isinstance(spec, QuantSpec)
         assert spec.granularity == expected
 
 
-def test_one_step_serves_all_readers() -> None:
+def test_one_conversion_serves_all_readers() -> None:
     b, x = start()
     y = layer(b, x, "fc")
     one, two = (b.one(Unary("Erf"), (y,), name=n, output=f"{n}_out") for n in ("e1", "e2"))
-    graph = constrain(b.build(outputs=[one, two]), capabilities(), W8A8).typed.graph
+    graph = constrain(b.build(outputs=[one, two]), capabilities(), W8A8).qdq.graph
     assert kinds(graph).count("Dequantize") == 1
 
 
@@ -239,8 +239,8 @@ def test_two_integer_types_meet_in_a_requantize() -> None:
     caps = capabilities(extra=(Capability("Tanh", rows, "tests"),))
     mixed = Recipe("mixed", "", frozenset({DType.INT8, DType.INT16}), frozenset({DType.INT8}))
     solved = constrain(chain(Tanh()), caps, mixed)
-    steps = [n for n in solved.typed.graph.nodes if isinstance(n.op, Requantize)]
-    assert [n.outputs for n in steps] == [("fc_out__int16",)]
+    conversions = [n for n in solved.qdq.graph.nodes if isinstance(n.op, Requantize)]
+    assert [n.outputs for n in conversions] == [("fc_out__int16",)]
 
 
 def test_concat_shares_and_a_fixed_operand_is_requantized() -> None:
@@ -255,14 +255,14 @@ def test_concat_shares_and_a_fixed_operand_is_requantized() -> None:
     assert solved.to_observe == ("x", "fc_out", "second_out", "gate_out")
 
 
-def test_concat_of_equally_fixed_operands_needs_no_step() -> None:
+def test_concat_of_equally_fixed_operands_needs_no_conversion() -> None:
     b, x = start()
     gates = [
         b.one(Sigmoid(), (layer(b, x, n),), name=f"{n}_s", output=f"{n}_s_out")
         for n in ("fc", "second")
     ]
     y = b.one(Concat(1), gates, name="cat", output="cat_out")
-    graph = constrain(b.build(outputs=[y]), capabilities(), W8A8).typed.graph
+    graph = constrain(b.build(outputs=[y]), capabilities(), W8A8).qdq.graph
     assert "Requantize" not in kinds(graph)
 
 
@@ -271,7 +271,7 @@ def test_constants_of_two_readers_get_a_form_each() -> None:
     shift = b.constant("shift", np.full((1, 4), 0.5, np.float32))
     one = b.one(Add(), (x, shift), name="a1", output="a1_out")
     two = b.one(Add(), (one, shift), name="a2", output="a2_out")
-    forms = constrain(b.build(outputs=[two]), capabilities(), W8A8).typed.forms
+    forms = constrain(b.build(outputs=[two]), capabilities(), W8A8).qdq.forms
     assert {f.source for f in forms.values()} == {"shift"}
     assert {f.node for f in forms.values()} == {"a1", "a2"}
 
@@ -298,7 +298,7 @@ def test_integer_tensors_are_left_alone() -> None:
     y = b.one(Gather(0), (table, ids), name="take", output="rows")
     rows = (KernelRow(INT8, SameAsInput()),)
     caps = capabilities(extra=(Capability("Gather", rows, "tests"),))
-    graph = constrain(b.build(outputs=[y]), caps, W8A8).typed.graph
+    graph = constrain(b.build(outputs=[y]), caps, W8A8).qdq.graph
     assert graph.tensors["ids"].dtype is DType.INT64
     assert kinds(graph) == ["Gather", "Dequantize"]
 
@@ -319,32 +319,32 @@ def averaged(*after: Op, axis: int = 1) -> Graph:
 
 def test_a_mean_that_is_a_float_output_runs_in_float_with_the_movement_behind_it() -> None:
     solved = constrain(averaged(Reshape((1,))), averaging(), W8A8)
-    assert kinds(solved.typed.graph)[-3:] == ["Dequantize", "ReduceMean", "Reshape"]
+    assert kinds(solved.qdq.graph)[-3:] == ["Dequantize", "ReduceMean", "Reshape"]
     for name in ("n0", "n1"):
         choice = solved.choices[name]
-        assert (choice.verdict, choice.refines) == (Verdict.NATIVE, Code.OUTPUT_REFINED)
-        assert any((d.code, d.subject) == (Code.OUTPUT_REFINED, name) for d in solved.decisions)
+        assert (choice.verdict, choice.promoted) == (Verdict.NATIVE, Code.OUTPUT_PROMOTED)
+        assert any((d.code, d.subject) == (Code.OUTPUT_PROMOTED, name) for d in solved.decisions)
     (gate,) = fallback_gate(solved.choices, 0)
     assert gate.passed
 
 
-@pytest.mark.parametrize(("classes", "refined"), [(255, False), (256, True)])
-def test_a_softmax_over_more_classes_than_steps_runs_in_float(classes: int, refined: bool) -> None:
+@pytest.mark.parametrize(("classes", "promoted"), [(255, False), (256, True)])
+def test_a_softmax_over_more_classes_than_steps_runs_in_float(classes: int, promoted: bool) -> None:
     b, x = start(classes)
     y = b.one(Softmax(1), (x,), name="softmax", output="y")
     rows = (KernelRow(INT8, FixedQParams(DType.INT8, 1 / 256, -128)), FLOAT_ROW)
     caps = capabilities(extra=(Capability("Softmax", rows, "tests"),))
     choice = select(b.build(outputs=[y]), caps, W8A8)["softmax"]
-    assert (choice.refines is Code.OUTPUT_REFINED) == refined
+    assert (choice.promoted is Code.OUTPUT_PROMOTED) == promoted
 
 
-def test_a_wide_softmax_of_16_bits_is_refined_too() -> None:
+def test_a_wide_softmax_of_16_bits_is_promoted_too() -> None:
     b, x = start(256)
     y = b.one(Softmax(1), (x,), name="softmax", output="y")
     rows = (KernelRow(INT16, FixedQParams(DType.INT16, 1 / 32768, 0)), FLOAT_ROW)
     caps = capabilities(extra=(Capability("Softmax", rows, "tests"),))
     w8a16 = next(r for r in RECIPES if r.name == "w8a16")
-    assert select(b.build(outputs=[y]), caps, w8a16)["softmax"].refines is Code.OUTPUT_REFINED
+    assert select(b.build(outputs=[y]), caps, w8a16)["softmax"].promoted is Code.OUTPUT_PROMOTED
 
 
 def test_a_pooled_mean_is_one_even_where_its_kernel_shares_a_scale() -> None:
@@ -353,13 +353,13 @@ def test_a_pooled_mean_is_one_even_where_its_kernel_shares_a_scale() -> None:
     extra = Capability("AveragePool", (KernelRow(INT8, SameAsInput()), FLOAT_ROW), "tests")
     graph = chain(Reshape((1, 1, 2, 2)), pool)
     choices = select(graph, capabilities(extra=(extra,)), W8A8)
-    found = [choices[name].refines for name in ("fc", "n0", "n1")]
-    assert found == [None, None, Code.OUTPUT_REFINED]
+    found = [choices[name].promoted for name in ("fc", "n0", "n1")]
+    assert found == [None, None, Code.OUTPUT_PROMOTED]
 
 
 def test_a_mean_that_an_integer_node_reads_stays_in_integers() -> None:
     solved = constrain(averaged(Sigmoid()), averaging(), W8A8)
-    assert kinds(solved.typed.graph)[-3:] == ["ReduceMean", "Sigmoid", "Dequantize"]
+    assert kinds(solved.qdq.graph)[-3:] == ["ReduceMean", "Sigmoid", "Dequantize"]
 
 
 def test_a_mean_that_is_joined_with_integers_stays_in_integers() -> None:
@@ -368,7 +368,7 @@ def test_a_mean_that_is_joined_with_integers_stays_in_integers() -> None:
     mean = b.one(Reduce("Mean", (1,)), (x,), name="mean", output="mean_out")
     y = b.one(Concat(1), (mean, x), name="cat", output="cat_out")
     solved = constrain(b.build(outputs=[y]), averaging(), W8A8)
-    assert not any(choice.refines for choice in solved.choices.values())
+    assert not any(choice.promoted for choice in solved.choices.values())
 
 
 def test_a_mean_that_is_an_output_and_read_on_stays_in_integers() -> None:
@@ -376,7 +376,7 @@ def test_a_mean_that_is_an_output_and_read_on_stays_in_integers() -> None:
     mean = b.one(Reduce("Mean", (1,)), (layer(b, x, "fc"),), name="mean", output="mean_out")
     y = b.one(Sigmoid(), (mean,), name="s", output="s_out")
     choices = select(b.build(outputs=[mean, y]), averaging(), W8A8)
-    assert not choices["mean"].refines
+    assert not choices["mean"].promoted
 
 
 @pytest.mark.parametrize(
@@ -389,11 +389,11 @@ def test_a_mean_that_is_an_output_and_read_on_stays_in_integers() -> None:
     ids=["integer outputs", "no float kernel", "float on another unit"],
 )
 def test_a_mean_stays_in_integers_where_float_is_not_at_hand(caps: Capabilities) -> None:
-    assert not select(averaged(), caps, W8A8)["n0"].refines
+    assert not select(averaged(), caps, W8A8)["n0"].promoted
 
 
 def test_the_mean_of_one_value_stays_in_integers() -> None:
-    assert not select(averaged(axis=0), averaging(), W8A8)["n0"].refines
+    assert not select(averaged(axis=0), averaging(), W8A8)["n0"].promoted
 
 
 def test_sixteen_bits_hold_a_mean() -> None:
@@ -413,20 +413,20 @@ def steep() -> Capabilities:
 def test_what_leads_to_a_logarithm_is_in_float_back_to_the_product() -> None:
     graph = chain(Reshape((4,)), Clip(1e-10, np.inf), Unary("Log"), Sigmoid())
     solved = constrain(graph, steep(), W8A8)
-    assert kinds(solved.typed.graph)[2:6] == ["Dequantize", "Reshape", "Clip", "Log"]
-    assert [solved.choices[n].refines for n in ("fc", "n0", "n1", "n2", "n3")] == [
+    assert kinds(solved.qdq.graph)[2:6] == ["Dequantize", "Reshape", "Clip", "Log"]
+    assert [solved.choices[n].promoted for n in ("fc", "n0", "n1", "n2", "n3")] == [
         *(None, Code.STEEP_OPERAND, Code.STEEP_OPERAND, None, None)
     ]
     (gate,) = fallback_gate(solved.choices, 1)
     assert gate.sentence.startswith("1 nodes fall back")
 
 
-@pytest.mark.parametrize(("op", "refined"), [(Div(), "below"), (Pow(), "above")])
-def test_a_quotient_is_steep_in_its_divisor_and_a_power_in_its_base(op: Op, refined: str) -> None:
+@pytest.mark.parametrize(("op", "promoted"), [(Div(), "below"), (Pow(), "above")])
+def test_a_quotient_is_steep_in_its_divisor_and_a_power_in_its_base(op: Op, promoted: str) -> None:
     b, x = start()
     clipped = [b.one(Clip(0.1, 1.0), (layer(b, x, f"fc_{n}"),), name=n) for n in ("above", "below")]
     choices = select(b.build(outputs=[b.one(op, clipped)]), steep(), W8A8)
-    assert [n for n in ("above", "below") if choices[n].refines] == [refined]
+    assert [n for n in ("above", "below") if choices[n].promoted] == [promoted]
 
 
 def test_what_an_integer_node_reads_too_stays_in_integers() -> None:
@@ -445,7 +445,7 @@ def test_a_recipe_that_the_target_lacks_names_those_it_has() -> None:
 
 
 def test_every_tensor_has_one_type() -> None:
-    graph = constrain(chain(Sigmoid(), Unary("Erf")), capabilities(), W8A8).typed.graph
+    graph = constrain(chain(Sigmoid(), Unary("Erf")), capabilities(), W8A8).qdq.graph
     for node in graph.nodes:
         if isinstance(node.op, Quantize):
             assert graph.tensors[node.inputs[0]].dtype.is_float
@@ -457,10 +457,10 @@ def test_an_integer_layer_without_bias_gets_one_of_zeros() -> None:
     b, x = start()
     weight = b.constant("w", np.eye(4, dtype=np.float32)[:3])
     y = b.one(FullyConnected(), (x, weight), name="fc", output="y")
-    typed = constrain(b.build(outputs=[y]), capabilities(), W8A8).typed
-    (node,) = (n for n in typed.graph.nodes if n.name == "fc")
-    np.testing.assert_array_equal(typed.graph.constants[node.inputs[2]], np.zeros(3))
-    assert isinstance(typed.forms[node.inputs[2]].spec, Derived)
+    qdq = constrain(b.build(outputs=[y]), capabilities(), W8A8).qdq
+    (node,) = (n for n in qdq.graph.nodes if n.name == "fc")
+    np.testing.assert_array_equal(qdq.graph.constants[node.inputs[2]], np.zeros(3))
+    assert isinstance(qdq.forms[node.inputs[2]].spec, Derived)
 
 
 def test_a_float_layer_without_bias_stays_without() -> None:
@@ -469,5 +469,5 @@ def test_a_float_layer_without_bias_stays_without() -> None:
     y = b.one(FullyConnected(), (x, weight), name="fc", output="y")
     float_rows = capabilities().of("FullyConnected")[0].rows[1:]
     caps = Capabilities((Capability("FullyConnected", float_rows, "tests"),))
-    (node,) = constrain(b.build(outputs=[y]), caps, W8A8).typed.graph.nodes
+    (node,) = constrain(b.build(outputs=[y]), caps, W8A8).qdq.graph.nodes
     assert len(node.inputs) == 2

@@ -1,4 +1,4 @@
-"""Rounding in turn leaves outputs closer than rounding each weight to its nearest integer."""
+"""GPTQ leaves outputs closer than rounding each weight to its nearest integer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qhal.decisions import Code
 from qhal.ir.dtypes import DType
 from qhal.ir.ops import Conv, DepthwiseConv, FullyConnected, Layout, Op
 from qhal.quant.arithmetic import dequantize, quantize
-from qhal.quant.gptq import output_error, round_in_turn
+from qhal.quant.gptq import output_error, round_with_gptq
 from qhal.quant.weights import WeightTask, quantize_weights
 from qhal.targets.spec import PerAxis, PerGroup, QuantSpec
 
@@ -38,15 +38,15 @@ def test_alone_each_weight_goes_to_its_nearest(seed: int) -> None:
     rng = np.random.default_rng(seed)
     weight = rng.normal(size=(2, 3, 5)) * 10
     alone = np.stack([np.diag(rng.uniform(0.1, 4, 5)), np.zeros((5, 5))])
-    np.testing.assert_array_equal(round_in_turn(weight, alone, whole), np.rint(weight))
+    np.testing.assert_array_equal(round_with_gptq(weight, alone, whole), np.rint(weight))
 
 
 @given(SEEDS)
 def test_outputs_are_closer(seed: int) -> None:
     rng = np.random.default_rng(seed)
     weight, shared = rng.normal(size=(2, 16, 12)) * 10, covariance(rng, 2, 12)
-    turned = round_in_turn(weight, shared, whole)
-    assert output_error(turned - weight, shared) < output_error(np.rint(weight) - weight, shared)
+    done = round_with_gptq(weight, shared, whole)
+    assert output_error(done - weight, shared) < output_error(np.rint(weight) - weight, shared)
 
 
 def test_many_inputs_are_the_algorithm_of_the_paper() -> None:
@@ -62,7 +62,7 @@ def test_many_inputs_are_the_algorithm_of_the_paper() -> None:
             codes[group, :, k] = np.rint(rest[group, :, k])
             error = (rest[group, :, k] - codes[group, :, k]) / upper[k, k]
             rest[group, :, k:] -= np.outer(error, upper[k, k:])
-    np.testing.assert_array_equal(round_in_turn(weight, shared, whole), codes)
+    np.testing.assert_array_equal(round_with_gptq(weight, shared, whole), codes)
 
 
 def test_the_error_is_the_variance_of_the_outputs() -> None:
@@ -135,7 +135,7 @@ def test_layouts_do_not_matter(
     ],
     ids=str,
 )
-def test_a_layer_is_rounded_in_turn_and_says_so(spec: QuantSpec) -> None:
+def test_a_layer_is_rounded_with_gptq_and_says_so(spec: QuantSpec) -> None:
     rng = np.random.default_rng(0)
     weight, shared = rng.normal(size=(6, 12)).astype(np.float32), covariance(rng, 1, 12)
     result = quantize_weights(task(FullyConnected(), weight, shared, spec=spec))
@@ -152,8 +152,8 @@ def test_a_layer_is_rounded_in_turn_and_says_so(spec: QuantSpec) -> None:
     if spec.narrow_range:
         assert result.weight.min() >= -spec.dtype.qmax
     [decision] = result.decisions
-    assert decision.code is Code.ROUNDED_IN_TURN
-    assert f"so that {100 * left / before:.0f} % of" in decision.sentence
+    assert decision.code is Code.ROUNDED_WITH_GPTQ
+    assert f"the output error is {100 * left / before:.0f} % of" in decision.sentence
 
 
 def test_weights_that_vary_alone_keep_their_nearest_integers() -> None:
@@ -181,7 +181,7 @@ def test_without_a_bias_the_mean_of_the_inputs_counts() -> None:
     assert mean_error(apart.weight) < mean_error(taken.weight) / 2
 
 
-def test_without_means_nothing_is_turned() -> None:
+def test_without_means_weights_go_to_their_nearest() -> None:
     weight, shared = np.ones((6, 12), np.float32), covariance(np.random.default_rng(0), 1, 12)
     result = quantize_weights(task(FullyConnected(), weight, shared, channel_mean=None))
     assert result.decisions == ()

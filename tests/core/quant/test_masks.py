@@ -8,17 +8,17 @@ import pytest
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, TensorType
+from qhal.quant.collectors import StatsCollector
 from qhal.quant.masks import (
     EVERYWHERE,
     MASK_LOW,
     SILU_LOW,
-    above_mask,
-    clipped,
+    clip_stats,
     is_in_scores,
+    raise_masked,
     softmax_axis,
     useful_range,
 )
-from qhal.quant.observe import TensorObserver
 
 
 def reader(*readers: ops.Op) -> Graph:
@@ -88,10 +88,10 @@ def test_an_output_is_useful_everywhere() -> None:
 
 def test_clipped_statistics_are_those_of_clipped_values() -> None:
     values = np.random.default_rng(0).normal(size=4000).astype(np.float32) * 4
-    whole, cut = TensorObserver(), TensorObserver()
+    whole, cut = StatsCollector(), StatsCollector()
     whole.update(values)
     cut.update(np.clip(values, -2.0, 3.0))
-    found, expected = clipped(whole.stats(), (-2.0, 3.0)), cut.stats()
+    found, expected = clip_stats(whole.stats(), (-2.0, 3.0)), cut.stats()
     assert (found.minimum, found.maximum) == (expected.minimum, expected.maximum)
     assert found.histogram.total == expected.histogram.total
     inside = (found.histogram.edges[0], found.histogram.edges[-1])
@@ -100,10 +100,10 @@ def test_clipped_statistics_are_those_of_clipped_values() -> None:
 
 
 def test_statistics_within_the_range_stay_as_they_are() -> None:
-    observer = TensorObserver()
-    observer.update(np.linspace(-1, 1, 100, dtype=np.float32))
-    stats = observer.stats()
-    assert clipped(stats, (-2.0, inf)) is stats
+    collector = StatsCollector()
+    collector.update(np.linspace(-1, 1, 100, dtype=np.float32))
+    stats = collector.stats()
+    assert clip_stats(stats, (-2.0, inf)) is stats
 
 
 # --- masks of attentions --------------------------------------------------------
@@ -135,7 +135,7 @@ def test_a_mask_reaches_no_further_than_scores_lie_apart() -> None:
 @pytest.mark.parametrize("mask", [-np.inf, np.finfo(np.float32).min, -1e4])
 def test_masked_scores_do_not_count(mask: float) -> None:
     scores = np.array([[1, 2, 3, 40], [5, mask, 7, mask], [mask] * 4], np.float32)
-    found = above_mask(scores, 1)
+    found = raise_masked(scores, 1)
     assert np.isfinite(found).all()
     assert -20 < found.min() < 0
     assert found.max() == 40

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qhal.quant.choice import Choice, Verdict
-from qhal.results.plan import STEP, Plan, TensorPlan, plan_of
+from qhal.results.plan import Plan, TensorPlan, plan_of
 from tests.core.conftest import Toys
 
 
@@ -15,15 +15,15 @@ def _tensor(plan: Plan, name: str) -> TensorPlan:
 
 def test_nodes_tell_verdict_kernel_and_type(toys: Toys) -> None:
     quantize, fc, _ = plan_of(toys.model).nodes
-    assert quantize.verdict == STEP
-    assert (fc.verdict, fc.kernel, fc.declared) == ("native", "int8 per-axis", "int8")
+    assert quantize.verdict is Verdict.CONVERSION
+    assert (fc.verdict, fc.kernel, fc.declared) == (Verdict.NATIVE, "int8 per-axis", "int8")
     assert fc.origin == ("Gemm_0",)
 
 
 def test_choices_give_reason_and_source(toys: Toys) -> None:
     choice = Choice("fc", Verdict.HOST, toys.model.kernels["fc"], "a book", "it is large")
     fc = plan_of(toys.model, {"fc": choice}).nodes[1]
-    assert (fc.verdict, fc.source, fc.reason) == ("host", "a book", "it is large")
+    assert (fc.verdict, fc.source, fc.reason) == (Verdict.HOST, "a book", "it is large")
 
 
 def test_activation_has_scale_zero_point_and_range(toys: Toys) -> None:

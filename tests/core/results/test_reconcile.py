@@ -9,7 +9,8 @@ import pytest
 from qhal.decisions import Code
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import PlacedNode, Placement
-from qhal.results.plan import STEP, NodePlan, Plan, Status, plan_of
+from qhal.quant.choice import Verdict
+from qhal.results.plan import NodePlan, Plan, Status, plan_of
 from qhal.results.reconcile import Reconciliation, reconcile
 from tests.core.conftest import Toys
 
@@ -71,25 +72,27 @@ def test_what_is_not_shown_was_absorbed(toys: Toys) -> None:
 
 
 FC = NodePlan("logits", "FullyConnected", ("x",), ("logits__quantized",), declared="int8", macs=9)
-STEP_BEHIND = NodePlan("logits/step", "Dequantize", FC.outputs, ("logits",), verdict=STEP)
+CONVERSION_BEHIND = NodePlan(
+    "logits/step", "Dequantize", FC.outputs, ("logits",), verdict=Verdict.CONVERSION
+)
 
 
 @pytest.mark.parametrize("by_result", [False, True])
 def test_a_node_and_a_result_of_another_have_one_name(by_result: bool) -> None:
-    """Where the model's output is called like the node, the step behind it makes that tensor."""
-    names = (FC.outputs[0], "logits") if by_result else (FC.name, STEP_BEHIND.name)
+    """A model output is called like the node; the conversion behind the node makes it."""
+    names = (FC.outputs[0], "logits") if by_result else (FC.name, CONVERSION_BEHIND.name)
     product = PlacedNode(names[0], "FULLY_CONNECTED", "", "int8")
-    step = PlacedNode(names[1], "DEQUANTIZE", "", "float32")
-    placement = Placement((product, step), "the runtime", by_result)
-    found = reconcile(Plan((), (FC, STEP_BEHIND)), placement)
+    conversion = PlacedNode(names[1], "DEQUANTIZE", "", "float32")
+    placement = Placement((product, conversion), "the runtime", by_result)
+    found = reconcile(Plan((), (FC, CONVERSION_BEHIND)), placement)
     executed = [node.executed for node in found.plan.nodes]
     assert executed == ["FULLY_CONNECTED int8", "DEQUANTIZE float32"]
     assert found.decisions == ()
 
 
-def test_a_step_that_is_not_shown_is_not_the_node_that_is_called_like_its_result() -> None:
+def test_a_conversion_that_is_not_shown_is_not_the_node_that_is_called_like_its_result() -> None:
     placement = Placement((PlacedNode("logits", "QGemm", "", "int8"),), "the runtime")
-    found = reconcile(Plan((), (FC, STEP_BEHIND)), placement)
+    found = reconcile(Plan((), (FC, CONVERSION_BEHIND)), placement)
     statuses = [node.status for node in found.plan.nodes]
     assert statuses == [Status.AS_PLANNED, Status.ABSORBED]
 

@@ -154,7 +154,7 @@ class Emulator:
 
 
 @dataclass(frozen=True)
-class Difference:
+class BitDifference:
     """Two runs of one artifact, compared bit by bit.
 
     Attributes:
@@ -167,15 +167,15 @@ class Difference:
     total: int = 0
     largest: float = 0.0
 
-    def __add__(self, other: Difference) -> Difference:
-        return Difference(
+    def __add__(self, other: BitDifference) -> BitDifference:
+        return BitDifference(
             self.elements + other.elements,
             self.total + other.total,
             max(self.largest, other.largest),
         )
 
 
-def differing(ours: Sequence[Sequence[Array]], theirs: Sequence[Sequence[Array]]) -> Difference:
+def differing(ours: Sequence[Sequence[Array]], theirs: Sequence[Sequence[Array]]) -> BitDifference:
     """Compare the outputs of all samples.
 
     Raises:
@@ -184,10 +184,10 @@ def differing(ours: Sequence[Sequence[Array]], theirs: Sequence[Sequence[Array]]
     pairs = (
         pair for samples in zip(ours, theirs, strict=True) for pair in zip(*samples, strict=True)
     )
-    return sum((_compare(mine, its) for mine, its in pairs), Difference())
+    return sum((_compare(mine, its) for mine, its in pairs), BitDifference())
 
 
-def _compare(mine: Array, its: Array) -> Difference:
+def _compare(mine: Array, its: Array) -> BitDifference:
     if mine.shape != its.shape or mine.dtype != its.dtype:
         raise VerificationError(
             f"The emulated target gives {mine.dtype}{list(mine.shape)} where this host gives "
@@ -196,7 +196,7 @@ def _compare(mine: Array, its: Array) -> Difference:
         )
     other = _bits(mine) != _bits(its)
     distance = np.abs(mine[other].astype(np.float64) - its[other].astype(np.float64))
-    return Difference(int(np.count_nonzero(other)), mine.size, float(distance.max(initial=0.0)))
+    return BitDifference(int(np.count_nonzero(other)), mine.size, float(distance.max(initial=0.0)))
 
 
 def _bits(array: Array) -> Array:

@@ -58,7 +58,7 @@ def prepare(progress: Progress) -> str:
         raise MissingDependencyError(
             "There is no folder for the emulator.", "Set QHAL_CACHE to one."
         )
-    with _locked(folder.path), progress.step(f"set up {SETUP}", total=5) as advance:
+    with _locked(folder.path), progress.stage(f"set up {SETUP}", total=5) as advance:
         manifest = folder.manifest or _make(folder, advance)
     count = len(manifest["packages"]) + len(manifest["wheels"])
     return (

@@ -46,7 +46,7 @@ def vela() -> str:
 
 
 @dataclass(frozen=True)
-class Compilation:
+class VelaCompilation:
     """What Vela made of a file.
 
     Attributes:
@@ -62,7 +62,7 @@ class Compilation:
     log: str
 
 
-def compile_model(content: bytes, configuration: Configuration) -> Compilation:
+def compile_model(content: bytes, configuration: Configuration) -> VelaCompilation:
     """Compile a ``.tflite`` file.
 
     Raises:
@@ -76,7 +76,7 @@ def compile_model(content: bytes, configuration: Configuration) -> Compilation:
         if done.returncode or not compiled.is_file():
             raise _refusal(done, configuration)
         summary, layers = (_only(folder, f"*{part}*.csv") for part in ("summary", "per-layer"))
-        return Compilation(compiled.read_bytes(), summary, layers, done.stdout)
+        return VelaCompilation(compiled.read_bytes(), summary, layers, done.stdout)
 
 
 def _run(folder: Path, configuration: Configuration) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ from qhal.ir.ops import Activation
 
 
 @dataclass(frozen=True)
-class Call:
+class ExportCall:
     """One node to write.
 
     Attributes:
@@ -58,7 +58,7 @@ class Call:
             **attributes,
         )
 
-    def step(self, op_type: str, inputs: Sequence[str], hint: str, **attributes: Any) -> str:
+    def inner(self, op_type: str, inputs: Sequence[str], hint: str, **attributes: Any) -> str:
         """Append a helper node; its result is called ``<result>__<hint>`` and returned."""
         name = self.writer.fresh(f"{self.y}__{hint}")
         self.writer.node(op_type, inputs, (name,), **attributes)

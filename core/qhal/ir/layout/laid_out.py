@@ -23,8 +23,8 @@ from qhal.ir.cost import size_bytes
 from qhal.ir.graph import Graph, Node, TensorType
 from qhal.ir.layout.moves import collapsed, moves
 from qhal.ir.layout.order import Order, axis_elements, identity, reshaped, store, walk
-from qhal.ir.layout.preferences import Wishes, collect_absorbed, collect_wishes
-from qhal.ir.layout.rules import Choice, Operand, Site, Want, choose
+from qhal.ir.layout.preferences import LayoutPreferences, collect_absorbed, collect_preferences
+from qhal.ir.layout.rules import NodeLayout, Operand, Site, Want, lay_out
 from qhal.ir.ops import Ints, Layout
 from qhal.ir.simplify import simplify
 
@@ -90,7 +90,7 @@ class _Layouter:
         self._graph = graph
         self._keep_io = keep_io
         self._builder = GraphBuilder(start=graph)
-        self._wishes: Wishes = collect_wishes(graph)
+        self._preferences: LayoutPreferences = collect_preferences(graph)
         self._absorbed = collect_absorbed(graph)
         # Tensor -> how it is stored -> the name under which it is stored so.
         self._stored: dict[str, dict[Order, str]] = {}
@@ -110,8 +110,8 @@ class _Layouter:
     # --- inputs ---------------------------------------------------------------
 
     def _input_order(self, name: str) -> Order:
-        wish = None if self._keep_io else self._wishes.get(name)
-        return wish.plain() if wish else self._model_order(name)
+        preferred = None if self._keep_io else self._preferences.get(name)
+        return preferred.plain() if preferred else self._model_order(name)
 
     def _model_order(self, name: str) -> Order:
         """The order of the user's model."""
@@ -124,22 +124,22 @@ class _Layouter:
     # --- nodes ----------------------------------------------------------------
 
     def _place(self, node: Node) -> None:
-        choice = choose(self._site(node))
-        if choice.op is None:
-            self._relabel(node, choice)
+        chosen = lay_out(self._site(node))
+        if chosen.op is None:
+            self._relabel(node, chosen)
             return
         inputs = tuple(
             self._require(name, want) if name and want else ""
-            for name, want in zip(node.inputs, choice.wants, strict=True)
+            for name, want in zip(node.inputs, chosen.wants, strict=True)
         )
         outputs = [name for name in node.outputs if name]
-        for name, order in zip(outputs, choice.results, strict=True):
+        for name, order in zip(outputs, chosen.results, strict=True):
             self._stored[name] = {order: self._claim(name)}
             self._builder.declare(
                 name, replace(self._type(name), shape=order.pick(self._shape(name)))
             )
-        self._builder.emit(replace(node, op=choice.op, inputs=inputs))
-        for name, order in zip(outputs, choice.results, strict=True):
+        self._builder.emit(replace(node, op=chosen.op, inputs=inputs))
+        for name, order in zip(outputs, chosen.results, strict=True):
             self._check(name, order)
 
     def _site(self, node: Node) -> Site:
@@ -148,7 +148,7 @@ class _Layouter:
             node.op,
             tuple(map(self._operand, node.inputs)),
             tuple(map(self._shape, outputs)),
-            tuple(map(self._wishes.get, outputs)),
+            tuple(map(self._preferences.get, outputs)),
             tuple(map(self._absorbed.__getitem__, outputs)),
         )
 
@@ -157,12 +157,12 @@ class _Layouter:
             return Operand(None)
         return Operand(self._shape(name), tuple(self._stored.get(name, ())))
 
-    def _relabel(self, node: Node, choice: Choice) -> None:
+    def _relabel(self, node: Node, chosen: NodeLayout) -> None:
         """The result is stored where its operand is, in every order of the operand."""
-        want = choice.wants[0]
+        want = chosen.wants[0]
         assert want is not None, "operand 0 is never absent"
         source = self._require(node.inputs[0], want)
-        self._stored[node.outputs[0]] = {choice.results[0]: source}
+        self._stored[node.outputs[0]] = {chosen.results[0]: source}
         if isinstance(node.op, ops.Transpose):
             self._relabel_others(node)
 
@@ -171,7 +171,7 @@ class _Layouter:
             site = replace(
                 self._site(node), operands=(Operand(self._shape(node.inputs[0]), (order,)),)
             )
-            self._stored[node.outputs[0]].setdefault(choose(site).results[0], stored)
+            self._stored[node.outputs[0]].setdefault(lay_out(site).results[0], stored)
 
     def _check(self, name: str, order: Order) -> None:
         if self._builder.type(name).shape != order.pick(self._shape(name)):
@@ -226,9 +226,9 @@ class _Layouter:
         return next((o for o in versions if walk(o, shape) == wanted), next(iter(versions)))
 
     def _converted(self, name: str, source: Order, stored: str, target: Order) -> str:
-        *steps, last = moves(source, target, self._shape(name))
+        *first, last = moves(source, target, self._shape(name))
         origin = self._origin(name)
-        for op in steps:
+        for op in first:
             stored = self._builder.one(op, [stored], name=f"{name}__moved", origin=origin)
         if name not in self._claimed:  # a relabelled tensor: its own name is free
             output = self._claim(name)
@@ -360,8 +360,8 @@ def _collapsed(graph: Graph) -> Graph:
             builder.emit(node)
             continue
         name = node.inputs[0]
-        *steps, last = collapsed(perm, graph.tensors[name].shape)
-        for op in steps:
+        *first, last = collapsed(perm, graph.tensors[name].shape)
+        for op in first:
             name = builder.one(op, [name], name=f"{node.name}__moved", origin=node.origin)
         builder.emit(replace(node, op=last, inputs=(name,)))
     return builder.build()

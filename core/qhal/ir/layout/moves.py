@@ -1,4 +1,4 @@
-"""The steps that bring a tensor from one stored order into another."""
+"""Reshapes and Transposes that bring a tensor from one stored order into another."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from itertools import pairwise
 from math import prod
 
 from qhal.ir import ops
-from qhal.ir.layout.order import Factors, Order, common_steps, identity, strides, walk
+from qhal.ir.layout.order import Factors, Order, common_factors, identity, strides, walk
 from qhal.ir.ops import Ints, Op
 
 
 def moves(source: Order, target: Order, shape: Ints) -> tuple[Op, ...]:
-    """Reshapes and Transposes from ``source`` to ``target``; at least one step.
+    """Find Reshapes and Transposes from ``source`` to ``target``; at least one.
 
     Args:
         source: how the tensor is stored.
@@ -23,26 +23,26 @@ def moves(source: Order, target: Order, shape: Ints) -> tuple[Op, ...]:
         return (ops.Reshape(target.pick(shape)),)
     if not source.shuffles and not target.shuffles:
         return (ops.Transpose(tuple(source.position(axis) for axis in target.perm)),)
-    steps = common_steps(before, after)
-    if steps is None:  # the two shuffles interlock; each one can be undone by itself
+    factors = common_factors(before, after)
+    if factors is None:  # the two shuffles interlock; each one can be undone by itself
         plain = identity(len(shape))
         return (*moves(source, plain, shape), *moves(plain, target, shape))
-    return _through_blocks(*steps, source.pick(shape), target.pick(shape))
+    return _through_blocks(*factors, source.pick(shape), target.pick(shape))
 
 
 def collapsed(perm: Ints, shape: Ints) -> tuple[Op, ...]:
-    """A Transpose of ``shape`` over the fewest dimensions, between Reshapes.
+    """Write a Transpose of ``shape`` over the fewest dimensions, between Reshapes.
 
-    Dimensions of size 1 vanish and those that stay neighbours become one: runtimes and
+    Dimensions of size 1 vanish and those that stay neighbors become one: runtimes and
     hardware limit the rank of a Transpose.
     """
     dense = strides(shape)
-    steps = tuple((shape[axis], dense[axis]) for axis in range(len(shape)) if shape[axis] > 1)
+    before = tuple((shape[axis], dense[axis]) for axis in range(len(shape)) if shape[axis] > 1)
     after = tuple((shape[axis], dense[axis]) for axis in perm if shape[axis] > 1)
     result = tuple(shape[axis] for axis in perm)
-    if steps == after:
+    if before == after:
         return (ops.Reshape(result),)
-    return _through_blocks(steps, after, shape, result)
+    return _through_blocks(before, after, shape, result)
 
 
 def _through_blocks(before: Factors, after: Factors, stored: Ints, wanted: Ints) -> tuple[Op, ...]:
@@ -52,20 +52,20 @@ def _through_blocks(before: Factors, after: Factors, stored: Ints, wanted: Ints)
     opened = tuple(sizes[i] for i in by_place)
     closed = tuple(sizes)
     perm = tuple(by_place.index(i) for i in range(len(starts)))
-    steps: list[Op] = [ops.Transpose(perm)]
+    made: list[Op] = [ops.Transpose(perm)]
     if opened != stored:
-        steps.insert(0, ops.Reshape(opened))
+        made.insert(0, ops.Reshape(opened))
     if closed != wanted:
-        steps.append(ops.Reshape(wanted))
-    return tuple(steps)
+        made.append(ops.Reshape(wanted))
+    return tuple(made)
 
 
 def _blocks(before: Factors, after: Factors) -> tuple[list[int], list[int]]:
-    """Runs of steps that both walks make in a row: their places in ``before`` and sizes.
+    """Runs of factors that both walks have in a row: their places in ``before`` and sizes.
 
     Both lists are in the order of ``after``.
     """
-    places = [before.index(step) for step in after]
+    places = [before.index(factor) for factor in after]
     cuts = [i for i, (a, b) in enumerate(pairwise(places), start=1) if b != a + 1]
     runs = [*pairwise((0, *cuts, len(places)))]
     starts = [places[low] for low, _ in runs]

@@ -4,7 +4,7 @@ The layout pass moves no data: it decides, for each tensor, in which *order* it 
 An order is a permutation of the dimensions and, where a dimension was merged from several
 that had been permuted (a Flatten of a channels-last activation), a shuffle inside it.
 
-Its *walk* is the same thing seen as strides: the (size, stride) steps, outermost first, with
+Its *walk* is the same thing seen as strides: the (size, stride) factors, outermost first, with
 which the stored elements run over the canonical elements. Two orders of one tensor are the
 same in memory exactly if their walks are equal; dimensions of size 1 do not matter.
 """
@@ -22,7 +22,7 @@ from qhal.ir.graph import Array
 from qhal.ir.ops import Ints
 
 Factor = tuple[int, int]
-"""(size, stride) of one step of a walk, in elements."""
+"""(size, stride) of one loop of a walk, in elements."""
 Factors = tuple[Factor, ...]
 
 
@@ -90,19 +90,19 @@ def strides(shape: Ints) -> Ints:
 
 
 def walk(order: Order, shape: Ints) -> Factors:
-    """The steps with which the stored elements run over the canonical ones, without size 1."""
+    """The factors with which the stored elements run over the canonical ones, without size 1."""
     dense = strides(shape)
-    steps: list[Factor] = []
+    factors: list[Factor] = []
     for axis in order.perm:
         for size, stride in order.shuffle(axis) or ((shape[axis], 1),):
-            steps.append((size, stride * dense[axis]))
-    return _merged(steps)
+            factors.append((size, stride * dense[axis]))
+    return _merged(factors)
 
 
-def _merged(steps: Sequence[Factor]) -> Factors:
-    """Join neighbouring steps that are one longer step; drop steps of size 1."""
+def _merged(factors: Sequence[Factor]) -> Factors:
+    """Join neighbouring factors that are one longer factor; drop factors of size 1."""
     merged: list[Factor] = []
-    for size, stride in steps:
+    for size, stride in factors:
         if size == 1:
             continue
         if merged and merged[-1][1] == size * stride:
@@ -126,26 +126,26 @@ def reshaped(order: Order, shape: Ints, target: Ints, like: Order | None = None)
     """
     dense = strides(target)
     axes = [axis for axis, size in enumerate(target) if size > 1]
-    steps = _cut(walk(order, shape), [dense[axis] for axis in axes])
-    if steps is None:
+    factors = _cut(walk(order, shape), [dense[axis] for axis in axes])
+    if factors is None:
         return None
     groups: dict[int, list[Factor]] = {}
     last = -1
-    for size, stride in steps:
+    for size, stride in factors:
         axis = next(a for a in axes if dense[a] <= stride)
         if axis in groups and axis != last:
             return None
         groups.setdefault(axis, []).append((size, stride // dense[axis]))
         last = axis
     perm = _with_units(tuple(groups), target, like)
-    walks = {axis: _merged(steps) for axis, steps in groups.items()}
+    walks = {axis: _merged(factors) for axis, factors in groups.items()}
     return Order(perm, tuple((k, v) for k, v in sorted(walks.items()) if len(v) > 1))
 
 
-def _cut(steps: Factors, boundaries: Sequence[int]) -> Factors | None:
-    """Split the steps so that none reaches over a boundary stride; None if impossible."""
+def _cut(factors: Factors, boundaries: Sequence[int]) -> Factors | None:
+    """Split the factors so that none reaches over a boundary stride; None if impossible."""
     pieces: list[Factor] = []
-    for size, stride in steps:
+    for size, stride in factors:
         inside = sorted(b for b in boundaries if stride < b < size * stride)
         parts = [*pairwise((stride, *inside, size * stride))]
         if any(high % low for low, high in parts):
@@ -166,8 +166,8 @@ def _with_units(core: Ints, shape: Ints, like: Order | None) -> Ints:
     return tuple(perm)
 
 
-def common_steps(source: Factors, target: Factors) -> tuple[Factors, Factors] | None:
-    """Cut two walks over the same elements into the same steps; None if they interlock."""
+def common_factors(source: Factors, target: Factors) -> tuple[Factors, Factors] | None:
+    """Cut two walks over the same elements into the same factors; None if they interlock."""
     ends = {end for size, stride in (*source, *target) for end in (stride, size * stride)}
     left, right = _cut(source, [*ends]), _cut(target, [*ends])
     return None if left is None or right is None else (left, right)

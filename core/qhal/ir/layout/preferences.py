@@ -1,6 +1,6 @@
-"""What the consumers of each tensor would like: its order, and shuffles they can absorb.
+"""What the consumers of each tensor prefer: its order, and shuffles they can absorb.
 
-Wishes go backwards through the graph. They decide nothing by themselves; they break ties
+Preferences go backwards through the graph. They decide nothing by themselves; they break ties
 where the layout pass is free: at inputs, Reshapes and the rows of weights.
 """
 
@@ -16,7 +16,7 @@ from qhal.ir.layout.order import Order, channels_last, reshaped
 from qhal.ir.layout.rules import crd_shuffle, transposed
 from qhal.ir.ops import Ints
 
-Wishes = Mapping[str, Order]
+LayoutPreferences = Mapping[str, Order]
 
 _SPATIAL = (
     ops.Conv
@@ -32,61 +32,63 @@ _SPATIAL = (
 _SAME_RANK = ops.Slice | ops.Pad | ops.Tile | ops.Split | ops.Concat
 
 
-def collect_wishes(graph: Graph) -> Wishes:
-    """Tensor -> the order that most of its consumers would like."""
+def collect_preferences(graph: Graph) -> LayoutPreferences:
+    """Tensor -> the order that most of its consumers prefer."""
     votes: dict[str, Counter[Order]] = {}
-    wishes: dict[str, Order] = {}
+    preferences: dict[str, Order] = {}
     for node in reversed(graph.nodes):
         for name in node.outputs:
             if name in votes:
-                wishes[name] = votes[name].most_common(1)[0][0]
-        for name, order in _node_wishes(graph, node, wishes):
+                preferences[name] = votes[name].most_common(1)[0][0]
+        for name, order in _node_preferences(graph, node, preferences):
             votes.setdefault(name, Counter())[order] += 1
     for name in graph.inputs:
         if name in votes:
-            wishes[name] = votes[name].most_common(1)[0][0]
-    return wishes
+            preferences[name] = votes[name].most_common(1)[0][0]
+    return preferences
 
 
-def _node_wishes(graph: Graph, node: Node, wishes: Wishes) -> list[tuple[str, Order]]:
-    """What a node wishes of its operands."""
-    wish = next((wishes[name] for name in node.outputs if name in wishes), None)
+def _node_preferences(
+    graph: Graph, node: Node, preferences: LayoutPreferences
+) -> list[tuple[str, Order]]:
+    """What a node prefers of its operands."""
+    preferred = next((preferences[name] for name in node.outputs if name in preferences), None)
     out = graph.tensors[node.outputs[0]].shape
     found = []
     for name in dict.fromkeys(filter(None, node.inputs)):
         if name not in graph.constants:
-            order = _operand_wish(node, graph.tensors[name].shape, out, wish, name)
+            order = _operand_preference(node, graph.tensors[name].shape, out, preferred, name)
             if order is not None:
                 found.append((name, order if order.is_tidy else order.plain()))
     return found
 
 
-def _operand_wish(
-    node: Node, shape: Ints, out: Ints, wish: Order | None, name: str
+def _operand_preference(
+    node: Node, shape: Ints, out: Ints, preferred: Order | None, name: str
 ) -> Order | None:
     op: Any = node.op
     if isinstance(op, _SPATIAL):
-        return _spatial_wish(op, shape) if name == node.inputs[0] else None
-    if wish is None:
+        return _spatial_preference(op, shape) if name == node.inputs[0] else None
+    if preferred is None:
         return None
     match op:
         case ops.Transpose(perm):
             # Undoing a transposition is transposing by its inverse.
-            return transposed(wish, tuple(perm.index(i) for i in range(len(perm))))
+            return transposed(preferred, tuple(perm.index(i) for i in range(len(perm))))
         case ops.Reshape():
-            return reshaped(wish, out, shape)
+            return reshaped(preferred, out, shape)
         case ops.Reduce(axes=axes, keepdims=True):
-            return wish.plain(axes)
+            return preferred.plain(axes)
         case ops.Softmax() | ops.LogSoftmax():
-            return wish
+            return preferred
     keeps_axes = op.traits.elementwise or isinstance(op, _SAME_RANK)
     if keeps_axes and len(shape) == len(out):
         other = [axis for axis in range(len(out)) if shape[axis] != out[axis]]
-        return wish.plain(other)
+        return preferred.plain(other)
     return None
 
 
-def _spatial_wish(op: Any, shape: Ints) -> Order | None:
+def _spatial_preference(op: Any, shape: Ints) -> Order | None:
     if isinstance(op, ops.ConvTranspose) and op.groups != 1:
         return None
     order = channels_last(len(shape))

@@ -1,7 +1,8 @@
 """What each operator wants of the order of its operands, and the order of what it makes.
 
 All orders are relative to the canonical NCHW graph. A rule is a pure function from a
-:class:`Site` to a :class:`Choice`; :mod:`qhal.ir.layout.laid_out` moves the data that it asks for.
+:class:`Site` to a :class:`NodeLayout`; :mod:`qhal.ir.layout.laid_out` moves the data that it
+asks for.
 """
 
 from __future__ import annotations
@@ -47,14 +48,14 @@ class Site:
         op: the canonical operator.
         operands: in order.
         results: canonical shapes of the results.
-        wishes: the order that the consumers of each result would like, if any.
+        preferred: the order that most consumers of each result prefer, if any.
         absorbed: for each result, the axes whose shuffle all consumers absorb in weights.
     """
 
     op: Op
     operands: tuple[Operand, ...]
     results: tuple[Ints, ...]
-    wishes: tuple[Order | None, ...]
+    preferred: tuple[Order | None, ...]
     absorbed: tuple[frozenset[int], ...]
 
     @property
@@ -74,7 +75,7 @@ class Want:
 
 
 @dataclass(frozen=True)
-class Choice:
+class NodeLayout:
     """What is decided for a node.
 
     Attributes:
@@ -88,12 +89,12 @@ class Choice:
     results: tuple[Order, ...]
 
 
-Rule = Callable[[Site], Choice]
+Rule = Callable[[Site], NodeLayout]
 Adapt = Callable[[Order], Order]
 
 
-def choose(site: Site) -> Choice:
-    """The choice for a node."""
+def lay_out(site: Site) -> NodeLayout:
+    """Choose the layout of a node by the rule for its operator."""
     rule = rule_of(type(site.op))
     assert rule is not None, f"{site.op.kind} has no layout rule"
     return rule(site)
@@ -113,13 +114,13 @@ def crd_shuffle(channels: int, block: int) -> Factors:
 # --- shared by many rules -----------------------------------------------------
 
 
-def _canonical(site: Site) -> Choice:
+def _canonical(site: Site) -> NodeLayout:
     """Every operand and result in canonical order."""
     wants = tuple(
         None if operand.shape is None else Want(identity(len(operand.shape)))
         for operand in site.operands
     )
-    return Choice(site.op, wants, tuple(identity(len(shape)) for shape in site.results))
+    return NodeLayout(site.op, wants, tuple(identity(len(shape)) for shape in site.results))
 
 
 def _same(order: Order) -> Order:
@@ -129,7 +130,7 @@ def _same(order: Order) -> Order:
 def _best(site: Site, adapt: Adapt = _same, result: Adapt = _same) -> Order:
     """The order for a node whose operands share one with the result, at the least cost.
 
-    Candidates are the orders that operands have, the one that consumers wish (without shuffles,
+    Candidates are the orders that operands have, the one that consumers prefer (without shuffles,
     which only weights can make), and the canonical one, in this order of preference where
     costs are equal.
     """
@@ -140,16 +141,16 @@ def _best(site: Site, adapt: Adapt = _same, result: Adapt = _same) -> Order:
         if operand.shape is not None and len(operand.shape) == rank
         for order in operand.orders
     ]
-    wish = site.wishes[0]
-    wished = [wish.plain()] if wish is not None and len(wish.perm) == rank else []
-    candidates = dict.fromkeys(map(adapt, [*have, *wished, identity(rank)]))
+    preferred = site.preferred[0]
+    fitting = [preferred.plain()] if preferred is not None and len(preferred.perm) == rank else []
+    candidates = dict.fromkeys(map(adapt, [*have, *fitting, identity(rank)]))
     return min(candidates, key=lambda order: _price(site, order, result(order)))
 
 
 def _price(site: Site, order: Order, made: Order) -> int:
-    """Elements that are moved for the operands, and for consumers that wish another order."""
-    wish, shape = site.wishes[0], site.results[0]
-    later = wish is not None and walk(wish, shape) != walk(made, shape)
+    """Elements that are moved for the operands, and for consumers that prefer another order."""
+    preferred, shape = site.preferred[0], site.results[0]
+    later = preferred is not None and walk(preferred, shape) != walk(made, shape)
     now = 0
     for operand in site.operands:
         if operand.shape is not None and operand.orders:
@@ -197,59 +198,59 @@ def _without_axes(order: Order, axes: Sequence[int]) -> Order:
 # --- element-wise -------------------------------------------------------------
 
 
-def _elementwise(site: Site) -> Choice:
+def _elementwise(site: Site) -> NodeLayout:
     order = _best(site)
-    return Choice(site.op, _want_all(site, order), (order,))
+    return NodeLayout(site.op, _want_all(site, order), (order,))
 
 
-def _expand(site: Site) -> Choice:
+def _expand(site: Site) -> NodeLayout:
     op: Any = site.op
     order = _best(site)
     if len(order.perm) < len(op.shape):
-        order = site.wishes[0] or identity(len(op.shape))
+        order = site.preferred[0] or identity(len(op.shape))
     order = order.plain()
-    return Choice(ops.Expand(order.pick(op.shape)), _want_all(site, order), (order,))
+    return NodeLayout(ops.Expand(order.pick(op.shape)), _want_all(site, order), (order,))
 
 
 # --- spatial ------------------------------------------------------------------
 
 
-def _spatial(site: Site) -> Choice:
+def _spatial(site: Site) -> NodeLayout:
     op: Any = site.op
     order = channels_last(len(site.shape))
     wants = [Want(order), *(Want(identity(1)) for _ in site.operands[1:])]
-    return Choice(replace(op, layout=Layout.NHWC), tuple(wants), (order,))
+    return NodeLayout(replace(op, layout=Layout.NHWC), tuple(wants), (order,))
 
 
-def _conv(site: Site) -> Choice:
-    """Weights (O, I, *k) -> (O, *k, I); a wished shuffle of channels goes into them."""
+def _conv(site: Site) -> NodeLayout:
+    """Weights (O, I, *k) -> (O, *k, I); a preferred shuffle of channels goes into them."""
     op: Any = site.op
     order = channels_last(len(site.shape))
-    wish = site.wishes[0]
-    shuffle = wish.shuffle(1) if wish is not None and op.groups == 1 else ()
+    preferred = site.preferred[0]
+    shuffle = preferred.shuffle(1) if preferred is not None and op.groups == 1 else ()
     weight = channels_last(len(site.shape)).shuffled(0, shuffle)
     wants = _weighted(site, order, weight, identity(1).shuffled(0, shuffle))
-    return Choice(replace(op, layout=Layout.NHWC), wants, (order.shuffled(1, shuffle),))
+    return NodeLayout(replace(op, layout=Layout.NHWC), wants, (order.shuffled(1, shuffle),))
 
 
-def _depthwise(site: Site) -> Choice:
+def _depthwise(site: Site) -> NodeLayout:
     """Weights (C*m, 1, *k) -> (1, *k, C*m)."""
     op: Any = site.op
     rank = len(site.shape)
     order, weight = channels_last(rank), Order((1, *range(2, rank), 0))
-    return Choice(
+    return NodeLayout(
         replace(op, layout=Layout.NHWC), _weighted(site, order, weight, identity(1)), (order,)
     )
 
 
-def _conv_transpose(site: Site) -> Choice:
+def _conv_transpose(site: Site) -> NodeLayout:
     """Weights (I, O, *k) -> (O, *k, I); there is no channels-last form with groups."""
     op: Any = site.op
     rank = len(site.shape)
     if op.groups != 1:
         return _canonical(site)
     order, weight = channels_last(rank), Order((1, *range(2, rank), 0))
-    return Choice(
+    return NodeLayout(
         replace(op, layout=Layout.NHWC), _weighted(site, order, weight, identity(1)), (order,)
     )
 
@@ -262,26 +263,26 @@ def _weighted(site: Site, x: Order, weight: Order, bias: Order) -> tuple[Want | 
     )
 
 
-def _depth_to_space(site: Site) -> Choice:
+def _depth_to_space(site: Site) -> NodeLayout:
     """Channels-last targets have DCR; CRD is DCR of shuffled channels."""
     op: Any = site.op
     order = channels_last(len(site.shape))
     shuffle = crd_shuffle(site.shape[1], op.block) if op.mode == "CRD" else ()
     new = ops.DepthToSpace(op.block, "DCR", Layout.NHWC)
-    return Choice(new, (Want(order.shuffled(1, shuffle)),), (order,))
+    return NodeLayout(new, (Want(order.shuffled(1, shuffle)),), (order,))
 
 
 # --- products -----------------------------------------------------------------
 
 
-def _fully_connected(site: Site) -> Choice:
+def _fully_connected(site: Site) -> NodeLayout:
     """The last axis is summed, so its shuffle goes into the columns of the weight.
 
-    A shuffle that consumers wish for the result goes into the rows and the bias.
+    A shuffle that consumers prefer for the result goes into the rows and the bias.
     """
     last = len(site.shape) - 1
-    wish = site.wishes[0]
-    made = wish.shuffle(last) if wish is not None else ()
+    preferred = site.preferred[0]
+    made = preferred.shuffle(last) if preferred is not None else ()
 
     def result(order: Order) -> Order:
         return order.shuffled(last, made)
@@ -289,7 +290,7 @@ def _fully_connected(site: Site) -> Choice:
     order = _best(site_of_first(site), lambda o: _axis_last(o, last), result)
     weight = Order((0, 1)).shuffled(0, made).shuffled(1, order.shuffle(last))
     wants = _weighted(site, order, weight, identity(1).shuffled(0, made))
-    return Choice(site.op, wants, (result(order),))
+    return NodeLayout(site.op, wants, (result(order),))
 
 
 def site_of_first(site: Site) -> Site:
@@ -297,8 +298,8 @@ def site_of_first(site: Site) -> Site:
     return replace(site, operands=site.operands[:1])
 
 
-def _layer_norm(site: Site) -> Choice:
-    """The normalised axes must be the last ones, in their natural order."""
+def _layer_norm(site: Site) -> NodeLayout:
+    """The normalized axes must be the last ones, in their natural order."""
     op: Any = site.op
     inner = range(op.axis, len(site.shape))
 
@@ -308,20 +309,20 @@ def _layer_norm(site: Site) -> Choice:
 
     order = _best(site_of_first(site), adapt)
     rest = [None if o.shape is None else Want(identity(len(o.shape))) for o in site.operands[1:]]
-    return Choice(op, (Want(order), *rest), (order,))
+    return NodeLayout(op, (Want(order), *rest), (order,))
 
 
 # --- along axes ---------------------------------------------------------------
 
 
-def _softmax(site: Site) -> Choice:
+def _softmax(site: Site) -> NodeLayout:
     """Channels-last runtimes compute it over the last dimension only."""
     op: Any = site.op
     order = _best(site, lambda o: _axis_last(o, op.axis))
-    return Choice(replace(op, axis=len(site.shape) - 1), (Want(order),), (order,))
+    return NodeLayout(replace(op, axis=len(site.shape) - 1), (Want(order),), (order,))
 
 
-def _reduce(site: Site) -> Choice:
+def _reduce(site: Site) -> NodeLayout:
     op: Any = site.op
 
     def result(order: Order) -> Order:
@@ -329,21 +330,21 @@ def _reduce(site: Site) -> Choice:
 
     order = _best_projected(site, op.axes, op.keepdims, _same, result)
     axes = tuple(sorted(order.position(axis) for axis in op.axes))
-    return Choice(replace(op, axes=axes), (Want(order),), (result(order),))
+    return NodeLayout(replace(op, axes=axes), (Want(order),), (result(order),))
 
 
-def _arg_max(site: Site) -> Choice:
+def _arg_max(site: Site) -> NodeLayout:
     op: Any = site.op
 
     def result(order: Order) -> Order:
         return order if op.keepdims else _without_axes(order, (op.axis,))
 
     order = _best_projected(site, (op.axis,), op.keepdims, lambda o: o.plain((op.axis,)), result)
-    return Choice(replace(op, axis=order.position(op.axis)), (Want(order),), (result(order),))
+    return NodeLayout(replace(op, axis=order.position(op.axis)), (Want(order),), (result(order),))
 
 
 def _best_projected(site: Site, axes: Ints, keepdims: bool, adapt: Adapt, result: Adapt) -> Order:
-    """:func:`_best` where the result has fewer axes: its wish is no order of the operand."""
+    """:func:`_best` where the result has fewer axes: its order is none of the operand."""
     if keepdims:
         return _best(site, adapt, result)
     rank = len(site.shape)
@@ -351,49 +352,49 @@ def _best_projected(site: Site, axes: Ints, keepdims: bool, adapt: Adapt, result
     return min(candidates, key=lambda order: _price(site, order, result(order)))
 
 
-def _concat(site: Site) -> Choice:
+def _concat(site: Site) -> NodeLayout:
     op: Any = site.op
     order = _best(site, lambda o: o.plain((op.axis,)))
-    return Choice(ops.Concat(order.position(op.axis)), _want_all(site, order), (order,))
+    return NodeLayout(ops.Concat(order.position(op.axis)), _want_all(site, order), (order,))
 
 
-def _split(site: Site) -> Choice:
+def _split(site: Site) -> NodeLayout:
     op: Any = site.op
     order = _best(site, lambda o: o.plain((op.axis,)))
     results = (order,) * len(site.results)
-    return Choice(replace(op, axis=order.position(op.axis)), (Want(order),), results)
+    return NodeLayout(replace(op, axis=order.position(op.axis)), (Want(order),), results)
 
 
 def _changed_axes(before: Ints, after: Ints) -> list[int]:
     return [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
 
 
-def _slice(site: Site) -> Choice:
+def _slice(site: Site) -> NodeLayout:
     op: Any = site.op
     cut = _changed_axes(site.shape, op.sizes) + [i for i, s in enumerate(op.steps) if s != 1]
     order = _best(site, lambda o: o.plain(cut))
     new = ops.Slice(order.pick(op.starts), order.pick(op.sizes), order.pick(op.steps))
-    return Choice(new, (Want(order),), (order,))
+    return NodeLayout(new, (Want(order),), (order,))
 
 
-def _pad(site: Site) -> Choice:
+def _pad(site: Site) -> NodeLayout:
     op: Any = site.op
     rank = len(site.shape)
     begins, ends = op.pads[:rank], op.pads[rank:]
     padded = [axis for axis in range(rank) if begins[axis] or ends[axis]]
     order = _best(site, lambda o: o.plain(padded))
     pads = (*order.pick(begins), *order.pick(ends))
-    return Choice(replace(op, pads=pads), (Want(order),), (order,))
+    return NodeLayout(replace(op, pads=pads), (Want(order),), (order,))
 
 
-def _tile(site: Site) -> Choice:
+def _tile(site: Site) -> NodeLayout:
     op: Any = site.op
     tiled = [axis for axis, count in enumerate(op.repeats) if count > 1]
     order = _best(site, lambda o: o.plain(tiled))
-    return Choice(ops.Tile(order.pick(op.repeats)), (Want(order),), (order,))
+    return NodeLayout(ops.Tile(order.pick(op.repeats)), (Want(order),), (order,))
 
 
-def _gather(site: Site) -> Choice:
+def _gather(site: Site) -> NodeLayout:
     """The dimensions of the indices come where the gathered one was."""
     op: Any = site.op
     indices = site.operands[1].shape or ()
@@ -403,18 +404,18 @@ def _gather(site: Site) -> Choice:
     starts = [0, *accumulate(places)]
     perm = tuple(starts[a] + i for a in order.perm for i in range(places[a]))
     wants = (Want(order), Want(identity(len(indices))))
-    return Choice(ops.Gather(order.position(op.axis)), wants, (Order(perm),))
+    return NodeLayout(ops.Gather(order.position(op.axis)), wants, (Order(perm),))
 
 
 # --- pure data movement -------------------------------------------------------
 
 
-def _transpose(site: Site) -> Choice:
+def _transpose(site: Site) -> NodeLayout:
     """A Transpose is another name for each order that the operand has: nothing is done."""
     op: Any = site.op
     have = site.operands[0].orders
     order = have[0] if have else identity(len(site.shape))
-    return Choice(None, (Want(order),), (transposed(order, op.perm),))
+    return NodeLayout(None, (Want(order),), (transposed(order, op.perm),))
 
 
 def transposed(order: Order, perm: Ints) -> Order:
@@ -424,19 +425,19 @@ def transposed(order: Order, perm: Ints) -> Order:
     return Order(tuple(place[axis] for axis in order.perm), shuffles)
 
 
-def _reshape(site: Site) -> Choice:
-    """The memory stays if the result can be described; else what consumers wish decides."""
+def _reshape(site: Site) -> NodeLayout:
+    """The memory stays if the result can be described; else what consumers prefer decides."""
     op: Any = site.op
-    wish, target = site.wishes[0], op.shape
+    preferred, target = site.preferred[0], op.shape
     for order in site.operands[0].orders:
-        made = reshaped(order, site.shape, target, wish)
+        made = reshaped(order, site.shape, target, preferred)
         if made is None or not made.is_tidy:
             continue
-        if made == wish or _is_absorbed(made, site.absorbed[0]):
+        if made == preferred or _is_absorbed(made, site.absorbed[0]):
             return _reshape_to(site, order, made)
-    pulled = reshaped(wish, target, site.shape) if wish is not None else None
-    if wish is not None and pulled is not None:
-        return _reshape_to(site, pulled, wish)
+    pulled = reshaped(preferred, target, site.shape) if preferred is not None else None
+    if preferred is not None and pulled is not None:
+        return _reshape_to(site, pulled, preferred)
     return _reshape_to(site, identity(len(site.shape)), identity(len(target)))
 
 
@@ -444,11 +445,11 @@ def _is_absorbed(order: Order, axes: frozenset[int]) -> bool:
     return all(axis in axes for axis, _ in order.shuffles)
 
 
-def _reshape_to(site: Site, order: Order, made: Order) -> Choice:
+def _reshape_to(site: Site, order: Order, made: Order) -> NodeLayout:
     op: Any = site.op
     shape = made.pick(op.shape)
     same = order.pick(site.shape) == shape
-    return Choice(None if same else ops.Reshape(shape), (Want(order),), (made,))
+    return NodeLayout(None if same else ops.Reshape(shape), (Want(order),), (made,))
 
 
 _RULES: Mapping[type[Op], Rule] = {

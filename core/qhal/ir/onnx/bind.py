@@ -76,11 +76,13 @@ class _Binder:
         shape = [self.size(dim) for dim in dims]
         free = [axis for axis, size in enumerate(shape) if size is None]
         if free:
-            wish = _join([dims[axis] if size is None else size for axis, size in enumerate(shape)])
+            example = _join(
+                [dims[axis] if size is None else size for axis, size in enumerate(shape)]
+            )
             raise ModelShapeError(
                 f"Input {name!r} ({_text(dims)}) has free dimensions: "
                 f"{', '.join(f'axis {axis} ({_text([dims[axis]])})' for axis in free)}.",
-                f"Bind them with --shape {name}={wish} (numbers for the names).",
+                f"Bind them with --shape {name}={example} (numbers for the names).",
             )
         return tuple(size for size in shape if size is not None)
 

@@ -18,7 +18,7 @@ class Unsupported(Exception):  # noqa: N818 - a verdict that the reader handles,
     """The node has no canonical form; the text is the reason, one sentence without a dot."""
 
 
-class Call:
+class ImportCall:
     """A node with everything that a mapping asks about it.
 
     Operands of ONNX that were attributes in some versions are read with :meth:`ints`,
@@ -148,12 +148,12 @@ class Call:
         """A new constant of the graph, named after the first output."""
         return self.scope.share(f"{self.node.outputs[0].name}/{what}", np.asarray(array))
 
-    def step(self, op: Op, *inputs: str) -> str:
+    def inner(self, op: Op, *inputs: str) -> str:
         """Emit an intermediate operator; its tensor gets a fresh name."""
         output = self.scope.fresh(f"{self.node.outputs[0].name}/{op.kind}")
         return self._emit(op, inputs, (output,), output)[0]
 
-    def steps(self, op: Op, inputs: Sequence[str], count: int) -> tuple[str, ...]:
+    def inners(self, op: Op, inputs: Sequence[str], count: int) -> tuple[str, ...]:
         """Emit an intermediate operator with several results."""
         hint = f"{self.node.outputs[0].name}/{op.kind}"
         names = tuple(self.scope.fresh(f"{hint}/{i}") for i in range(count))
@@ -181,11 +181,11 @@ class Call:
         return self.scope.builder.add(op, inputs, name=name, outputs=outputs, origin=(self.name,))
 
 
-Mapper = Callable[[Call], str | tuple[str, ...]]
+Mapper = Callable[[ImportCall], str | tuple[str, ...]]
 """Emits the canonical form of a node and returns its output tensors, in order."""
 
 
-def need_float(call: Call) -> None:
+def need_float(call: ImportCall) -> None:
     """Refuse operands of other types, where only the float operator is canonical.
 
     Raises:

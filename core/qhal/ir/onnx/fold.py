@@ -12,7 +12,7 @@ import onnx_ir as ir
 from qhal.errors import ModelInvalidError
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, TensorType
-from qhal.ir.onnx.call import Call
+from qhal.ir.onnx.call import ImportCall
 from qhal.ir.onnx.single import infer_types, node_model, node_proto
 from qhal.ir.onnx.weights import as_float32, check_finite
 
@@ -34,7 +34,7 @@ _RANDOM = (
 )
 
 
-def fold(call: Call) -> tuple[Array, ...] | None:
+def fold(call: ImportCall) -> tuple[Array, ...] | None:
     """The results of a node as constants; None if they are not.
 
     Raises:
@@ -58,13 +58,13 @@ def _has_graphs(node: ir.Node) -> bool:
     return any(attribute.type in kinds for attribute in node.attributes.values())
 
 
-def _check_size(call: Call) -> None:
+def _check_size(call: ImportCall) -> None:
     for found in infer_types(call):
         if found is not None:
             _limit(call, found, LARGEST_FOLDED_BYTES)
 
 
-def _limit(call: Call, found: TensorType, largest: int) -> None:
+def _limit(call: ImportCall, found: TensorType, largest: int) -> None:
     size = found.elements * found.dtype.bits // 8
     if size > largest:
         raise ModelInvalidError(
@@ -72,7 +72,7 @@ def _limit(call: Call, found: TensorType, largest: int) -> None:
         )
 
 
-def _evaluate(call: Call, operands: Sequence[Array | None]) -> tuple[Array, ...] | None:
+def _evaluate(call: ImportCall, operands: Sequence[Array | None]) -> tuple[Array, ...] | None:
     """Run the node; None where neither evaluator can."""
     names = [v.name if v is not None else "" for v in call.node.inputs]
     feeds = {str(n): v for n, v in zip(names, operands, strict=True) if v is not None}
@@ -89,7 +89,7 @@ def _evaluate(call: Call, operands: Sequence[Array | None]) -> tuple[Array, ...]
     return None
 
 
-def _run_reference(call: Call, feeds: Mapping[str, Array]) -> Mapping[str, Any]:
+def _run_reference(call: ImportCall, feeds: Mapping[str, Array]) -> Mapping[str, Any]:
     """ONNX's own evaluator: fast, but it lacks older versions of some operators."""
     from onnx.reference import ReferenceEvaluator
 
@@ -103,7 +103,7 @@ def _run_reference(call: Call, feeds: Mapping[str, Array]) -> Mapping[str, Any]:
     return dict(zip(runner.output_names, runner.run(None, dict(feeds)), strict=True))
 
 
-def _run_onnxruntime(call: Call, feeds: Mapping[str, Array]) -> Mapping[str, Any]:
+def _run_onnxruntime(call: ImportCall, feeds: Mapping[str, Array]) -> Mapping[str, Any]:
     """onnxruntime: all versions, but a session for every node."""
     import onnxruntime as ort
 
@@ -119,17 +119,17 @@ def _run_onnxruntime(call: Call, feeds: Mapping[str, Array]) -> Mapping[str, Any
 # --- facts about static types ---------------------------------------------------
 
 
-def _shape(call: Call) -> tuple[Array, ...]:
+def _shape(call: ImportCall) -> tuple[Array, ...]:
     end = call.attribute("end")
     part = call.shape()[call.integer("start", 0) : None if end is None else end.as_int()]
     return (np.asarray(part, np.int64),)
 
 
-def _size(call: Call) -> tuple[Array, ...]:
+def _size(call: ImportCall) -> tuple[Array, ...]:
     return (np.asarray(call.type().elements, np.int64),)
 
 
-def _constant(call: Call) -> tuple[Array, ...]:
+def _constant(call: ImportCall) -> tuple[Array, ...]:
     for name, attribute in call.node.attributes.items():
         if name == "value":
             value = as_float32(call.scope.weights.read(attribute.as_tensor()))
@@ -144,7 +144,7 @@ def _constant(call: Call) -> tuple[Array, ...]:
     )
 
 
-def _constant_of_shape(call: Call) -> tuple[Array, ...] | None:
+def _constant_of_shape(call: ImportCall) -> tuple[Array, ...] | None:
     """One value, repeated without taking memory."""
     wanted = call.constant(0)
     if wanted is None:
@@ -160,7 +160,7 @@ def _constant_of_shape(call: Call) -> tuple[Array, ...] | None:
     return (np.broadcast_to(value.reshape(()), shape),)
 
 
-_FACTS: Mapping[str, Callable[[Call], tuple[Array, ...] | None]] = {
+_FACTS: Mapping[str, Callable[[ImportCall], tuple[Array, ...] | None]] = {
     "Shape": _shape,
     "Size": _size,
     "Constant": _constant,

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from qhal.ir import ops
-from qhal.ir.onnx.call import Call, Mapper, Unsupported
+from qhal.ir.onnx.call import ImportCall, Mapper, Unsupported
 from qhal.ir.ops import Ints, Op
 
 
@@ -26,7 +26,7 @@ class _Term:
         return tuple(self.sizes[letter] for letter in letters)
 
 
-def einsum(call: Call) -> str:
+def einsum(call: ImportCall) -> str:
     """Products over two operands become MatMul, or FullyConnected with a constant."""
     operands, output = _equation(call)
     sizes = _sizes(call, operands)
@@ -44,7 +44,7 @@ def einsum(call: Call) -> str:
     return _product(call, terms[0], terms[1], output)
 
 
-def _equation(call: Call) -> tuple[list[str], str]:
+def _equation(call: ImportCall) -> tuple[list[str], str]:
     """Letters of each operand and of the result."""
     equation = call.text("equation", "").replace(" ", "")
     if "." in equation:
@@ -58,7 +58,7 @@ def _equation(call: Call) -> tuple[list[str], str]:
     return operands, output
 
 
-def _sizes(call: Call, operands: Sequence[str]) -> Mapping[str, int]:
+def _sizes(call: ImportCall, operands: Sequence[str]) -> Mapping[str, int]:
     sizes: dict[str, int] = {}
     for i, letters in enumerate(operands):
         for letter, size in zip(letters, call.shape(i), strict=True):
@@ -67,17 +67,17 @@ def _sizes(call: Call, operands: Sequence[str]) -> Mapping[str, int]:
     return sizes
 
 
-def _summed(call: Call, term: _Term, everywhere: str, index: int) -> _Term:
+def _summed(call: ImportCall, term: _Term, everywhere: str, index: int) -> _Term:
     """The operand without the dimensions that nothing else mentions."""
     alone = [i for i, letter in enumerate(term.letters) if everywhere.count(letter) == 1]
     if not alone:
         return term
-    name = call.step(ops.Reduce("Sum", tuple(alone), keepdims=False), term.name)
+    name = call.inner(ops.Reduce("Sum", tuple(alone), keepdims=False), term.name)
     letters = "".join(c for i, c in enumerate(term.letters) if i not in alone)
     return _Term(name, letters, term.sizes)
 
 
-def _product(call: Call, a: _Term, b: _Term, output: str) -> str:
+def _product(call: ImportCall, a: _Term, b: _Term, output: str) -> str:
     shared = [c for c in a.letters if c in b.letters]
     batch = [c for c in shared if c in output]
     inner = [c for c in shared if c not in output]
@@ -85,17 +85,17 @@ def _product(call: Call, a: _Term, b: _Term, output: str) -> str:
     right = [c for c in b.letters if c not in shared]
     outer, depth = a.shape(batch), prod(a.shape(inner))
     rows = (*outer, prod(a.shape(left)), depth)
-    x = _steps(call, a.name, [_transpose(a.letters, [*batch, *left, *inner]), ops.Reshape(rows)])
+    x = _moved(call, a.name, [_transpose(a.letters, [*batch, *left, *inner]), ops.Reshape(rows)])
     weight = call.scope.builder.value(b.name)
     if weight is not None and not batch:
         order = [b.letters.index(c) for c in (*right, *inner)]
         matrix = np.transpose(weight, order).reshape(-1, depth)
-        product = call.step(ops.FullyConnected(), x, call.scope.share(b.name, matrix))
+        product = call.inner(ops.FullyConnected(), x, call.scope.share(b.name, matrix))
     else:
         columns = (*outer, depth, prod(b.shape(right)))
         order_b = _transpose(b.letters, [*batch, *inner, *right])
-        y = _steps(call, b.name, [order_b, ops.Reshape(columns)])
-        product = call.step(ops.MatMul(), x, y)
+        y = _moved(call, b.name, [order_b, ops.Reshape(columns)])
+        product = call.inner(ops.MatMul(), x, y)
     letters = [*batch, *left, *right]
     return _finish(call, product, [ops.Reshape(a.shape(letters)), _transpose(letters, output)])
 
@@ -104,33 +104,33 @@ def _transpose(letters: Sequence[str], wanted: Sequence[str]) -> Op:
     return ops.Transpose(tuple(list(letters).index(c) for c in wanted))
 
 
-def _needed(call: Call, name: str, steps: Sequence[Op]) -> list[Op]:
-    """The steps that do something."""
+def _needed(call: ImportCall, name: str, moves: Sequence[Op]) -> list[Op]:
+    """The moves that do something."""
     shape = call.scope.builder.type(name).shape
     kept: list[Op] = []
-    for step in steps:
-        if isinstance(step, ops.Transpose):
-            idle = step.perm == tuple(sorted(step.perm))
-            shape = tuple(shape[i] for i in step.perm)
+    for move in moves:
+        if isinstance(move, ops.Transpose):
+            idle = move.perm == tuple(sorted(move.perm))
+            shape = tuple(shape[i] for i in move.perm)
         else:
-            assert isinstance(step, ops.Reshape)
-            idle, shape = step.shape == shape, step.shape
-        kept += [] if idle else [step]
+            assert isinstance(move, ops.Reshape)
+            idle, shape = move.shape == shape, move.shape
+        kept += [] if idle else [move]
     return kept
 
 
-def _steps(call: Call, name: str, steps: Sequence[Op]) -> str:
-    for step in _needed(call, name, steps):
-        name = call.step(step, name)
+def _moved(call: ImportCall, name: str, moves: Sequence[Op]) -> str:
+    for move in _needed(call, name, moves):
+        name = call.inner(move, name)
     return name
 
 
-def _finish(call: Call, name: str, steps: Sequence[Op]) -> str:
-    """The last steps; the last one that does something makes the node's output."""
-    needed = _needed(call, name, steps)
+def _finish(call: ImportCall, name: str, moves: Sequence[Op]) -> str:
+    """The last moves; the last one that does something makes the node's output."""
+    needed = _needed(call, name, moves)
     if not needed:
         return name
-    return call.result(needed[-1], _steps(call, name, needed[:-1]))
+    return call.result(needed[-1], _moved(call, name, needed[:-1]))
 
 
 EINSUM: Mapping[str, Mapper] = {"Einsum": einsum}

@@ -10,15 +10,15 @@ import numpy as np
 
 from qhal.ir import ops
 from qhal.ir.dtypes import DType
-from qhal.ir.onnx.call import Call, Mapper, Unsupported, need_float
+from qhal.ir.onnx.call import ImportCall, Mapper, Unsupported, need_float
 from qhal.ir.ops import Op
 
 
-def _plain(op: Op, call: Call) -> str:
+def _plain(op: Op, call: ImportCall) -> str:
     return call.result(op, call.tensor(0))
 
 
-def _float_only(op: Op, call: Call) -> str:
+def _float_only(op: Op, call: ImportCall) -> str:
     need_float(call)
     return call.result(op, call.tensor(0))
 
@@ -26,84 +26,84 @@ def _float_only(op: Op, call: Call) -> str:
 # --- activations ----------------------------------------------------------------
 
 
-def _leaky_relu(call: Call) -> str:
+def _leaky_relu(call: ImportCall) -> str:
     return call.result(ops.LeakyRelu(call.number("alpha", 0.01)), call.tensor(0))
 
 
-def _elu(call: Call) -> str:
+def _elu(call: ImportCall) -> str:
     return call.result(ops.Elu(call.number("alpha", 1.0)), call.tensor(0))
 
 
-def _hard_sigmoid(call: Call) -> str:
+def _hard_sigmoid(call: ImportCall) -> str:
     op = ops.HardSigmoid(call.number("alpha", 0.2), call.number("beta", 0.5))
     return call.result(op, call.tensor(0))
 
 
-def _gelu(call: Call) -> str:
+def _gelu(call: ImportCall) -> str:
     approximate = call.text("approximate", "none") == "tanh"
     return call.result(ops.Gelu(approximate), call.tensor(0))
 
 
-def _swish(call: Call) -> str:
+def _swish(call: ImportCall) -> str:
     alpha = call.number("alpha", 1.0)
     return _silu(call) if alpha == 1.0 else _scaled_silu(call, alpha)
 
 
-def _silu(call: Call) -> str:
+def _silu(call: ImportCall) -> str:
     return call.result(ops.Silu(), call.tensor(0))
 
 
-def _scaled_silu(call: Call, alpha: float) -> str:
+def _scaled_silu(call: ImportCall, alpha: float) -> str:
     """``x * sigmoid(alpha * x)``."""
     x = call.tensor(0)
-    scaled = call.step(ops.Mul(), x, call.const("alpha", np.float32(alpha)))
-    return call.result(ops.Mul(), x, call.step(ops.Sigmoid(), scaled))
+    scaled = call.inner(ops.Mul(), x, call.const("alpha", np.float32(alpha)))
+    return call.result(ops.Mul(), x, call.inner(ops.Sigmoid(), scaled))
 
 
-def _quick_gelu(call: Call) -> str:
+def _quick_gelu(call: ImportCall) -> str:
     return _scaled_silu(call, call.number("alpha", 1.702))
 
 
-def _selu(call: Call) -> str:
+def _selu(call: ImportCall) -> str:
     """``gamma * elu(x, alpha)``."""
     alpha, gamma = call.number("alpha", 1.6732632), call.number("gamma", 1.0507010)
-    inner = call.step(ops.Elu(alpha), call.tensor(0))
+    inner = call.inner(ops.Elu(alpha), call.tensor(0))
     return call.result(ops.Mul(), inner, call.const("gamma", np.float32(gamma)))
 
 
-def _celu(call: Call) -> str:
+def _celu(call: ImportCall) -> str:
     """``alpha * elu(x / alpha, 1)``."""
     alpha = call.number("alpha", 1.0)
-    down = call.step(ops.Mul(), call.tensor(0), call.const("down", np.float32(1 / alpha)))
-    return call.result(ops.Mul(), call.step(ops.Elu(), down), call.const("up", np.float32(alpha)))
+    down = call.inner(ops.Mul(), call.tensor(0), call.const("down", np.float32(1 / alpha)))
+    return call.result(ops.Mul(), call.inner(ops.Elu(), down), call.const("up", np.float32(alpha)))
 
 
-def _softsign(call: Call) -> str:
+def _softsign(call: ImportCall) -> str:
     """``x / (1 + |x|)``."""
     x = call.tensor(0)
     one = call.const("one", np.float32(1))
-    return call.result(ops.Div(), x, call.step(ops.Add(), call.step(ops.Unary("Abs"), x), one))
+    return call.result(ops.Div(), x, call.inner(ops.Add(), call.inner(ops.Unary("Abs"), x), one))
 
 
-def _mish(call: Call) -> str:
+def _mish(call: ImportCall) -> str:
     """``x * tanh(softplus(x))``."""
     x = call.tensor(0)
-    inner = call.step(ops.Tanh(), call.step(ops.Unary("Softplus"), x))
+    inner = call.inner(ops.Tanh(), call.inner(ops.Unary("Softplus"), x))
     return call.result(ops.Mul(), x, inner)
 
 
-def _thresholded_relu(call: Call) -> str:
+def _thresholded_relu(call: ImportCall) -> str:
     """``x if x > alpha else 0``."""
     x, alpha = call.tensor(0), call.const("alpha", np.float32(call.number("alpha", 1.0)))
-    above = call.step(ops.Compare(">"), x, alpha)
+    above = call.inner(ops.Compare(">"), x, alpha)
     return call.result(ops.Where(), above, x, call.const("zero", np.float32(0)))
 
 
-def _prelu(call: Call) -> str:
+def _prelu(call: ImportCall) -> str:
     return call.result(ops.PRelu(), call.tensor(0), call.tensor(1))
 
 
-def _clip(call: Call) -> str:
+def _clip(call: ImportCall) -> str:
     """Bounds are attributes before opset 11, operands since, which may depend on the inputs."""
     need_float(call)
     if any(call.has(index) and call.constant(index) is None for index in (1, 2)):
@@ -111,23 +111,23 @@ def _clip(call: Call) -> str:
     return bounded(call, _bound(call, "min", 1, -inf), _bound(call, "max", 2, inf))
 
 
-def _clip_by_tensors(call: Call) -> str:
+def _clip_by_tensors(call: ImportCall) -> str:
     """``minimum(maximum(x, low), high)``, less a bound that is absent or infinite."""
     low = call.tensor(1) if _bounds(call, "min", 1, -inf) else ""
     high = call.tensor(2) if _bounds(call, "max", 2, inf) else ""
     if not high:
         return call.result(ops.Maximum(), call.tensor(0), low)
-    above = call.step(ops.Maximum(), call.tensor(0), low) if low else call.tensor(0)
+    above = call.inner(ops.Maximum(), call.tensor(0), low) if low else call.tensor(0)
     return call.result(ops.Minimum(), above, high)
 
 
-def _bounds(call: Call, name: str, operand: int, default: float) -> bool:
+def _bounds(call: ImportCall, name: str, operand: int, default: float) -> bool:
     """False for a bound that lets everything pass."""
     depends = call.has(operand) and call.constant(operand) is None
     return depends or _bound(call, name, operand, default) != default
 
 
-def _bound(call: Call, name: str, operand: int, default: float) -> float:
+def _bound(call: ImportCall, name: str, operand: int, default: float) -> float:
     if call.attribute(name) is not None or not call.has(operand):
         value = call.number(name, default)
     else:
@@ -136,7 +136,7 @@ def _bound(call: Call, name: str, operand: int, default: float) -> float:
     return default if abs(value) >= extreme and value * default > 0 else value
 
 
-def bounded(call: Call, low: float, high: float) -> str:
+def bounded(call: ImportCall, low: float, high: float) -> str:
     """The most specific operator that clips to ``[low, high]``."""
     if (low, high) == (-inf, inf):
         return call.tensor(0)
@@ -147,11 +147,11 @@ def bounded(call: Call, low: float, high: float) -> str:
 # --- arithmetic -----------------------------------------------------------------
 
 
-def _binary(op: Op, call: Call) -> str:
+def _binary(op: Op, call: ImportCall) -> str:
     return call.result(op, call.tensor(0), call.tensor(1))
 
 
-def _sub(call: Call) -> str:
+def _sub(call: ImportCall) -> str:
     """Subtracting a constant is adding its negative."""
     negated = _float_constant(call, 1)
     if negated is None:
@@ -159,7 +159,7 @@ def _sub(call: Call) -> str:
     return call.result(ops.Add(), call.tensor(0), call.const("negated", -negated))
 
 
-def _div(call: Call) -> str:
+def _div(call: ImportCall) -> str:
     """Dividing by a constant is multiplying with its reciprocal."""
     if not call.type().dtype.is_float:
         raise Unsupported("integer division rounds in a way of its own")
@@ -173,13 +173,13 @@ def _div(call: Call) -> str:
 
 
 def _float_constant(
-    call: Call, index: int
+    call: ImportCall, index: int
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None:
     found = call.constant(index)
     return found.astype(np.float32) if found is not None and found.dtype.kind == "f" else None
 
 
-def _pow(call: Call) -> str:
+def _pow(call: ImportCall) -> str:
     """Small constant exponents are products and roots."""
     exponent = call.constant(1)
     x = call.tensor(0)
@@ -192,15 +192,15 @@ def _pow(call: Call) -> str:
         return call.result(ops.Pow(), x, call.const("exponent", exponent.astype(dtype.numpy)))
     power = call.tensor(1)
     if call.type(1).dtype is not dtype:
-        power = call.step(ops.Cast(dtype), power)
+        power = call.inner(ops.Cast(dtype), power)
     return call.result(ops.Pow(), x, power)
 
 
-def _cube(call: Call, x: str) -> str:
-    return call.result(ops.Mul(), call.step(ops.Mul(), x, x), x)
+def _cube(call: ImportCall, x: str) -> str:
+    return call.result(ops.Mul(), call.inner(ops.Mul(), x, x), x)
 
 
-_POWERS: Mapping[float, Callable[[Call, str], str]] = {
+_POWERS: Mapping[float, Callable[[ImportCall, str], str]] = {
     1.0: lambda _, x: x,
     2.0: lambda call, x: call.result(ops.Mul(), x, x),
     3.0: _cube,
@@ -210,36 +210,36 @@ _POWERS: Mapping[float, Callable[[Call, str], str]] = {
 }
 
 
-def _variadic(op: Op, call: Call) -> str:
+def _variadic(op: Op, call: ImportCall) -> str:
     """Sum, Max and Min take any number of operands: a chain of pairs."""
     first, *others = call.tensors()
     if not others:
         return first
     for other in others[:-1]:
-        first = call.step(op, first, other)
+        first = call.inner(op, first, other)
     return call.result(op, first, others[-1])
 
 
-def _mean(call: Call) -> str:
+def _mean(call: ImportCall) -> str:
     first, *others = call.tensors()
     for other in others:
-        first = call.step(ops.Add(), first, other)
+        first = call.inner(ops.Add(), first, other)
     share = call.const("share", np.float32(1 / (1 + len(others))))
     return call.result(ops.Mul(), first, share)
 
 
-def _compare(relation: str, call: Call) -> str:
+def _compare(relation: str, call: ImportCall) -> str:
     return call.result(ops.Compare(relation), call.tensor(0), call.tensor(1))
 
 
-def _where(call: Call) -> str:
+def _where(call: ImportCall) -> str:
     return call.result(ops.Where(), *(call.tensor(i) for i in range(3)))
 
 
 # --- types ----------------------------------------------------------------------
 
 
-def cast(call: Call, to: DType) -> str:
+def cast(call: ImportCall, to: DType) -> str:
     """A Cast, unless the element type is there already; float types are float32."""
     to = DType.FLOAT32 if to.is_float else to
     if call.type().dtype is to:
@@ -247,11 +247,11 @@ def cast(call: Call, to: DType) -> str:
     return call.result(ops.Cast(to), call.tensor(0))
 
 
-def _cast_like(call: Call) -> str:
+def _cast_like(call: ImportCall) -> str:
     return cast(call, call.type(1).dtype)
 
 
-def _same(call: Call) -> str:
+def _same(call: ImportCall) -> str:
     return call.tensor(0)
 
 

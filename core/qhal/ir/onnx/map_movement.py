@@ -11,20 +11,20 @@ import onnx_ir as ir
 from qhal.ir import ops
 from qhal.ir.dtypes import DType
 from qhal.ir.onnx.bind import element_type
-from qhal.ir.onnx.call import Call, Mapper, Unsupported, normal_axes, normal_axis
+from qhal.ir.onnx.call import ImportCall, Mapper, Unsupported, normal_axes, normal_axis
 from qhal.ir.onnx.map_elementwise import cast
 from qhal.ir.ops import Ints
 
 # --- shapes ---------------------------------------------------------------------
 
 
-def _reshaped(call: Call, shape: Ints) -> str:
+def _reshaped(call: ImportCall, shape: Ints) -> str:
     if shape == call.shape():
         return call.tensor(0)
     return call.result(ops.Reshape(shape), call.tensor(0))
 
 
-def _reshape(call: Call) -> str:
+def _reshape(call: ImportCall) -> str:
     """0 copies a dimension (without ``allowzero``), -1 takes what is left."""
     old, wanted = call.shape(), call.ints("shape", operand=1)
     if wanted is None:
@@ -37,13 +37,13 @@ def _reshape(call: Call) -> str:
     return _reshaped(call, tuple(shape))
 
 
-def _flatten(call: Call) -> str:
+def _flatten(call: ImportCall) -> str:
     shape, axis = call.shape(), call.integer("axis", 1)
     axis = axis + len(shape) if axis < 0 else axis
     return _reshaped(call, (prod(shape[:axis]), prod(shape[axis:])))
 
 
-def _squeeze(call: Call) -> str:
+def _squeeze(call: ImportCall) -> str:
     shape, axes = call.shape(), call.ints("axes", operand=1)
     if axes is None:
         return _reshaped(call, tuple(size for size in shape if size != 1))
@@ -53,14 +53,14 @@ def _squeeze(call: Call) -> str:
     return _reshaped(call, tuple(size for i, size in enumerate(shape) if i not in gone))
 
 
-def _unsqueeze(call: Call) -> str:
+def _unsqueeze(call: ImportCall) -> str:
     axes = call.ints("axes", operand=1) or ()
     rank = call.rank() + len(axes)
     new, old = normal_axes(axes, rank), iter(call.shape())
     return _reshaped(call, tuple(1 if i in new else next(old) for i in range(rank)))
 
 
-def _transpose(call: Call) -> str:
+def _transpose(call: ImportCall) -> str:
     rank = call.rank()
     perm = call.ints("perm") or tuple(reversed(range(rank)))
     if perm == tuple(range(rank)):
@@ -68,7 +68,7 @@ def _transpose(call: Call) -> str:
     return call.result(ops.Transpose(perm), call.tensor(0))
 
 
-def _expand(call: Call) -> str:
+def _expand(call: ImportCall) -> str:
     wanted = call.need(1, "shape").reshape(-1).tolist()
     shape = tuple(np.broadcast_shapes(call.shape(), tuple(wanted)))
     if shape == call.shape():
@@ -76,7 +76,7 @@ def _expand(call: Call) -> str:
     return call.result(ops.Expand(shape), call.tensor(0))
 
 
-def _tile(call: Call) -> str:
+def _tile(call: ImportCall) -> str:
     repeats = tuple(int(r) for r in call.need(1, "repeats").reshape(-1))
     if all(r == 1 for r in repeats):
         return call.tensor(0)
@@ -86,7 +86,7 @@ def _tile(call: Call) -> str:
 # --- joining and cutting --------------------------------------------------------
 
 
-def _concat(call: Call) -> str:
+def _concat(call: ImportCall) -> str:
     axis = call.axis()
     parts = [call.tensor(i) for i in range(len(call.node.inputs)) if 0 not in call.shape(i)]
     if len(parts) == 1:
@@ -94,7 +94,7 @@ def _concat(call: Call) -> str:
     return call.result(ops.Concat(axis), *parts)
 
 
-def _split(call: Call) -> tuple[str, ...]:
+def _split(call: ImportCall) -> tuple[str, ...]:
     axis, count = call.axis(), len(call.node.outputs)
     sizes = call.ints("split", operand=1) or _equal_parts(call.shape()[axis], count)
     if len(sizes) == 1:
@@ -108,7 +108,7 @@ def _equal_parts(size: int, count: int) -> Ints:
     return (*(part,) * (count - 1), size - part * (count - 1))
 
 
-def _slice(call: Call) -> str:
+def _slice(call: ImportCall) -> str:
     """Bounds are attributes before opset 10, operands since."""
     shape = call.shape()
     starts, ends = call.ints("starts", operand=1), call.ints("ends", operand=2)
@@ -123,7 +123,7 @@ def _slice(call: Call) -> str:
     return _sliced(call, ranges)
 
 
-def _sliced(call: Call, ranges: Sequence[range]) -> str:
+def _sliced(call: ImportCall, ranges: Sequence[range]) -> str:
     """The elements at ``ranges``; nothing at all is a constant."""
     sizes = tuple(map(len, ranges))
     if sizes == call.shape() and all(r.step == 1 for r in ranges):
@@ -139,7 +139,7 @@ def _slice_op(ranges: Sequence[range]) -> ops.Slice:
     )
 
 
-def _pad(call: Call) -> str:
+def _pad(call: ImportCall) -> str:
     """Pads are an attribute before opset 11, an operand since, with axes since 18."""
     shape, mode = call.shape(), call.text("mode", "constant")
     if mode not in ("constant", "reflect", "edge"):
@@ -155,7 +155,7 @@ def _pad(call: Call) -> str:
     return _cut_and_pad(call, pads, mode, value)
 
 
-def _whole_pads(call: Call, rank: int) -> Ints:
+def _whole_pads(call: ImportCall, rank: int) -> Ints:
     """Begins and ends of all dimensions."""
     pads = call.ints("pads", operand=1) or ()
     found = call.ints("axes", operand=3)
@@ -168,20 +168,20 @@ def _whole_pads(call: Call, rank: int) -> Ints:
     return tuple(whole)
 
 
-def _cut_and_pad(call: Call, pads: Ints, mode: str, value: float) -> str:
+def _cut_and_pad(call: ImportCall, pads: Ints, mode: str, value: float) -> str:
     """Negative pads cut."""
     shape, rank = call.shape(), call.rank()
     kept = [range(max(-pads[i], 0), size - max(-pads[rank + i], 0)) for i, size in enumerate(shape)]
     rest = tuple(max(p, 0) for p in pads)
     if not any(rest):
         return call.result(_slice_op(kept), call.tensor(0))
-    return call.result(ops.Pad(rest, mode, value), call.step(_slice_op(kept), call.tensor(0)))
+    return call.result(ops.Pad(rest, mode, value), call.inner(_slice_op(kept), call.tensor(0)))
 
 
 # --- gathering ------------------------------------------------------------------
 
 
-def _gather(call: Call) -> str:
+def _gather(call: ImportCall) -> str:
     """Evenly spaced constant indices are a slice."""
     axis, shape = call.axis(), call.shape()
     constant = call.constant(1)
@@ -198,16 +198,16 @@ def _gather(call: Call) -> str:
         return _sliced(call, ranges)
     cut = call.tensor(0)
     if tuple(map(len, ranges)) != shape or walk.step != 1:
-        cut = call.step(_slice_op(ranges), cut)
+        cut = call.inner(_slice_op(ranges), cut)
     final = (*shape[:axis], *positive.shape, *shape[axis + 1 :])
     return call.result(ops.Reshape(final), cut)
 
 
-def _as_int64(call: Call) -> str:
+def _as_int64(call: ImportCall) -> str:
     name = call.tensor(1)
     if call.type(1).dtype is DType.INT64:
         return name
-    return call.step(ops.Cast(DType.INT64), name)
+    return call.inner(ops.Cast(DType.INT64), name)
 
 
 def _even(indices: Sequence[int]) -> range | None:
@@ -221,7 +221,7 @@ def _even(indices: Sequence[int]) -> range | None:
     return walk if list(walk) == list(indices) else None
 
 
-def _trilu(call: Call) -> str:
+def _trilu(call: ImportCall) -> str:
     """Keep a triangle: a selection with a constant mask."""
     offset = int(call.need(1, "diagonal").reshape(())) if call.has(1) else 0
     rows, columns = call.shape()[-2:]
@@ -232,7 +232,7 @@ def _trilu(call: Call) -> str:
     return call.result(ops.Where(), call.const("mask", mask), call.tensor(0), zero)
 
 
-def _cast(call: Call) -> str:
+def _cast(call: ImportCall) -> str:
     to = ir.DataType(call.integer("to", 0))
     return cast(call, element_type(to, str(call.node.outputs[0].name)))
 

@@ -8,12 +8,12 @@ import numpy as np
 
 from qhal.ir import ops
 from qhal.ir.graph import Array
-from qhal.ir.onnx.call import Call, Mapper, Unsupported, need_float
+from qhal.ir.onnx.call import ImportCall, Mapper, Unsupported, need_float
 from qhal.ir.onnx.windows import explicit_pads, transposed_pads, window
 from qhal.ir.ops import Op
 
 
-def _conv(call: Call) -> str:
+def _conv(call: ImportCall) -> str:
     need_float(call)
     weight = call.need(1, "weight")
     groups, channels = call.integer("group", 1), call.shape()[1]
@@ -28,14 +28,14 @@ def _conv(call: Call) -> str:
     return call.result(op, call.tensor(0), call.tensor(1), *bias)
 
 
-def _bias(call: Call) -> tuple[str, ...]:
+def _bias(call: ImportCall) -> tuple[str, ...]:
     if not call.has(2):
         return ()
     call.need(2, "bias")
     return (call.tensor(2),)
 
 
-def _conv_transpose(call: Call) -> str:
+def _conv_transpose(call: ImportCall) -> str:
     need_float(call)
     weight = call.need(1, "weight")
     frame = window(call, weight.shape[2:])
@@ -47,7 +47,7 @@ def _conv_transpose(call: Call) -> str:
 # --- matrix products ------------------------------------------------------------
 
 
-def _matmul(call: Call) -> str:
+def _matmul(call: ImportCall) -> str:
     need_float(call)
     weight = call.constant(1)
     if weight is None or weight.ndim != 2 or call.rank() < 2 or call.constant(0) is not None:
@@ -56,7 +56,7 @@ def _matmul(call: Call) -> str:
     return call.result(ops.FullyConnected(), call.tensor(0), name)
 
 
-def _gemm(call: Call) -> str:
+def _gemm(call: ImportCall) -> str:
     """``alpha * A' B' + beta * C``."""
     need_float(call)
     x = _transposed(call, 0, "transA")
@@ -72,10 +72,10 @@ def _gemm(call: Call) -> str:
     if bias is not None:
         operands.append(call.scope.share(str(call.value(2).name), bias))
         return call.result(ops.FullyConnected(), *operands)
-    return _plus_c(call, call.step(ops.FullyConnected(), *operands))
+    return _plus_c(call, call.inner(ops.FullyConnected(), *operands))
 
 
-def _gemm_bias(call: Call, outputs: int) -> Array | None:
+def _gemm_bias(call: ImportCall, outputs: int) -> Array | None:
     """``beta * C`` as a vector of the outputs; None if C is another kind of operand."""
     bias = call.constant(2)
     if bias is None or bias.size not in (1, outputs):
@@ -86,31 +86,31 @@ def _gemm_bias(call: Call, outputs: int) -> Array | None:
     return _scaled(flat, call.number("beta", 1.0))
 
 
-def _gemm_of_activations(call: Call, x: str) -> str:
+def _gemm_of_activations(call: ImportCall, x: str) -> str:
     y = _transposed(call, 1, "transB")
     alpha = call.number("alpha", 1.0)
     if alpha == 1.0 and not call.has(2):
         return call.result(ops.MatMul(), x, y)
-    product = call.step(ops.MatMul(), x, y)
+    product = call.inner(ops.MatMul(), x, y)
     if alpha == 1.0:
         return _plus_c(call, product)
     factor = call.const("alpha", np.float32(alpha))
     if not call.has(2):
         return call.result(ops.Mul(), product, factor)
-    return _plus_c(call, call.step(ops.Mul(), product, factor))
+    return _plus_c(call, call.inner(ops.Mul(), product, factor))
 
 
-def _plus_c(call: Call, product: str) -> str:
+def _plus_c(call: ImportCall, product: str) -> str:
     """``product + beta * C``."""
     beta, addend = call.number("beta", 1.0), call.tensor(2)
     if beta != 1.0:
-        addend = call.step(ops.Mul(), addend, call.const("beta", np.float32(beta)))
+        addend = call.inner(ops.Mul(), addend, call.const("beta", np.float32(beta)))
     return call.result(ops.Add(), product, addend)
 
 
-def _transposed(call: Call, index: int, flag: str) -> str:
+def _transposed(call: ImportCall, index: int, flag: str) -> str:
     name = call.tensor(index)
-    return call.step(ops.Transpose((1, 0)), name) if call.flag(flag) else name
+    return call.inner(ops.Transpose((1, 0)), name) if call.flag(flag) else name
 
 
 def _scaled(value: Array, factor: float) -> Array:
@@ -120,7 +120,7 @@ def _scaled(value: Array, factor: float) -> Array:
 # --- recurrent operators --------------------------------------------------------
 
 
-def _lstm(call: Call) -> tuple[str, ...]:
+def _lstm(call: ImportCall) -> tuple[str, ...]:
     _check_recurrent(call, ("Sigmoid", "Tanh", "Tanh"))
     if call.has(7) and np.any(call.need(7, "peephole weights")):
         raise Unsupported("it has peepholes")
@@ -130,7 +130,7 @@ def _lstm(call: Call) -> tuple[str, ...]:
     return _recurrent(call, op, states=(5, 6))
 
 
-def _gru(call: Call) -> tuple[str, ...]:
+def _gru(call: ImportCall) -> tuple[str, ...]:
     candidate = "Relu" if _activations(call)[1:2] == ("relu",) else "Tanh"
     _check_recurrent(call, ("Sigmoid", candidate))
     direction = call.text("direction", "forward").lower()
@@ -138,13 +138,13 @@ def _gru(call: Call) -> tuple[str, ...]:
     return _recurrent(call, ops.Gru(call.shape(2)[2], direction, before, candidate), states=(5,))
 
 
-def _activations(call: Call) -> tuple[str, ...]:
+def _activations(call: ImportCall) -> tuple[str, ...]:
     """The activations that the node states, in lower case."""
     found = call.attribute("activations")
     return () if found is None else tuple(name.lower() for name in found.as_strings())
 
 
-def _check_recurrent(call: Call, usual: tuple[str, ...]) -> None:
+def _check_recurrent(call: ImportCall, usual: tuple[str, ...]) -> None:
     """Only the usual activations, the whole length of every sequence, no clipping."""
     wanted = tuple(name.lower() for name in usual) * call.shape(1)[0]
     found = _activations(call) or wanted
@@ -155,12 +155,12 @@ def _check_recurrent(call: Call, usual: tuple[str, ...]) -> None:
     for index, what in ((1, "weights"), (2, "recurrent weights"), (3, "biases")):
         if call.has(index):
             call.need(index, what)
-    steps = call.shape()[1 if call.flag("layout") else 0]
-    if call.has(4) and np.any(call.need(4, "sequence lengths") != steps):
+    times = call.shape()[1 if call.flag("layout") else 0]
+    if call.has(4) and np.any(call.need(4, "sequence lengths") != times):
         raise Unsupported("its sequences have different lengths")
 
 
-def _recurrent(call: Call, op: Op, states: tuple[int, ...]) -> tuple[str, ...]:
+def _recurrent(call: ImportCall, op: Op, states: tuple[int, ...]) -> tuple[str, ...]:
     """Emit time-major; ``layout=1`` of ONNX is batch-major and gets transposes around."""
     operands = [call.tensor(0), call.tensor(1), call.tensor(2), call.optional(3)]
     operands += [call.optional(i) for i in states]
@@ -175,13 +175,13 @@ def _without_absent_end(operands: list[str]) -> list[str]:
     return operands
 
 
-def _batch_major(call: Call, op: Op, operands: list[str]) -> tuple[str, ...]:
+def _batch_major(call: ImportCall, op: Op, operands: list[str]) -> tuple[str, ...]:
     """Operands 0 and 4 onwards, and all results, have the batch first."""
     swapped = [
-        call.step(_SWAPPED, name) if name and i not in (1, 2, 3) else name
+        call.inner(_SWAPPED, name) if name and i not in (1, 2, 3) else name
         for i, name in enumerate(operands)
     ]
-    made = call.steps(op, _without_absent_end(swapped), len(operands) - 3)
+    made = call.inners(op, _without_absent_end(swapped), len(operands) - 3)
     perms = ((2, 0, 1, 3), *[_SWAPPED.perm] * (len(made) - 1))
     return tuple(
         call.result(ops.Transpose(perm), name, index=i)

@@ -7,12 +7,12 @@ from functools import partial
 from math import floor
 
 from qhal.ir import ops
-from qhal.ir.onnx.call import Call, Mapper, Unsupported, normal_axis
-from qhal.ir.onnx.windows import Window, ceil_pads, explicit_pads, window
+from qhal.ir.onnx.call import ImportCall, Mapper, Unsupported, normal_axis
+from qhal.ir.onnx.windows import OnnxWindow, ceil_pads, explicit_pads, window
 from qhal.ir.ops import Ints
 
 
-def _pool_window(call: Call) -> tuple[Window, Ints]:
+def _pool_window(call: ImportCall) -> tuple[OnnxWindow, Ints]:
     kernel = call.ints("kernel_shape")
     if kernel is None:
         raise ValueError("kernel_shape is missing")
@@ -22,7 +22,7 @@ def _pool_window(call: Call) -> tuple[Window, Ints]:
     return frame, explicit_pads(call, frame)
 
 
-def _max_pool(call: Call) -> str:
+def _max_pool(call: ImportCall) -> str:
     frame, pads = _pool_window(call)
     if call.used(1):
         raise Unsupported("the indices of the maxima are used")
@@ -31,7 +31,7 @@ def _max_pool(call: Call) -> str:
     return call.result(ops.MaxPool(frame.kernel, frame.strides, pads), call.tensor(0))
 
 
-def _average_pool(call: Call) -> str:
+def _average_pool(call: ImportCall) -> str:
     frame, pads = _pool_window(call)
     counted = call.flag("count_include_pad")
     if call.flag("ceil_mode"):
@@ -45,7 +45,7 @@ def _average_pool(call: Call) -> str:
     return call.result(op, call.tensor(0))
 
 
-def _global_pool(function: str, call: Call) -> str:
+def _global_pool(function: str, call: ImportCall) -> str:
     axes = tuple(range(2, call.rank()))
     return call.result(ops.Reduce(function, axes, keepdims=True), call.tensor(0))
 
@@ -53,7 +53,7 @@ def _global_pool(function: str, call: Call) -> str:
 # --- resampling -----------------------------------------------------------------
 
 
-def _resize(call: Call) -> str:
+def _resize(call: ImportCall) -> str:
     mode = {"cubic": "", "bilinear": "linear"}.get(m := call.text("mode", "nearest"), m)
     if mode not in ("nearest", "linear"):
         raise Unsupported(f"it resamples by {call.text('mode', 'nearest')} interpolation")
@@ -67,7 +67,7 @@ def _resize(call: Call) -> str:
     return call.result(op, call.tensor(0))
 
 
-def _coordinates(call: Call) -> str:
+def _coordinates(call: ImportCall) -> str:
     """Before opset 11, ``x_original = x_resized / scale``."""
     if call.opset < 11:
         return "asymmetric"
@@ -79,11 +79,11 @@ def _coordinates(call: Call) -> str:
     return found
 
 
-def _nearest(call: Call) -> str:
+def _nearest(call: ImportCall) -> str:
     return "floor" if call.opset < 11 else call.text("nearest_mode", "round_prefer_floor")
 
 
-def _target_sizes(call: Call, coordinates: str) -> Ints:
+def _target_sizes(call: ImportCall, coordinates: str) -> Ints:
     """The whole output shape, from sizes or scales, for all or some axes."""
     shape = call.shape()
     found = call.ints("axes")
@@ -104,7 +104,7 @@ def _target_sizes(call: Call, coordinates: str) -> Ints:
     return tuple(sizes)
 
 
-def _scales(call: Call) -> list[float]:
+def _scales(call: ImportCall) -> list[float]:
     """Scales: an attribute of Upsample 7, operand 1 before opset 11, operand 2 since."""
     stated = call.attribute("scales")
     if stated is not None:
@@ -112,12 +112,12 @@ def _scales(call: Call) -> list[float]:
     return [float(s) for s in call.need(1 if call.opset < 11 else 2, "scales").reshape(-1)]
 
 
-def _depth_to_space(call: Call) -> str:
+def _depth_to_space(call: ImportCall) -> str:
     op = ops.DepthToSpace(call.integer("blocksize", 0), call.text("mode", "DCR"))
     return call.result(op, call.tensor(0))
 
 
-def _space_to_depth(call: Call) -> str:
+def _space_to_depth(call: ImportCall) -> str:
     if call.text("mode", "DCR") != "DCR":
         raise Unsupported(f"its mode is {call.text('mode', 'DCR')}")
     return call.result(ops.SpaceToDepth(call.integer("blocksize", 0)), call.tensor(0))

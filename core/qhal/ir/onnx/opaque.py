@@ -11,7 +11,7 @@ from qhal.ir import ops
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Node, TensorType
 from qhal.ir.onnx.bind import element_type
-from qhal.ir.onnx.call import Call
+from qhal.ir.onnx.call import ImportCall
 from qhal.ir.onnx.single import infer_types, node_model, node_proto
 
 COMMON_OPSET = 13
@@ -24,7 +24,7 @@ _QUANTIZED = (
 """How the names of operators begin that only quantized models have."""
 
 
-def check_float(call: Call) -> None:
+def check_float(call: ImportCall) -> None:
     """Refuse a model that is quantized already.
 
     Raises:
@@ -37,7 +37,7 @@ def check_float(call: Call) -> None:
         )
 
 
-def expansion(call: Call) -> ir.Graph | None:
+def expansion(call: ImportCall) -> ir.Graph | None:
     """The body with which ONNX itself defines an operator; None if it has none.
 
     The inputs of the graph have the names of the node's operands, its outputs those of the
@@ -57,7 +57,7 @@ def expansion(call: Call) -> ir.Graph | None:
     return None if any(node.op_type == call.kind for node in graph) else graph
 
 
-def _state_defaults(call: Call, node: onnx.NodeProto) -> None:
+def _state_defaults(call: ImportCall, node: onnx.NodeProto) -> None:
     """Write default attributes into the node; the body of a function does not know them."""
     schema = onnx.defs.get_schema(call.kind, call.opset, call.node.domain)
     stated = {attribute.name for attribute in node.attribute}
@@ -67,7 +67,7 @@ def _state_defaults(call: Call, node: onnx.NodeProto) -> None:
             node.attribute.append(default)
 
 
-def opaque(call: Call, reason: str) -> tuple[str, ...]:
+def opaque(call: ImportCall, reason: str) -> tuple[str, ...]:
     """Emit the node as it is, and return its outputs.
 
     Raises:
@@ -88,7 +88,7 @@ def opaque(call: Call, reason: str) -> tuple[str, ...]:
     return tuple(outputs)
 
 
-def _unique(call: Call) -> str:
+def _unique(call: ImportCall) -> str:
     taken, name, count = {node.name for node in call.scope.builder.nodes}, call.name, 0
     while name in taken:
         count += 1
@@ -101,7 +101,7 @@ def _graphs(node: ir.Node) -> list[ir.Graph]:
     return [a.as_graph() for a in node.attributes.values() if a.type is kinds]
 
 
-def _check_captures(call: Call) -> None:
+def _check_captures(call: ImportCall) -> None:
     for graph in _graphs(call.node):
         inside = set(graph.inputs) | set(graph.initializers.values())
         inside.update(value for node in graph.all_nodes() for value in node.outputs)
@@ -117,7 +117,7 @@ def _check_captures(call: Call) -> None:
 
 
 def _result_type(
-    call: Call, index: int, found: TensorType | None, reason: str
+    call: ImportCall, index: int, found: TensorType | None, reason: str
 ) -> TensorType | None:
     """The type that onnx infers, else the one that the model declares."""
     value = call.node.outputs[index]
@@ -147,7 +147,7 @@ _WITHOUT_CLASSICAL = (
 )
 
 
-def _modern(call: Call) -> tuple[onnx.NodeProto, int]:
+def _modern(call: ImportCall) -> tuple[onnx.NodeProto, int]:
     """The node in the form of opset 13 or newer, with the opset that brought this form."""
     proto, domain = node_proto(call), call.node.domain
     if not onnx.defs.has(call.kind, call.opset, domain):
@@ -167,7 +167,7 @@ def _modern(call: Call) -> tuple[onnx.NodeProto, int]:
     return nodes[0], COMMON_OPSET
 
 
-def _not_converted(call: Call, reason: str) -> ModelInvalidError:
+def _not_converted(call: ImportCall, reason: str) -> ModelInvalidError:
     return ModelInvalidError(
         f"Node {call.name!r} ({call.kind}) of opset {call.opset} cannot be brought to "
         f"opset {COMMON_OPSET}: {reason}.",

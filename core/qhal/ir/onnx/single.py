@@ -10,7 +10,7 @@ from qhal.errors import ModelInvalidError
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import TensorType
 from qhal.ir.onnx.bind import element_type
-from qhal.ir.onnx.call import Call
+from qhal.ir.onnx.call import ImportCall
 
 _IR_VERSION = 8
 """Of models made here; any that all supported runtimes read will do."""
@@ -19,7 +19,7 @@ _DATA_BYTES = 65536
 """Shape inference sees the values of constant operands up to this size."""
 
 
-def node_proto(call: Call) -> onnx.NodeProto:
+def node_proto(call: ImportCall) -> onnx.NodeProto:
     """The node with all its attributes embedded."""
     for attribute in list(call.node.attributes.values()):
         if attribute.type is ir.AttributeType.TENSOR:
@@ -32,14 +32,14 @@ def node_proto(call: Call) -> onnx.NodeProto:
     return ir.to_proto(call.node)
 
 
-def _embed_initializers(call: Call, graph: ir.Graph) -> None:
+def _embed_initializers(call: ImportCall, graph: ir.Graph) -> None:
     for value in graph.initializers.values():
         if isinstance(value.const_value, ir.ExternalTensor):
             array = call.scope.weights.read(value.const_value)
             value.const_value = ir.Tensor(array, name=value.name)
 
 
-def node_model(call: Call) -> onnx.ModelProto:
+def node_model(call: ImportCall) -> onnx.ModelProto:
     """A model of this one node; its operands are the inputs."""
     node = node_proto(call)
     inputs = [
@@ -51,7 +51,7 @@ def node_model(call: Call) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=_imports(call), ir_version=_IR_VERSION)
 
 
-def infer_types(call: Call) -> list[TensorType | None]:
+def infer_types(call: ImportCall) -> list[TensorType | None]:
     """The static types of the node's outputs; None where onnx cannot tell.
 
     Raises:
@@ -74,11 +74,11 @@ def infer_types(call: Call) -> list[TensorType | None]:
     return [_static(found.get(name), name) if name else None for name in node.output]
 
 
-def _imports(call: Call) -> list[onnx.OperatorSetIdProto]:
+def _imports(call: ImportCall) -> list[onnx.OperatorSetIdProto]:
     return [helper.make_opsetid(d, v) for d, v in call.scope.opsets.items()]
 
 
-def _operands(call: Call, node: onnx.NodeProto) -> dict[str, int]:
+def _operands(call: ImportCall, node: onnx.NodeProto) -> dict[str, int]:
     """Operand name -> index, each name once."""
     return {name: i for i, name in enumerate(node.input) if name}
 
@@ -91,7 +91,7 @@ def _type_proto(found: TensorType) -> onnx.TypeProto:
     return helper.make_tensor_type_proto(_onnx_type(found), found.shape)
 
 
-def _data(call: Call, name: str, index: int) -> onnx.TensorProto | None:
+def _data(call: ImportCall, name: str, index: int) -> onnx.TensorProto | None:
     value = call.constant(index)
     if value is None or value.nbytes > _DATA_BYTES:
         return None

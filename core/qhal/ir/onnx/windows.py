@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qhal.ir.onnx.call import Call, Unsupported
+from qhal.ir.onnx.call import ImportCall, Unsupported
 from qhal.ir.ops import Ints
 
 
 @dataclass(frozen=True)
-class Window:
+class OnnxWindow:
     """What slides over the spatial dimensions; one entry per dimension."""
 
     spatial: Ints
@@ -28,7 +28,7 @@ class Window:
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
 
 
-def window(call: Call, kernel: Ints) -> Window:
+def window(call: ImportCall, kernel: Ints) -> OnnxWindow:
     """The window of a node; ``kernel`` is what its weight says.
 
     Raises:
@@ -38,7 +38,9 @@ def window(call: Call, kernel: Ints) -> Window:
     rank = len(spatial)
     stated = call.ints("kernel_shape") or kernel
     ones = (1,) * rank
-    found = Window(spatial, kernel, call.ints("strides") or ones, call.ints("dilations") or ones)
+    found = OnnxWindow(
+        spatial, kernel, call.ints("strides") or ones, call.ints("dilations") or ones
+    )
     lengths = {len(kernel), len(found.strides), len(found.dilations)}
     if rank == 0 or lengths != {rank} or tuple(stated) != tuple(kernel):
         raise ValueError(
@@ -48,7 +50,7 @@ def window(call: Call, kernel: Ints) -> Window:
     return found
 
 
-def explicit_pads(call: Call, frame: Window) -> Ints:
+def explicit_pads(call: ImportCall, frame: OnnxWindow) -> Ints:
     """The pads with ``auto_pad`` resolved: all begins, then all ends."""
     mode = call.text("auto_pad", "NOTSET")
     if mode in ("NOTSET", ""):
@@ -62,7 +64,7 @@ def explicit_pads(call: Call, frame: Window) -> Ints:
     return _shared_out(total, mode)
 
 
-def _stated_pads(call: Call, frame: Window) -> Ints:
+def _stated_pads(call: ImportCall, frame: OnnxWindow) -> Ints:
     pads = call.ints("pads") or (0,) * (2 * frame.rank)
     if len(pads) != 2 * frame.rank:
         raise ValueError(f"pads {pads} do not fit {frame.rank} spatial dimensions")
@@ -79,7 +81,7 @@ def _shared_out(total: Ints, mode: str) -> Ints:
     return small + large if mode == "SAME_UPPER" else large + small
 
 
-def transposed_pads(call: Call, frame: Window) -> tuple[Ints, Ints]:
+def transposed_pads(call: ImportCall, frame: OnnxWindow) -> tuple[Ints, Ints]:
     """Pads and output padding of a transposed convolution, ``output_shape`` resolved.
 
     Source: the formulas of ConvTranspose in the ONNX operator documentation.
@@ -104,7 +106,7 @@ def transposed_pads(call: Call, frame: Window) -> tuple[Ints, Ints]:
     return _shared_out(tuple(max(t, 0) for t in total), rule), extra
 
 
-def ceil_pads(frame: Window, pads: Ints) -> Ints:
+def ceil_pads(frame: OnnxWindow, pads: Ints) -> Ints:
     """Pads that make rounding down give what ``ceil_mode`` gives.
 
     A last window that would start in the padding at the end is left out, as ONNX says.

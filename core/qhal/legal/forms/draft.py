@@ -15,7 +15,7 @@ from qhal.ir.ops import Op
 from qhal.ir.shapes import infer
 
 
-class Scope(Protocol):
+class Surroundings(Protocol):
     """Where a draft reads the tensors that it does not make."""
 
     def type(self, name: str) -> TensorType:
@@ -31,10 +31,10 @@ class Draft:
     """Collects the nodes that replace ``node``; nothing outside changes.
 
     Calling a draft adds an operator and returns the name of its (first) result, which is
-    ``<node>/<step>``.
+    ``<node>/<hint>``.
     """
 
-    def __init__(self, scope: Scope, node: Node) -> None:
+    def __init__(self, scope: Surroundings, node: Node) -> None:
         self.node = node
         self._scope = scope
         self._nodes: list[Node] = []
@@ -74,31 +74,31 @@ class Draft:
 
     # --- writing --------------------------------------------------------------
 
-    def __call__(self, step: str, op: Op, *inputs: str) -> str:
+    def __call__(self, hint: str, op: Op, *inputs: str) -> str:
         """Add an operator with one result."""
-        return self.many(step, op, *inputs)[0]
+        return self.many(hint, op, *inputs)[0]
 
-    def many(self, step: str, op: Op, *inputs: str) -> tuple[str, ...]:
+    def many(self, hint: str, op: Op, *inputs: str) -> tuple[str, ...]:
         """Add an operator with any number of results."""
         types = infer(op, [self.type(name) if name else None for name in inputs])
-        name = self._fresh(step)
+        name = self._fresh(hint)
         outputs = (name,) if len(types) == 1 else tuple(f"{name}/{i}" for i in range(len(types)))
         self._types.update(zip(outputs, types, strict=True))
         self._nodes.append(Node(name, op, inputs, outputs, self.node.origin))
         return outputs
 
-    def constant(self, step: str, value: npt.ArrayLike, dtype: DType = DType.FLOAT32) -> str:
+    def constant(self, hint: str, value: npt.ArrayLike, dtype: DType = DType.FLOAT32) -> str:
         """Add a constant."""
-        name = self._fresh(step)
+        name = self._fresh(hint)
         array = np.asarray(value, dtype.numpy)
         self._types[name] = TensorType(array.shape, dtype)
         self._values[name] = array
         return name
 
-    def _fresh(self, step: str) -> str:
-        name, count = f"{self.node.name}/{step}", 1
+    def _fresh(self, hint: str) -> str:
+        name, count = f"{self.node.name}/{hint}", 1
         while name in self._types or f"{name}/0" in self._types:
-            name, count = f"{self.node.name}/{step}_{count}", count + 1
+            name, count = f"{self.node.name}/{hint}_{count}", count + 1
         return name
 
     # --- the result -----------------------------------------------------------
@@ -136,7 +136,7 @@ class Fragment:
         self.types = types
         self.values = values
 
-    def over(self, scope: Scope) -> Scope:
+    def over(self, scope: Surroundings) -> Surroundings:
         """``scope`` with the tensors of the fragment in front of it."""
         return _Overlay(self, scope)
 
@@ -152,7 +152,7 @@ class Fragment:
 class _Overlay:
     """A scope in front of another one."""
 
-    def __init__(self, front: Fragment, back: Scope) -> None:
+    def __init__(self, front: Fragment, back: Surroundings) -> None:
         self._front = front
         self._back = back
 

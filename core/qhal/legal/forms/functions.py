@@ -16,18 +16,18 @@ from qhal.legal.forms.draft import Draft
 Results = tuple[str, ...] | None
 
 
-def _times(d: Draft, step: str, x: str, factor: float) -> str:
+def _times(d: Draft, hint: str, x: str, factor: float) -> str:
     """``x * factor``; nothing to do for what is 1 in float32."""
     if np.float32(factor) == 1:
         return x
-    return d(step, ops.Mul(), x, d.constant(f"{step}_factor", factor, d.type(x).dtype))
+    return d(hint, ops.Mul(), x, d.constant(f"{hint}_factor", factor, d.type(x).dtype))
 
 
-def _plus(d: Draft, step: str, x: str, term: float) -> str:
+def _plus(d: Draft, hint: str, x: str, term: float) -> str:
     """``x + term``; nothing to do for 0."""
     if term == 0:
         return x
-    return d(step, ops.Add(), x, d.constant(f"{step}_term", term, d.type(x).dtype))
+    return d(hint, ops.Add(), x, d.constant(f"{hint}_term", term, d.type(x).dtype))
 
 
 def _made(d: Draft, result: str) -> Results:
@@ -143,8 +143,8 @@ def relu6_by_minimum(d: Draft) -> Results:
     return (_bounded(d, ops.Minimum(), "high", d("relu", ops.Relu(), d.input(0)), 6.0),)
 
 
-def _bounded(d: Draft, op: ops.Op, step: str, x: str, bound: float) -> str:
-    return d(step, op, x, d.constant(f"{step}_bound", bound, d.type(x).dtype))
+def _bounded(d: Draft, op: ops.Op, hint: str, x: str, bound: float) -> str:
+    return d(hint, op, x, d.constant(f"{hint}_bound", bound, d.type(x).dtype))
 
 
 def clip_by_relu(d: Draft) -> Results:

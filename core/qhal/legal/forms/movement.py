@@ -66,12 +66,12 @@ def depthwise_by_conv(d: Draft) -> Results:
 # --- data movement ------------------------------------------------------------
 
 
-def _cut(d: Draft, step: str, axis: int, start: int, size: int) -> str:
+def _cut(d: Draft, hint: str, axis: int, start: int, size: int) -> str:
     """``size`` elements from ``start`` along one axis of operand 0."""
     shape = d.shape(d.input(0))
     starts = tuple(start if i == axis else 0 for i in range(len(shape)))
     sizes = tuple(size if i == axis else n for i, n in enumerate(shape))
-    return d(step, ops.Slice(starts, sizes, (1,) * len(shape)), d.input(0))
+    return d(hint, ops.Slice(starts, sizes, (1,) * len(shape)), d.input(0))
 
 
 def split_by_slices(d: Draft) -> Results:

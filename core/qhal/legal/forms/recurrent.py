@@ -1,6 +1,6 @@
 """LSTM and GRU written out for the number of time steps that they have.
 
-One step of the shape (N, H) is a few fully-connected layers and element-wise operators; a step
+One time step of the shape (N, H) is a few fully-connected layers and element-wise operators; a step
 whose state is still zero does without the recurrent part.
 """
 
@@ -23,7 +23,7 @@ class _Cell:
     """The weights of one direction.
 
     Attributes:
-        label: prefix of the steps' names.
+        label: prefix of the names.
         hidden: size H of the state.
         input_weight: (gates*H, I).
         state_weight: (gates*H, H).
@@ -41,21 +41,21 @@ class _Cell:
 
 _State = tuple[str, ...]
 """Names of (h,) or (h, c), each (N, H); "" stands for zeros."""
-_Step = Callable[[str, str, _State], _State]
+_Advance = Callable[[str, str, _State], _State]
 """(name prefix, x of one time (N, I), state before) -> state after."""
 
 
 def unrolled_lstm(d: Draft) -> Results:
-    """An LSTM with constant weights, step by step; gates i o f c as in ONNX."""
-    return _unrolled(d, _lstm_step, states=2)
+    """An LSTM with constant weights, one time step after the other; gates i o f c as in ONNX."""
+    return _unrolled(d, _advance_lstm, states=2)
 
 
 def unrolled_gru(d: Draft) -> Results:
-    """A GRU with constant weights, step by step; gates z r h as in ONNX."""
-    return _unrolled(d, _gru_step, states=1)
+    """A GRU with constant weights, one time step after the other; gates z r h as in ONNX."""
+    return _unrolled(d, _advance_gru, states=1)
 
 
-def _unrolled(d: Draft, prepare: Callable[[Draft, _Cell], _Step], states: int) -> Results:
+def _unrolled(d: Draft, prepare: Callable[[Draft, _Cell], _Advance], states: int) -> Results:
     cells = _cells(d)
     if cells is None:
         return None
@@ -75,10 +75,10 @@ def _unrolled(d: Draft, prepare: Callable[[Draft, _Cell], _Step], states: int) -
     return (whole, *last)[: len(d.node.outputs)]
 
 
-def _run(label: str, xs: list[str], state: _State, step: _Step) -> list[_State]:
+def _run(label: str, xs: list[str], state: _State, advance: _Advance) -> list[_State]:
     made = []
     for time, x in enumerate(xs):
-        state = step(f"{label}t{time}", x, state)
+        state = advance(f"{label}t{time}", x, state)
         made.append(state)
     return made
 
@@ -110,11 +110,11 @@ def _cells(d: Draft) -> list[_Cell] | None:
 def _times(d: Draft) -> list[str]:
     """The operand (T, N, I) as T tensors (N, I)."""
     x = d.input(0)
-    steps, batch, features = d.shape(x)
-    flat = d("x", ops.Reshape((steps * batch, features)), x)
-    if steps == 1:
+    times, batch, features = d.shape(x)
+    flat = d("x", ops.Reshape((times * batch, features)), x)
+    if times == 1:
         return [flat]
-    return list(d.many("times", ops.Split(0, (batch,) * steps), flat))
+    return list(d.many("times", ops.Split(0, (batch,) * times), flat))
 
 
 def _initial(d: Draft, index: int, direction: int) -> str:
@@ -141,17 +141,17 @@ def _sequence(d: Draft, label: str, states: list[str]) -> str:
     return d(f"{label}sequence", ops.Reshape((len(states), 1, batch, hidden)), joined)
 
 
-def _stacked(d: Draft, step: str, parts: list[str], axis: int) -> str:
-    return d(step, ops.Concat(axis), *parts) if len(parts) > 1 else parts[0]
+def _stacked(d: Draft, hint: str, parts: list[str], axis: int) -> str:
+    return d(hint, ops.Concat(axis), *parts) if len(parts) > 1 else parts[0]
 
 
-def _stacked_states(d: Draft, step: str, states: list[str]) -> str:
+def _stacked_states(d: Draft, hint: str, states: list[str]) -> str:
     """The last states (N, H) of the directions as (D, N, H)."""
-    shaped = [d(step, ops.Reshape((1, *d.shape(state))), state) for state in states]
-    return _stacked(d, step, shaped, 0)
+    shaped = [d(hint, ops.Reshape((1, *d.shape(state))), state) for state in states]
+    return _stacked(d, hint, shaped, 0)
 
 
-# --- one step -----------------------------------------------------------------
+# --- one time step ------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -162,21 +162,21 @@ class _Layer:
     weight: str
     bias: str
 
-    def __call__(self, step: str, x: str) -> str:
+    def __call__(self, hint: str, x: str) -> str:
         operands = (x, self.weight, self.bias) if self.bias else (x, self.weight)
-        return self.draft(step, ops.FullyConnected(), *operands)
+        return self.draft(hint, ops.FullyConnected(), *operands)
 
 
-def _layer(d: Draft, step: str, weight: Array, bias: Array | None = None) -> _Layer:
-    made = d.constant(f"{step}_weight", weight)
-    return _Layer(d, made, "" if bias is None else d.constant(f"{step}_bias", bias))
+def _layer(d: Draft, hint: str, weight: Array, bias: Array | None = None) -> _Layer:
+    made = d.constant(f"{hint}_weight", weight)
+    return _Layer(d, made, "" if bias is None else d.constant(f"{hint}_bias", bias))
 
 
-def _parts(d: Draft, step: str, x: str, *sizes: int) -> tuple[str, ...]:
-    return d.many(step, ops.Split(1, sizes), x)
+def _parts(d: Draft, hint: str, x: str, *sizes: int) -> tuple[str, ...]:
+    return d.many(hint, ops.Split(1, sizes), x)
 
 
-def _lstm_step(d: Draft, cell: _Cell) -> _Step:
+def _advance_lstm(d: Draft, cell: _Cell) -> _Advance:
     """``c' = f c + i g``, ``h' = o tanh(c')`` with the gates i, o, f and the candidate g."""
     size = cell.hidden
     of_input = _layer(
@@ -184,7 +184,7 @@ def _lstm_step(d: Draft, cell: _Cell) -> _Step:
     )
     of_state = _layer(d, f"{cell.label}r", cell.state_weight)
 
-    def step(at: str, x: str, state: _State) -> _State:
+    def advance(at: str, x: str, state: _State) -> _State:
         hidden, memory = state
         gates = of_input(f"{at}/w", x)
         if hidden:
@@ -197,17 +197,17 @@ def _lstm_step(d: Draft, cell: _Cell) -> _Step:
             new = d(f"{at}/c", ops.Add(), d(f"{at}/kept", ops.Mul(), keep, memory), new)
         return d(f"{at}/h", ops.Mul(), read, d(f"{at}/tanh", ops.Tanh(), new)), new
 
-    return step
+    return advance
 
 
-def _gru_step(d: Draft, cell: _Cell) -> _Step:
+def _advance_gru(d: Draft, cell: _Cell) -> _Advance:
     """``h' = n + z (h - n)`` with the gates z, r and the candidate n."""
     op: Any = d.node.op
     candidate = _candidate_after_reset if op.linear_before_reset else _candidate_of_reset
     gates, propose = candidate(d, cell)
     activation = ops.Relu() if op.candidate == "Relu" else ops.Tanh()
 
-    def step(at: str, x: str, state: _State) -> _State:
+    def advance(at: str, x: str, state: _State) -> _State:
         (hidden,) = state
         sums, rest = gates(at, x, hidden)
         update, reset = _parts(d, f"{at}/gates", d(f"{at}/sigmoid", ops.Sigmoid(), sums), *halves)
@@ -218,7 +218,7 @@ def _gru_step(d: Draft, cell: _Cell) -> _Step:
         return (d(f"{at}/h", ops.Add(), new, d(f"{at}/part", ops.Mul(), update, change)),)
 
     halves = (cell.hidden, cell.hidden)
-    return step
+    return advance
 
 
 _Gates = Callable[[str, str, str], tuple[str, tuple[str, ...]]]

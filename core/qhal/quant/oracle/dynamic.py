@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from qhal.ir import ops
+from qhal.quant.oracle.context import Kernel, KernelContext, Operands, Real, operands_of
 from qhal.quant.oracle.fixed_point import round_half_away
-from qhal.quant.oracle.step import Kernel, Operands, Real, Step, operands_of
 from qhal.quant.oracle.values import Array
 from qhal.quant.oracle.weighted import (
     GEOMETRIES,
@@ -25,37 +25,37 @@ from qhal.quant.oracle.window import exact_type
 from qhal.quant.weights import output_axis
 
 
-def is_dynamic(step: Step) -> bool:
+def is_dynamic(context: KernelContext) -> bool:
     """True if LiteRT's dynamic-range kernel runs a node: 8-bit constant weight, float input.
 
     Depthwise and transposed convolutions get their weights dequantized instead: LiteRT's
     dynamic-range kernels for them are slower than float, or newer than tflite-runtime 2.14.
     """
     return (
-        step.arithmetic.is_fixed_point
-        and isinstance(step.op, ops.Conv | ops.FullyConnected)
-        and not step.integer
-        and step.constant(1) is not None
-        and step.node.inputs[1] in step.params
-        and not step.input_params(1).group_size
-        and step.input_params(1).dtype.codebook is None
+        context.arithmetic.is_fixed_point
+        and isinstance(context.op, ops.Conv | ops.FullyConnected)
+        and not context.integer
+        and context.constant(1) is not None
+        and context.node.inputs[1] in context.params
+        and not context.input_params(1).group_size
+        and context.input_params(1).dtype.codebook is None
     )
 
 
-def build_dynamic(step: Step) -> Kernel:
+def build_dynamic(context: KernelContext) -> Kernel:
     """The kernel of a node for which :func:`is_dynamic` holds."""
-    weight, params = step.constant(1), step.input_params(1)
+    weight, params = context.constant(1), context.input_params(1)
     assert weight is not None
     centred = centred_weight(weight, params)
-    work = exact_type(255.0, centred, output_axis(step.op))
+    work = exact_type(255.0, centred, output_axis(context.op))
     numbers = Numbers(centred.astype(work), 0, lambda sums: sums, work)
-    kernel = GEOMETRIES[type(step.op)](step, numbers)
-    rank = len(step.input_type().shape)
-    axes = (rank - 1,) if isinstance(step.op, ops.FullyConnected) else tuple(range(1, rank))
-    channels = _along_channels(step, params.scale)
-    scales_last = isinstance(step.op, ops.Conv)
-    bias = step.real_value(2)
-    offset = np.float32(0) if bias is None else _along_channels(step, bias)
+    kernel = GEOMETRIES[type(context.op)](context, numbers)
+    rank = len(context.input_type().shape)
+    axes = (rank - 1,) if isinstance(context.op, ops.FullyConnected) else tuple(range(1, rank))
+    channels = _along_channels(context, params.scale)
+    scales_last = isinstance(context.op, ops.Conv)
+    bias = context.real_value(2)
+    offset = np.float32(0) if bias is None else _along_channels(context, bias)
 
     def run(operands: Operands) -> tuple[Array, ...]:
         integers, scales = _quantize(operands_of(operands)[0], axes)
@@ -63,14 +63,14 @@ def build_dynamic(step: Step) -> Kernel:
         real = sums.astype(np.float32)
         # The order of the two factors is the kernels' own.
         scaled = real * channels * scales if scales_last else real * (channels * scales)
-        return (activate(scaled + offset, step.op.fused),)
+        return (activate(scaled + offset, context.op.fused),)
 
     return run
 
 
-def _along_channels(step: Step, values: Array) -> Array:
+def _along_channels(context: KernelContext, values: Array) -> Array:
     """One value per output channel, in a form that broadcasts against the result."""
-    op, rank = step.op, len(step.output_type().shape)
+    op, rank = context.op, len(context.output_type().shape)
     if values.ndim == 0 or isinstance(op, ops.FullyConnected):
         return values
     assert isinstance(op, ops.Conv | ops.DepthwiseConv)

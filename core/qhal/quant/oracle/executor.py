@@ -10,8 +10,8 @@ import numpy as np
 from qhal.errors import InternalError
 from qhal.ir.graph import Graph, Node
 from qhal.quant.model import QuantModel
+from qhal.quant.oracle.context import Kernel, KernelContext, Operands
 from qhal.quant.oracle.dispatch import build
-from qhal.quant.oracle.step import Kernel, Operands, Step
 from qhal.quant.oracle.values import Array
 
 
@@ -69,7 +69,7 @@ class Oracle:
 
 def _prepare(model: QuantModel, node: Node) -> Kernel:
     """Build a node's kernel, so that its results have the types that the graph states."""
-    kernel = build(Step.of(model, node))
+    kernel = build(KernelContext.of(model, node))
     types = [model.graph.tensors[name] for name in node.outputs]
 
     def run(operands: Operands) -> tuple[Array, ...]:

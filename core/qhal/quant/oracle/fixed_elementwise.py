@@ -6,6 +6,7 @@ import numpy as np
 
 from qhal.ir import ops
 from qhal.quant.model import QuantParams
+from qhal.quant.oracle.context import Kernel, KernelContext, Operands, operands_of
 from qhal.quant.oracle.fixed_point import (
     INT32_MAX,
     Int64,
@@ -13,7 +14,6 @@ from qhal.quant.oracle.fixed_point import (
     rounding_shift,
 )
 from qhal.quant.oracle.rescale import activation_range, clamp_range
-from qhal.quant.oracle.step import Kernel, Operands, Step, operands_of
 from qhal.quant.oracle.through_float import by_integers
 from qhal.quant.oracle.values import Array
 
@@ -29,20 +29,20 @@ def clamped(x: Int64, params: QuantParams, limits: tuple[int, int] | None = None
     return np.clip(x + int(params.zero_point), low, high).astype(params.dtype.numpy)
 
 
-def build_sum(step: Step) -> Kernel:
+def build_sum(context: KernelContext) -> Kernel:
     """Add and Sub: both operands in units of 2**-left_shift of twice the larger scale.
 
     (tflite/kernels/add.cc, sub.cc; reference/integer_ops/add.h.) The left shift is 20 for
     8-bit operands, 15 for 16-bit ones.
     """
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.Add | ops.Sub)
-    sources, output = [step.input_params(0), step.input_params(1)], step.output_params()
+    sources, output = [context.input_params(0), context.input_params(1)], context.output_params()
     left_shift = 20 if output.dtype.bits == 8 else 15
     twice = np.float64(2 * max(np.float32(p.scale) for p in sources))
     inputs = [Multiplier.of(np.float64(p.scale) / twice) for p in sources]
     total = Multiplier.of(twice / np.float64(np.float32(1 << left_shift) * output.scale))
-    limits = activation_range(op.activation, output, step.arithmetic)
+    limits = activation_range(op.activation, output, context.arithmetic)
     sign = -1 if isinstance(op, ops.Sub) else 1
 
     def run(operands: Operands) -> tuple[Array, ...]:
@@ -55,13 +55,13 @@ def build_sum(step: Step) -> Kernel:
     return run
 
 
-def build_product(step: Step) -> Kernel:
+def build_product(context: KernelContext) -> Kernel:
     """Mul: one rescaling of the product (tflite/kernels/mul.cc, factors in float32)."""
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.Mul)
-    left, right, output = step.input_params(0), step.input_params(1), step.output_params()
+    left, right, output = context.input_params(0), context.input_params(1), context.output_params()
     multiplier = Multiplier.of(np.float32(left.scale * right.scale) / output.scale)
-    limits = activation_range(op.activation, output, step.arithmetic)
+    limits = activation_range(op.activation, output, context.arithmetic)
 
     def run(operands: Operands) -> tuple[Array, ...]:
         a, b = operands_of(operands)
@@ -76,23 +76,23 @@ def build_product(step: Step) -> Kernel:
 _BOUNDS = {ops.Relu: (0.0, np.inf), ops.Relu6: (0.0, 6.0)}
 
 
-def build_clip(step: Step) -> Kernel:
+def build_clip(context: KernelContext) -> Kernel:
     """Relu, Relu6 and Clip: rescale, then clamp (``QuantizedReluX``, activations.cc)."""
-    op = step.op
+    op = context.op
     low, high = (op.low, op.high) if isinstance(op, ops.Clip) else _BOUNDS[type(op)]
-    source, output = step.input_params(), step.output_params()
+    source, output = context.input_params(), context.output_params()
     multiplier = Multiplier.of(np.float32(source.scale / output.scale))
-    limits = clamp_range(low, high, output, step.arithmetic)
+    limits = clamp_range(low, high, output, context.arithmetic)
     return by_integers(
         source, lambda x: clamped(multiplier.apply(centred(x, source)), output, limits)
     )
 
 
-def build_leaky_relu(step: Step) -> Kernel:
+def build_leaky_relu(context: KernelContext) -> Kernel:
     """LeakyRelu (reference/leaky_relu.h): one multiplier for each sign."""
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.LeakyRelu)
-    source, output = step.input_params(), step.output_params()
+    source, output = context.input_params(), context.output_params()
     scale = np.float32(source.scale * np.float32(abs(op.alpha)))
     positive = Multiplier.of(np.float32(source.scale / output.scale))
     negative = Multiplier.of(np.float32(scale / output.scale))
@@ -106,9 +106,13 @@ def build_leaky_relu(step: Step) -> Kernel:
     return by_integers(source, function)
 
 
-def build_prelu(step: Step) -> Kernel:
+def build_prelu(context: KernelContext) -> Kernel:
     """PRelu (reference/prelu.h)."""
-    source, slope, output = step.input_params(0), step.input_params(1), step.output_params()
+    source, slope, output = (
+        context.input_params(0),
+        context.input_params(1),
+        context.output_params(),
+    )
     positive = Multiplier.of(np.float32(source.scale / output.scale))
     product = np.float32(source.scale * slope.scale)
     negative = Multiplier.of(np.float32(product / output.scale))
@@ -122,18 +126,18 @@ def build_prelu(step: Step) -> Kernel:
     return run
 
 
-def build_abs(step: Step) -> Kernel:
+def build_abs(context: KernelContext) -> Kernel:
     """Abs (tflite/kernels/elementwise.cc)."""
-    source, output = step.input_params(), step.output_params()
+    source, output = context.input_params(), context.output_params()
     multiplier = Multiplier.of(np.float32(source.scale / output.scale))
     return by_integers(
         source, lambda x: clamped(multiplier.apply(np.abs(centred(x, source))), output)
     )
 
 
-def build_hard_swish(step: Step) -> Kernel | None:
+def build_hard_swish(context: KernelContext) -> Kernel | None:
     """HardSwish of 8-bit integers in 16-bit fixed point (reference/hard_swish.h)."""
-    source, output = step.input_params(), step.output_params()
+    source, output = context.input_params(), context.output_params()
     if source.dtype.bits > 8:
         return None
     fine_scale = np.float32(np.float32(1 / 128) * source.scale)

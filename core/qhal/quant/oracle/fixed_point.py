@@ -143,7 +143,7 @@ def _exp_on_quarter(a: Int64) -> Int64:
 
 
 def one_over_one_plus_x(a: Int64) -> Int64:
-    """1 / (1 + a) for a in [0, 1), FixedPoint<int32, 0>: three Newton-Raphson steps."""
+    """1 / (1 + a) for a in [0, 1), FixedPoint<int32, 0>: three Newton-Raphson iterations."""
     half_denominator = (a + INT32_MAX + 1) >> 1
     x = 1515870810 + doubling_high_mul(half_denominator, np.int64(-1010580540))  # 48/17 - 32/17 d
     for _ in range(3):

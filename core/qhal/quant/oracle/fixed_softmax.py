@@ -6,6 +6,7 @@ import numpy as np
 
 from qhal.ir import ops
 from qhal.quant.model import QuantParams
+from qhal.quant.oracle.context import Kernel, KernelContext, Operands, operands_of
 from qhal.quant.oracle.fixed_point import (
     Int64,
     Multiplier,
@@ -16,7 +17,6 @@ from qhal.quant.oracle.fixed_point import (
     rounding_shift,
 )
 from qhal.quant.oracle.lut import interpolate16, samples16
-from qhal.quant.oracle.step import Kernel, Operands, Step, operands_of
 from qhal.quant.oracle.values import Array
 
 _DIFFERENCE_BITS = 5
@@ -26,11 +26,11 @@ _SUM_BITS = 12
 """Integer bits of the sum of exponentials."""
 
 
-def build_softmax(step: Step) -> Kernel:
+def build_softmax(context: KernelContext) -> Kernel:
     """Softmax over one axis; 8 bits (result at 1/256) or 16 bits (result at 1/32768)."""
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.Softmax)
-    source, output = step.input_params(), step.output_params()
+    source, output = context.input_params(), context.output_params()
     function = _Softmax16(source) if source.dtype.bits > 8 else _Softmax8(source, output)
 
     def run(operands: Operands) -> tuple[Array, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from qhal.ir import ops
 from qhal.quant.model import QuantParams
+from qhal.quant.oracle.context import Kernel, KernelContext, scalar
 from qhal.quant.oracle.fixed_elementwise import build_abs, centred, clamped
 from qhal.quant.oracle.fixed_point import (
     INT32_MAX,
@@ -21,42 +22,41 @@ from qhal.quant.oracle.fixed_point import (
 from qhal.quant.oracle.functions import function_of
 from qhal.quant.oracle.integer import IntegerBuilder
 from qhal.quant.oracle.lut import sigmoid_table, table8, table16
-from qhal.quant.oracle.step import Kernel, Step, scalar
 from qhal.quant.oracle.through_float import by_integers, unary
 from qhal.quant.oracle.values import Array
 
 Function = Callable[[Array], Array]
 
 
-def build_table(step: Step) -> Kernel:
+def build_table(context: KernelContext) -> Kernel:
     """Exp, Elu, Gelu and 8-bit Sigmoid and Tanh (activations.cc, exp.cc)."""
-    return _by_table(step, function_of(step.op))
+    return _by_table(context, function_of(context.op))
 
 
-def _by_table(step: Step, function: Function) -> Kernel:
-    source, output = step.input_params(), step.output_params()
+def _by_table(context: KernelContext, function: Function) -> Kernel:
+    source, output = context.input_params(), context.output_params()
     make = table8 if source.dtype.bits == 8 else table16
     return unary(make(source, output, function))
 
 
-def _build_log(step: Step) -> Kernel:
+def _build_log(context: KernelContext) -> Kernel:
     """Log; what is not positive becomes the smallest result (``LogLUTPrepare``)."""
-    output = step.output_params()
+    output = context.output_params()
     scale, zero_point = scalar(output)
     lowest = np.float32(output.dtype.qmin - zero_point) * scale
 
     def function(x: Array) -> Array:
         return np.where(x <= 0, lowest, np.log(np.maximum(x, np.finfo(np.float32).tiny)))
 
-    return _by_table(step, function)
+    return _by_table(context, function)
 
 
-def _build_sqrt(step: Step) -> Kernel:
+def _build_sqrt(context: KernelContext) -> Kernel:
     """Sqrt in float32, cut towards zero (``SqrtEvalQuantized``, elementwise.cc).
 
     The kernel rejects negative numbers; here they give the zero point.
     """
-    source, output = step.input_params(), step.output_params()
+    source, output = context.input_params(), context.output_params()
 
     def function(x: Array) -> Array:
         root = np.sqrt(np.maximum(centred(x, source).astype(np.float32) * source.scale, 0))
@@ -65,14 +65,14 @@ def _build_sqrt(step: Step) -> Kernel:
     return by_integers(source, function)
 
 
-def _build_rsqrt(step: Step) -> Kernel:
+def _build_rsqrt(context: KernelContext) -> Kernel:
     """Rsqrt: 8 bits in fixed point, 16 bits from a table (elementwise.cc)."""
-    source, output = step.input_params(), step.output_params()
+    source, output = context.input_params(), context.output_params()
     if source.dtype.bits > 8:
         largest = np.float32(32767) * np.float32(output.scale)
         tiny = np.finfo(np.float32).tiny
         return _by_table(
-            step, lambda x: np.where(x <= 0, largest, 1 / np.sqrt(np.maximum(x, tiny)))
+            context, lambda x: np.where(x <= 0, largest, 1 / np.sqrt(np.maximum(x, tiny)))
         )
     factor = 1 / np.float64(np.sqrt(np.float32(source.scale)) * np.float32(output.scale))
     return by_integers(source, lambda x: _rsqrt8(centred(x, source), Multiplier.of(factor), output))
@@ -154,12 +154,12 @@ def _tanh16(x: Array, source: QuantParams) -> Array:
     return (rounded >> 8).astype(np.int16)
 
 
-def build_squash(step: Step) -> Kernel:
+def build_squash(context: KernelContext) -> Kernel:
     """Sigmoid and Tanh."""
-    source = step.input_params()
+    source = context.input_params()
     if source.dtype.bits == 8:
-        return build_table(step)
-    wide = _sigmoid16 if isinstance(step.op, ops.Sigmoid) else _tanh16
+        return build_table(context)
+    wide = _sigmoid16 if isinstance(context.op, ops.Sigmoid) else _tanh16
     return by_integers(source, lambda x: wide(x, source))
 
 
@@ -172,8 +172,8 @@ _FUNCTIONS: dict[str, IntegerBuilder] = {
 }
 
 
-def build_unary(step: Step) -> Kernel | None:
+def build_unary(context: KernelContext) -> Kernel | None:
     """The functions of :class:`~qhal.ir.ops.Unary` that have an integer kernel."""
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.Unary)
-    return _FUNCTIONS[op.function](step) if op.function in _FUNCTIONS else None
+    return _FUNCTIONS[op.function](context) if op.function in _FUNCTIONS else None

@@ -9,25 +9,25 @@ import numpy as np
 from qhal.ir import ops
 from qhal.ir.ops import Layout
 from qhal.quant.oracle import window as windows
+from qhal.quant.oracle.context import Kernel, KernelContext, Operands, operands_of
 from qhal.quant.oracle.fixed_elementwise import clamped
 from qhal.quant.oracle.fixed_point import Int64, Multiplier
 from qhal.quant.oracle.integer import same_params
 from qhal.quant.oracle.movement import pool_window
-from qhal.quant.oracle.step import Kernel, Operands, Step, operands_of
 from qhal.quant.oracle.values import Array
 
 
-def build_reduce(step: Step) -> Kernel | None:
+def build_reduce(context: KernelContext) -> Kernel | None:
     """Mean and Sum: rescale the sum; Mean divides the multiplier by the number of elements.
 
     (``QuantizedMeanOrSum`` in tflite/kernels/internal/reference/reduce.h.)
     """
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.Reduce)
     if op.function not in ("Mean", "Sum"):
         return None
-    source, output = step.input_params(), step.output_params()
-    count = prod(step.input_type().shape[axis] for axis in op.axes)
+    source, output = context.input_params(), context.output_params()
+    count = prod(context.input_type().shape[axis] for axis in op.axes)
     multiplier = Multiplier.of(np.float64(source.scale) / np.float64(output.scale))
     if op.function == "Mean":
         multiplier = _divided(multiplier, count)
@@ -48,20 +48,20 @@ def _divided(multiplier: Multiplier, count: int) -> Multiplier:
     return Multiplier(np.asarray(mantissa), multiplier.shift - shift)
 
 
-def build_average_pool(step: Step) -> Kernel | None:
+def build_average_pool(context: KernelContext) -> Kernel | None:
     """Mean of the taps inside, half away from zero; padding that counts is the zero point.
 
     (tflite/kernels/internal/reference/integer_ops/pooling.h)
     """
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.AveragePool)
-    if not same_params(step):
+    if not same_params(context):
         return None
-    window = pool_window(step, op)
-    counts = windows.count_inside(window, windows.spatial(step.input_type().shape, op.layout))
+    window = pool_window(context, op)
+    counts = windows.count_inside(window, windows.spatial(context.input_type().shape, op.layout))
     divisor = np.asarray(prod(op.kernel)) if op.count_include_pad else counts
-    filler = int(step.input_params().zero_point) if op.count_include_pad else 0
-    output = step.output_params()
+    filler = int(context.input_params().zero_point) if op.count_include_pad else 0
+    output = context.output_params()
 
     def run(operands: Operands) -> tuple[Array, ...]:
         x = windows.channels_last(operands_of(operands)[0], op.layout)
@@ -72,19 +72,19 @@ def build_average_pool(step: Step) -> Kernel | None:
     return run
 
 
-def build_resize(step: Step) -> Kernel | None:
+def build_resize(context: KernelContext) -> Kernel | None:
     """Bilinear resampling with 10 fractional bits per axis (``ResizeBilinearInteger``).
 
     A single spatial dimension is that of a plane with one row, whose weight is 1024/1024.
     """
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.Resize)
-    if op.mode != "linear" or len(op.sizes) > 2 or not same_params(step):
+    if op.mode != "linear" or len(op.sizes) > 2 or not same_params(context):
         return None
-    sizes = windows.spatial(step.input_type().shape, op.layout)
+    sizes = windows.spatial(context.input_type().shape, op.layout)
     first = 2 if op.layout is Layout.NCHW else 1
     taps = [_linear_taps(op, size, out) for size, out in zip(sizes, op.sizes, strict=True)]
-    dtype = step.output_params().dtype.numpy
+    dtype = context.output_params().dtype.numpy
 
     def run(operands: Operands) -> tuple[Array, ...]:
         x = operands_of(operands)[0].astype(np.int64) * 1024 ** (2 - len(taps))

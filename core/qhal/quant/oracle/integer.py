@@ -13,32 +13,32 @@ import numpy as np
 from qhal.ir import ops
 from qhal.ir.ops import Op
 from qhal.quant.oracle import movement, real
+from qhal.quant.oracle.context import Kernel, KernelContext, Operands, operands_of, scalar
 from qhal.quant.oracle.rescale import quantize_real, requantize, rescaler
-from qhal.quant.oracle.step import Kernel, Operands, Step, operands_of, scalar
 from qhal.quant.oracle.values import Array
 from qhal.quant.oracle.weighted import GEOMETRIES, build_weighted
 
-IntegerBuilder = Callable[[Step], Kernel | None]
+IntegerBuilder = Callable[[KernelContext], Kernel | None]
 
 
-def same_params(step: Step) -> bool:
+def same_params(context: KernelContext) -> bool:
     """True if every quantized operand and result has the parameters of the first result."""
-    output = step.output_params()
-    names = (*step.node.inputs, *step.node.outputs)
-    return all(step.params[name].same_as(output) for name in names if name in step.params)
+    output = context.output_params()
+    names = (*context.node.inputs, *context.node.outputs)
+    return all(context.params[name].same_as(output) for name in names if name in context.params)
 
 
-def unchanged(build: Callable[[Step], Kernel]) -> IntegerBuilder:
+def unchanged(build: Callable[[KernelContext], Kernel]) -> IntegerBuilder:
     """A kernel that works on stored integers, where all parameters agree."""
-    return lambda step: build(step) if same_params(step) else None
+    return lambda context: build(context) if same_params(context) else None
 
 
-def _build_concat(step: Step) -> Kernel:
+def _build_concat(context: KernelContext) -> Kernel:
     """Operands with other parameters are requantized first (``QLinearConcat``)."""
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.Concat)
-    output, arithmetic = step.output_params(), step.arithmetic
-    sources = [step.input_params(i) for i in range(len(step.node.inputs))]
+    output, arithmetic = context.output_params(), context.arithmetic
+    sources = [context.input_params(i) for i in range(len(context.node.inputs))]
 
     def run(operands: Operands) -> tuple[Array, ...]:
         pairs = zip(operands_of(operands), sources, strict=True)
@@ -48,45 +48,45 @@ def _build_concat(step: Step) -> Kernel:
     return run
 
 
-def _build_pad(step: Step) -> Kernel | None:
+def _build_pad(context: KernelContext) -> Kernel | None:
     """Padding is the integer of the real value (zero: the zero point)."""
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.Pad)
-    if not same_params(step):
+    if not same_params(context):
         return None
-    filler = quantize_real(np.asarray(op.value), step.output_params(), step.arithmetic)
-    return movement.build_pad(step, int(filler))
+    filler = quantize_real(np.asarray(op.value), context.output_params(), context.arithmetic)
+    return movement.build_pad(context, int(filler))
 
 
-def _build_resize(step: Step) -> Kernel | None:
-    op = step.op
+def _build_resize(context: KernelContext) -> Kernel | None:
+    op = context.op
     assert isinstance(op, ops.Resize)
-    if op.mode != "nearest" or not same_params(step):
+    if op.mode != "nearest" or not same_params(context):
         return None
-    return movement.build_resize_nearest(step)
+    return movement.build_resize_nearest(context)
 
 
-def _build_reduce(step: Step) -> Kernel | None:
-    op = step.op
+def _build_reduce(context: KernelContext) -> Kernel | None:
+    op = context.op
     assert isinstance(op, ops.Reduce)
-    if op.function not in ("Max", "Min") or not same_params(step):
+    if op.function not in ("Max", "Min") or not same_params(context):
         return None
-    return real.build_reduce(step)
+    return real.build_reduce(context)
 
 
-def _build_mat_mul(step: Step) -> Kernel:
+def _build_mat_mul(context: KernelContext) -> Kernel:
     """Product of two integer activations.
 
     LiteRT multiplies the two input scales in float32 (``GetQuantizedConvolutionMultipler`` in
     tflite/kernels/kernel_util.cc).
     """
-    left, right, output = step.input_params(0), step.input_params(1), step.output_params()
+    left, right, output = context.input_params(0), context.input_params(1), context.output_params()
     (a_scale, a_zero), (b_scale, b_zero) = scalar(left), scalar(right)
-    work = np.float64 if step.arithmetic.is_fixed_point else np.float32
+    work = np.float64 if context.arithmetic.is_fixed_point else np.float32
     divisor = work(scalar(output)[0])
     limits = (output.dtype.qmin, output.dtype.qmax)
     finish = rescaler(
-        a_scale * b_scale / divisor, None, output, limits, step.arithmetic, left.dtype.bits > 8
+        a_scale * b_scale / divisor, None, output, limits, context.arithmetic, left.dtype.bits > 8
     )
 
     def run(operands: Operands) -> tuple[Array, ...]:

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from qhal.quant.model import QuantParams
+from qhal.quant.oracle.context import saturate, scalar
 from qhal.quant.oracle.fixed_point import Int64, round_half_away
-from qhal.quant.oracle.step import saturate, scalar
 from qhal.quant.oracle.through_float import Table, tabulate
 from qhal.quant.oracle.values import Array
 
@@ -55,12 +55,12 @@ def samples16(
     low, high = in_scale * kind(-32768 - in_zero), in_scale * kind(32767 - in_zero)
     out_low = out_scale * kind(-32768 - out_zero)
     out_high = out_scale * kind(32767 - out_zero)
-    step = (high - low) / kind(_INTERVALS)
+    width = (high - low) / kind(_INTERVALS)
     inverse = kind(65536) / (out_high - out_low)
     index = np.arange(_INTERVALS, dtype=kind)
-    value = function(low + index * step) * inverse
-    middle = round_half_away(function(low + index * step + step / kind(2)) * inverse)
-    following = function(low + (index + 1) * step) * inverse
+    value = function(low + index * width) * inverse
+    middle = round_half_away(function(low + index * width + width / kind(2)) * inverse)
+    following = function(low + (index + 1) * width) * inverse
     start = round_half_away(value)
     interpolated = round_half_away((following + start) / kind(2))
     samples = start - round_half_away((interpolated - middle) / kind(2))

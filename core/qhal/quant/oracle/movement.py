@@ -11,9 +11,9 @@ import numpy.typing as npt
 from qhal.ir import ops
 from qhal.ir.ops import Ints, Layout, Op
 from qhal.quant.oracle import window as windows
-from qhal.quant.oracle.step import Kernel, Operands, Step, operands_of
+from qhal.quant.oracle.context import Kernel, KernelContext, Operands, operands_of
 from qhal.quant.oracle.values import Array
-from qhal.quant.oracle.window import Window
+from qhal.quant.oracle.window import SlidingWindow
 
 Move = Callable[[Any, Array], Array]
 
@@ -28,9 +28,9 @@ def _transpose(op: ops.Transpose, x: Array) -> Array:
 
 def _slice(op: ops.Slice, x: Array) -> Array:
     cuts = []
-    for start, size, step in zip(op.starts, op.sizes, op.steps, strict=True):
-        stop = start + size * step
-        cuts.append(slice(start, stop if stop >= 0 else None, step) if size else slice(0, 0))
+    for start, size, stride in zip(op.starts, op.sizes, op.steps, strict=True):
+        stop = start + size * stride
+        cuts.append(slice(start, stop if stop >= 0 else None, stride) if size else slice(0, 0))
     return x[tuple(cuts)]
 
 
@@ -75,30 +75,30 @@ MOVES: Mapping[type[Op], Move] = {
 """Operators of one operand and one result."""
 
 
-def build_move(step: Step) -> Kernel:
+def build_move(context: KernelContext) -> Kernel:
     """The kernel of an operator in :data:`MOVES`."""
-    move = MOVES[type(step.op)]
-    return lambda operands: (move(step.op, operands[0]),)  # type: ignore[arg-type]
+    move = MOVES[type(context.op)]
+    return lambda operands: (move(context.op, operands[0]),)  # type: ignore[arg-type]
 
 
-def build_concat(step: Step) -> Kernel:
+def build_concat(context: KernelContext) -> Kernel:
     """Join all operands."""
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.Concat)
     return lambda operands: (np.concatenate(operands_of(operands), op.axis),)
 
 
-def build_split(step: Step) -> Kernel:
+def build_split(context: KernelContext) -> Kernel:
     """Cut into several results."""
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.Split)
     cuts = np.cumsum(op.sizes)[:-1]
     return lambda operands: tuple(np.split(operands_of(operands)[0], cuts, op.axis))
 
 
-def build_gather(step: Step) -> Kernel:
+def build_gather(context: KernelContext) -> Kernel:
     """Pick slices along an axis; a negative index counts from the end."""
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.Gather)
 
     def run(operands: Operands) -> tuple[Array, ...]:
@@ -108,7 +108,7 @@ def build_gather(step: Step) -> Kernel:
     return run
 
 
-def build_where(step: Step) -> Kernel:
+def build_where(context: KernelContext) -> Kernel:
     """Choose between two operands."""
 
     def run(operands: Operands) -> tuple[Array, ...]:
@@ -118,9 +118,9 @@ def build_where(step: Step) -> Kernel:
     return run
 
 
-def build_pad(step: Step, value: float | None = None) -> Kernel:
+def build_pad(context: KernelContext, value: float | None = None) -> Kernel:
     """Pad; ``value`` replaces the operator's own (a zero point, for integers)."""
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.Pad)
     rank = len(op.pads) // 2
     widths = list(zip(op.pads[:rank], op.pads[rank:], strict=True))
@@ -135,12 +135,12 @@ def build_pad(step: Step, value: float | None = None) -> Kernel:
     return run
 
 
-def build_max_pool(step: Step) -> Kernel:
+def build_max_pool(context: KernelContext) -> Kernel:
     """Maximum over windows; padding is the smallest value of the type."""
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.MaxPool)
-    window = pool_window(step, op)
-    dtype = step.input_type().dtype
+    window = pool_window(context, op)
+    dtype = context.input_type().dtype
     lowest = float(-np.inf) if dtype.is_float else dtype.qmin
 
     def run(operands: Operands) -> tuple[Array, ...]:
@@ -152,18 +152,18 @@ def build_max_pool(step: Step) -> Kernel:
     return run
 
 
-def pool_window(step: Step, op: ops.MaxPool | ops.AveragePool) -> Window:
+def pool_window(context: KernelContext, op: ops.MaxPool | ops.AveragePool) -> SlidingWindow:
     """Geometry of a pooling operator."""
     rank = len(op.kernel)
-    out = windows.spatial(step.output_type().shape, op.layout)
-    return Window(op.kernel, op.strides, op.pads[:rank], (1,) * rank, out)
+    out = windows.spatial(context.output_type().shape, op.layout)
+    return SlidingWindow(op.kernel, op.strides, op.pads[:rank], (1,) * rank, out)
 
 
-def build_resize_nearest(step: Step) -> Kernel:
+def build_resize_nearest(context: KernelContext) -> Kernel:
     """Nearest neighbour, with ONNX's coordinate and rounding rules."""
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.Resize)
-    sizes = windows.spatial(step.input_type().shape, op.layout)
+    sizes = windows.spatial(context.input_type().shape, op.layout)
     first = 2 if op.layout is Layout.NCHW else 1
     indices = [_nearest(op, size, out) for size, out in zip(sizes, op.sizes, strict=True)]
 

@@ -6,11 +6,11 @@ import numpy as np
 
 from qhal.ir import ops
 from qhal.ir.graph import TensorType
-from qhal.quant.oracle.step import Kernel, Operands, Step
+from qhal.quant.oracle.context import Kernel, KernelContext, Operands
 from qhal.quant.oracle.values import Array
 
 
-def build_opaque(step: Step) -> Kernel:
+def build_opaque(context: KernelContext) -> Kernel:
     """A model of this one node, in an ONNX Runtime session without optimisations."""
     import onnxruntime
 
@@ -19,35 +19,35 @@ def build_opaque(step: Step) -> Kernel:
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(
-        _one_node_model(step), options, providers=["CPUExecutionProvider"]
+        _one_node_model(context), options, providers=["CPUExecutionProvider"]
     )
 
     def run(operands: Operands) -> tuple[Array, ...]:
-        named = zip(step.node.inputs, operands, strict=True)
+        named = zip(context.node.inputs, operands, strict=True)
         feeds = {name: np.ascontiguousarray(x) for name, x in named if x is not None}
-        return tuple(session.run(list(step.node.outputs), feeds))
+        return tuple(session.run(list(context.node.outputs), feeds))
 
     return run
 
 
-def _one_node_model(step: Step) -> bytes:
+def _one_node_model(context: KernelContext) -> bytes:
     import onnx
     from onnx import helper
 
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.Opaque)
     node = onnx.NodeProto.FromString(op.proto)
     del node.input[:], node.output[:]
-    node.input.extend(step.node.inputs)
-    node.output.extend(step.node.outputs)
+    node.input.extend(context.node.inputs)
+    node.output.extend(context.node.outputs)
 
     def info(name: str, type_: TensorType) -> onnx.ValueInfoProto:
         kind = helper.np_dtype_to_tensor_dtype(type_.dtype.numpy)
         return helper.make_tensor_value_info(name, kind, list(type_.shape))
 
-    types = step.graph.tensors
-    inputs = [info(name, types[name]) for name in dict.fromkeys(filter(None, step.node.inputs))]
-    outputs = [info(name, types[name]) for name in step.node.outputs if name]
+    types = context.graph.tensors
+    inputs = [info(name, types[name]) for name in dict.fromkeys(filter(None, context.node.inputs))]
+    outputs = [info(name, types[name]) for name in context.node.outputs if name]
     graph = helper.make_graph([node], "opaque", inputs, outputs)
     imports = [helper.make_opsetid(op.domain, op.opset)]
     if op.domain:

@@ -11,11 +11,11 @@ from qhal.ir import ops
 from qhal.ir.ops import Layout, Op
 from qhal.quant.oracle import movement
 from qhal.quant.oracle import window as windows
+from qhal.quant.oracle.context import Kernel, KernelContext, Operands, operands_of
 from qhal.quant.oracle.functions import FUNCTIONS, function_of
 from qhal.quant.oracle.movement import coordinates, pool_window
 from qhal.quant.oracle.opaque import build_opaque
 from qhal.quant.oracle.recurrent import build_gru, build_lstm
-from qhal.quant.oracle.step import Kernel, Operands, Step, operands_of
 from qhal.quant.oracle.through_float import Builder
 from qhal.quant.oracle.values import Array
 from qhal.quant.oracle.weighted import GEOMETRIES, activate, build_weighted
@@ -23,9 +23,9 @@ from qhal.quant.oracle.weighted import GEOMETRIES, activate, build_weighted
 # --- element-wise -------------------------------------------------------------
 
 
-def build_function(step: Step) -> Kernel:
+def build_function(context: KernelContext) -> Kernel:
     """A function of one operand."""
-    function = function_of(step.op)
+    function = function_of(context.op)
     return lambda operands: (function(operands_of(operands)[0]),)
 
 
@@ -62,27 +62,27 @@ _RELATIONS: Mapping[str, Callable[[Array, Array], Array]] = {
 }
 
 
-def _build_arithmetic(step: Step) -> Kernel:
-    function, activation = ARITHMETIC[type(step.op)], step.op.fused
+def _build_arithmetic(context: KernelContext) -> Kernel:
+    function, activation = ARITHMETIC[type(context.op)], context.op.fused
     return lambda operands: (activate(function(*operands_of(operands)), activation),)
 
 
-def build_pair(step: Step) -> Kernel:
+def build_pair(context: KernelContext) -> Kernel:
     """A function of two operands without activation."""
-    function = _PAIRS[type(step.op)]
+    function = _PAIRS[type(context.op)]
     return lambda operands: (function(*operands_of(operands)),)
 
 
-def build_relation(step: Step) -> Kernel:
+def build_relation(context: KernelContext) -> Kernel:
     """A relation of two operands."""
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.Compare)
     relation = _RELATIONS[op.relation]
     return lambda operands: (relation(*operands_of(operands)),)
 
 
-def _build_cast(step: Step) -> Kernel:
-    op = step.op
+def _build_cast(context: KernelContext) -> Kernel:
+    op = context.op
     assert isinstance(op, ops.Cast)
     return lambda operands: (operands_of(operands)[0].astype(op.to.numpy),)
 
@@ -96,14 +96,14 @@ def softmax(x: Array, axis: int) -> Array:
     return np.asarray(grown / grown.sum(axis=axis, keepdims=True))
 
 
-def _build_softmax(step: Step) -> Kernel:
-    op = step.op
+def _build_softmax(context: KernelContext) -> Kernel:
+    op = context.op
     assert isinstance(op, ops.Softmax)
     return lambda operands: (softmax(operands_of(operands)[0], op.axis),)
 
 
-def _build_log_softmax(step: Step) -> Kernel:
-    op = step.op
+def _build_log_softmax(context: KernelContext) -> Kernel:
+    op = context.op
     assert isinstance(op, ops.LogSoftmax)
 
     def run(operands: Operands) -> tuple[Array, ...]:
@@ -121,8 +121,8 @@ def _normalise(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
     return np.asarray(centred / np.sqrt(variance + x.dtype.type(epsilon)))
 
 
-def _build_layer_norm(step: Step) -> Kernel:
-    op = step.op
+def _build_layer_norm(context: KernelContext) -> Kernel:
+    op = context.op
     assert isinstance(op, ops.LayerNorm)
 
     def run(operands: Operands) -> tuple[Array, ...]:
@@ -133,8 +133,8 @@ def _build_layer_norm(step: Step) -> Kernel:
     return run
 
 
-def _build_instance_norm(step: Step) -> Kernel:
-    op = step.op
+def _build_instance_norm(context: KernelContext) -> Kernel:
+    op = context.op
     assert isinstance(op, ops.InstanceNorm)
 
     def run(operands: Operands) -> tuple[Array, ...]:
@@ -154,9 +154,9 @@ REDUCTIONS: Mapping[str, Callable[..., Array]] = {
 }
 
 
-def build_reduce(step: Step) -> Kernel:
+def build_reduce(context: KernelContext) -> Kernel:
     """Mean, Sum, Max or Min over axes."""
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.Reduce)
     function = REDUCTIONS[op.function]
 
@@ -167,9 +167,9 @@ def build_reduce(step: Step) -> Kernel:
     return run
 
 
-def build_arg_max(step: Step) -> Kernel:
+def build_arg_max(context: KernelContext) -> Kernel:
     """Index of the first largest element."""
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.ArgMax)
 
     def run(operands: Operands) -> tuple[Array, ...]:
@@ -182,11 +182,11 @@ def build_arg_max(step: Step) -> Kernel:
 # --- pooling and resampling ---------------------------------------------------
 
 
-def _build_average_pool(step: Step) -> Kernel:
-    op = step.op
+def _build_average_pool(context: KernelContext) -> Kernel:
+    op = context.op
     assert isinstance(op, ops.AveragePool)
-    window = pool_window(step, op)
-    size = windows.spatial(step.input_type().shape, op.layout)
+    window = pool_window(context, op)
+    size = windows.spatial(context.input_type().shape, op.layout)
     counts = windows.count_inside(window, size)
     divisor = np.float32(prod(op.kernel)) if op.count_include_pad else counts.astype(np.float32)
 
@@ -198,17 +198,19 @@ def _build_average_pool(step: Step) -> Kernel:
     return run
 
 
-def build_resize(step: Step) -> Kernel:
+def build_resize(context: KernelContext) -> Kernel:
     """Resample, nearest or linear."""
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.Resize)
-    return movement.build_resize_nearest(step) if op.mode == "nearest" else _build_linear(step)
+    return (
+        movement.build_resize_nearest(context) if op.mode == "nearest" else _build_linear(context)
+    )
 
 
-def _build_linear(step: Step) -> Kernel:
-    op = step.op
+def _build_linear(context: KernelContext) -> Kernel:
+    op = context.op
     assert isinstance(op, ops.Resize)
-    sizes = windows.spatial(step.input_type().shape, op.layout)
+    sizes = windows.spatial(context.input_type().shape, op.layout)
     first = 2 if op.layout is Layout.NCHW else 1
 
     def run(operands: Operands) -> tuple[Array, ...]:

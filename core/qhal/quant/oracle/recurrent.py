@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from qhal.ir import ops
+from qhal.quant.oracle.context import Kernel, KernelContext, Operands, operands_of
 from qhal.quant.oracle.functions import sigmoid
-from qhal.quant.oracle.step import Kernel, Operands, Step, operands_of
 from qhal.quant.oracle.values import Array
 
 Cell = Callable[[Array, tuple[Array, ...]], tuple[Array, ...]]
@@ -21,21 +21,21 @@ _CANDIDATES: Mapping[str, Callable[[Array], Array]] = {
 """Activations that a GRU's candidate state may have."""
 
 
-def build_lstm(step: Step) -> Kernel:
+def build_lstm(context: KernelContext) -> Kernel:
     """LSTM; see :class:`qhal.ir.ops.Lstm` for operands and results."""
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.Lstm)
 
     def run(operands: Operands) -> tuple[Array, ...]:
         y, (hidden, cell) = _directions(operands, op.direction, 4, op.hidden_size, 2, _lstm_cell)
-        return (y, hidden, cell)[: len(step.node.outputs)]
+        return (y, hidden, cell)[: len(context.node.outputs)]
 
     return run
 
 
-def build_gru(step: Step) -> Kernel:
+def build_gru(context: KernelContext) -> Kernel:
     """GRU; see :class:`qhal.ir.ops.Gru` for operands and results."""
-    op = step.op
+    op = context.op
     assert isinstance(op, ops.Gru)
 
     def cell(recurrent: Array, bias: Array) -> Cell:
@@ -43,7 +43,7 @@ def build_gru(step: Step) -> Kernel:
 
     def run(operands: Operands) -> tuple[Array, ...]:
         y, (hidden,) = _directions(operands, op.direction, 3, op.hidden_size, 1, cell)
-        return (y, hidden)[: len(step.node.outputs)]
+        return (y, hidden)[: len(context.node.outputs)]
 
     return run
 
@@ -73,18 +73,18 @@ def _directions(
         projected = x @ weight[d].T + bias[d, : gates * size]
         inputs = projected[::-1] if backwards else projected
         state = tuple(s[d] for s in start)
-        steps, state = _scan(cell(recurrent[d], bias[d, gates * size :]), inputs, state)
-        outputs.append(steps[::-1] if backwards else steps)
+        results, state = _scan(cell(recurrent[d], bias[d, gates * size :]), inputs, state)
+        outputs.append(results[::-1] if backwards else results)
         finals.append(state)
     return np.stack(outputs, axis=1), tuple(np.stack(s) for s in zip(*finals, strict=True))
 
 
 def _scan(cell: Cell, inputs: Array, state: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
-    steps = []
+    results = []
     for projected in inputs:
         state = cell(projected, state)
-        steps.append(state[0])
-    return np.stack(steps), state
+        results.append(state[0])
+    return np.stack(results), state
 
 
 def _lstm_cell(recurrent: Array, bias: Array) -> Cell:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from qhal.ir.ops import Activation
 from qhal.quant.arithmetic import broadcast_params
 from qhal.quant.model import QuantParams
+from qhal.quant.oracle.context import saturate, scalar
 from qhal.quant.oracle.fixed_point import Int64, Multiplier, round_half_away
-from qhal.quant.oracle.step import saturate, scalar
 from qhal.quant.oracle.values import Array
 from qhal.quant.oracle.window import Epilogue
 from qhal.targets.capability import Arithmetic
@@ -43,11 +43,11 @@ def clamp_range(
     scale, zero_point = scalar(params)
     rounding = round_half_away if arithmetic.is_fixed_point else np.rint
 
-    def step(bound: float) -> float:
+    def level(bound: float) -> float:
         return float(rounding(np.float32(bound) / scale)) + zero_point
 
-    first = qmin if np.isneginf(low) else min(max(qmin, step(low)), qmax)
-    last = qmax if np.isposinf(high) else max(min(qmax, step(high)), qmin)
+    first = qmin if np.isneginf(low) else min(max(qmin, level(low)), qmax)
+    last = qmax if np.isposinf(high) else max(min(qmax, level(high)), qmin)
     return int(first), int(last)
 
 

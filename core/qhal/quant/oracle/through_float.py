@@ -9,40 +9,40 @@ import numpy as np
 from qhal.ir.dtypes import DType
 from qhal.quant.arithmetic import dequantize
 from qhal.quant.model import QuantParams
+from qhal.quant.oracle.context import Kernel, KernelContext, Operands, Real, operands_of
 from qhal.quant.oracle.rescale import quantize_real
-from qhal.quant.oracle.step import Kernel, Operands, Real, Step, operands_of
 from qhal.quant.oracle.values import Array
 
-Builder = Callable[[Step], Kernel]
+Builder = Callable[[KernelContext], Kernel]
 Function = Callable[[Array], Array]
 Table = Callable[[Array], Array]
 
 
-def through_float(step: Step, build: Builder) -> Kernel:
+def through_float(context: KernelContext, build: Builder) -> Kernel:
     """A float kernel between Dequantize and Quantize, where there is something to convert.
 
     Operands without parameters (indices, conditions) pass as they are; so do results. Constants
     are converted once.
     """
-    kernel = build(step)
-    constants = {i: step.real_value(i) for i in range(len(step.node.inputs))}
+    kernel = build(context)
+    constants = {i: context.real_value(i) for i in range(len(context.node.inputs))}
 
     def real(index: int, value: Array | None) -> Array | None:
         if value is None or constants[index] is not None:
             return constants[index]
-        return step.to_real(value, index)
+        return context.to_real(value, index)
 
     def run(operands: Operands) -> tuple[Array, ...]:
         results = kernel([real(i, value) for i, value in enumerate(operands)])
-        named = zip(step.node.outputs, results, strict=True)
-        return tuple(_stored(step, name, value) for name, value in named)
+        named = zip(context.node.outputs, results, strict=True)
+        return tuple(_stored(context, name, value) for name, value in named)
 
     return run
 
 
-def _stored(step: Step, name: str, value: Array) -> Array:
-    params = step.params.get(name)
-    return value if params is None else quantize_real(value, params, step.arithmetic)
+def _stored(context: KernelContext, name: str, value: Array) -> Array:
+    params = context.params.get(name)
+    return value if params is None else quantize_real(value, params, context.arithmetic)
 
 
 def integer_table(dtype: DType, function: Table) -> Table:
@@ -67,11 +67,11 @@ def by_integers(source: QuantParams, function: Table) -> Kernel:
     return unary(integer_table(source.dtype, function))
 
 
-def by_table(step: Step, function: Function) -> Kernel:
+def by_table(context: KernelContext, function: Function) -> Kernel:
     """The kernel of a function of real numbers, rounded as Quantize rounds."""
-    output, arithmetic = step.output_params(), step.arithmetic
+    output, arithmetic = context.output_params(), context.arithmetic
     return unary(
-        tabulate(step.input_params(), lambda x: quantize_real(function(x), output, arithmetic))
+        tabulate(context.input_params(), lambda x: quantize_real(function(x), output, arithmetic))
     )
 
 

@@ -13,10 +13,10 @@ from qhal.ir.ops import Activation, Layout, Op
 from qhal.quant.arithmetic import broadcast_params
 from qhal.quant.model import QuantParams
 from qhal.quant.oracle import window as windows
+from qhal.quant.oracle.context import Kernel, KernelContext, Operands, operands_of, scalar
 from qhal.quant.oracle.rescale import activation_range, exact_rescaler, rescaler
-from qhal.quant.oracle.step import Kernel, Operands, Step, operands_of, scalar
 from qhal.quant.oracle.values import Array
-from qhal.quant.oracle.window import Epilogue, Window
+from qhal.quant.oracle.window import Epilogue, SlidingWindow
 from qhal.quant.weights import output_axis
 from qhal.targets.capability import Arithmetic
 
@@ -47,37 +47,39 @@ class Numbers:
         return centred
 
 
-Geometry = Callable[[Step, Numbers], Kernel]
+Geometry = Callable[[KernelContext, Numbers], Kernel]
 
 
-def build_weighted(step: Step) -> Kernel:
+def build_weighted(context: KernelContext) -> Kernel:
     """The kernel of a weighted operator: integer for a quantized node, float for any other.
 
     Constants are prepared once. A computed weight arrives as the other operands do: integers
     for a quantized node, real numbers otherwise.
     """
-    geometry = GEOMETRIES[type(step.op)]
-    numbers = _integer_numbers if step.integer else _real_numbers
-    if step.constant(1) is not None and (step.constant(2) is not None or not step.has(2)):
-        weight, bias = step.constant(1), step.constant(2)
-        if not step.integer:
-            weight, bias = step.real_value(1), step.real_value(2)
+    geometry = GEOMETRIES[type(context.op)]
+    numbers = _integer_numbers if context.integer else _real_numbers
+    if context.constant(1) is not None and (context.constant(2) is not None or not context.has(2)):
+        weight, bias = context.constant(1), context.constant(2)
+        if not context.integer:
+            weight, bias = context.real_value(1), context.real_value(2)
         assert weight is not None
-        return geometry(step, numbers(step, weight, bias))
+        return geometry(context, numbers(context, weight, bias))
 
     def run(operands: Operands) -> tuple[Array, ...]:
         weight = operands[1]
         assert weight is not None
-        return geometry(step, numbers(step, weight, operands[2] if step.has(2) else None))(operands)
+        return geometry(context, numbers(context, weight, operands[2] if context.has(2) else None))(
+            operands
+        )
 
     return run
 
 
-def _real_numbers(step: Step, weight: Array, bias: Array | None) -> Numbers:
+def _real_numbers(context: KernelContext, weight: Array, bias: Array | None) -> Numbers:
     return Numbers(
         weight.astype(np.float32, copy=False),
         0,
-        _real_epilogue(bias, step.op.fused),
+        _real_epilogue(bias, context.op.fused),
         np.float32,
     )
 
@@ -98,32 +100,36 @@ def activate(x: Array, activation: Activation) -> Array:
     return np.clip(x, 0, high)
 
 
-def _integer_numbers(step: Step, weight: Array, bias: Array | None) -> Numbers:
-    source, output = step.input_params(0), step.output_params()
-    params = step.input_params(1)
+def _integer_numbers(context: KernelContext, weight: Array, bias: Array | None) -> Numbers:
+    source, output = context.input_params(0), context.output_params()
+    params = context.input_params(1)
     _, zero_point = scalar(source)
     centred = centred_weight(weight, params)
     largest = max(source.dtype.qmax - zero_point, zero_point - source.dtype.qmin)
-    work = windows.exact_type(float(largest), centred, output_axis(step.op))
-    factors = _factors(step)
-    limits = activation_range(step.op.fused, output, step.arithmetic)
+    work = windows.exact_type(float(largest), centred, output_axis(context.op))
+    factors = _factors(context)
+    limits = activation_range(context.op.fused, output, context.arithmetic)
     # LiteRT 2's reference kernel of FullyConnected does not use the fixed-point multiplier.
-    if step.arithmetic is Arithmetic.FIXED_POINT and isinstance(step.op, ops.FullyConnected):
+    if context.arithmetic is Arithmetic.FIXED_POINT and isinstance(context.op, ops.FullyConnected):
         epilogue = exact_rescaler(factors, bias, output, limits)
     else:
         wide = source.dtype.bits > 8 and (bias is None or bias.dtype == np.int64)
-        epilogue = rescaler(factors, bias, output, limits, step.arithmetic, wide)
+        epilogue = rescaler(factors, bias, output, limits, context.arithmetic, wide)
     return Numbers(centred.astype(work), zero_point, epilogue, output.dtype.numpy)
 
 
-def _factors(step: Step) -> npt.NDArray[np.float64]:
+def _factors(context: KernelContext) -> npt.NDArray[np.float64]:
     """``s_input * s_weight / s_output``, in the precision in which the runtime divides."""
-    work = np.float64 if step.arithmetic.is_fixed_point else np.float32
-    source, weight, output = step.input_params(0), step.input_params(1), step.output_params()
+    work = np.float64 if context.arithmetic.is_fixed_point else np.float32
+    source, weight, output = (
+        context.input_params(0),
+        context.input_params(1),
+        context.output_params(),
+    )
     product = source.scale.astype(work) * weight.scale.astype(work)
     factors = np.asarray(product / output.scale.astype(work), np.float64)
-    if isinstance(step.op, ops.ConvTranspose) and factors.ndim:
-        factors = np.tile(factors, step.op.groups)
+    if isinstance(context.op, ops.ConvTranspose) and factors.ndim:
+        factors = np.tile(factors, context.op.groups)
     return factors
 
 
@@ -137,11 +143,11 @@ def centred_weight(weight: Array, params: QuantParams) -> Array:
 # --- geometries ---------------------------------------------------------------
 
 
-def _conv(step: Step, given: Numbers) -> Kernel:
-    op = step.op
+def _conv(context: KernelContext, given: Numbers) -> Kernel:
+    op = context.op
     assert isinstance(op, ops.Conv)
     taps = np.moveaxis(given.weight, 1, -1) if op.layout is Layout.NCHW else given.weight
-    window = _window(step, op, taps.shape[1:-1])
+    window = _window(context, op, taps.shape[1:-1])
     rows = taps.reshape(op.groups, taps.shape[0] // op.groups, -1)
     matrix = np.ascontiguousarray(rows.swapaxes(1, 2))
 
@@ -153,11 +159,11 @@ def _conv(step: Step, given: Numbers) -> Kernel:
     return run
 
 
-def _depthwise(step: Step, given: Numbers) -> Kernel:
-    op = step.op
+def _depthwise(context: KernelContext, given: Numbers) -> Kernel:
+    op = context.op
     assert isinstance(op, ops.DepthwiseConv)
     taps = np.moveaxis(given.weight, 0, -1)[0] if op.layout is Layout.NCHW else given.weight[0]
-    window = _window(step, op, taps.shape[:-1])
+    window = _window(context, op, taps.shape[:-1])
     matrix = np.ascontiguousarray(taps.reshape(-1, taps.shape[-1]))
 
     def run(operands: Operands) -> tuple[Array, ...]:
@@ -170,14 +176,14 @@ def _depthwise(step: Step, given: Numbers) -> Kernel:
     return run
 
 
-def _transposed(step: Step, given: Numbers) -> Kernel:
-    op = step.op
+def _transposed(context: KernelContext, given: Numbers) -> Kernel:
+    op = context.op
     assert isinstance(op, ops.ConvTranspose)
     matrix = _transposed_weight(given.weight, op)
     kernel = given.weight.shape[2:] if op.layout is Layout.NCHW else given.weight.shape[1:-1]
-    size = windows.spatial(step.input_type().shape, op.layout)
-    window = Window(kernel, op.strides, op.pads[: len(kernel)], op.dilations, size)
-    out = windows.spatial(step.output_type().shape, op.layout)
+    size = windows.spatial(context.input_type().shape, op.layout)
+    window = SlidingWindow(kernel, op.strides, op.pads[: len(kernel)], op.dilations, size)
+    out = windows.spatial(context.output_type().shape, op.layout)
 
     def run(operands: Operands) -> tuple[Array, ...]:
         x = given.centre(windows.channels_last(operands_of(operands)[0], op.layout))
@@ -198,7 +204,7 @@ def _transposed_weight(weight: Array, op: ops.ConvTranspose) -> Array:
     return np.ascontiguousarray(grouped.transpose(0, 3, 1, 2))
 
 
-def _fully_connected(step: Step, given: Numbers) -> Kernel:
+def _fully_connected(context: KernelContext, given: Numbers) -> Kernel:
     matrix = np.ascontiguousarray(given.weight.T)
 
     def run(operands: Operands) -> tuple[Array, ...]:
@@ -217,12 +223,14 @@ GEOMETRIES: Mapping[type[Op], Geometry] = {
 }
 
 
-def _window(step: Step, op: ops.Conv | ops.DepthwiseConv, kernel: ops.Ints) -> Window:
-    out = windows.spatial(step.output_type().shape, op.layout)
-    return Window(kernel, op.strides, op.pads[: len(kernel)], op.dilations, out)
+def _window(
+    context: KernelContext, op: ops.Conv | ops.DepthwiseConv, kernel: ops.Ints
+) -> SlidingWindow:
+    out = windows.spatial(context.output_type().shape, op.layout)
+    return SlidingWindow(kernel, op.strides, op.pads[: len(kernel)], op.dilations, out)
 
 
-def _padded(operands: Operands, layout: Layout, window: Window, given: Numbers) -> Array:
+def _padded(operands: Operands, layout: Layout, window: SlidingWindow, given: Numbers) -> Array:
     x = windows.channels_last(operands_of(operands)[0], layout)
     if x.shape[1:-1] == window.padded and not any(window.begins):
         return given.centre(x)

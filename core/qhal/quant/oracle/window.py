@@ -28,14 +28,14 @@ _TILE_BYTES = 2 << 20
 
 
 @dataclass(frozen=True)
-class Window:
+class SlidingWindow:
     """Geometry of a sliding window; every tuple has one entry per spatial dimension.
 
     Attributes:
         kernel: size.
-        strides: step from one result to the next.
+        strides: distance from one result to the next.
         begins: padding before the first element.
-        dilations: step from one tap to the next.
+        dilations: distance from one tap to the next.
         out: number of results.
     """
 
@@ -82,7 +82,7 @@ def spatial(shape: Ints, layout: Layout) -> Ints:
     return shape[2:] if layout is Layout.NCHW else shape[1:-1]
 
 
-def pad(x: Array, window: Window, value: float, dtype: npt.DTypeLike) -> Array:
+def pad(x: Array, window: SlidingWindow, value: float, dtype: npt.DTypeLike) -> Array:
     """Copy (N, *spatial, C) into the padded extent that the windows cover.
 
     Input beyond that extent is dropped: no window reads it.
@@ -105,7 +105,7 @@ def exact_type(largest_input: float, weight: Array, axis: int) -> npt.DTypeLike:
 
 
 def convolve(
-    x: Array, weight: Array, window: Window, epilogue: Epilogue, dtype: npt.DTypeLike
+    x: Array, weight: Array, window: SlidingWindow, epilogue: Epilogue, dtype: npt.DTypeLike
 ) -> Array:
     """Convolution as products of unfolded windows and weights, a few rows at a time.
 
@@ -136,7 +136,9 @@ def _joined(parts: list[Array]) -> Array:
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
 
-def _unfold(image: Array, window: Window, first: int, count: int, groups: int) -> list[Array]:
+def _unfold(
+    image: Array, window: SlidingWindow, first: int, count: int, groups: int
+) -> list[Array]:
     """Windows of some result rows: per group (M, taps * C/groups)."""
     number, channels = prod(window.kernel), image.shape[-1]
     if number == 1:
@@ -150,7 +152,7 @@ def _unfold(image: Array, window: Window, first: int, count: int, groups: int) -
 
 
 def convolve_depthwise(
-    x: Array, weight: Array, window: Window, epilogue: Epilogue, dtype: npt.DTypeLike
+    x: Array, weight: Array, window: SlidingWindow, epilogue: Epilogue, dtype: npt.DTypeLike
 ) -> Array:
     """One filter per channel, accumulated tap by tap, a few rows at a time.
 
@@ -181,7 +183,7 @@ def convolve_depthwise(
     return result
 
 
-def scatter(x: Array, weight: Array, window: Window) -> Array:
+def scatter(x: Array, weight: Array, window: SlidingWindow) -> Array:
     """Transposed convolution without bias: every input adds its kernel to the output.
 
     Args:
@@ -215,7 +217,7 @@ def crop(full: Array, begins: Ints, out: Ints) -> Array:
     return result
 
 
-def reduce_windows(x: Array, window: Window, function: np.ufunc) -> Array:
+def reduce_windows(x: Array, window: SlidingWindow, function: np.ufunc) -> Array:
     """Combine the taps of every window of a padded (N, *window.padded, C) with a ufunc."""
     taps = (x[(slice(None), *window.slices(tap))] for tap in window.taps)
     result = next(taps).copy()
@@ -224,7 +226,7 @@ def reduce_windows(x: Array, window: Window, function: np.ufunc) -> Array:
     return result
 
 
-def count_inside(window: Window, size: Ints) -> npt.NDArray[np.int64]:
+def count_inside(window: SlidingWindow, size: Ints) -> npt.NDArray[np.int64]:
     """How many taps of every window lie inside an input of ``size``: shape (*window.out, 1)."""
     inside = np.ones((1, *size, 1), np.int64)
     padded = pad(inside, window, 0, np.int64)

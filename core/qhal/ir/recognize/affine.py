@@ -1,7 +1,7 @@
 """Fold multiplications and additions of constants into the weights before them.
 
 This folds BatchNorm (which is imported as one of each), biases that are added behind a
-convolution or a matrix product, and scale and bias of a recognised LayerNorm.
+convolution or a matrix product, and scale and bias of a recognized LayerNorm.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 from qhal.ir import ops
 from qhal.ir.graph import Node
 from qhal.ir.ops import Ints, Op
-from qhal.ir.recognise.rewrite import FloatArray, Found, Inputs, Matcher, New, Rules, Step
+from qhal.ir.recognize.rewrite import FloatArray, InnerOp, Inputs, Matcher, New, Replacement, Rules
 
 _WEIGHTED = (ops.Conv, ops.DepthwiseConv, ops.ConvTranspose, ops.FullyConnected)
 
 
-def _fold_scale(graph: Matcher, node: Node) -> Found | None:
+def _fold_scale(graph: Matcher, node: Node) -> Replacement | None:
     """``y * c`` with ``y`` of a weighted operator: a scaled weight and bias."""
     found = _before(graph, node)
     if found is None:
@@ -35,10 +35,10 @@ def _fold_scale(graph: Matcher, node: Node) -> Found | None:
     bias = _bias(graph, before)
     if bias is not None:
         inputs += (New(before.inputs[2], bias * factor),)
-    return Found(before.op, inputs, (before,))
+    return Replacement(before.op, inputs, (before,))
 
 
-def _fold_shift(graph: Matcher, node: Node) -> Found | None:
+def _fold_shift(graph: Matcher, node: Node) -> Replacement | None:
     """``y + c`` with ``y`` of a weighted operator: a bias."""
     found = _before(graph, node)
     if found is None:
@@ -50,7 +50,7 @@ def _fold_shift(graph: Matcher, node: Node) -> Found | None:
     bias = _bias(graph, before)
     total = shift if bias is None else bias + shift
     new = New(f"{before.inputs[1]}/bias" if bias is None else before.inputs[2], total)
-    return Found(before.op, (*before.inputs[:2], new), (before,))
+    return Replacement(before.op, (*before.inputs[:2], new), (before,))
 
 
 def _before(graph: Matcher, node: Node) -> tuple[Node, FloatArray] | None:
@@ -89,25 +89,25 @@ def _scaled(node: Node, weight: FloatArray, factor: FloatArray) -> FloatArray:
 # --- chains of constants ----------------------------------------------------------
 
 
-def _scale_scaled(graph: Matcher, node: Node) -> Found | None:
+def _scale_scaled(graph: Matcher, node: Node) -> Replacement | None:
     """``(x * a) * c`` is ``x * (a * c)``."""
     found = _chain(graph, node, ops.Mul)
     if found is None:
         return None
     before, x, inner, outer = found
-    return Found(ops.Mul(), (x, New(f"{node.outputs[0]}/scale", inner * outer)), (before,))
+    return Replacement(ops.Mul(), (x, New(f"{node.outputs[0]}/scale", inner * outer)), (before,))
 
 
-def _shift_shifted(graph: Matcher, node: Node) -> Found | None:
+def _shift_shifted(graph: Matcher, node: Node) -> Replacement | None:
     """``(x + a) + c`` is ``x + (a + c)``."""
     found = _chain(graph, node, ops.Add)
     if found is None:
         return None
     before, x, inner, outer = found
-    return Found(ops.Add(), (x, New(f"{node.outputs[0]}/shift", inner + outer)), (before,))
+    return Replacement(ops.Add(), (x, New(f"{node.outputs[0]}/shift", inner + outer)), (before,))
 
 
-def _scale_shifted(graph: Matcher, node: Node) -> Found | None:
+def _scale_shifted(graph: Matcher, node: Node) -> Replacement | None:
     """``(x * s + a) * c`` is ``x * s * c + a * c``, and ``s * c`` is one constant."""
     found = _chain(graph, node, ops.Add)
     if found is None:
@@ -116,8 +116,10 @@ def _scale_shifted(graph: Matcher, node: Node) -> Found | None:
     scaled = graph.maker(x, ops.Mul)
     if scaled is None or graph.split(scaled) is None or graph.uses(x) != 1:
         return None
-    step = Step(ops.Mul(), (x, New(f"{node.outputs[0]}/scale", outer)))
-    return Found(ops.Add(), (step, New(f"{node.outputs[0]}/shift", inner * outer)), (before,))
+    scaled_x = InnerOp(ops.Mul(), (x, New(f"{node.outputs[0]}/scale", outer)))
+    return Replacement(
+        ops.Add(), (scaled_x, New(f"{node.outputs[0]}/shift", inner * outer)), (before,)
+    )
 
 
 _Chain = tuple[Node, str, FloatArray, FloatArray]
@@ -137,7 +139,7 @@ def _chain(graph: Matcher, node: Node, kind: type[Op]) -> _Chain | None:
 
 
 def _norm_before(graph: Matcher, node: Node) -> tuple[Node, FloatArray] | None:
-    """The LayerNorm before a node, and its constant as an array of the normalised shape."""
+    """The LayerNorm before a node, and its constant as an array of the normalized shape."""
     parts = graph.split(node)
     before = graph.maker(parts[0], ops.LayerNorm) if parts else None
     if parts is None or before is None or not isinstance(before.op, ops.LayerNorm):
@@ -148,8 +150,8 @@ def _norm_before(graph: Matcher, node: Node) -> tuple[Node, FloatArray] | None:
     return before, np.broadcast_to(value.reshape(value.shape[-len(inner) :]), inner)
 
 
-def _norm_scale(graph: Matcher, node: Node) -> Found | None:
-    """``norm(x) * c`` with a constant for every normalised element."""
+def _norm_scale(graph: Matcher, node: Node) -> Replacement | None:
+    """``norm(x) * c`` with a constant for every normalized element."""
     found = _norm_before(graph, node)
     scale = graph.constant(found[0].inputs[1]) if found else None
     if found is None or scale is None:
@@ -159,11 +161,11 @@ def _norm_scale(graph: Matcher, node: Node) -> Found | None:
     bias = _bias(graph, before)
     if bias is not None:
         inputs += (New(before.inputs[2], bias * factor),)
-    return Found(before.op, inputs, (before,))
+    return Replacement(before.op, inputs, (before,))
 
 
-def _norm_shift(graph: Matcher, node: Node) -> Found | None:
-    """``norm(x) + c`` with a constant for every normalised element."""
+def _norm_shift(graph: Matcher, node: Node) -> Replacement | None:
+    """``norm(x) + c`` with a constant for every normalized element."""
     found = _norm_before(graph, node)
     if found is None:
         return None
@@ -171,7 +173,7 @@ def _norm_shift(graph: Matcher, node: Node) -> Found | None:
     bias = _bias(graph, before)
     total = shift if bias is None else bias + shift
     new = New(f"{before.outputs[0]}/bias", np.ascontiguousarray(total))
-    return Found(before.op, (*before.inputs[:2], new), (before,))
+    return Replacement(before.op, (*before.inputs[:2], new), (before,))
 
 
 AFFINE_RULES: Rules = {

@@ -10,13 +10,13 @@ import numpy as np
 
 from qhal.ir import ops
 from qhal.ir.dtypes import DType
-from qhal.ir.onnx.call import Call, Mapper, Unsupported, normal_axes
+from qhal.ir.onnx.call import ImportCall, Mapper, Unsupported, normal_axes
 from qhal.ir.ops import Ints, Op
 
 # --- normalisation --------------------------------------------------------------
 
 
-def _batch_norm(call: Call) -> str:
+def _batch_norm(call: ImportCall) -> str:
     """``x * a + b`` with one a and b per channel; recognition folds it into a convolution."""
     per_pixel = call.opset < 9 and not call.flag("spatial", True) and call.rank() > 2
     if call.flag("training_mode") or per_pixel:
@@ -30,11 +30,11 @@ def _batch_norm(call: Call) -> str:
     factor = scale / np.sqrt(variance + call.number("epsilon", 1e-5))
     shape = (-1, *(1,) * (call.rank() - 2)) if call.rank() > 1 else (-1,)
     a, b = factor.reshape(shape), (bias - mean * factor).reshape(shape)
-    scaled = call.step(ops.Mul(), call.tensor(0), call.const("scale", a.astype(np.float32)))
+    scaled = call.inner(ops.Mul(), call.tensor(0), call.const("scale", a.astype(np.float32)))
     return call.result(ops.Add(), scaled, call.const("shift", b.astype(np.float32)))
 
 
-def _layer_norm(call: Call) -> str:
+def _layer_norm(call: ImportCall) -> str:
     if call.used(1) or call.used(2):
         raise Unsupported("its mean or deviation is used")
     axis = call.axis(default=-1)
@@ -42,45 +42,45 @@ def _layer_norm(call: Call) -> str:
     return call.result(ops.LayerNorm(axis, call.number("epsilon", 1e-5)), *operands)
 
 
-def _instance_norm(call: Call) -> str:
+def _instance_norm(call: ImportCall) -> str:
     call.need(1, "scale"), call.need(2, "bias")
     op = ops.InstanceNorm(call.number("epsilon", 1e-5))
     return call.result(op, *(call.tensor(i) for i in range(3)))
 
 
-def _group_norm(call: Call) -> str:
+def _group_norm(call: ImportCall) -> str:
     """InstanceNorm over groups of channels, then scale and bias (per group before opset 21)."""
     shape, groups = call.shape(), call.integer("num_groups", 1)
     scale, bias = (
         np.repeat(values, shape[1] // len(values)).reshape(-1, *(1,) * (len(shape) - 2))
         for values in (call.floats(1, "scale"), call.floats(2, "bias"))
     )
-    grouped = call.step(ops.Reshape((shape[0], groups, prod(shape[1:]) // groups)), call.tensor(0))
+    grouped = call.inner(ops.Reshape((shape[0], groups, prod(shape[1:]) // groups)), call.tensor(0))
     plain = (call.const(what, np.full(groups, value, np.float32)) for what, value in _PLAIN)
-    norm = call.step(ops.InstanceNorm(call.number("epsilon", 1e-5)), grouped, *plain)
-    scaled = call.step(ops.Mul(), call.step(ops.Reshape(shape), norm), call.const("scale", scale))
+    norm = call.inner(ops.InstanceNorm(call.number("epsilon", 1e-5)), grouped, *plain)
+    scaled = call.inner(ops.Mul(), call.inner(ops.Reshape(shape), norm), call.const("scale", scale))
     return call.result(ops.Add(), scaled, call.const("shift", bias))
 
 
 _PLAIN = (("ones", 1.0), ("zeros", 0.0))
 
 
-def _lp_norm(call: Call) -> str:
+def _lp_norm(call: ImportCall) -> str:
     """``x / norm(x)`` along an axis; zeros stay zeros."""
     axis = (call.axis(default=-1),)
     x = call.tensor(0)
     if call.integer("p", 2) == 1:
-        norm = call.step(ops.Reduce("Sum", axis), call.step(ops.Unary("Abs"), x))
+        norm = call.inner(ops.Reduce("Sum", axis), call.inner(ops.Unary("Abs"), x))
     else:
-        square = call.step(ops.Mul(), x, x)
-        norm = call.step(ops.Unary("Sqrt"), call.step(ops.Reduce("Sum", axis), square))
-    return call.result(ops.Div(), x, call.step(ops.Clip(_SMALLEST_NORM, inf), norm))
+        square = call.inner(ops.Mul(), x, x)
+        norm = call.inner(ops.Unary("Sqrt"), call.inner(ops.Reduce("Sum", axis), square))
+    return call.result(ops.Div(), x, call.inner(ops.Clip(_SMALLEST_NORM, inf), norm))
 
 
 _SMALLEST_NORM = 1e-30
 
 
-def _lrn(call: Call) -> str:
+def _lrn(call: ImportCall) -> str:
     """``x / (bias + alpha / size * sum of squares of neighbouring channels) ** beta``.
 
     The sum over a window of channels is a 1x1 convolution with a band of ones.
@@ -95,19 +95,19 @@ def _lrn(call: Call) -> str:
     bias = np.full(channels, call.number("bias", 1.0), np.float32)
     x, ones = call.tensor(0), (1,) * spatial
     operands = [
-        call.step(ops.Mul(), x, x),
+        call.inner(ops.Mul(), x, x),
         call.const("band", weight.reshape(channels, channels, *ones)),
         call.const("bias", bias),
     ]
-    base = call.step(ops.Conv(ones, (0,) * (2 * spatial), ones), *operands)
+    base = call.inner(ops.Conv(ones, (0,) * (2 * spatial), ones), *operands)
     power = call.const("beta", np.float32(-call.number("beta", 0.75)))
-    return call.result(ops.Mul(), x, call.step(ops.Pow(), base, power))
+    return call.result(ops.Mul(), x, call.inner(ops.Pow(), base, power))
 
 
 # --- softmax --------------------------------------------------------------------
 
 
-def _softmax(make: Callable[[int], Op], call: Call) -> str:
+def _softmax(make: Callable[[int], Op], call: ImportCall) -> str:
     """Before opset 13 it works on all dimensions from ``axis`` on, flattened."""
     shape, rank = call.shape(), call.rank()
     axis = call.axis(default=-1 if call.opset >= 13 else 1)
@@ -115,14 +115,14 @@ def _softmax(make: Callable[[int], Op], call: Call) -> str:
         return call.result(make(axis), call.tensor(0))
     if prod(shape[axis:-1]) == 1:
         return call.result(make(rank - 1), call.tensor(0))
-    flat = call.step(ops.Reshape((prod(shape[:axis]), prod(shape[axis:]))), call.tensor(0))
-    return call.result(ops.Reshape(shape), call.step(make(1), flat))
+    flat = call.inner(ops.Reshape((prod(shape[:axis]), prod(shape[axis:]))), call.tensor(0))
+    return call.result(ops.Reshape(shape), call.inner(make(1), flat))
 
 
 # --- reductions -----------------------------------------------------------------
 
 
-def _axes(call: Call) -> Ints | None:
+def _axes(call: ImportCall) -> Ints | None:
     """The axes to reduce; None if nothing is reduced.
 
     They are an attribute in older opsets and an operand in newer ones. Without axes all are
@@ -134,7 +134,7 @@ def _axes(call: Call) -> Ints | None:
     return None if call.flag("noop_with_empty_axes") else tuple(range(call.rank()))
 
 
-def _reduce(function: str, call: Call) -> str:
+def _reduce(function: str, call: ImportCall) -> str:
     axes = _axes(call)
     if call.type().dtype is DType.BOOL:
         raise Unsupported("it works on bool")
@@ -144,43 +144,43 @@ def _reduce(function: str, call: Call) -> str:
     return call.result(op, call.tensor(0))
 
 
-def _composed(before: str, function: str, after: str, call: Call) -> str:
+def _composed(before: str, function: str, after: str, call: ImportCall) -> str:
     """``after(reduce(before(x)))``, where either function may be absent."""
     axes = _axes(call)
     if axes is None:
         raise Unsupported("it reduces over no axes")
     x = call.tensor(0)
     if before == "Square":
-        x = call.step(ops.Mul(), x, x)
+        x = call.inner(ops.Mul(), x, x)
     elif before:
-        x = call.step(ops.Unary(before), x)
+        x = call.inner(ops.Unary(before), x)
     reduction = ops.Reduce(function, axes, call.flag("keepdims", True))
     if not after:
         return call.result(reduction, x)
-    return call.result(ops.Unary(after), call.step(reduction, x))
+    return call.result(ops.Unary(after), call.inner(reduction, x))
 
 
-def _log_sum_exp(call: Call) -> str:
+def _log_sum_exp(call: ImportCall) -> str:
     """``max + log(sum(exp(x - max)))``, which does not overflow."""
     axes = _axes(call)
     if axes is None:
         raise Unsupported("it reduces over no axes")
     x = call.tensor(0)
-    top = call.step(ops.Reduce("Max", axes, keepdims=True), x)
-    lowered = call.step(ops.Unary("Exp"), call.step(ops.Sub(), x, top))
-    total = call.step(ops.Unary("Log"), call.step(ops.Reduce("Sum", axes), lowered))
+    top = call.inner(ops.Reduce("Max", axes, keepdims=True), x)
+    lowered = call.inner(ops.Unary("Exp"), call.inner(ops.Sub(), x, top))
+    total = call.inner(ops.Unary("Log"), call.inner(ops.Reduce("Sum", axes), lowered))
     if call.flag("keepdims", True):
         return call.result(ops.Add(), total, top)
     shape = tuple(size for i, size in enumerate(call.shape()) if i not in axes)
-    return call.result(ops.Reshape(shape), call.step(ops.Add(), total, top))
+    return call.result(ops.Reshape(shape), call.inner(ops.Add(), total, top))
 
 
-def _arg(sign: str, call: Call) -> str:
+def _arg(sign: str, call: ImportCall) -> str:
     if call.flag("select_last_index"):
         raise Unsupported("it wants the last of equal elements")
     x = call.tensor(0)
     if sign == "min":
-        x = call.step(ops.Unary("Neg"), x)
+        x = call.inner(ops.Unary("Neg"), x)
     return call.result(ops.ArgMax(call.axis(), call.flag("keepdims", True)), x)
 
 

@@ -1,4 +1,4 @@
-"""Recognise DepthToSpace and SpaceToDepth written as Reshape, Transpose, Reshape."""
+"""Recognize DepthToSpace and SpaceToDepth written as Reshape, Transpose, Reshape."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DCR = (0, 3, 4, 1, 5, 2)
 _TO_DEPTH = (0, 3, 5, 1, 2, 4)
 
 
-def recognise_blocks(graph: Graph) -> Graph:
+def recognize_depth_to_space(graph: Graph) -> Graph:
     """Replace the last Reshape of each such chain by one operator on the chain's operand."""
     found = {node.name: new for node in graph.nodes if (new := _block_node(graph, node))}
     if not found:
@@ -40,7 +40,7 @@ def _block_node(graph: Graph, last: Node) -> Node | None:
 
 
 def _block_op(before: Ints, inner: Ints, perm: Ints, after: Ints) -> Op | None:
-    """The operator that the three steps are; None if they are none."""
+    """The operator that the three nodes are; None if they are none."""
     if len(before) != 4 or len(inner) != 6 or len(after) != 4:
         return None
     n, c, h, w = before

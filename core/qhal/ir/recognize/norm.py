@@ -6,29 +6,29 @@ import numpy as np
 
 from qhal.ir import ops
 from qhal.ir.graph import Node
-from qhal.ir.recognise.rewrite import Found, Matcher, New, Rules
+from qhal.ir.recognize.rewrite import Matcher, New, Replacement, Rules
 
 
-def _layer_norm(graph: Matcher, node: Node) -> Found | None:
+def _layer_norm(graph: Matcher, node: Node) -> Replacement | None:
     """``d / sqrt(mean(d * d) + epsilon)`` with ``d = x - mean(x)``; a scale follows later.
 
     The division may also be a product with a reciprocal, and ``d`` may be computed twice.
     """
     for top, bottom in _quotients(graph, node):
-        inner = _centred(graph, top)
+        inner = _centered(graph, top)
         spread = _variance(graph, bottom[-1].inputs[0]) if bottom else None
         if inner is None or spread is None:
             continue
         x, axis, mean_nodes = inner
-        epsilon, centred, square_nodes = spread
-        other = _centred(graph, centred)
+        epsilon, centered, square_nodes = spread
+        other = _centered(graph, centered)
         if other is None or other[:2] != (x, axis) or _last_axes(graph, square_nodes[1]) != axis:
             continue
         nodes = dict.fromkeys([*bottom, *square_nodes, *mean_nodes, *other[2]])
         covered = tuple(n for n in nodes if n is not node)
         scale = np.ones(graph.type(x).shape[axis:], np.float32)
         new = New(f"{node.outputs[0]}/scale", scale)
-        return Found(ops.LayerNorm(axis, epsilon), (x, new), covered)
+        return Replacement(ops.LayerNorm(axis, epsilon), (x, new), covered)
     return None
 
 
@@ -55,7 +55,7 @@ def _function(graph: Matcher, name: str, function: str) -> Node | None:
     return node if node is not None and node.op == ops.Unary(function) else None
 
 
-def _centred(graph: Matcher, name: str) -> tuple[str, int, tuple[Node, ...]] | None:
+def _centered(graph: Matcher, name: str) -> tuple[str, int, tuple[Node, ...]] | None:
     """``x`` of ``x - mean(x)`` over the last dimensions, the first of them, and the nodes."""
     difference = graph.maker(name, ops.Sub)
     mean = graph.maker(difference.inputs[1], ops.Reduce) if difference else None

@@ -24,24 +24,24 @@ class New:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class InnerOp:
     """An operator that a replacement needs before its last one."""
 
     op: Op
     inputs: tuple[Operand, ...]
 
 
-Operand = str | New | Step
+Operand = str | New | InnerOp
 Inputs = tuple[Operand, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Replacement:
     """A replacement for the node that a rule was asked about.
 
     Attributes:
         op: makes the node's first output.
-        inputs: operands: tensors, new constants or further steps.
+        inputs: operands: tensors, new constants or further operators.
         covered: the other nodes of the pattern; they go.
     """
 
@@ -114,7 +114,7 @@ class Matcher:
         self._emitted.append(node)
         self._makers.update(dict.fromkeys(node.outputs, node))
 
-    def _find(self, node: Node) -> Found | None:
+    def _find(self, node: Node) -> Replacement | None:
         """The first replacement whose inside nothing else reads."""
         for rule in self._rules.get(type(node.op), ()):
             found = rule(self, node)
@@ -122,13 +122,13 @@ class Matcher:
                 return found
         return None
 
-    def _is_private(self, node: Node, found: Found) -> bool:
+    def _is_private(self, node: Node, found: Replacement) -> bool:
         inside = Counter(name for n in (node, *found.covered) for name in n.inputs)
         made = (name for gone in found.covered for name in gone.outputs if name)
         return all(self.uses(name) == inside[name] for name in made)
 
-    def _replace(self, node: Node, found: Found) -> Node:
-        """The node that stands for a pattern, with the steps before it emitted."""
+    def _replace(self, node: Node, found: Replacement) -> Node:
+        """The node that stands for a pattern, with the operators before it emitted."""
         for gone in (node, *found.covered):
             self._uses.subtract(filter(None, gone.inputs))
         for gone in found.covered:
@@ -146,14 +146,14 @@ class Matcher:
     def _operand(self, node: Node, origin: tuple[str, ...], operand: Operand) -> str:
         if isinstance(operand, New):
             return self._builder.constant(operand.like, operand.value)
-        return self._step(node, origin, operand) if isinstance(operand, Step) else operand
+        return self._inner(node, origin, operand) if isinstance(operand, InnerOp) else operand
 
-    def _step(self, node: Node, origin: tuple[str, ...], step: Step) -> str:
-        inputs = self._operands(node, origin, step.inputs)
-        name = self._builder.fresh(f"{node.outputs[0]}/{step.op.kind}")
-        (made,) = infer(step.op, [self.type(i) for i in inputs])
+    def _inner(self, node: Node, origin: tuple[str, ...], inner: InnerOp) -> str:
+        inputs = self._operands(node, origin, inner.inputs)
+        name = self._builder.fresh(f"{node.outputs[0]}/{inner.op.kind}")
+        (made,) = infer(inner.op, [self.type(i) for i in inputs])
         self._builder.declare(name, made)
-        self.take(Node(name, step.op, inputs, (name,), origin))
+        self.take(Node(name, inner.op, inputs, (name,), origin))
         return name
 
     def build(self) -> Graph:
@@ -164,7 +164,7 @@ class Matcher:
         return self._builder.build()
 
 
-Rule = Callable[[Matcher, Node], Found | None]
+Rule = Callable[[Matcher, Node], Replacement | None]
 """Asked with the last node of a pattern; looks back through its operands."""
 
 Rules = Mapping[type[Op], Sequence[Rule]]

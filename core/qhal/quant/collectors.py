@@ -1,7 +1,8 @@
-"""What calibration remembers of one tensor, and the range that an observer chooses from it.
+"""Statistics collectors: what calibration remembers of one tensor.
 
-All observers derive from one :class:`TensorStats`, so that one pass over the data feeds them all
-and the statistics can be cached without knowing which observer will be asked.
+All range estimators (:mod:`qhal.quant.range_estimators`) derive from one :class:`TensorStats`, so
+that one pass over the data feeds them all and the statistics can be cached without knowing which
+estimator will be asked.
 
 The exact extremes come from every element. The histogram comes from a deterministic strided
 subset of them, which is what makes a pass cheap; its bins have a power-of-two width that doubles
@@ -11,16 +12,14 @@ the samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil, floor, frexp, isfinite
 
 import numpy as np
 import numpy.typing as npt
 
-from qhal.errors import OptionError
 from qhal.ir.graph import Array
-from qhal.targets.spec import QuantSpec
 
 MAX_BINS = 2048
 """Bins of a histogram; between half as many and this many are in use."""
@@ -30,10 +29,9 @@ MAX_PICKS = 4096
 _PENDING = 2 * MAX_PICKS
 _MIN_EXPONENT = -100  # bins narrower than 2^-100 would need a factor that float32 lacks
 _MAX_INDEX = 1 << 23  # up to here float32 holds every integer, so that floor() is exact
-_OFFSET_STEP = 40503  # odd, near 2^16 / golden ratio: successive samples pick other elements
+_OFFSET_STRIDE = 40503  # odd, near 2^16 / golden ratio: successive samples pick other elements
 
 Floats = npt.NDArray[np.float64]
-Range = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +75,8 @@ class TensorStats:
         channel_mean: mean of each channel, float64 (C,), where it was asked for.
         channel_extremes: smallest and largest element of each channel, float64 (2, C), where
             they were asked for.
-        covariances: window of a layer, as text -> covariances of what it sees (groups, K, K).
+        covariances: receptive field of a layer, as text -> covariances of what it holds
+            (groups, K, K).
     """
 
     minimum: float
@@ -93,7 +92,7 @@ class TensorStats:
         return isfinite(self.minimum) and isfinite(self.maximum)
 
 
-class TensorObserver:
+class StatsCollector:
     """Collects the statistics of one tensor, sample by sample, in constant memory."""
 
     def __init__(self, channel_axis: int | None = None, extremes: bool = False) -> None:
@@ -186,8 +185,8 @@ def frame(low: float, high: float) -> tuple[int, int, int]:
 
 def _strided_picks(flat: npt.NDArray[np.float32], sample: int) -> npt.NDArray[np.float32]:
     """At most MAX_PICKS elements; an odd stride avoids always hitting the same channels."""
-    step = ceil(flat.size / MAX_PICKS) | 1
-    return flat[(sample * _OFFSET_STEP) % step :: step]
+    stride = ceil(flat.size / MAX_PICKS) | 1
+    return flat[(sample * _OFFSET_STRIDE) % stride :: stride]
 
 
 def _reframe(histogram: Histogram, exponent: int, first: int, bins: int) -> Histogram:
@@ -225,118 +224,3 @@ def _channel_extremes(values: Array, axis: int) -> Floats:
     others = tuple(i for i in range(values.ndim) if i != axis)
     real = np.asarray(values, np.float32)
     return np.stack((real.min(axis=others), real.max(axis=others))).astype(np.float64)
-
-
-# --- observers ----------------------------------------------------------------
-
-
-def choose_range(stats: TensorStats, spec: QuantSpec, observer: str) -> Range:
-    """The real range that a tensor's integers shall cover.
-
-    Args:
-        stats: what calibration saw.
-        spec: integer type, and whether it is symmetric.
-        observer: ``minmax``, ``percentile`` or ``mse``.
-
-    Returns:
-        (low, high), within the extremes that were seen. It need not contain 0 or be symmetric:
-        whoever turns it into parameters extends it.
-
-    Raises:
-        OptionError: there is no such observer.
-    """
-    try:
-        choose = OBSERVERS[observer]
-    except KeyError:
-        known = ", ".join(OBSERVERS)
-        raise OptionError(f"There is no observer {observer!r}.", f"Use one of {known}.") from None
-    return choose(stats, spec)
-
-
-def _minmax(stats: TensorStats, spec: QuantSpec) -> Range:
-    """All that was seen."""
-    return stats.minimum, stats.maximum
-
-
-PERCENTILE = 99.999
-"""The share of the elements, in percent, that the percentile observer keeps."""
-
-
-def _percentile(stats: TensorStats, spec: QuantSpec) -> Range:
-    """What is left when (100 - PERCENTILE)/2 percent are cut off at each end."""
-    histogram = stats.histogram
-    below = np.cumsum(histogram.counts)
-    cut = (1.0 - PERCENTILE / 100.0) / 2.0 * below[-1]
-    low = histogram.edges[int(np.searchsorted(below, cut, side="right"))]
-    high = histogram.edges[int(np.searchsorted(below, below[-1] - cut, side="left")) + 1]
-    return max(stats.minimum, float(low)), min(stats.maximum, float(high))
-
-
-_CANDIDATES = 128
-
-
-def _mse(stats: TensorStats, spec: QuantSpec) -> Range:
-    """The range with the least expected squared error.
-
-    A value inside the range is off by a uniform rounding error, step^2/12; a value outside by its
-    distance to the range. Both are summed over the histogram for every pair of candidate ends
-    (as in Banner et al., "Post training 4-bit quantization of convolutional networks", 2019,
-    with the measured distribution in the place of a Laplace one).
-    """
-    low, high = min(stats.minimum, 0.0), max(stats.maximum, 0.0)
-    if low == high:
-        return stats.minimum, stats.maximum
-    below = _candidate_ends(low)
-    above = _candidate_ends(high)
-    if spec.symmetric:
-        reach = max(-low, high)
-        above = _candidate_ends(reach)
-        below = -above
-        clipped = _clip_errors(stats.histogram, below)[0] + _clip_errors(stats.histogram, above)[1]
-        span = above - below
-    else:
-        clip_low = _clip_errors(stats.histogram, below)[0]
-        clip_high = _clip_errors(stats.histogram, above)[1]
-        clipped = clip_low[:, None] + clip_high[None, :]
-        span = above[None, :] - below[:, None]
-    levels = float(spec.qmax - spec.qmin)
-    rounding = (span / levels) ** 2 / 12.0 * stats.histogram.total
-    best = np.unravel_index(int(np.argmin(clipped + rounding)), span.shape)
-    chosen = float(below[best[0]]), float(above[best[-1]])
-    return max(chosen[0], stats.minimum), min(chosen[1], stats.maximum)
-
-
-def _candidate_ends(extreme: float) -> Floats:
-    """From the extreme towards 0, in equal steps; 0 itself is left out unless it is the extreme."""
-    if extreme == 0.0:
-        return np.zeros(1)
-    return extreme * np.linspace(1.0, 1.0 / _CANDIDATES, _CANDIDATES)
-
-
-def _clip_errors(histogram: Histogram, ends: Floats) -> tuple[Floats, Floats]:
-    """Summed squared distances of all values below, and above, each of the ends."""
-    edges = histogram.edges
-    centers = (edges[:-1] + edges[1:]) / 2.0
-    moments = np.stack([histogram.counts, histogram.counts * centers])
-    moments = np.concatenate([moments, (histogram.counts * (centers**2))[None]])
-    upto = np.concatenate([np.zeros((3, 1)), np.cumsum(moments, axis=1)], axis=1)
-    # A bin counts as a whole on the side of the end that its centre is on.
-    at = np.searchsorted(centers, ends)
-    under, over = upto[:, at], upto[:, -1:] - upto[:, at]
-    return _squares(under, ends), _squares(over, ends)
-
-
-def _squares(moments: Floats, ends: Floats) -> Floats:
-    """Sum of (x - end)^2 from the sums of 1, x and x^2."""
-    count, first, second = moments
-    return np.asarray(np.maximum(second - 2.0 * ends * first + ends**2 * count, 0.0))
-
-
-OBSERVERS: Mapping[str, Callable[[TensorStats, QuantSpec], Range]] = {
-    "minmax": _minmax,
-    "percentile": _percentile,
-    "mse": _mse,
-}
-"""The observers by name."""
-
-DEFAULT_OBSERVER = "mse"

@@ -8,7 +8,7 @@ from math import inf, pi, sqrt
 from qhal.ir import ops
 from qhal.ir.graph import Node
 from qhal.ir.ops import Op
-from qhal.ir.recognise.rewrite import Found, Matcher, Rules, near
+from qhal.ir.recognize.rewrite import Matcher, Replacement, Rules, near
 
 # --- clipping -------------------------------------------------------------------
 
@@ -25,24 +25,24 @@ def _clip_op(low: float, high: float) -> Op:
     return known.get((low, high)) or ops.Clip(low, high)
 
 
-def _bound_by_constant(graph: Matcher, node: Node) -> Found | None:
+def _bound_by_constant(graph: Matcher, node: Node) -> Replacement | None:
     """``max(x, c)`` or ``min(x, c)``."""
     parts = graph.split_scalar(node)
     if parts is None:
         return None
     x, value = parts
     bounds = (value, inf) if isinstance(node.op, ops.Maximum) else (-inf, value)
-    return Found(_clip_op(*bounds), (x,), ())
+    return Replacement(_clip_op(*bounds), (x,), ())
 
 
-def _clip_twice(graph: Matcher, node: Node) -> Found | None:
+def _clip_twice(graph: Matcher, node: Node) -> Replacement | None:
     before = graph.maker(node.inputs[0])
     outer, inner = _bounds(node.op), _bounds(before.op) if before else None
     if before is None or outer is None or inner is None:
         return None
     low = min(max(inner[0], outer[0]), outer[1])
     high = max(min(inner[1], outer[1]), outer[0])
-    return Found(_clip_op(low, high), before.inputs, (before,))
+    return Replacement(_clip_op(low, high), before.inputs, (before,))
 
 
 # --- products -------------------------------------------------------------------
@@ -76,17 +76,17 @@ def _product(graph: Matcher, node: Node) -> _Product:
     return _Product(constant, tuple(factors), tuple(covered))
 
 
-def _gated(graph: Matcher, node: Node) -> Found | None:
+def _gated(graph: Matcher, node: Node) -> Replacement | None:
     """``c * x * g(x)``: HardSwish, SiLU or GELU, by what ``g`` and ``c`` are."""
     product = _product(graph, node)
     if len(product.factors) != 2:
         return None
     for x, gate in (product.factors, product.factors[::-1]):
-        for recognised in (_silu, _hard_swish, _gelu_erf, _gelu_tanh):
-            found = recognised(graph, x, gate, product.constant)
+        for recognized in (_silu, _hard_swish, _gelu_erf, _gelu_tanh):
+            found = recognized(graph, x, gate, product.constant)
             if found is not None:
                 op, inside = found
-                return Found(op, (x,), (*product.covered, *inside))
+                return Replacement(op, (x,), (*product.covered, *inside))
     return None
 
 
@@ -167,14 +167,14 @@ def _gelu_tanh(graph: Matcher, x: str, gate: str, constant: float) -> _Gate | No
     return ops.Gelu(True), (one_plus[1], tanh, *inner[1], total, root, *product.covered)
 
 
-def _hard_sigmoid(graph: Matcher, node: Node) -> Found | None:
+def _hard_sigmoid(graph: Matcher, node: Node) -> Replacement | None:
     """``clip(x + 3, 0, 6) / 6``."""
     parts = graph.split_scalar(node)
     clip = graph.maker(parts[0], ops.Relu6) if parts else None
     shifted = _sum_with(graph, clip.inputs[0], 3.0) if clip else None
     if parts is None or clip is None or shifted is None or not near(parts[1], 1 / 6):
         return None
-    return Found(ops.HardSigmoid(1 / 6, 0.5), (shifted[0],), (clip, shifted[1]))
+    return Replacement(ops.HardSigmoid(1 / 6, 0.5), (shifted[0],), (clip, shifted[1]))
 
 
 ACTIVATION_RULES: Rules = {

@@ -1,4 +1,4 @@
-"""One node with all that its kernel needs to know before it runs."""
+"""The context of a kernel: one node with all that it needs to know before it runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Real = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class KernelContext:
     """A node, its surroundings and the arithmetic of its kernel.
 
     Attributes:
@@ -46,11 +46,11 @@ class Step:
     reads: DType = DType.FLOAT32
 
     @staticmethod
-    def of(model: QuantModel, node: Node) -> Step:
-        """The step of one node of a model."""
+    def of(model: QuantModel, node: Node) -> KernelContext:
+        """Make the context of one node of a model."""
         row = model.kernels.get(node.name)
         reads = DType.FLOAT32 if row is None or row.activation.quantized else row.activation.dtype
-        return Step(node, model.graph, model.params, model.arithmetic, reads)
+        return KernelContext(node, model.graph, model.params, model.arithmetic, reads)
 
     @property
     def op(self) -> Op:
