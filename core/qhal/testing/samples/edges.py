@@ -62,7 +62,8 @@ def edges() -> Iterator[Sample]:
 
 def _conv(stride: int, pads: tuple[int, ...], size: int = 16, dilation: int = 1) -> Sample:
     op = ops.Conv((stride, stride), pads, (dilation, dilation))
-    label = f"stride{stride}-pads{''.join(map(str, pads))}-dilation{dilation}-size{size}"
+    label = f"stride{stride}-pads{''.join(map(str, pads))}-dilation{dilation}"
+    label += "" if size == 16 else f"-size{size}"
     return Sample(op, ((1, 4, size, size),), (_weights(4, 4, 3, 3),), label=label)
 
 
