@@ -77,7 +77,7 @@ def _precision(core: openvino.Core, model: openvino.Model) -> str:
 
 
 def _capabilities(core: openvino.Core) -> list[str]:
-    """What the processor computes in, as OpenVINO names it: FP32, INT8, BF16 …"""
+    """What the processor computes in, as OpenVINO names it: FP32, INT8, BF16 and so on."""
     return list(core.get_property(CPU, "OPTIMIZATION_CAPABILITIES"))
 
 

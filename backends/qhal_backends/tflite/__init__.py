@@ -1,0 +1,1 @@
+"""LiteRT and tflite-runtime, and the writer of their files."""

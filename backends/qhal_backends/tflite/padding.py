@@ -19,9 +19,12 @@ class Windowed(Protocol):
     """An operator with strides and pads."""
 
     @property
-    def strides(self) -> Ints: ...
+    def strides(self) -> Ints:
+        """Steps between windows, one per spatial dimension."""
+
     @property
-    def pads(self) -> Ints: ...
+    def pads(self) -> Ints:
+        """Padding, all begins and then all ends."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The canonical graph: import, export, shapes, costs, layouts."""

@@ -1,0 +1,1 @@
+"""What makes a graph legal for a target."""

@@ -1,0 +1,1 @@
+"""Plugins: how they are found, what they implement, how they are called."""

@@ -1,0 +1,1 @@
+"""Quantization: constraints, calibration, parameters, and the integer oracle."""

@@ -231,8 +231,10 @@ class _Assigner:
         return np.asarray(mean, np.float32)
 
     def _covariance(self, node: Node) -> npt.NDArray[np.float64] | None:
-        """Of what the node multiplies; None for a weight of several nodes, which see different
-        inputs."""
+        """Look up what is known of the node's inputs.
+
+        None for a weight of several nodes, which see different inputs.
+        """
         graph = self.constraints.qdq.graph
         if len(graph.consumers[node.inputs[1]]) > 1:
             return None

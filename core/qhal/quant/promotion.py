@@ -201,8 +201,11 @@ def _leaving(graph: Graph, choices: Choices) -> frozenset[str]:
 
 
 def _is_too_fine(view: NodeView, recipe: Recipe) -> bool:
-    """True for a softmax over as many values as 8 bits have steps, or a mean in 8 bits over more
-    than one."""
+    """Say whether the result of a node has finer steps than its integers.
+
+    So does a softmax over as many values as 8 bits have steps, and a mean in 8 bits over more than
+    one value.
+    """
     op = view.op
     if isinstance(op, Softmax):
         return view.input().shape[op.axis] >= _WIDE_SOFTMAX

@@ -17,7 +17,8 @@ MOST_JOINED = 10
 def rounds_as_litert_does(view: NodeView) -> str | None:
     """Fully connected layers are 1x1 convolutions, which give the same integers as in LiteRT:
     FULLY_CONNECTED is rescaled with a float64 there, and with an integer multiplier here
-    (fully_connected_common.cc)."""
+    (fully_connected_common.cc).
+    """  # noqa: D205 - the rule, which pages print as it is
     return "TFLite Micro rounds FULLY_CONNECTED differently from LiteRT, and CONV_2D the same"
 
 

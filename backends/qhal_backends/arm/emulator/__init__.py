@@ -1,0 +1,1 @@
+"""An emulated Arm core, and what runs in it."""

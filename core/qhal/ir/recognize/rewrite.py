@@ -87,8 +87,9 @@ class Matcher:
         return self._uses[name] + (name in self._outputs)
 
     def split(self, node: Node) -> tuple[str, FloatArray] | None:
-        """The variable and the constant of a node with one of each, if only the variable
-        decides the type of the result.
+        """Tell the variable from the constant of a node with one of each.
+
+        None if the constant decides the type of the result, too.
         """
         for a, b in (node.inputs[:2], node.inputs[1::-1]):
             value = self.constant(b)

@@ -135,7 +135,7 @@ def _look_up(magnitude: Int64, bits: int) -> Int64:
 
 
 def _sigmoid16(x: Array, source: QuantParams) -> Array:
-    """(reference/integer_ops/logistic.h)"""
+    """Compute ``Logistic`` of reference/integer_ops/logistic.h."""
     argument = _table_argument(x, source, (0,))
     magnitude = np.abs(argument)
     found = np.where(magnitude >> 9 >= 255, 0x7FFF << 10, _look_up(magnitude, 9))

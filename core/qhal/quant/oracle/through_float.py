@@ -77,5 +77,4 @@ def by_table(context: KernelContext, function: Function) -> Kernel:
 
 def unary(function: Table) -> Kernel:
     """The kernel of a function of the first operand."""
-
     return lambda operands: (function(operands_of(operands)[0]),)

@@ -181,7 +181,8 @@ class Case:
         """LiteRT's result.
 
         Args:
-            builtin: its operator, with its ``options``.
+            builtin: its operator.
+            options: of the operator.
             extra: constants that it takes after the operands.
             order: its order of operands and extras, where it differs.
             optimised: not the reference kernels.
