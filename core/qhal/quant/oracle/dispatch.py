@@ -23,8 +23,8 @@ from qhal.targets.capability import Arithmetic
 def build(context: KernelContext) -> Kernel:
     """Find the kernel of a node.
 
-    The order is: conversions, integer kernels of the context's arithmetic, integer kernels that round
-    nothing, float kernels between Dequantize and Quantize.
+    The order is: conversions, integer kernels of the context's arithmetic, integer kernels that
+    round nothing, float kernels between Dequantize and Quantize.
 
     Raises:
         InternalError: the operator is not known.
