@@ -48,7 +48,7 @@ def operations(view: NodeView) -> int:
     if isinstance(op, ops.MaxPool | ops.AveragePool):
         return view.output().elements * prod(op.kernel)
     if isinstance(op, ops.Resize):
-        # Each result of a linear one is a weighted sum of two neighbours per dimension.
+        # Each result of a linear one is a weighted sum of two neighbors per dimension.
         return 0 if op.mode == "nearest" else view.output().elements * 2 * 2 ** len(op.sizes)
     return view.output().elements * _PER_ELEMENT.get(op.kind, 0)
 

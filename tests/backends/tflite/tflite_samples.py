@@ -314,7 +314,7 @@ def _unary() -> Iterator[Sample]:
         yield Sample(ops.Cast(to), (kind,), label=f"{source.value}-{to.value}", low=-5, high=5)
 
 
-def _normalisation() -> Iterator[Sample]:
+def _normalization() -> Iterator[Sample]:
     for op in (ops.Softmax, ops.LogSoftmax):
         yield Sample(op(1), ((2, 10),), low=-4, high=4)
         yield Sample(op(1), ((1, 5, 3, 4),), label="channels", low=-4, high=4)
@@ -434,7 +434,7 @@ SAMPLES: tuple[Sample, ...] = (
     *_PRODUCTS,
     *_binary(),
     *_unary(),
-    *_normalisation(),
+    *_normalization(),
     *_pooling(),
     *_resampling(),
     *_movement(),

@@ -158,7 +158,7 @@ def test_products():
     check(ops.FullyConnected(), [normal(2, 7, 5), normal(3, 5)], 1e-5)
 
 
-def test_normalisations():
+def test_normalizations():
     check(ops.LayerNorm(2), [normal(2, 3, 8), normal(8), normal(8)], 1e-5)
     check(ops.InstanceNorm(), [normal(*IMAGE), normal(6), normal(6)], 1e-5)
 

@@ -58,7 +58,7 @@ class Breaking(CpuBackend):
         if way == "import":
             import npu_sdk  # noqa: F401
         if way == "refusal":
-            raise MissingDependencyError("The licence is missing.", "Buy one.")
+            raise MissingDependencyError("The license is missing.", "Buy one.")
         return super().lower(model, target)
 
     def load(self, artifact, target, options):
