@@ -36,7 +36,7 @@ from qhal.plugin.setup import Setup
 from qhal.quant.constraints import recipes_of
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle import Oracle
-from qhal.targets import catalogue
+from qhal.targets import catalog
 from qhal.targets.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
 from qhal.targets.profile import Sourced, TargetProfile
 from qhal.targets.recipe import RECIPES
@@ -166,14 +166,14 @@ def hooks_page() -> str:
         "use nothing that a plugin could not.",
         "## Names\n\nIf two plugins bring a backend or target of one name, the one whose entry "
         "point is called like it keeps it; if neither or both are, nobody gets it. Names of the "
-        "catalogue cannot be taken. Each case is shown by `qhal plugins`, with both "
+        "catalog cannot be taken. Each case is shown by `qhal plugins`, with both "
         "distributions and their versions.",
     )
 
 
 def targets_page() -> str:
     """The devices, and what their backends can execute."""
-    profiles = catalogue.builtin()
+    profiles = catalog.builtin()
     backends = dict.fromkeys(profile.backend for profile in profiles.values())
     return _page(
         "Targets",

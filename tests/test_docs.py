@@ -20,7 +20,7 @@ from qhal.plugin import hookspec
 from qhal.plugin.backend import Backend
 from qhal.plugin.registry import registry
 from qhal.quant.constraints import recipes_of
-from qhal.targets.catalogue import builtin
+from qhal.targets.catalog import builtin
 from tests.paths import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ class Severity(Enum):
 class Code(Enum):
     """The stable codes. A member's value is (code, meaning)."""
 
-    # QD1xx import and legalisation
+    # QD1xx import and legalization
     BATCH_BOUND = ("QD101", "a free leading dimension was bound to 1")
     SHAPE_BOUND = ("QD102", "a free dimension was bound with --shape")
     OPAQUE = ("QD103", "an ONNX operator has no canonical form and stays as it is, in float")
@@ -90,7 +90,7 @@ class Code(Enum):
         "QD508",
         "the artifact computes as planned with a setting of the runtime that no file can hold",
     )
-    FACT_UNKNOWN = ("QD509", "a fact of the target looks like another one, misspelt")
+    FACT_UNKNOWN = ("QD509", "a fact of the target looks like another one, misspelled")
     MEMORY_UNCHECKED = (
         "QD510",
         "a memory of the target, or what the model takes of it, is not known: not compared",

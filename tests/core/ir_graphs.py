@@ -239,7 +239,7 @@ def _reshape(g: RandomGraph, x: str) -> list[str]:
 
 
 def _merge(g: RandomGraph, x: str) -> list[str]:
-    """Merge or split neighbouring dimensions, as heads and Flattens do."""
+    """Merge or split neighboring dimensions, as heads and Flattens do."""
     shape = g.shape(x)
     if len(shape) < 3:
         return []

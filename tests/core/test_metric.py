@@ -35,9 +35,9 @@ def test_values_are_scaled(value: float, unit: str, text: str) -> None:
     assert format_value(value, unit) == text
 
 
-def test_modelled_shows_the_word_and_the_band() -> None:
-    metric = Metric(2e6, "ns", Basis.MODELLED, 1e6, 3e6)
-    assert str(metric) == "2 ms (modelled, 1 to 3 ms)"
+def test_modeled_shows_the_word_and_the_band() -> None:
+    metric = Metric(2e6, "ns", Basis.MODELED, 1e6, 3e6)
+    assert str(metric) == "2 ms (modeled, 1 to 3 ms)"
 
 
 def test_measured_shows_the_band_only() -> None:
@@ -54,6 +54,6 @@ def test_not_finite_is_refused(value: float) -> None:
         Metric(1, "dB", Basis.COUNTED, low=value)
 
 
-def test_modelled_without_a_band_is_refused() -> None:
+def test_modeled_without_a_band_is_refused() -> None:
     with pytest.raises(InternalError, match="no band"):
-        Metric(1, "ns", Basis.MODELLED)
+        Metric(1, "ns", Basis.MODELED)

@@ -60,7 +60,7 @@ class CortexABackend(Backend):
         """What LiteRT executes on a CPU, and how the core multiplies.
 
         Raises:
-            CatalogueError: the profile names no known core.
+            CatalogError: the profile names no known core.
         """
         core = core_of(target)
         everywhere = self._tflite.capabilities(target)

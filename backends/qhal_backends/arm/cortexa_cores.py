@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from qhal.errors import CatalogueError
+from qhal.errors import CatalogError
 from qhal.targets.profile import TargetProfile
 
 CORE = "core"
@@ -58,12 +58,12 @@ def core_of(target: TargetProfile) -> Core:
     """The core of a target.
 
     Raises:
-        CatalogueError: the profile names none, or one that is not known.
+        CatalogError: the profile names none, or one that is not known.
     """
     name = target.options.get(CORE, "")
     if name not in CORES:
-        raise CatalogueError(
-            f"{target.origin or 'the catalogue'}: targets.{target.name}.options.{CORE} is "
+        raise CatalogError(
+            f"{target.origin or 'the catalog'}: targets.{target.name}.options.{CORE} is "
             f"{name!r}; allowed: {', '.join(CORES)}.",
             'Set it, or take it from another target with extends = "cortex-a72".',
         )

@@ -52,7 +52,7 @@ class EdgeTpuBackend(Backend):
 
         A plain float model is written for the host: the baseline that results are compared with.
         """
-        from qhal_backends.edgetpu.flavour import EDGE_TPU
+        from qhal_backends.edgetpu.flavor import EDGE_TPU
         from qhal_backends.tflite.lowering import lower_model
         from qhal_backends.tflite.writer import write
 

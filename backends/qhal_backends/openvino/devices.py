@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from qhal.errors import CatalogueError
+from qhal.errors import CatalogError
 from qhal.ir.dtypes import DType
 from qhal.targets.profile import TargetProfile
 from qhal.targets.spec import PerAxis, PerGroup, QuantSpec
@@ -148,13 +148,13 @@ def weight_bits_of(target: TargetProfile) -> int:
     """Bits of int8 weights that a target uses in integer kernels: 8, unless its option says 7.
 
     Raises:
-        CatalogueError: the option is another number, or that of no processor.
+        CatalogError: the option is another number, or that of no processor.
     """
     asked = target.options.get(WEIGHT_BITS, str(ALL_BITS))
     allowed = (ALL_BITS, _NARROW_BITS) if device_of(target) == CPU else (ALL_BITS,)
     if asked in map(str, allowed):
         return int(asked)
-    raise CatalogueError(
+    raise CatalogError(
         f"{target.origin}: targets.{target.name}.options.{WEIGHT_BITS} is {asked!r}.",
         f"Allowed are {ALL_BITS}, and for {CPU} {_NARROW_BITS}.",
     )
@@ -164,11 +164,11 @@ def device_of(target: TargetProfile) -> str:
     """The device that a target names in its option ``device``.
 
     Raises:
-        CatalogueError: the option is missing or no device of OpenVINO.
+        CatalogError: the option is missing or no device of OpenVINO.
     """
     device = target.options.get(DEVICE, "")
     if device not in DEVICES:
-        raise CatalogueError(
+        raise CatalogError(
             f"{target.origin}: targets.{target.name}.options.{DEVICE} is {device!r}.",
             f"Devices of OpenVINO: {', '.join(DEVICES)}.",
         )

@@ -23,7 +23,7 @@ LOW_PRECISION, OFF = "LP_TRANSFORMS_MODE", "NO"
 """The switch, an option of the plugin for processors, and its value for float."""
 
 _NARROW = "openvino-cpu-avx2"
-"""The target of the catalogue whose weights have 7 bits."""
+"""The target of the catalog whose weights have 7 bits."""
 
 _QUANTIZED = b'type="FakeQuantize"'
 """In the ``.xml`` of an artifact that computes with integers."""

@@ -1,7 +1,7 @@
 """Fewer dimensions for the same broadcast.
 
 The kernels broadcast operands of up to four dimensions (MUL of tflite-runtime 2.14 crashes with
-more). Neighbouring dimensions in which the same operands are spread are one dimension to them.
+more). Neighboring dimensions in which the same operands are spread are one dimension to them.
 """
 
 from __future__ import annotations

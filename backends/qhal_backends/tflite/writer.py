@@ -1,4 +1,4 @@
-"""Serialise a :class:`~qhal_backends.tflite.flat.FlatModel` as a TFLite FlatBuffer.
+"""Serialize a :class:`~qhal_backends.tflite.flat.FlatModel` as a TFLite FlatBuffer.
 
 The schema classes come from ai-edge-litert; what they build is laid out by the FlatBuffers
 library in the order of the calls here, so equal models give equal bytes.

@@ -18,7 +18,7 @@ _PIPED_COLUMNS = 160
 
 
 def console(stream: IO[str] | None = None) -> Console:
-    """A rich console: colours on a terminal only, NO_COLOR honoured, wide when piped."""
+    """A rich console: colors on a terminal only, NO_COLOR honored, wide when piped."""
     from rich.console import Console
 
     stream = stream or sys.stdout

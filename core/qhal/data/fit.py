@@ -53,7 +53,7 @@ class AsIs:
             if have == "integer" and want == "float":
                 hint = (
                     "Pixels need --preprocess: raw keeps their values, unit divides by 255, "
-                    "imagenet-torch and imagenet-tf normalise. Other integers: save as float32."
+                    "imagenet-torch and imagenet-tf normalize. Other integers: save as float32."
                 )
             raise DataShapeError(
                 f"Input {self.name!r} takes {self.type.dtype.value}, the data are {raw.dtype}.",
@@ -126,9 +126,9 @@ class Picture:
             image = image[..., ::-1]
         if self.layout == "nchw":
             image = np.ascontiguousarray(image.transpose(2, 0, 1))
-        return converted(self._normalised(image)[None], self.name, self.type)
+        return converted(self._normalized(image)[None], self.name, self.type)
 
-    def _normalised(self, image: Array) -> Array:
+    def _normalized(self, image: Array) -> Array:
         if self.preprocess.is_identity:
             return image
         factor, shift = self._line
@@ -305,7 +305,7 @@ def _check_crop(picture: Picture) -> None:
 def _affine(
     preprocess: Preprocess, channels: int, name: str
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Factor and shift per channel, so that ``x * factor + shift`` is the normalised value."""
+    """Factor and shift per channel, so that ``x * factor + shift`` is the normalized value."""
     for key, values in (("mean", preprocess.mean), ("std", preprocess.std)):
         if len(values) not in (1, channels):
             raise PreprocessError(

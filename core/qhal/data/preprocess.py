@@ -1,6 +1,6 @@
 """Preprocessing: presets, and TOML files that spell out the same steps.
 
-The steps, in this order: channels (gray, RGB), resize, centre crop, channel order,
+The steps, in this order: channels (gray, RGB), resize, center crop, channel order,
 ``(x * scale - mean) / std``, layout. See :class:`Preprocess` for each.
 """
 
@@ -37,7 +37,7 @@ class Preprocess:
         resize: an int scales the shorter side to that length, a pair to that height and width.
             None: nothing if the image has the input's size; otherwise it is scaled, with its
             aspect ratio, until it covers ``margin`` times the input's size.
-        crop: size of the centre crop; it has to be the input's. None: the input's.
+        crop: size of the center crop; it has to be the input's. None: the input's.
         interpolation: one of :data:`INTERPOLATIONS`, with antialiasing.
         margin: see ``resize``; 256/224 is what ImageNet classifiers are evaluated with.
     """

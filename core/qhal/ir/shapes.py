@@ -157,7 +157,7 @@ def _gru(op: ops.Gru, inputs: Operands) -> Results:
     return _recurrent(op, inputs, gates=3, states=1)
 
 
-# --- normalisation and reduction ----------------------------------------------
+# --- normalization and reduction ----------------------------------------------
 
 
 def _along_axis(op: ops.Softmax | ops.LogSoftmax, inputs: Operands) -> Results:

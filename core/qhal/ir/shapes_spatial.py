@@ -190,7 +190,7 @@ def space_to_depth(op: ops.SpaceToDepth, inputs: Operands) -> Results:
 
 
 def instance_norm(op: ops.InstanceNorm, inputs: Operands) -> Results:
-    """Result of an instance normalisation."""
+    """Result of an instance normalization."""
     x = operand(inputs, 0)
     _, channels, _ = split_dims(x, op.layout)
     for index, what in ((1, "the scale"), (2, "the bias")):

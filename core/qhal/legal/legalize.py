@@ -44,11 +44,11 @@ def legalize(graph: Graph, caps: Capabilities) -> Legalized:
     the reason.
     """
     graph = recognize_depth_to_space(simplify(graph))
-    lifts: tuple[Decision, ...] = ()
+    planar: tuple[Decision, ...] = ()
     if caps.layout is Layout.NHWC:
-        graph, lifts = to_planar(graph)
+        graph, planar = to_planar(graph)
     graph, decompositions = decompose(use_rsqrt(graph, caps), caps)
     if decompositions:  # the new scales and shifts may belong into the weights before them
         graph = rewrite(graph, AFFINE_RULES)
     fused = fuse_activations(simplify(graph), caps)
-    return Legalized(simplify(fused), (*lifts, *decompositions))
+    return Legalized(simplify(fused), (*planar, *decompositions))

@@ -110,7 +110,7 @@ def _proxy(
         return {}, (_unavailable(why),)
     latencies = _target_latencies(profile, metrics)
     if not latencies:
-        why = f"The latency on target {profile.name} is neither measured nor modelled"
+        why = f"The latency on target {profile.name} is neither measured nor modeled"
         return {}, (_unavailable(why),)
     note = f"{power.value:g} W active power x latency; no meter was read"
     return {name: _times(latency, power.value, note) for name, latency in latencies.items()}, ()
@@ -122,7 +122,7 @@ def _unavailable(why: str) -> Decision:
 
 
 def _target_latencies(profile: TargetProfile, metrics: Mapping[str, Metric]) -> dict[str, Metric]:
-    """Latencies that are the target's: the modelled one, or the host's if it is the target."""
+    """Latencies that are the target's: the modeled one, or the host's if it is the target."""
     if "latency" in metrics:
         return {"energy_proxy": metrics["latency"]}
     if profile.options.get(RUNS_ON) != "host":
@@ -138,7 +138,7 @@ def _times(latency: Metric, power_w: float, note: str) -> Metric:
     factor = power_w * _PJ_PER_W_NS
     low = latency.value if latency.low is None else latency.low
     high = latency.value if latency.high is None else latency.high
-    return Metric(latency.value * factor, "pJ", Basis.MODELLED, low * factor, high * factor, note)
+    return Metric(latency.value * factor, "pJ", Basis.MODELED, low * factor, high * factor, note)
 
 
 # --- the lower bound ------------------------------------------------------------
@@ -155,13 +155,13 @@ def _bounds(model: QuantModel, baseline: QuantModel | None) -> dict[str, Metric]
     note = "float over quantized, both by the same table"
     value = theirs[0] / ours[0]
     found["energy_lower_bound_ratio"] = Metric(
-        value, "ratio", Basis.MODELLED, ratios[0], ratios[1], note
+        value, "ratio", Basis.MODELED, ratios[0], ratios[1], note
     )
     return found
 
 
 def _bound(ends: tuple[float, float]) -> Metric:
-    return Metric(ends[0], "pJ", Basis.MODELLED, ends[0], ends[1], _BOUND_NOTE)
+    return Metric(ends[0], "pJ", Basis.MODELED, ends[0], ends[1], _BOUND_NOTE)
 
 
 def lower_bound_pj(model: QuantModel) -> tuple[float, float]:

@@ -37,7 +37,7 @@ def bench(
 ) -> BenchReport:
     """Measure artifacts again, in turn, so that their times can be compared.
 
-    Each one is run for the target of its own record: no catalogue is asked. The folders are
+    Each one is run for the target of its own record: no catalog is asked. The folders are
     only read.
 
     Args:

@@ -88,7 +88,7 @@ def accuracy_gate(
 
 
 def _doubted(sentence: str) -> Gated:
-    told = f"{sentence[0].upper()}{sentence[1:]}: evaluate on more labelled samples."
+    told = f"{sentence[0].upper()}{sentence[1:]}: evaluate on more labeled samples."
     doubt = Decision(Code.DROP_IN_DOUBT, told, severity=Severity.WARNING)
     return Gated((Gate("max-drop", sentence, True),), (doubt,))
 

@@ -172,7 +172,7 @@ class _Discovery:
         for name in dict.fromkeys(claim.name for claim in claims):
             rivals = sorted((c for c in claims if c.name == name), key=lambda c: c.rank)
             if name in reserved:
-                self._clash(kind, rivals, "the catalogue of qhal itself")
+                self._clash(kind, rivals, "the catalog of qhal itself")
             elif len(rivals) == 1 or rivals[0].rank < rivals[1].rank:
                 won[name] = rivals[0]
                 self._clash(kind, rivals[1:], str(rivals[0].provider))

@@ -9,16 +9,16 @@ from functools import cache
 from pathlib import Path
 
 from qhal.decisions import Code, Decision, Severity
-from qhal.errors import CatalogueError, MissingDependencyError, UnknownTargetError
+from qhal.errors import CatalogError, MissingDependencyError, UnknownTargetError
 from qhal.plugin.backend import Backend
 from qhal.plugin.discovery import Found, Problem, Provider, discover
-from qhal.targets import catalogue
+from qhal.targets import catalog
 from qhal.targets.profile import RUNS_ON, TargetProfile
 
 __all__ = ["Problem", "Provider", "Registry", "packages", "provider_of", "registry"]
 
 _NEAR = 0.8
-"""How alike a key and a misspelt one are: ``flash_bytes`` and ``flsh_bytes``."""
+"""How alike a key and a misspelled one are: ``flash_bytes`` and ``flsh_bytes``."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Registry:
 
     Attributes:
         backends: by name.
-        targets: by name: qhal's catalogue, then plugins', then the user's own file.
+        targets: by name: qhal's catalog, then plugins', then the user's own file.
         providers: the plugins that were loaded.
         backend_providers: backend name -> the plugin that brings it.
         problems: plugins, or parts of them, that are not used, and why.
-        facts: keys of the facts that devices of qhal's catalogue and of plugins have.
+        facts: keys of the facts that devices of qhal's catalog and of plugins have.
     """
 
     backends: Mapping[str, Backend]
@@ -58,7 +58,7 @@ class Registry:
         Raises:
             UnknownTargetError: as :meth:`profile`.
             MissingDependencyError: the backend is not installed.
-            CatalogueError: the profile has an option that the backend does not read.
+            CatalogError: the profile has an option that the backend does not read.
         """
         profile = self.profile(name)
         if profile.backend not in self.backends:
@@ -68,7 +68,7 @@ class Registry:
         return backend, profile
 
     def doubts(self, profile: TargetProfile) -> tuple[Decision, ...]:
-        """Facts that look like misspelt ones; any key is allowed, so that this is no error."""
+        """Facts that look like misspelled ones; any key is allowed, so that this is no error."""
         return tuple(
             Decision(
                 Code.FACT_UNKNOWN,
@@ -115,7 +115,7 @@ class Registry:
 
 @cache
 def _plugins() -> Found:
-    return discover(reserved=catalogue.builtin())
+    return discover(reserved=catalog.builtin())
 
 
 def provider_of(backend: Backend) -> Provider | None:
@@ -138,14 +138,14 @@ def registry(targets_file: str | Path | None = None) -> Registry:
         targets_file: a ``targets.toml`` of the user; without it the one in the working folder.
 
     Raises:
-        CatalogueError: the user's file is missing or malformed.
+        CatalogError: the user's file is missing or malformed.
     """
     found = _plugins()
-    targets = {**catalogue.builtin(), **found.targets}
+    targets = {**catalog.builtin(), **found.targets}
     facts = frozenset(key for profile in targets.values() for key in profile.facts)
-    path = catalogue.user_file(targets_file)
+    path = catalog.user_file(targets_file)
     if path is not None:
-        targets.update(catalogue.read(path, targets))
+        targets.update(catalog.read(path, targets))
     return Registry(
         backends=found.backends,
         targets={name: _titled(profile) for name, profile in targets.items()},
@@ -163,7 +163,7 @@ def _check_options(profile: TargetProfile, backend: Backend) -> None:
     known = {*backend.options, RUNS_ON}
     for key in sorted(profile.options.keys() - known):
         near = difflib.get_close_matches(key, known, 1)
-        raise CatalogueError(
+        raise CatalogError(
             f"{profile.origin}: targets.{profile.name}.options.{key} is unknown; the backend "
             f"{backend.name!r} reads {', '.join(sorted(known))}.",
             f"Did you mean {near[0]}?" if near else "",

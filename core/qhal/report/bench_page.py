@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from qhal.metric import format_value
 from qhal.report.headline import target_words
-from qhal.report.metrics import NOTHING, cell, labelled
+from qhal.report.metrics import NOTHING, cell, labeled
 from qhal.report.page import Page, Section, Table
 from qhal.report.record_page import host_words
 from qhal.results.bench import BenchReport, BenchResult
@@ -90,7 +90,7 @@ def _rows(result: BenchResult) -> Iterator[tuple[str, ...]]:
     """What only the record has is there, too. A note that the row above has is not repeated."""
     now, then = result.metrics, result.recorded.metrics
     above = ""
-    for name, label in labelled({**then, **now}):
+    for name, label in labeled({**then, **now}):
         metric = now.get(name, then.get(name))
         assert metric is not None
         note = metric.note if name in now else "only in the record"

@@ -1,4 +1,4 @@
-"""A page as Markdown (GitHub flavour)."""
+"""A page as Markdown (GitHub flavor)."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def cell(metrics: Mapping[str, Metric], name: str) -> str:
     return str(metrics[name]) if name in metrics else NOTHING
 
 
-def labelled(metrics: Mapping[str, Metric]) -> tuple[tuple[str, str], ...]:
+def labeled(metrics: Mapping[str, Metric]) -> tuple[tuple[str, str], ...]:
     """Names and what they are called, in the order of the report; then those without a place."""
     known = {name: text for labels in _SECTIONS.values() for name, text in labels.items()}
     named = [(name, text) for name, text in known.items() if name in metrics]

@@ -1,1 +1,1 @@
-"""What a target is: its profile, its capabilities, the catalogue."""
+"""What a target is: its profile, its capabilities, the catalog."""

@@ -136,7 +136,7 @@ class Accuracy:
 
 def _hit_metrics(name: str, hits: Hits, basis: Basis) -> dict[str, Metric]:
     """How often both models are right, and what is lost, with the band of other samples."""
-    note, host = f"{hits.rows} labelled samples", Basis.MEASURED_HOST
+    note, host = f"{hits.rows} labeled samples", Basis.MEASURED_HOST
     pairs = f"{counted(hits.lost, 'sample')} lost, {hits.gained} gained; 95 % band"
     return {
         name: Metric(hits.other / hits.rows, "fraction", basis, note=note),

@@ -25,7 +25,7 @@ class FloatReference:
     """The user's model in ONNX Runtime, on one thread, so that results are reproducible."""
 
     def __init__(self, model: str | Path | bytes, outputs: Sequence[str]) -> None:
-        """Load a model file, or a serialised model.
+        """Load a model file, or a serialized model.
 
         Raises:
             ModelInvalidError: ONNX Runtime does not take it.

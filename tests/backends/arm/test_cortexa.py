@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from qhal.decisions import Code
-from qhal.errors import CatalogueError, VerificationError
+from qhal.errors import CatalogError, VerificationError
 from qhal.ir.graph import Array
 from qhal.metric import Basis
 from qhal.plugin.backend import Artifact, Findings, RunOptions, Trial
 from qhal.quant.model import QuantModel
-from qhal.targets import catalogue
+from qhal.targets import catalog
 from qhal.targets.profile import TargetProfile
 from qhal.testing.samples import SAMPLES
 from qhal_backends.arm import cortexa
@@ -35,15 +35,15 @@ def profile(core: str) -> TargetProfile:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_the_catalogue_has_the_targets_and_their_cores(name: str) -> None:
-    target = catalogue.builtin()[name]
+def test_the_catalog_has_the_targets_and_their_cores(name: str) -> None:
+    target = catalog.builtin()[name]
     assert target.backend == "cortex-a"
     assert core_of(target).name in ("cortex-a53", "cortex-a72", "cortex-a76")
     assert all(fact.source for fact in target.facts.values())
 
 
 def test_an_unknown_core_is_named_with_those_that_are_known() -> None:
-    with pytest.raises(CatalogueError, match=r"'cortex-x9'; allowed: cortex-a53, cortex-a72"):
+    with pytest.raises(CatalogError, match=r"'cortex-x9'; allowed: cortex-a53, cortex-a72"):
         CortexABackend().capabilities(profile("cortex-x9"))
 
 

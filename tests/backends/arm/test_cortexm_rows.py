@@ -34,7 +34,7 @@ ONE_STEP = frozenset(
     {("Mul", "int16"), ("LeakyRelu", "int16"), ("AveragePool", "int8")}
     | {("FullyConnected", "int8 per-axis"), ("FullyConnected", "int16x8 per-axis")}
 )
-"""Where the oracle follows LiteRT's optimised kernels, or rounding is another than in LiteRT. The
+"""Where the oracle follows LiteRT's optimized kernels, or rounding is another than in LiteRT. The
 core writes FullyConnected as Conv for that reason; only the host of an Ethos-U has such layers."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qhal.errors import CatalogueError
+from qhal.errors import CatalogError
 from qhal.targets.profile import TargetProfile
 from qhal_backends.arm.ethosu import configuration
 from qhal_backends.arm.ethosu.backend import EthosUBackend
@@ -20,12 +20,12 @@ TARGET = profile(U55)
 
 def test_a_profile_without_a_configuration() -> None:
     bare = TargetProfile("npu", "ethos-u", "an NPU", options={"accelerator": "ethos-u55-128"})
-    with pytest.raises(CatalogueError, match=r"targets\.npu\.options has no system_config"):
+    with pytest.raises(CatalogError, match=r"targets\.npu\.options has no system_config"):
         configuration_of(bare)
 
 
 def with_options(**options: str) -> TargetProfile:
-    """A target of somebody's own catalogue."""
+    """A target of somebody's own catalog."""
     return replace(TARGET, name="mine", options={**TARGET.options, **options}, origin="my.toml")
 
 
@@ -44,7 +44,7 @@ def test_an_unknown_value_names_file_key_and_choices(
 ) -> None:
     if not installed:
         monkeypatch.setattr(configuration, "find_spec", lambda name: None)
-    with pytest.raises(CatalogueError) as caught:
+    with pytest.raises(CatalogError) as caught:
         BACKEND.capabilities(with_options(**{key: "Etos"}))
     said = f"my.toml: targets.mine.options.{key} is 'Etos'; allowed are {allowed}, "
     assert caught.value.message.startswith(said)
@@ -59,7 +59,7 @@ def test_a_configuration_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.Mo
     Path("my.ini").write_text(arm.replace(U55.system_config, "Mine"))
     found = configuration_of(with_options(vela_config="my.ini", system_config="Mine"))
     assert found.file == str(tmp_path / "my.ini")
-    with pytest.raises(CatalogueError, match="allowed are Ethos_U55_Deep_Embedded, Mine, "):
+    with pytest.raises(CatalogError, match="allowed are Ethos_U55_Deep_Embedded, Mine, "):
         configuration_of(with_options(vela_config="my.ini"))
 
 
@@ -69,7 +69,7 @@ def test_a_configuration_file_that_is_none(tmp_path: Path, content: str | None) 
     if content is not None:
         file.write_bytes(content.encode("latin-1"))
     said = r"my\.toml: targets\.mine\.options\.vela_config is '.*my\.ini'"
-    with pytest.raises(CatalogueError, match=said):
+    with pytest.raises(CatalogError, match=said):
         configuration_of(with_options(vela_config=str(file)))
 
 
@@ -82,8 +82,8 @@ def test_the_values_that_are_known_without_vela_are_those_of_the_package() -> No
     assert installed == configuration.ARM_SECTIONS
 
 
-def test_configurations_of_the_catalogue() -> None:
-    from qhal.targets.catalogue import builtin
+def test_configurations_of_the_catalog() -> None:
+    from qhal.targets.catalog import builtin
 
     ours = [p for p in builtin().values() if p.backend == "ethos-u"]
     assert len(ours) == 10

@@ -85,7 +85,7 @@ def test_image_folders_need_preprocessing(tmp_path: Path) -> None:
     assert "imagenet-torch" in caught.value.hint
 
 
-def test_images_are_sorted_and_labelled_by_name(tmp_path: Path) -> None:
+def test_images_are_sorted_and_labeled_by_name(tmp_path: Path) -> None:
     for i in (1, 0):
         _save(tmp_path / f"{i}.png", PIXELS[i])
     (tmp_path / "labels.csv").write_text("wnid,file,class_index\nb,1.png,4\na,0.png,3\n")

@@ -1,4 +1,4 @@
-"""Operators that exporters write as several: recognised, and only if nothing reads inside."""
+"""Operators that exporters write as several: recognized, and only if nothing reads inside."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_convolution_that_is_read_twice_keeps_its_bias_apart(tmp_path: Path) -> 
     assert sorted(kinds(graph)) == ["Add", "Conv", "Neg"]
 
 
-def test_normalisation_before_a_convolution_is_one_scale_and_one_shift(tmp_path: Path) -> None:
+def test_normalization_before_a_convolution_is_one_scale_and_one_shift(tmp_path: Path) -> None:
     text = (
         "n = BatchNormalization(x, scale, shift, mean, var)\nm = Mul(n, a)\ns = Add(m, b)\n"
         "y = Relu(s)"

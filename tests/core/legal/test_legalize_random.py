@@ -1,4 +1,4 @@
-"""Legalised graphs compute what they did, for random targets."""
+"""Legalized graphs compute what they did, for random targets."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_windows_alternate() -> None:
     )
     assert len(found["a"].windows_ns) == len(found["b"].windows_ns) == 5
     changes = [x for i, x in enumerate(order) if i == 0 or x != order[i - 1]]
-    # Warm-up a b, then a b | b a | a b | b a | a b, where equal neighbours merge.
+    # Warm-up a b, then a b | b a | a b | b a | a b, where equal neighbors merge.
     assert changes == ["a", "b"] * 4
 
 

@@ -1,4 +1,4 @@
-"""Measured, counted and modelled figures of the toy."""
+"""Measured, counted and modeled figures of the toy."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from qhal.ir.graph import Array
 from qhal.measure import Measurement, measure
 from qhal.measure.energy import DRAM_PJ_PER_BYTE, energy, lower_bound_pj
 from qhal.measure.memory import peak_memory
-from qhal.measure.modelled import Work, latency_range_ns, target_latency
+from qhal.measure.modeled import Work, latency_range_ns, target_latency
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import Findings, Trial
 from qhal.plugin.registry import registry
 from qhal.quant.model import QuantModel
-from qhal.targets import catalogue
+from qhal.targets import catalog
 from qhal.targets.profile import Sourced, TargetProfile
 from tests.core.conftest import Toys
 
@@ -88,7 +88,7 @@ def test_a_slow_quantized_artifact_is_a_warning(toys: Toys) -> None:
     assert [d.code for d in found.decisions] == [Code.NOT_FASTER]
 
 
-def test_modelled_latency_by_hand(toys: Toys) -> None:
+def test_modeled_latency_by_hand(toys: Toys) -> None:
     profile = _profile(
         sustained_low_ops_per_s=1e9,
         sustained_high_ops_per_s=2e9,
@@ -100,7 +100,7 @@ def test_modelled_latency_by_hand(toys: Toys) -> None:
         parameter_cache_high_bytes=1000,
     )
     latency = target_latency(toys.integer_model, profile)["latency"]
-    assert latency.basis is Basis.MODELLED
+    assert latency.basis is Basis.MODELED
     assert latency.low is not None
     assert latency.high is not None
     # 24 operations; 4 input bytes at 4 MB/s; 24 bytes of constants, 14 of them beyond 10.
@@ -124,14 +124,14 @@ _PUBLISHED = {
 def test_the_edge_tpus_range_holds_what_its_maker_measured(name: str) -> None:
     measured_ms, macs, parameters, size = _PUBLISHED[name]
     work = Work(int(2 * macs), 3 * size * size, int(parameters))
-    found = latency_range_ns(work, catalogue.builtin()["edgetpu"])
+    found = latency_range_ns(work, catalog.builtin()["edgetpu"])
     assert found is not None
     low_ns, high_ns = found
     assert 0.98 * low_ns <= measured_ms * 1e6 <= 1.02 * high_ns
     assert high_ns < 4 * low_ns
 
 
-def test_without_figures_nothing_is_modelled(toys: Toys) -> None:
+def test_without_figures_nothing_is_modeled(toys: Toys) -> None:
     assert target_latency(toys.model, _profile(sustained_low_ops_per_s=1e9)) == {}
 
 
@@ -144,11 +144,11 @@ def test_the_lower_bound_by_hand(toys: Toys) -> None:
     assert float_low == pytest.approx((60 + 16 + 12) * DRAM_PJ_PER_BYTE[0] + 12 * 4.6)
 
 
-def test_lower_bounds_are_modelled_and_have_a_ratio(toys: Toys) -> None:
+def test_lower_bounds_are_modeled_and_have_a_ratio(toys: Toys) -> None:
     metrics = energy(toys.integer_model, toys.baseline, _profile(), {}).metrics
     names = {"energy_lower_bound", "energy_lower_bound_float", "energy_lower_bound_ratio"}
     assert set(metrics) == names
-    assert {m.basis for m in metrics.values()} == {Basis.MODELLED}
+    assert {m.basis for m in metrics.values()} == {Basis.MODELED}
     assert 2 < metrics["energy_lower_bound_ratio"].value < 4
     assert "ratio" in metrics["energy_lower_bound"].note
 
@@ -159,14 +159,14 @@ def test_no_power_no_proxy(toys: Toys) -> None:
     assert "energy_proxy" not in found.metrics
 
 
-def test_the_proxy_takes_the_modelled_latency(toys: Toys) -> None:
-    latency = Metric(2e6, "ns", Basis.MODELLED, 1e6, 3e6)
+def test_the_proxy_takes_the_modeled_latency(toys: Toys) -> None:
+    latency = Metric(2e6, "ns", Basis.MODELED, 1e6, 3e6)
     host = Metric(9e6, "ns", Basis.MEASURED_HOST)
     given = {"latency": latency, "latency_host_p50": host}
     found = energy(toys.model, None, _profile(active_power_w=2.0), given)
     proxy = found.metrics["energy_proxy"]
     assert (proxy.value, proxy.low, proxy.high) == (4e9, 2e9, 6e9)  # 2 W x 2 ms = 4 mJ
-    assert str(proxy) == "4 mJ (modelled, 2 to 6 mJ)"
+    assert str(proxy) == "4 mJ (modeled, 2 to 6 mJ)"
 
 
 def test_the_hosts_latency_counts_only_where_the_host_is_the_target(toys: Toys) -> None:

@@ -104,7 +104,7 @@ def test_what_a_runtime_does_not_load_stays_a_failed_verification() -> None:
 def test_what_is_raised_on_purpose_passes() -> None:
     with pytest.raises(MissingDependencyError) as caught:
         lowered("refusal")
-    assert str(caught.value) == "The licence is missing. Buy one."
+    assert str(caught.value) == "The license is missing. Buy one."
 
 
 def test_a_package_that_is_missing_is_that_of_an_extra() -> None:
@@ -147,8 +147,8 @@ def test_a_full_disk_is_nobodys_bug() -> None:
 
 def test_an_exit_is_a_bug_too() -> None:
     broken = registry().backend("breaking-npu")
-    with pytest.raises(PluginError, match="SystemExit: no licence"), blaming(broken, "lower"):
-        sys.exit("no licence")
+    with pytest.raises(PluginError, match="SystemExit: no license"), blaming(broken, "lower"):
+        sys.exit("no license")
 
 
 def test_a_built_in_backend_has_no_privilege() -> None:

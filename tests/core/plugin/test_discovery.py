@@ -38,7 +38,7 @@ def problems_of(found: Found, distribution: str) -> list[str]:
     ("folder", "distribution", "words"),
     [
         ("import-error", "broken-import", "No module named 'a_package_that_does_not_exist'"),
-        ("system-exit", "broken-exit", "SystemExit: no licence found"),
+        ("system-exit", "broken-exit", "SystemExit: no license found"),
         ("wrong-api", "broken-api", "for version 99 of the plugin interface; this qhal has"),
         ("not-a-backend", "broken-type", "returned 'a text' (str) as a backend"),
         ("hook-raises", "broken-hook", "RuntimeError: the driver does not answer"),
@@ -93,8 +93,8 @@ def test_equal_claims_leave_the_name_to_nobody(install: Install) -> None:
     assert "twin-one 1.0" in two
 
 
-def test_a_plugin_cannot_take_a_device_of_the_catalogue(install: Install) -> None:
+def test_a_plugin_cannot_take_a_device_of_the_catalog(install: Install) -> None:
     found = install("stolen-target", reserved=("edgetpu",))
     assert "edgetpu" not in found.targets
     [problem] = problems_of(found, "stolen-target")
-    assert "the catalogue of qhal itself" in problem
+    assert "the catalog of qhal itself" in problem

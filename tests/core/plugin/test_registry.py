@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qhal.decisions import Code
-from qhal.errors import CatalogueError, MissingDependencyError, UnknownTargetError
+from qhal.errors import CatalogError, MissingDependencyError, UnknownTargetError
 from qhal.pipeline.check import check
 from qhal.plugin.discovery import Problem, Provider
 from qhal.plugin.registry import Registry, registry
@@ -64,14 +64,14 @@ def test_the_users_file_adds_and_extends(tmp_path: Path, monkeypatch: pytest.Mon
 def test_an_option_that_the_backend_does_not_read(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('[targets.board]\nextends = "openvino-npu"\noptions.devise = "CPU"\n')
-    with pytest.raises(CatalogueError) as caught:
+    with pytest.raises(CatalogError) as caught:
         registry(path).resolve("board")
     assert f"{path}: targets.board.options.devise is unknown" in caught.value.message
     assert "the backend 'openvino' reads device, runs_on" in caught.value.message
     assert caught.value.hint == "Did you mean device?"
 
 
-def test_a_fact_that_looks_misspelt_is_told(tmp_path: Path) -> None:
+def test_a_fact_that_looks_misspelled_is_told(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     fact = '{ value = 1, unit = "B", source = "here" }'
     path.write_text(
@@ -88,12 +88,12 @@ def test_a_fact_that_looks_misspelt_is_told(tmp_path: Path) -> None:
     assert doubt in report.decisions
 
 
-def test_all_devices_of_the_catalogue_have_options_that_are_read() -> None:
+def test_all_devices_of_the_catalog_have_options_that_are_read() -> None:
     found = registry()
     for name in found.targets:
         found.resolve(name)
 
 
 def test_an_explicit_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(CatalogueError, match=r"nothing\.toml is not a file"):
+    with pytest.raises(CatalogError, match=r"nothing\.toml is not a file"):
         registry(tmp_path / "nothing.toml")

@@ -99,7 +99,7 @@ def test_weights_per_group_end_with_a_short_group() -> None:
     assert (error <= np.repeat(params.scale, 8, axis=1)[:, :20] / 2 * 1.0001).all()
 
 
-def test_an_empty_channel_takes_the_scale_of_its_neighbours() -> None:
+def test_an_empty_channel_takes_the_scale_of_its_neighbors() -> None:
     weight = np.array([[1.0, -2.0], [0.0, 0.0], [4.0, 1.0]], np.float32)
     params = weight_params(weight, QuantSpec(DType.INT8, PerAxis(), True, True))
     assert params.scale[1] == np.float32(3 / 127)

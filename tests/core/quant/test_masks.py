@@ -69,7 +69,7 @@ def test_all_readers_count() -> None:
     assert useful_range(reader(ops.Relu6(), ops.Gelu()), "x", 8) == EVERYWHERE
 
 
-def test_a_silu_of_two_operators_is_recognised() -> None:
+def test_a_silu_of_two_operators_is_recognized() -> None:
     builder = GraphBuilder("silu")
     x = builder.input("x", TensorType((1, 8)))
     gate = builder.one(ops.Sigmoid(), [x])

@@ -15,7 +15,7 @@ from qhal.quant.choice import Choice, Verdict
 from qhal.report import to_markdown, to_text
 from qhal.report.check_page import check_page
 from qhal.report.explain import explain
-from qhal.report.metrics import labelled
+from qhal.report.metrics import labeled
 from qhal.report.page import Page, Section, Table
 from qhal.report.record_page import record_page
 from qhal.results.check import CheckReport, check_report
@@ -36,7 +36,7 @@ def test_markdown_golden(record: RunRecord) -> None:
 
 def test_the_verdict_comes_first(record: RunRecord) -> None:
     verdict = to_markdown(record_page(record)).splitlines()[2]
-    assert verdict.startswith("**Done: top-1 87.50 % (float 90.00 %); 1 to 3 ms (modelled) on ")
+    assert verdict.startswith("**Done: top-1 87.50 % (float 90.00 %); 1 to 3 ms (modeled) on ")
     assert "this host" not in verdict  # the target has a figure of its own
     assert "1 warning, listed below" in verdict
 
@@ -77,7 +77,7 @@ def test_every_number_has_its_basis(record: RunRecord) -> None:
     ]
     assert len(figures) == len(record.metrics) - 1  # SQNR per output has a table of its own
     assert {row[2] for row in figures} <= {basis.value for basis in Basis}
-    assert all("modelled" in row[1] for row in figures if row[2] == "modelled")
+    assert all("modeled" in row[1] for row in figures if row[2] == "modeled")
 
 
 def test_what_a_backend_found_has_its_own_label_and_section(record: RunRecord) -> None:
@@ -86,7 +86,7 @@ def test_what_a_backend_found_has_its_own_label_and_section(record: RunRecord) -
     [latency] = [s for s in page.sections if s.title == "Latency"]
     assert latency.table is not None
     assert latency.table.rows[-1][:2] == ("cycles of the crystal", "7 cycles")
-    assert labelled({"cycles_crystal": found}) == (("cycles_crystal", "cycles of the crystal"),)
+    assert labeled({"cycles_crystal": found}) == (("cycles_crystal", "cycles of the crystal"),)
     [other] = [s for s in page.sections if s.title == "Other figures"]
     assert other.table is not None
     assert [row[0] for row in other.table.rows] == ["strange"]

@@ -23,7 +23,7 @@ def test_the_keys_that_are_promised(record: RunRecord) -> None:
     assert body["schema_version"] == 1
     assert [f["name"] for f in body["artifact"]["files"]] == ["model.toy", "notes.txt"]
     assert all(len(f["sha256"]) == 64 for f in body["artifact"]["files"])
-    assert body["metrics"]["latency"]["basis"] == "modelled"
+    assert body["metrics"]["latency"]["basis"] == "modeled"
     assert body["timings_s"] == {"import": 0.1, "verify": 0.25}
     assert {"decisions", "plan", "host", "versions", "options", "data"} <= set(body)
     assert body["decisions"][0]["code"] == "QD301"

@@ -13,7 +13,7 @@ from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
 from qhal_backends.arm.cortexm import interpreter, sources
-from qhal_backends.tflite.emitter import Flavour
+from qhal_backends.tflite.emitter import Flavor
 from qhal_backends.tflite.plugin import MODEL, PACKAGES, TfliteBackend, artifact_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ALLOCATIONS = "model_arena.txt"
 """The interpreter's report of its memory."""
 
-MICRO = Flavour(expand_by_broadcasting=True)
+MICRO = Flavor(expand_by_broadcasting=True)
 """TFLite Micro has no TILE."""
 
 

@@ -13,11 +13,11 @@ from qhal.targets.capability import HOST, Capabilities
 from qhal.targets.profile import TargetProfile
 from qhal_backends.arm.ethosu import compiler
 from qhal_backends.arm.ethosu.configuration import OPTIONS, Configuration, configuration_of
-from qhal_backends.tflite.emitter import Flavour
+from qhal_backends.tflite.emitter import Flavor
 from qhal_backends.tflite.plugin import PACKAGES, TfliteBackend, artifact_of
 from qhal_backends.tflite.runner import TfliteRunner
 
-VELA = Flavour()
+VELA = Flavor()
 """Vela takes the plainest form of everything; nothing is bent to XNNPACK's liking."""
 
 

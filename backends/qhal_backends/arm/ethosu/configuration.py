@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from qhal.errors import CatalogueError
+from qhal.errors import CatalogError
 from qhal.targets.profile import TargetProfile
 
 REQUIRED = ("accelerator", "system_config", "memory_mode")
@@ -83,13 +83,13 @@ def configuration_of(target: TargetProfile) -> Configuration:
     """The configuration in a profile's options.
 
     Raises:
-        CatalogueError: one of ``accelerator``, ``system_config`` and ``memory_mode`` is missing,
+        CatalogError: one of ``accelerator``, ``system_config`` and ``memory_mode`` is missing,
             or no value that Vela has; or the configuration file is none.
     """
     options = target.options
     for key in REQUIRED:
         if key not in options:
-            raise CatalogueError(
+            raise CatalogError(
                 f"{target.origin or 'targets.toml'}: targets.{target.name}.options has no {key}.",
                 "`vela --list-configs Arm/vela.ini` lists system configurations and memory modes.",
             )
@@ -108,8 +108,8 @@ def configuration_of(target: TargetProfile) -> Configuration:
     return Configuration(**{key: options[key] for key in REQUIRED}, file=own)
 
 
-def _not_allowed(target: TargetProfile, key: str, allowed: str) -> CatalogueError:
-    return CatalogueError(
+def _not_allowed(target: TargetProfile, key: str, allowed: str) -> CatalogError:
+    return CatalogError(
         f"{target.origin or 'targets.toml'}: targets.{target.name}.options.{key} is "
         f"{target.options[key]!r}; allowed are {allowed}.",
         f"They are those of {VALUES_FROM}, and of a file that {CONFIG_FILE} names.",

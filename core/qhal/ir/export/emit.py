@@ -263,7 +263,7 @@ def _unary(op: ops.Unary, call: ExportCall) -> None:
         call.write(op.function)
 
 
-# --- normalisation and reduction ----------------------------------------------
+# --- normalization and reduction ----------------------------------------------
 
 
 @emit.register

@@ -230,7 +230,7 @@ class _Layouter:
         origin = self._origin(name)
         for op in first:
             stored = self._builder.one(op, [stored], name=f"{name}__moved", origin=origin)
-        if name not in self._claimed:  # a relabelled tensor: its own name is free
+        if name not in self._claimed:  # a relabeled tensor: its own name is free
             output = self._claim(name)
             return self._builder.one(last, [stored], name=name, output=output, origin=origin)
         suffix = "reshaped" if isinstance(last, ops.Reshape) else "transposed"

@@ -100,7 +100,7 @@ def walk(order: Order, shape: Ints) -> Factors:
 
 
 def _merged(factors: Sequence[Factor]) -> Factors:
-    """Join neighbouring factors that are one longer factor; drop factors of size 1."""
+    """Join neighboring factors that are one longer factor; drop factors of size 1."""
     merged: list[Factor] = []
     for size, stride in factors:
         if size == 1:

@@ -79,7 +79,7 @@ class NodeLayout:
     """What is decided for a node.
 
     Attributes:
-        op: the operator for the stored order; None if the result is its operand, relabelled.
+        op: the operator for the stored order; None if the result is its operand, relabeled.
         wants: what each operand must be; None for an absent one.
         results: the orders of the results.
     """

@@ -91,7 +91,7 @@ def bind_inputs(inputs: Sequence[ir.Value], shapes: Shapes) -> Bound:
     """Give every dimension of every input a size.
 
     Args:
-        inputs: the graph inputs that are not initialised.
+        inputs: the graph inputs that are not initialized.
         shapes: what the user wants, by input name.
 
     Raises:

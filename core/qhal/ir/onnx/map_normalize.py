@@ -1,4 +1,4 @@
-"""Normalisation, softmax and reductions."""
+"""Normalization, softmax and reductions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qhal.ir.dtypes import DType
 from qhal.ir.onnx.call import ImportCall, Mapper, Unsupported, normal_axes
 from qhal.ir.ops import Ints, Op
 
-# --- normalisation --------------------------------------------------------------
+# --- normalization --------------------------------------------------------------
 
 
 def _batch_norm(call: ImportCall) -> str:
@@ -81,7 +81,7 @@ _SMALLEST_NORM = 1e-30
 
 
 def _lrn(call: ImportCall) -> str:
-    """``x / (bias + alpha / size * sum of squares of neighbouring channels) ** beta``.
+    """``x / (bias + alpha / size * sum of squares of neighboring channels) ** beta``.
 
     The sum over a window of channels is a 1x1 convolution with a band of ones.
     """
@@ -184,7 +184,7 @@ def _arg(sign: str, call: ImportCall) -> str:
     return call.result(ops.ArgMax(call.axis(), call.flag("keepdims", True)), x)
 
 
-NORMALISING: Mapping[str, Mapper] = {
+NORMALIZING: Mapping[str, Mapper] = {
     "BatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,
     "InstanceNormalization": _instance_norm,

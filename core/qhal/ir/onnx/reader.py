@@ -25,7 +25,7 @@ _INVALID = (ValueError, TypeError, KeyError, IndexError, OverflowError, ZeroDivi
 
 
 def read(source: Source, shapes: Shapes) -> tuple[Graph, tuple[Decision, ...]]:
-    """The canonical graph of a model, before patterns are recognised.
+    """The canonical graph of a model, before patterns are recognized.
 
     Raises:
         ModelShapeError: a dimension is free or does not fit.

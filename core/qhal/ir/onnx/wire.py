@@ -1,4 +1,4 @@
-"""Lift weights out of a serialised ModelProto, so that they are never copied.
+"""Lift weights out of a serialized ModelProto, so that they are never copied.
 
 A ModelProto is walked in its wire format and written again without the payloads of its
 larger tensors: each becomes an *external* tensor whose file is the model itself. What is
@@ -93,7 +93,7 @@ def lift_weights(data: memoryview, location: str) -> bytes:
     """A ModelProto without the payloads of its larger tensors.
 
     Args:
-        data: the serialised model.
+        data: the serialized model.
         location: name of the file that ``data`` comes from, for the references to it.
 
     Raises:

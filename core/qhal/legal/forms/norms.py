@@ -1,4 +1,4 @@
-"""Forms of normalisations and reductions."""
+"""Forms of normalizations and reductions."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from qhal.legal.forms.functions import Results
 _Axes = tuple[int, ...]
 
 
-def _centred(d: Draft, axes: _Axes) -> tuple[str, str]:
+def _centered(d: Draft, axes: _Axes) -> tuple[str, str]:
     """``x - mean`` and ``variance + epsilon`` over axes."""
     op: Any = d.node.op
     x = d.input(0)
     mean = d("mean", ops.Reduce("Mean", axes), x)
-    centred = d("centred", ops.Sub(), x, mean)
-    variance = d("variance", ops.Reduce("Mean", axes), d("square", ops.Mul(), centred, centred))
+    centered = d("centered", ops.Sub(), x, mean)
+    variance = d("variance", ops.Reduce("Mean", axes), d("square", ops.Mul(), centered, centered))
     epsilon = d.constant("epsilon", op.epsilon, d.type(x).dtype)
-    return centred, d("shifted", ops.Add(), variance, epsilon)
+    return centered, d("shifted", ops.Add(), variance, epsilon)
 
 
 def _by_rsqrt(d: Draft, axes: _Axes) -> str:
-    centred, spread = _centred(d, axes)
-    return d("normal", ops.Mul(), centred, d("rsqrt", ops.Unary("Rsqrt"), spread))
+    centered, spread = _centered(d, axes)
+    return d("normal", ops.Mul(), centered, d("rsqrt", ops.Unary("Rsqrt"), spread))
 
 
 def _by_sqrt(d: Draft, axes: _Axes) -> str:
-    centred, spread = _centred(d, axes)
-    return d("normal", ops.Div(), centred, d("deviation", ops.Unary("Sqrt"), spread))
+    centered, spread = _centered(d, axes)
+    return d("normal", ops.Div(), centered, d("deviation", ops.Unary("Sqrt"), spread))
 
 
 def _affine(d: Draft, x: str, scale: str, bias: str) -> str:
@@ -70,12 +70,12 @@ def _per_channel(d: Draft, index: int) -> str:
 
 
 def instance_norm_by_rsqrt(d: Draft) -> Results:
-    """Normalise over the spatial axes with a reciprocal root."""
+    """Normalize over the spatial axes with a reciprocal root."""
     return (_affine(d, _by_rsqrt(d, _spatial_axes(d)), _per_channel(d, 1), _per_channel(d, 2)),)
 
 
 def instance_norm_by_sqrt(d: Draft) -> Results:
-    """Normalise over the spatial axes with a division."""
+    """Normalize over the spatial axes with a division."""
     return (_affine(d, _by_sqrt(d, _spatial_axes(d)), _per_channel(d, 1), _per_channel(d, 2)),)
 
 

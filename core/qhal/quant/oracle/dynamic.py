@@ -19,7 +19,7 @@ from qhal.quant.oracle.weighted import (
     GEOMETRIES,
     Numbers,
     activate,
-    centred_weight,
+    centered_weight,
 )
 from qhal.quant.oracle.window import exact_type
 from qhal.quant.weights import output_axis
@@ -46,9 +46,9 @@ def build_dynamic(context: KernelContext) -> Kernel:
     """The kernel of a node for which :func:`is_dynamic` holds."""
     weight, params = context.constant(1), context.input_params(1)
     assert weight is not None
-    centred = centred_weight(weight, params)
-    work = exact_type(255.0, centred, output_axis(context.op))
-    numbers = Numbers(centred.astype(work), 0, lambda sums: sums, work)
+    centered = centered_weight(weight, params)
+    work = exact_type(255.0, centered, output_axis(context.op))
+    numbers = Numbers(centered.astype(work), 0, lambda sums: sums, work)
     kernel = GEOMETRIES[type(context.op)](context, numbers)
     rank = len(context.input_type().shape)
     axes = (rank - 1,) if isinstance(context.op, ops.FullyConnected) else tuple(range(1, rank))

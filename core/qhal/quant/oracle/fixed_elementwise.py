@@ -18,7 +18,7 @@ from qhal.quant.oracle.through_float import by_integers
 from qhal.quant.oracle.values import Array
 
 
-def centred(x: Array, params: QuantParams) -> Int64:
+def centered(x: Array, params: QuantParams) -> Int64:
     """Integers less their zero point."""
     return x.astype(np.int64) - int(params.zero_point)
 
@@ -47,7 +47,7 @@ def build_sum(context: KernelContext) -> Kernel:
 
     def run(operands: Operands) -> tuple[Array, ...]:
         a, b = (
-            multiplier.apply(centred(x, params) << left_shift)
+            multiplier.apply(centered(x, params) << left_shift)
             for x, params, multiplier in zip(operands_of(operands), sources, inputs, strict=True)
         )
         return (clamped(total.apply(a + sign * b), output, limits),)
@@ -65,7 +65,7 @@ def build_product(context: KernelContext) -> Kernel:
 
     def run(operands: Operands) -> tuple[Array, ...]:
         a, b = operands_of(operands)
-        product = centred(a, left) * centred(b, right)
+        product = centered(a, left) * centered(b, right)
         return (clamped(multiplier.apply(product), output, limits),)
 
     return run
@@ -84,7 +84,7 @@ def build_clip(context: KernelContext) -> Kernel:
     multiplier = Multiplier.of(np.float32(source.scale / output.scale))
     limits = clamp_range(low, high, output, context.arithmetic)
     return by_integers(
-        source, lambda x: clamped(multiplier.apply(centred(x, source)), output, limits)
+        source, lambda x: clamped(multiplier.apply(centered(x, source)), output, limits)
     )
 
 
@@ -99,7 +99,7 @@ def build_leaky_relu(context: KernelContext) -> Kernel:
     sign = -1 if op.alpha < 0 else 1
 
     def function(x: Array) -> Array:
-        value = centred(x, source)
+        value = centered(x, source)
         scaled = np.where(value >= 0, positive.apply(value), sign * negative.apply(value))
         return clamped(scaled, output)
 
@@ -119,8 +119,8 @@ def build_prelu(context: KernelContext) -> Kernel:
 
     def run(operands: Operands) -> tuple[Array, ...]:
         x, alpha = operands_of(operands)
-        value = centred(x, source)
-        below = negative.apply(value * centred(alpha, slope))
+        value = centered(x, source)
+        below = negative.apply(value * centered(alpha, slope))
         return (clamped(np.where(value >= 0, positive.apply(value), below), output),)
 
     return run
@@ -131,7 +131,7 @@ def build_abs(context: KernelContext) -> Kernel:
     source, output = context.input_params(), context.output_params()
     multiplier = Multiplier.of(np.float32(source.scale / output.scale))
     return by_integers(
-        source, lambda x: clamped(multiplier.apply(np.abs(centred(x, source))), output)
+        source, lambda x: clamped(multiplier.apply(np.abs(centered(x, source))), output)
     )
 
 
@@ -146,7 +146,7 @@ def build_hard_swish(context: KernelContext) -> Kernel | None:
     to_relu = Multiplier.of(np.float32(fine_scale / relu_scale))
 
     def function(x: Array) -> Array:
-        fine = centred(x, source) << 7
+        fine = centered(x, source) << 7
         value = _high_mul16(fine, _to_int16(to_output.mantissa))
         gate = _hard_swish_gate(fine, to_relu)
         doubled = np.trunc(gate * value / (1 << 15)).astype(np.int64)

@@ -9,7 +9,7 @@ import numpy as np
 from qhal.ir import ops
 from qhal.quant.model import QuantParams
 from qhal.quant.oracle.context import Kernel, KernelContext, scalar
-from qhal.quant.oracle.fixed_elementwise import build_abs, centred, clamped
+from qhal.quant.oracle.fixed_elementwise import build_abs, centered, clamped
 from qhal.quant.oracle.fixed_point import (
     INT32_MAX,
     Int64,
@@ -59,7 +59,7 @@ def _build_sqrt(context: KernelContext) -> Kernel:
     source, output = context.input_params(), context.output_params()
 
     def function(x: Array) -> Array:
-        root = np.sqrt(np.maximum(centred(x, source).astype(np.float32) * source.scale, 0))
+        root = np.sqrt(np.maximum(centered(x, source).astype(np.float32) * source.scale, 0))
         return clamped(np.trunc(root / output.scale).astype(np.int64), output)
 
     return by_integers(source, function)
@@ -75,7 +75,9 @@ def _build_rsqrt(context: KernelContext) -> Kernel:
             context, lambda x: np.where(x <= 0, largest, 1 / np.sqrt(np.maximum(x, tiny)))
         )
     factor = 1 / np.float64(np.sqrt(np.float32(source.scale)) * np.float32(output.scale))
-    return by_integers(source, lambda x: _rsqrt8(centred(x, source), Multiplier.of(factor), output))
+    return by_integers(
+        source, lambda x: _rsqrt8(centered(x, source), Multiplier.of(factor), output)
+    )
 
 
 def _rsqrt8(value: Int64, factor: Multiplier, output: QuantParams) -> Array:

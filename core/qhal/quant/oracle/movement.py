@@ -160,7 +160,7 @@ def pool_window(context: KernelContext, op: ops.MaxPool | ops.AveragePool) -> Sl
 
 
 def build_resize_nearest(context: KernelContext) -> Kernel:
-    """Nearest neighbour, with ONNX's coordinate and rounding rules."""
+    """Nearest neighbor, with ONNX's coordinate and rounding rules."""
     op = context.op
     assert isinstance(op, ops.Resize)
     sizes = windows.spatial(context.input_type().shape, op.layout)

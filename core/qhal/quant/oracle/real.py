@@ -87,7 +87,7 @@ def _build_cast(context: KernelContext) -> Kernel:
     return lambda operands: (operands_of(operands)[0].astype(op.to.numpy),)
 
 
-# --- normalisation and reduction ----------------------------------------------
+# --- normalization and reduction ----------------------------------------------
 
 
 def softmax(x: Array, axis: int) -> Array:
@@ -114,11 +114,11 @@ def _build_log_softmax(context: KernelContext) -> Kernel:
     return run
 
 
-def _normalise(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
+def _normalize(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
     mean = x.mean(axis=axes, keepdims=True)
-    centred = x - mean
-    variance = np.square(centred).mean(axis=axes, keepdims=True)
-    return np.asarray(centred / np.sqrt(variance + x.dtype.type(epsilon)))
+    centered = x - mean
+    variance = np.square(centered).mean(axis=axes, keepdims=True)
+    return np.asarray(centered / np.sqrt(variance + x.dtype.type(epsilon)))
 
 
 def _build_layer_norm(context: KernelContext) -> Kernel:
@@ -127,7 +127,7 @@ def _build_layer_norm(context: KernelContext) -> Kernel:
 
     def run(operands: Operands) -> tuple[Array, ...]:
         x, scale, *bias = operands_of(operands)
-        found = _normalise(x, tuple(range(op.axis, x.ndim)), op.epsilon) * scale
+        found = _normalize(x, tuple(range(op.axis, x.ndim)), op.epsilon) * scale
         return (found + bias[0] if bias else found,)
 
     return run
@@ -140,7 +140,7 @@ def _build_instance_norm(context: KernelContext) -> Kernel:
     def run(operands: Operands) -> tuple[Array, ...]:
         x, scale, bias = operands_of(operands)
         x = windows.channels_last(x, op.layout)
-        found = _normalise(x, tuple(range(1, x.ndim - 1)), op.epsilon) * scale + bias
+        found = _normalize(x, tuple(range(1, x.ndim - 1)), op.epsilon) * scale + bias
         return (windows.from_channels_last(found, op.layout),)
 
     return run

@@ -139,12 +139,12 @@ def requantize(x: Array, source: QuantParams, output: QuantParams, arithmetic: A
         return x
     from_scale, from_zero = scalar(source)
     to_scale, to_zero = scalar(output)
-    centred = x.astype(np.int64) - from_zero
+    centered = x.astype(np.int64) - from_zero
     if arithmetic is Arithmetic.FLOAT:
-        real = centred.astype(np.float32) * from_scale
+        real = centered.astype(np.float32) * from_scale
         return saturate(np.rint(real / to_scale) + np.float32(to_zero), output.dtype)
     multiplier = Multiplier.of(np.float64(from_scale) / np.float64(to_scale))
-    return saturate(multiplier.apply(centred) + to_zero, output.dtype)
+    return saturate(multiplier.apply(centered) + to_zero, output.dtype)
 
 
 def quantize_real(x: Array, output: QuantParams, arithmetic: Arithmetic) -> Array:

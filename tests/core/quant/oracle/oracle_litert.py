@@ -93,13 +93,13 @@ class OneOp:
 
 
 def run(
-    content: bytes, values: Mapping[str, np.ndarray], optimised: bool = False
+    content: bytes, values: Mapping[str, np.ndarray], optimized: bool = False
 ) -> list[np.ndarray]:
-    """Outputs of a file on the reference kernels, or on the optimised ones without delegate."""
+    """Outputs of a file on the reference kernels, or on the optimized ones without delegate."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     resolvers = OpResolverType
-    resolver = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES if optimised else resolvers.BUILTIN_REF
+    resolver = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES if optimized else resolvers.BUILTIN_REF
     interpreter = Interpreter(
         model_content=content, experimental_op_resolver_type=resolver, num_threads=1
     )
@@ -176,7 +176,7 @@ class Case:
         options: Any = None,
         extra: Sequence[np.ndarray] = (),
         order: Sequence[int] | None = None,
-        optimised: bool = False,
+        optimized: bool = False,
     ) -> np.ndarray:
         """LiteRT's result.
 
@@ -185,7 +185,7 @@ class Case:
             options: of the operator.
             extra: constants that it takes after the operands.
             order: its order of operands and extras, where it differs.
-            optimised: not the reference kernels.
+            optimized: not the reference kernels.
         """
         file = OneOp()
         every = [
@@ -198,7 +198,7 @@ class Case:
         result = file.tensor("y", kind.shape, kind.dtype.value, self.result_params)
         ordered = every if order is None else [every[i] for i in order]
         content = file.pack(builtin, options, ordered, [result], free)
-        return run(content, self.values, optimised)[0]
+        return run(content, self.values, optimized)[0]
 
 
 # --- making operands ------------------------------------------------------------

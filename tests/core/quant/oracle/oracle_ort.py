@@ -22,14 +22,14 @@ OPSET = 21
 """The first version with 16-bit QuantizeLinear."""
 
 
-def run(model: onnx.ModelProto, values: dict[str, np.ndarray], optimised: bool = True) -> list[Any]:
-    """Outputs of a model, with all optimisations or with none."""
+def run(model: onnx.ModelProto, values: dict[str, np.ndarray], optimized: bool = True) -> list[Any]:
+    """Outputs of a model, with all optimizations or with none."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     levels = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = (
-        levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
+        levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
     )
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
     found: list[Any] = session.run(None, values)

@@ -51,12 +51,12 @@ def test_mean(rng: np.random.Generator, dtype: DType, axes: tuple[int, ...]) -> 
     assert np.array_equal(case.oracle(), case.litert("MEAN", reducer(), axes_of(*axes)))
 
 
-def test_sum_is_the_optimised_kernel_to_one_step(rng: np.random.Generator) -> None:
+def test_sum_is_the_optimized_kernel_to_one_step(rng: np.random.Generator) -> None:
     """LiteRT 2.3's reference kernel reads int8 as uint8 (SUM in tflite/kernels/reduce.cc)."""
     source, output = per_tensor(INT8, 0.02, 3), per_tensor(INT8, 0.2, -9)
     x = integers(rng, SHAPE, INT8)
     case = Case(ops.Reduce("Sum", (1, 2)), [(x, source)], ((2, 1, 1, 5), output))
-    theirs = case.litert("SUM", reducer(), axes_of(1, 2), optimised=True)
+    theirs = case.litert("SUM", reducer(), axes_of(1, 2), optimized=True)
     assert np.abs(case.oracle().astype(int) - theirs).max() <= 1
 
 

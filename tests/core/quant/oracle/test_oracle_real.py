@@ -162,7 +162,7 @@ def test_products() -> None:
     check(ops.FullyConnected(), [normal(2, 7, 5), normal(3, 5)], 1e-5)
 
 
-def test_normalisations() -> None:
+def test_normalizations() -> None:
     check(ops.LayerNorm(2), [normal(2, 3, 8), normal(8), normal(8)], 1e-5)
     check(ops.InstanceNorm(), [normal(*IMAGE), normal(6), normal(6)], 1e-5)
 

@@ -62,7 +62,7 @@ class Breaking(CpuBackend):
         if way == "import":
             import_module("npu_sdk")
         if way == "refusal":
-            raise MissingDependencyError("The licence is missing.", "Buy one.")
+            raise MissingDependencyError("The license is missing.", "Buy one.")
         return super().lower(model, target)
 
     def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> Any:

@@ -1,4 +1,4 @@
-"""A plugin that redefines a device of the catalogue."""
+"""A plugin that redefines a device of the catalog."""
 
 from qhal.plugin.hookspec import hookimpl
 from qhal.targets.profile import TargetProfile

@@ -2,4 +2,4 @@
 
 import sys
 
-sys.exit("no licence found")
+sys.exit("no license found")

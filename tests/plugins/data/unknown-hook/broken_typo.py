@@ -1,4 +1,4 @@
-"""A plugin with a misspelt hook."""
+"""A plugin with a misspelled hook."""
 
 from qhal.plugin.backend import Backend
 from qhal.plugin.hookspec import hookimpl

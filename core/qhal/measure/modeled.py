@@ -36,14 +36,14 @@ class Work:
 
 
 def target_latency(model: QuantModel, profile: TargetProfile) -> dict[str, Metric]:
-    """``latency`` on the target, modelled; nothing where the profile lacks the figures."""
+    """``latency`` on the target, modeled; nothing where the profile lacks the figures."""
     ends = latency_range_ns(work_of(model), profile)
     if ends is None:
         return {}
     low_ns, high_ns = ends
     middle_ns = (low_ns + high_ns) / 2
     omits = _omits(model)
-    metric = Metric(middle_ns, "ns", Basis.MODELLED, low_ns, high_ns, _NOTE, omits=omits)
+    metric = Metric(middle_ns, "ns", Basis.MODELED, low_ns, high_ns, _NOTE, omits=omits)
     return {"latency": metric}
 
 
