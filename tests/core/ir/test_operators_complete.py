@@ -189,3 +189,9 @@ def test_every_exception_is_one() -> None:
 
 def test_every_table_is_where_it_says() -> None:
     assert [table.file for table in TABLES if not (ROOT / table.file).is_file()] == []
+
+
+def test_element_wise_operators_say_how_many_operands_they_have() -> None:
+    traits = [(operator.__name__, operator.traits) for operator in ops.OPERATORS]
+    assert [name for name, t in traits if t.elementwise != (t.operands > 0)] == []
+    assert [name for name, t in traits if t.homogeneous and not t.elementwise] == []
