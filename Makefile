@@ -19,7 +19,7 @@ test: install  ## run the whole test suite
 	$(BIN)/python -m pytest
 
 goldens: install  ## write the golden texts of tests/golden again; review the diff
-	$(BIN)/python -m pytest --update-goldens
+	$(BIN)/python -m pytest --update-goldens -k golden
 
 install: $(VENV)/dev  ## make the virtual environment with all that tests and checks need
 
