@@ -6,7 +6,7 @@ BENCH_VENV ?= .venv-bench
 DIGITS = examples/digits
 OUT = out/digits-edgetpu
 
-.PHONY: help demo test install lint docs docs-check picture bench startup clean
+.PHONY: help demo test install lint docs docs-check picture bench startup clean goldens
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/\1\t\2/p' Makefile
@@ -17,6 +17,9 @@ demo: $(VENV)/demo  ## deploy the bundled example for the Edge TPU and print the
 
 test: install  ## run the whole test suite
 	$(BIN)/python -m pytest
+
+goldens: install  ## write the golden texts of tests/golden again; review the diff
+	$(BIN)/python -m pytest --update-goldens -k golden
 
 install: $(VENV)/dev  ## make the virtual environment with all that tests and checks need
 

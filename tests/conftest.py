@@ -1,11 +1,39 @@
-"""Fixtures that all tests share."""
+"""Fixtures that all tests share, and the option that rewrites golden texts."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.paths import ROOT
+
+UPDATE = "--update-goldens"
+
+Golden = Callable[[str, str], None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``pytest --update-goldens`` writes the texts of tests/golden instead of comparing them."""
+    parser.addoption(UPDATE, action="store_true", help="write tests/golden again; review the diff")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Compare a text with a file of tests/golden, such as ``golden("ir/small.txt", text)``."""
+    update = bool(request.config.getoption(UPDATE))
+
+    def compare(name: str, text: str) -> None:
+        path = ROOT / "tests" / "golden" / name
+        if update:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert path.is_file(), f"no {path}; run: pytest {UPDATE}"
+        assert text == path.read_text(encoding="utf-8"), f"if meant so, run: pytest {UPDATE}"
+
+    return compare
 
 
 @pytest.fixture(scope="session")

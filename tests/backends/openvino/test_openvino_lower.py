@@ -14,9 +14,7 @@ from qhal.ir.ops import Activation
 from qhal.quant.model import QuantModel
 from qhal_backends.openvino.lower import compose, to_ir
 from tests.backends.openvino.openvino_models import Constant, quantize, single
-from tests.paths import ROOT
-
-GOLDEN = ROOT / "tests" / "golden" / "openvino"
+from tests.conftest import Golden
 
 
 def block() -> Graph:
@@ -56,9 +54,8 @@ def describe(model: onnx.ModelProto) -> str:
 
 
 @pytest.mark.parametrize("recipe", ["w8a8", "w8", "fp16", "bf16"])
-def test_operators_are_golden(recipe: str) -> None:
-    found = describe(compose(quantize(block(), recipe).model).onnx)
-    assert found == (GOLDEN / f"{recipe}.txt").read_text(encoding="utf-8")
+def test_operators_are_golden(recipe: str, golden: Golden) -> None:
+    golden(f"openvino/{recipe}.txt", describe(compose(quantize(block(), recipe).model).onnx))
 
 
 def test_bounds_hold_zero_and_all_256_steps() -> None:

@@ -15,9 +15,7 @@ from qhal.ir.graph import Graph, Node, TensorType
 from qhal.ir.text import to_text
 from qhal.ir.verify import verify
 from qhal.quant.model import QuantParams
-from tests.paths import ROOT
-
-GOLDEN = ROOT / "tests" / "golden" / "ir"
+from tests.conftest import Golden
 
 
 def small() -> Graph:
@@ -100,10 +98,10 @@ def test_broken_graphs_are_refused(message: str) -> None:
     assert caught.value.exit_code == 70
 
 
-def test_text_is_golden() -> None:
+def test_text_is_golden(golden: Golden) -> None:
     graph = replace(small(), permutations={"x": (0, 2, 3, 1)})
     per_axis = QuantParams(
         DType.INT8, np.array([0.5, 0.25, 1, 2], np.float32), np.zeros(4, np.int64), axis=0
     )
     params = {"x": QuantParams.per_tensor(DType.INT8, 0.1, -3), "w": per_axis}
-    assert to_text(graph, params) == (GOLDEN / "small.txt").read_text("utf-8")
+    golden("ir/small.txt", to_text(graph, params))

@@ -21,17 +21,15 @@ from qhal.report.record_page import record_page
 from qhal.results.check import CheckReport, check_report
 from qhal.results.gate import Gate
 from qhal.results.record import RunRecord
+from tests.conftest import Golden
 from tests.core.conftest import Toys
-from tests.paths import ROOT
-
-GOLDEN = ROOT / "tests" / "golden" / "report.md"
 
 _OF_THIS_MACHINE = re.compile(r"^(\| host \|).*\|$", re.MULTILINE)
 
 
-def test_markdown_golden(record: RunRecord) -> None:
+def test_markdown_golden(record: RunRecord, golden: Golden) -> None:
     text = _OF_THIS_MACHINE.sub(r"\1 … |", to_markdown(record_page(record)))
-    assert text == GOLDEN.read_text(encoding="utf-8")
+    golden("report.md", text)
 
 
 def test_the_verdict_comes_first(record: RunRecord) -> None:
