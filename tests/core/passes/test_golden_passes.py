@@ -109,7 +109,7 @@ def described(choice: Choice) -> str:
 
 def constrain_text(line: Line) -> str:
     """The graph with its types, what they may look like, and what shares parameters."""
-    typed, groups = line.constraints.typed, line.constraints.groups
+    typed, groups = line.constraints.qdq, line.constraints.groups
     shared = "".join(f"same   {', '.join(sorted(group))}\n" for group in groups if len(group) > 1)
     return text(typed.graph, line.constraints.decisions, typed.specs) + shared
 
