@@ -16,7 +16,7 @@ from qhal.measure import Clocked, Pair, clock, peak_memories, ratio
 from qhal.metric import Metric
 from qhal.pipeline.deployed import Deployed, open_deployed
 from qhal.pipeline.prepare import Target, prepare, read_model
-from qhal.pipeline.sample import Sample, first_sample, random_sample
+from qhal.pipeline.sample import InputSample, first_sample, random_sample
 from qhal.plugin.backend import Backend
 from qhal.plugin.calls import ask
 from qhal.plugin.registry import packages
@@ -88,7 +88,7 @@ class _Entry:
     """A folder, ready to be run."""
 
     deployed: Deployed
-    sample: Sample
+    sample: InputSample
     pair: Pair
 
 

@@ -21,7 +21,7 @@ _USUAL_RANGE = (-1.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class InputSample:
     """Inputs of a model.
 
     Attributes:
@@ -33,7 +33,9 @@ class Sample:
     origin: str
 
 
-def first_sample(source: Source, ports: Sequence[Port], preprocess: str | Path | None) -> Sample:
+def first_sample(
+    source: Source, ports: Sequence[Port], preprocess: str | Path | None
+) -> InputSample:
     """The first sample of the user's data.
 
     Args:
@@ -46,10 +48,10 @@ def first_sample(source: Source, ports: Sequence[Port], preprocess: str | Path |
     """
     inputs = {port.name: TensorType(port.shape, DType(port.dtype)) for port in ports}
     dataset = load_dataset(source, inputs, preprocess=preprocess)
-    return Sample(dataset.sample(0), dataset.where(0))
+    return InputSample(dataset.sample(0), dataset.where(0))
 
 
-def random_sample(ports: Sequence[Port], plan: Plan) -> Sample:
+def random_sample(ports: Sequence[Port], plan: Plan) -> InputSample:
     """Numbers that fill the planned range of every input, the same at every call.
 
     An input without a range is a plain float, or it counts or switches something; any number
@@ -71,7 +73,7 @@ def random_sample(ports: Sequence[Port], plan: Plan) -> Sample:
             array = np.zeros(port.shape)
             words.append(f"{port.name} zero")
         inputs[port.name] = array.astype(dtype.numpy)
-    return Sample(inputs, ", ".join(words))
+    return InputSample(inputs, ", ".join(words))
 
 
 def _planned_range(name: str, plan: Plan) -> tuple[float, float]:
