@@ -111,7 +111,7 @@ def _normalize(e: Emitter, view: NodeView, axes: Sequence[int], epsilon: float) 
     guard = e.constant(f"{node.name}/epsilon", np.asarray(epsilon, np.float32))
     guarded = step("guarded", "ADD", [variance, guard], reduced)
     inverse = step("inverse", "RSQRT", [guarded], reduced)
-    centered = step("centered", "SUB", [x, mean], shape)
+    centered = step("centred", "SUB", [x, mean], shape)
     scaled = step("scaled", "MUL", [centered, inverse], shape)
     if not view.has(2):
         e.emit("MUL", [scaled, node.inputs[1]], [y])

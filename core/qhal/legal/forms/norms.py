@@ -19,7 +19,7 @@ def _centered(d: Draft, axes: _Axes) -> tuple[str, str]:
     op: Any = d.node.op
     x = d.input(0)
     mean = d("mean", ops.Reduce("Mean", axes), x)
-    centered = d("centered", ops.Sub(), x, mean)
+    centered = d("centred", ops.Sub(), x, mean)
     variance = d("variance", ops.Reduce("Mean", axes), d("square", ops.Mul(), centered, centered))
     epsilon = d.constant("epsilon", op.epsilon, d.type(x).dtype)
     return centered, d("shifted", ops.Add(), variance, epsilon)
