@@ -2,7 +2,6 @@
 
 from io import BytesIO
 from types import SimpleNamespace
-from typing import ClassVar
 
 import numpy as np
 
@@ -45,8 +44,7 @@ CAPABILITIES = Capabilities(
 
 
 class ExampleNpu(qhal.Backend):
-    name = "example-npu"
-    packages: ClassVar = {}  # a real one states its SDK: {"npu_sdk": "npu-sdk"}
+    info = qhal.BackendInfo("example-npu")  # a real one states its SDK, too: packages=…
 
     def __init__(self):
         self.lowered = {}  # program -> model: the simulator knows the programs of this process

@@ -1,7 +1,7 @@
 """What ONNX Runtime's CPU provider executes in which types.
 
 An integer row exists only where ONNX Runtime really has an integer kernel: every row was
-confirmed by reading the graph that it optimises (tests/backends/cpu/test_cpu_fusion.py does so
+confirmed by reading the graph that it optimizes (tests/backends/cpu/test_cpu_fusion.py does so
 again for the installed version). What it would run as "dequantize, compute in float, quantize"
 has no row: such a node costs time and accuracy for nothing, and stays in float.
 
@@ -31,7 +31,7 @@ from qhal_backends.cpu import limits
 
 _FUSION = (
     "onnxruntime/core/optimizer/qdq_transformer/selectors_actions/"
-    "qdq_selector_action_transformer.cc; confirmed in the optimised graph of ONNX Runtime 1.31"
+    "qdq_selector_action_transformer.cc; confirmed in the optimized graph of ONNX Runtime 1.31"
 )
 _KERNEL = "ONNX Runtime docs/OperatorKernels.md; confirmed by running ONNX Runtime 1.31"
 _FLOAT_SOURCE = "ONNX Runtime docs/OperatorKernels.md: the CPU provider runs ONNX in float32"
@@ -41,7 +41,7 @@ _NBITS_SOURCE = (
 )
 _FOLDED_SOURCE = (
     "a stored weight behind Cast (and Mul) is folded to float32 at load; confirmed in the "
-    "optimised graph of ONNX Runtime 1.31"
+    "optimized graph of ONNX Runtime 1.31"
 )
 
 UINT8 = QuantSpec(DType.UINT8)

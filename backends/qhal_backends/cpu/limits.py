@@ -32,7 +32,7 @@ def spatial_mean(view: NodeView) -> str | None:
 
 
 def nearest(view: NodeView) -> str | None:
-    """Integers are resized by nearest neighbour only; linear would cut off fractions."""
+    """Integers are resized by nearest neighbor only; linear would cut off fractions."""
     op = view.op
     assert isinstance(op, ops.Resize)
     return None if op.mode == "nearest" else f"mode is {op.mode}, allowed is nearest"

@@ -54,7 +54,7 @@ def _optimized(artifact: Artifact) -> onnx.ModelProto:
 
 
 class _Types:
-    """Element types of the tensors of an optimised graph, which does not state them.
+    """Element types of the tensors of an optimized graph, which does not state them.
 
     Args:
         original: the artifact; tensors that survive keep their names and types.

@@ -48,7 +48,7 @@ def session_options(threads: int, optimized: Path | None = None) -> onnxruntime.
 
     Args:
         threads: of one operator.
-        optimized: file to which the optimised graph is written, if any.
+        optimized: file to which the optimized graph is written, if any.
     """
     import onnxruntime
 

@@ -1,7 +1,7 @@
 """What LiteRT executes: kernel rows with their limits and sources.
 
 Every row was run on LiteRT 2.3 and on tflite-runtime 2.14 with the reference kernels and with the
-optimised ones (tests/backends/tflite/test_tflite_rows.py).
+optimized ones (tests/backends/tflite/test_tflite_rows.py).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def capabilities() -> Capabilities:
             *_weighted(),
             *_arithmetic(),
             *_functions(),
-            *_normalisation(),
+            *_normalization(),
             *_pooling(),
             *_movement(),
         ),
@@ -137,10 +137,10 @@ def _cast() -> Capability:
     return _entry("Cast", "cast.cc", (rows.FLOAT32,), the.casts_between(kinds), types=kinds)
 
 
-# --- normalisation and reduction --------------------------------------------------
+# --- normalization and reduction --------------------------------------------------
 
 
-def _normalisation() -> Iterable[Capability]:
+def _normalization() -> Iterable[Capability]:
     softmax = (rows.int8(rows.INT8_PROBABILITY), rows.int16(rows.INT16_FRACTION), rows.FLOAT32)
     along = (the.axis_is_last, the.rank_at_most(4))
     yield _entry("Softmax", "activations.cc", softmax, *along)

@@ -17,7 +17,7 @@ from qhal_backends.tflite.versions import Use, lowest_version
 
 
 @dataclass(frozen=True)
-class Flavour:
+class Flavor:
     """What differs between the runtimes and compilers that read the file.
 
     Attributes:
@@ -37,7 +37,7 @@ class Flavour:
     for_xnnpack: bool = False
 
 
-LITERT = Flavour(for_xnnpack=True)
+LITERT = Flavor(for_xnnpack=True)
 
 
 class Emitter:
@@ -45,12 +45,12 @@ class Emitter:
 
     Args:
         model: what is lowered.
-        flavour: for which runtime.
+        flavor: for which runtime.
     """
 
-    def __init__(self, model: QuantModel, flavour: Flavour = LITERT) -> None:
+    def __init__(self, model: QuantModel, flavor: Flavor = LITERT) -> None:
         self.model = model
-        self.flavour = flavour
+        self.flavor = flavor
         self.decisions: list[Decision] = []
         self._tensors: dict[str, FlatTensor] = {}
         self._operators: list[FlatOperator] = []

@@ -1,4 +1,4 @@
-"""A TFLite model in memory: what the writer serialises, free of FlatBuffer details."""
+"""A TFLite model in memory: what the writer serializes, free of FlatBuffer details."""
 
 from __future__ import annotations
 

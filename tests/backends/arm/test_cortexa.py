@@ -18,7 +18,8 @@ from qhal_backends.arm.cortexa_cores import CORES, core_of
 from qhal_backends.arm.emulator import emulator, folder
 from qhal_backends.arm.emulator.emulator import Emulation, Job, Result, differing
 from qhal_backends.arm.emulator.folder import Folder
-from qhal_backends.tflite.plugin import MODEL, TfliteBackend
+from qhal_backends.tflite.family import MODEL
+from qhal_backends.tflite.plugin import TfliteBackend
 from tests.backends.tflite.tflite_samples import SAMPLES
 
 TARGETS = ("cortex-a53", "cortex-a72", "cortex-a76", "raspberry-pi-4", "raspberry-pi-5")
@@ -84,7 +85,7 @@ def emulated(monkeypatch, tmp_path):
     """Lets a test say what the emulator finds; returns the examination of it."""
 
     def examine(emulation: Emulation, on_host: np.ndarray = OUTPUT):
-        monkeypatch.setattr(folder, "why_missing", lambda: None)
+        monkeypatch.setattr(folder, "lacks_emulator", lambda: None)
         monkeypatch.setattr(folder, "find_folder", lambda: Folder(tmp_path))
         monkeypatch.setattr(emulator.Emulator, "run", lambda self, jobs: emulation)
         monkeypatch.setattr(CortexABackend, "load", lambda *_: HostRunner(on_host))

@@ -22,8 +22,9 @@ from qhal.plugin.backend import Artifact, RunOptions
 from qhal.quant.model import QuantModel
 from qhal.targets.profile import TargetProfile
 from qhal.targets.recipe import RECIPES
-from qhal_backends.edgetpu import compiler, plugin
+from qhal_backends.edgetpu import compiler
 from qhal_backends.edgetpu.plugin import EdgeTpuBackend
+from qhal_backends.tflite.plugin import TfliteBackend
 from tests.backends.tflite.tflite_samples import deploy, random_data
 
 BACKEND = EdgeTpuBackend()
@@ -220,7 +221,7 @@ def test_a_float_model_is_the_hosts_baseline(stand_in: StandIn) -> None:
 
 def test_a_float_tensor_is_a_bug(stand_in: StandIn) -> None:
     net = graph()
-    caps = plugin.TfliteBackend().capabilities(TARGET)
+    caps = TfliteBackend().capabilities(TARGET)
     mixed = deploy(net, caps, RECIPES[0], random_data(net)).model
     with pytest.raises(InternalError, match="tensors are float"):
         BACKEND.lower(mixed, TARGET)

@@ -16,7 +16,7 @@ from qhal.targets.capability import Capability, KernelRow
 from qhal.targets.profile import TargetProfile
 from qhal_backends.edgetpu import limits as the
 from qhal_backends.edgetpu.capabilities import capabilities
-from qhal_backends.edgetpu.flavour import EDGE_TPU
+from qhal_backends.edgetpu.flavor import EDGE_TPU
 from qhal_backends.edgetpu.plugin import EdgeTpuBackend
 from qhal_backends.tflite.lowering import lower_model
 from qhal_backends.tflite.versions import lowest_runtime

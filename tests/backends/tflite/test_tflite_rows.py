@@ -20,7 +20,8 @@ from qhal.targets.capability import Capability, KernelRow
 from qhal.targets.profile import TargetProfile
 from qhal.targets.recipe import RECIPES
 from qhal_backends.tflite.capabilities import capabilities
-from qhal_backends.tflite.plugin import MODEL, TfliteBackend
+from qhal_backends.tflite.family import MODEL
+from qhal_backends.tflite.plugin import TfliteBackend
 from qhal_backends.tflite.runner import find_runtime
 from tests.backends.tflite.tflite_samples import (
     Deployed,

@@ -158,11 +158,12 @@ def test_what_onnxruntime_does_not_take_is_an_error(reference) -> None:
         reference.run({"x": np.zeros((1, 5), np.float32)})
 
 
-def test_a_slow_runtime_is_given_a_part_of_the_samples(toys, reference) -> None:
+def test_a_slow_runtime_is_given_a_part_of_the_samples(toys, reference, monkeypatch) -> None:
     subject = toys.subject(toys.model)
     evaluation = Evaluation(toys.samples(100), reference)
     for rate, samples in ((12 * 50 / RUNNER_BUDGET_S, 50), (0.1, FEWEST_SAMPLES), (1e9, 100)):
-        subject.backend.runner_macs_per_s = rate
+        info = replace(subject.backend.info, runner_macs_per_s=rate)
+        monkeypatch.setattr(type(subject.backend), "info", info)
         found = verify(subject, evaluation)
         assert found.metrics["evaluation_samples"].value == samples
         reduced = [d.sentence for d in found.decisions if d.code is Code.EVALUATION_REDUCED]
@@ -190,11 +191,12 @@ def test_the_size_of_the_model_says_how_much_the_oracle_is_given(
     assert metrics["oracle_max_steps"].note.endswith(f" {compared} samples")
 
 
-def test_the_number_of_samples_can_be_asked_for(toys, reference) -> None:
+def test_the_number_of_samples_can_be_asked_for(toys, reference, monkeypatch) -> None:
     evaluation = Evaluation(toys.samples(100), reference)
     for missing in (None, "no runtime"):
         subject = toys.subject(toys.model, missing=missing)
-        subject.backend.runner_macs_per_s = 0.1
+        info = replace(subject.backend.info, runner_macs_per_s=0.1)
+        monkeypatch.setattr(type(subject.backend), "info", info)
         for asked, samples in ((7, 7), (1000, 100)):
             found = verify(subject, evaluation, samples=asked)
             assert found.metrics["evaluation_samples"].value == samples

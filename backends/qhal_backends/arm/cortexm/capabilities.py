@@ -2,7 +2,7 @@
 
 Every row was run in the interpreter of ``tflite-micro`` (0.dev20261023) and compared with the
 oracle and with LiteRT's reference kernels (tests/backends/arm): int8 rows agree in every bit,
-int16 rows within one step. The kernels of :data:`CMSIS_NN` have versions that are optimised for
+int16 rows within one step. The kernels of :data:`CMSIS_NN` have versions that are optimized for
 the core's instructions; they compute the same.
 """
 

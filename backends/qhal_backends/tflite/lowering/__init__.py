@@ -10,12 +10,12 @@ from qhal.errors import InternalError
 from qhal.ir.graph import NodeView
 from qhal.ir.ops import Op
 from qhal.quant.model import QuantModel
-from qhal_backends.tflite.emitter import LITERT, Emitter, Flavour
+from qhal_backends.tflite.emitter import LITERT, Emitter, Flavor
 from qhal_backends.tflite.flat import FlatModel
 from qhal_backends.tflite.lowering import (
     elementwise,
     movement,
-    normalisation,
+    normalization,
     pooling,
     resize,
     weighted,
@@ -26,7 +26,7 @@ Lower = Callable[[Emitter, NodeView], None]
 _LOWERINGS: Mapping[type[Op], Lower] = {
     **weighted.LOWERINGS,
     **elementwise.LOWERINGS,
-    **normalisation.LOWERINGS,
+    **normalization.LOWERINGS,
     **pooling.LOWERINGS,
     **resize.LOWERINGS,
     **movement.LOWERINGS,
@@ -35,19 +35,19 @@ _LOWERINGS: Mapping[type[Op], Lower] = {
 
 @dataclass(frozen=True, eq=False)
 class Lowered:
-    """A TFLite model, not yet serialised, and what was decided on the way."""
+    """A TFLite model, not yet serialized, and what was decided on the way."""
 
     model: FlatModel
     decisions: tuple[Decision, ...]
 
 
-def lower_model(model: QuantModel, flavour: Flavour = LITERT) -> Lowered:
+def lower_model(model: QuantModel, flavor: Flavor = LITERT) -> Lowered:
     """Lower a quantized (or plain float) model with an NHWC graph.
 
     Raises:
         InternalError: the graph has an operator that the capabilities do not state.
     """
-    emitter = Emitter(model, flavour)
+    emitter = Emitter(model, flavor)
     for node in model.graph.nodes:
         view = emitter.begin(node)
         lower = _LOWERINGS.get(type(node.op))

@@ -88,7 +88,7 @@ def _function(e: Emitter, view: NodeView) -> None:
         e.emit("DIV", [one, view.node.inputs[0]], view.node.outputs)
         return
     dtype = e.tensor(view.node.outputs[0]).type.dtype
-    if view.op.function == "Abs" and dtype is DType.INT8 and e.flavour.for_xnnpack:
+    if view.op.function == "Abs" and dtype is DType.INT8 and e.flavor.for_xnnpack:
         # The same with a slope of -1; XNNPACK has no 8-bit ABS, and the builtin kernel is scalar.
         e.emit("LEAKY_RELU", view.node.inputs, view.node.outputs, alpha=-1.0)
         return
@@ -142,7 +142,7 @@ def _relu(e: Emitter, view: NodeView) -> None:
     """
     x, (y,) = view.node.inputs[0], view.node.outputs
     is_six = isinstance(view.op, ops.Relu6)
-    if not e.flavour.for_xnnpack or e.tensor(y).type.dtype is not DType.INT8:
+    if not e.flavor.for_xnnpack or e.tensor(y).type.dtype is not DType.INT8:
         e.emit("RELU6" if is_six else "RELU", [x], [y])
         return
     high = 6.0 if is_six else np.inf
@@ -157,7 +157,7 @@ def _relu(e: Emitter, view: NodeView) -> None:
 def _prelu(e: Emitter, view: NodeView) -> None:
     """PRELU; of 8-bit integers as ``max(x, 0) + slope * min(x, 0)``, for the same reason."""
     (x, slope), (y,) = view.node.inputs, view.node.outputs
-    if not e.flavour.for_xnnpack or e.tensor(y).type.dtype is not DType.INT8:
+    if not e.flavor.for_xnnpack or e.tensor(y).type.dtype is not DType.INT8:
         e.emit("PRELU", [x, slope], [y])
         return
     shape, name = view.output().shape, view.node.name

@@ -38,7 +38,7 @@ def _split(e: Emitter, view: NodeView) -> None:
     op = view.op
     assert isinstance(op, ops.Split)
     is_even, count = len(set(op.sizes)) == 1, len(op.sizes)
-    if e.flavour.uneven_parts_by_slices and not is_even:
+    if e.flavor.uneven_parts_by_slices and not is_even:
         _split_by_slices(e, view, op)
         return
     axis = e.integers(f"{view.node.name}/axis", op.axis)
@@ -72,9 +72,9 @@ def _slice(e: Emitter, view: NodeView) -> None:
     x, (y,) = view.node.inputs[0], view.node.outputs
     if all(step == 1 for step in op.steps):
         _cut(e, x, op.starts, y)
-    elif e.flavour.steps_by_pooling and steps_in_plane(op):
+    elif e.flavor.steps_by_pooling and steps_in_plane(op):
         _pick_by_pooling(e, view, op)
-    elif e.flavour.for_xnnpack and _is_column(op, view.input().shape):
+    elif e.flavor.for_xnnpack and _is_column(op, view.input().shape):
         _take_columns(e, view, op)
     else:
         _stride(e, view, op)
@@ -204,7 +204,7 @@ def _expand(e: Emitter, view: NodeView) -> None:
     """TILE, which copies blocks; BROADCAST_TO, element by element, where TILE lacks the type."""
     x, (y,) = view.node.inputs[0], view.node.outputs
     shape = view.output().shape
-    if e.flavour.expand_by_broadcasting or e.tensor(x).type.dtype is DType.INT16:
+    if e.flavor.expand_by_broadcasting or e.tensor(x).type.dtype is DType.INT16:
         e.emit("BROADCAST_TO", [x, e.integers(f"{view.node.name}/shape", shape)], [y])
         return
     full = (1,) * (len(shape) - len(view.input().shape)) + view.input().shape

@@ -47,7 +47,7 @@ def _average_pool(e: Emitter, view: NodeView) -> None:
     x, y = view.node.inputs[0], view.node.outputs[0]
     axes = pool_axes(view)
     padding = implicit_padding(axes)
-    if e.flavour.for_xnnpack and _rounds_alike(e, view, op):
+    if e.flavor.for_xnnpack and _rounds_alike(e, view, op):
         _average_faster(e, view, axes)
         return
     if padding is FlatPadding.VALID or (padding is not None and not op.count_include_pad):

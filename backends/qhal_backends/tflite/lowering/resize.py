@@ -17,7 +17,7 @@ def _resize(e: Emitter, view: NodeView) -> None:
     op = view.op
     assert isinstance(op, Resize)
     sizes = spatial_sizes(view)
-    if e.flavour.upsample_points_by_tile and all(size == 1 for size, _ in sizes):
+    if e.flavor.upsample_points_by_tile and all(size == 1 for size, _ in sizes):
         _tile_point(e, view)
         return
     mode = exact_mode(view)
@@ -41,7 +41,7 @@ def _tile_point(e: Emitter, view: NodeView) -> None:
 
 
 def _gather_rows_and_columns(e: Emitter, view: NodeView) -> None:
-    """Nearest neighbours that TFLite's rounding does not give: one GATHER per dimension."""
+    """Nearest neighbors that TFLite's rounding does not give: one GATHER per dimension."""
     op = view.op
     assert isinstance(op, Resize) and op.mode == "nearest"
     e.decide(

@@ -35,7 +35,7 @@ def _conv(e: Emitter, view: NodeView) -> None:
     if isinstance(op, DepthwiseConv):
         options["depthMultiplier"] = op.multiplier
     inputs = [x, _weight(e, view), _bias(e, view)]
-    if isinstance(op, Conv) and op.groups > 1 and e.flavour.groups_apart:
+    if isinstance(op, Conv) and op.groups > 1 and e.flavor.groups_apart:
         _groups_apart(e, view, inputs, options)
         return
     e.emit("CONV_2D" if isinstance(op, Conv) else "DEPTHWISE_CONV_2D", inputs, [y], **options)

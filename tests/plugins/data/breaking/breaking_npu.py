@@ -2,18 +2,21 @@
 
 from dataclasses import replace
 from math import nan
-from typing import ClassVar
 
 from qhal.errors import MissingDependencyError
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import Artifact
 from qhal.plugin.hookspec import hookimpl
-from qhal.plugin.setup import Setup
+from qhal.plugin.info import BackendInfo
+from qhal.plugin.machine_setup import Setup
 from qhal.targets.profile import TargetProfile
 from qhal_backends.cpu.plugin import CpuBackend
 
-METHODS = ("unavailable_on", "capabilities", "lower", "load", "placement", "examine")
-WAYS = ("limit", "native", "sentence", "answer", "artifact", "invariant", "import", "refusal")
+METHODS = ("readiness", "capabilities", "lower", "load", "placement", "examine")
+WAYS = (
+    *("limit", "native", "sentence", "answer", "artifact", "invariant", "import", "refusal"),
+    *("run", "outputs"),
+)
 
 
 def odd_limit(view):
@@ -30,12 +33,27 @@ def none_of_it(*_):
     raise KeyError("in the setup")
 
 
-class Breaking(CpuBackend):
-    name = "breaking-npu"
-    packages: ClassVar = {"npu_sdk": "npu-sdk"}
+class Stumbling:
+    """A runner that loads well and breaks when it runs, or gives nothing."""
 
-    def unavailable_on(self, target):
-        return self._break("unavailable_on", target)
+    ways = ("breaking-run", "breaking-outputs")
+
+    def __init__(self, runtime, way):
+        self.runtime = runtime
+        self.way = way
+
+    def run(self, inputs):
+        if self.way == "breaking-run":
+            raise KeyError("in run")
+
+
+class Breaking(CpuBackend):
+    info = BackendInfo("breaking-npu", packages={"npu_sdk": "npu-sdk"})
+
+    def readiness(self, target=None):
+        if target is not None:
+            self._break("readiness", target)
+        return super().readiness(target)
 
     def capabilities(self, target):
         self._break("capabilities", target)
@@ -63,7 +81,8 @@ class Breaking(CpuBackend):
 
     def load(self, artifact, target, options):
         self._break("load", target)
-        return super().load(artifact, target, options)
+        runner = super().load(artifact, target, options)
+        return Stumbling(runner.runtime, target.name) if target.name in Stumbling.ways else runner
 
     def placement(self, artifact, target):
         self._break("placement", target)

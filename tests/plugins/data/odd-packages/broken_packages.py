@@ -2,12 +2,12 @@
 
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.hookspec import hookimpl
+from qhal.plugin.info import BackendInfo
 from qhal.targets.capability import Capabilities
 
 
 class Odd(Backend):
-    name = "odd-packages"
-    packages = ("npu_sdk",)
+    info = BackendInfo("odd-packages", packages=("npu_sdk",))
 
     def capabilities(self, target):
         return Capabilities(())

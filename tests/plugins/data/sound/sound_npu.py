@@ -2,6 +2,7 @@
 
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.hookspec import hookimpl
+from qhal.plugin.info import BackendInfo
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
 
@@ -9,7 +10,7 @@ print("hello from a plugin")  # noqa: T201
 
 
 class Sound(Backend):
-    name = "sound-npu"
+    info = BackendInfo("sound-npu")
 
     def capabilities(self, target):
         return Capabilities(())

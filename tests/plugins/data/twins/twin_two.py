@@ -2,11 +2,12 @@
 
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.hookspec import hookimpl
+from qhal.plugin.info import BackendInfo
 from qhal.targets.capability import Capabilities
 
 
 class Twin(Backend):
-    name = "twin"
+    info = BackendInfo("twin")
 
     def capabilities(self, target):
         return Capabilities(())

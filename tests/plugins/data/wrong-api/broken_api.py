@@ -2,12 +2,12 @@
 
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.hookspec import hookimpl
+from qhal.plugin.info import BackendInfo
 from qhal.targets.capability import Capabilities
 
 
 class Future(Backend):
-    name = "future"
-    api_version = 99
+    info = BackendInfo("future", api_version=99)
 
     def capabilities(self, target):
         return Capabilities(())

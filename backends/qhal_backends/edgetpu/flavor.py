@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from qhal_backends.tflite.emitter import Flavour
+from qhal_backends.tflite.emitter import Flavor
 
-EDGE_TPU = Flavour(
+EDGE_TPU = Flavor(
     # Version 6 of CONV_2D makes the compiler abort (google-coral/edgetpu issue 631).
     groups_apart=True,
     # SPLIT_V is not among the operations, and STRIDED_SLICE is with strides of 1 only.

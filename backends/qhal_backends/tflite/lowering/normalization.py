@@ -1,4 +1,4 @@
-"""Softmax, reductions and normalisations."""
+"""Softmax, reductions and normalizations."""
 
 from __future__ import annotations
 
@@ -76,23 +76,23 @@ def _arg_max(e: Emitter, view: NodeView) -> None:
         reshape(e, result, y)
 
 
-# --- normalisations, in float ---------------------------------------------------
+# --- normalizations, in float ---------------------------------------------------
 
 
 def _layer_norm(e: Emitter, view: NodeView) -> None:
     op = view.op
     assert isinstance(op, ops.LayerNorm)
     axes = range(op.axis, len(view.input().shape))
-    _normalise(e, view, list(axes), op.epsilon)
+    _normalize(e, view, list(axes), op.epsilon)
 
 
 def _instance_norm(e: Emitter, view: NodeView) -> None:
     op = view.op
     assert isinstance(op, ops.InstanceNorm)
-    _normalise(e, view, list(range(1, len(view.input().shape) - 1)), op.epsilon)
+    _normalize(e, view, list(range(1, len(view.input().shape) - 1)), op.epsilon)
 
 
-def _normalise(e: Emitter, view: NodeView, axes: Sequence[int], epsilon: float) -> None:
+def _normalize(e: Emitter, view: NodeView, axes: Sequence[int], epsilon: float) -> None:
     """``(x - mean) * rsqrt(variance + epsilon) * scale + bias`` with seven operators."""
     node, shape = view.node, view.input().shape
     x, y = node.inputs[0], node.outputs[0]
