@@ -68,7 +68,7 @@ class Qhal:
         from qhal.pipeline.prepare import find_target
 
         self.target = target
-        find_target(target, "w8a8").backend.cannot_lower()  # loads the plugins
+        find_target(target, "w8a8").backend.readiness()  # loads the plugins
 
     def quantize(self, model: Path, calibration: Path) -> Any:
         """Import to lowered artifact."""

@@ -21,7 +21,6 @@ from qhal.ir.ops import Op
 from qhal.metric import Basis, Metric, Topic
 from qhal.plugin import hookspec
 from qhal.plugin.backend import (
-    API_VERSION,
     Artifact,
     Backend,
     Findings,
@@ -31,8 +30,10 @@ from qhal.plugin.backend import (
     RunOptions,
     Trial,
 )
+from qhal.plugin.info import API_VERSION, BackendInfo
+from qhal.plugin.machine_setup import Setup
+from qhal.plugin.readiness import Lack, Readiness
 from qhal.plugin.registry import registry
-from qhal.plugin.setup import Setup
 from qhal.quant.constraints import recipes_of
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle import Oracle
@@ -57,29 +58,29 @@ FIRST_BACKEND = """## A first backend
 3. Write `lower`. It gets a `QuantModel`: nodes in order and in your layout, constants in their
    stored type, scales and zero points by tensor, the kernel row by node. Everything is decided; if
    your format makes you decide something still, return it in `Artifact.decisions`. The same method
-   writes the plain float model, whose `params` are empty, as the baseline; `lowers_float = False`
-   does without.
+   writes the plain float model, whose `params` are empty, as the baseline; `lowers_float=False` in
+   the backend's `BackendInfo` does without.
 4. Write `load` if there is a runtime or a simulator. From then on `qhal deploy` runs the artifact
    and compares it with the oracle, step by step of every output, and with the user's float model.
-5. Write `placement`, `examine`, `unavailable` and the others as there is something to tell. A
+5. Write `placement`, `examine`, `readiness` and the others as there is something to tell. A
    `Metric` with a `label` and a `topic` stands under that name in that section of the report. A
    `PlacedNode` may hold a `cost`, such as the cycles that your compiler estimates for the node.
-6. State in `packages` what the backend imports beside qhal, such as `{"npu_sdk": "npu-sdk"}`: their
-   versions are in the records. Where one is missing, the error names the extra of your distribution
-   that brings it."""
+6. State in `BackendInfo.packages` what the backend imports besides qhal, such as
+   `{"npu_sdk": "npu-sdk"}`: their versions are in the records. Where one is missing, the error
+   names the extra of your distribution that provides it."""
 
 WHAT_BREAKS = """## What goes wrong
 
 An exception that a method lets out, or an answer of another type, ends as error QH701 with backend,
 distribution, version and method; the traceback is kept. For what you foresee raise an error of
 `qhal.errors`: RefusedError for a model that does not fit, MissingDependencyError with the command
-that mends it. Those pass as they are."""
+that fixes it. Those pass as they are."""
 
 VOCABULARY: tuple[type, ...] = (
     *(QuantModel, QuantParams, Graph, Node, NodeView, TensorType, Op, DType),
     *(Capabilities, Capability, KernelRow, Arithmetic),
     *(QuantSpec, PerAxis, PerGroup, FixedQParams, SameAsInput, Derived),
-    *(TargetProfile, Sourced, Artifact, Runner, RunOptions, PlacedNode, Placement),
+    *(TargetProfile, Sourced, Readiness, Lack, Artifact, Runner, RunOptions, PlacedNode, Placement),
     *(Trial, Findings, Metric, Basis, Topic, Decision, Code, Setup, Oracle),
 )
 """What a backend is given, and what it answers with."""
@@ -158,13 +159,15 @@ def hooks_page() -> str:
         f"## qhal.Backend\n\n{_summary(Backend)} Version {API_VERSION} of the interface.",
         _table(("method", "what it does"), methods),
         _table(("class attribute", "what it says"), _attributes(Backend)),
+        f"## qhal.BackendInfo\n\n{_summary(BackendInfo)}",
+        _table(("field", "what it says"), _fields(BackendInfo)),
         WHAT_BREAKS,
         "## What a backend meets",
         _table(("name", "what it is"), map(_entry, VOCABULARY)),
         "The canonical operators, and how their weights lie in NCHW and NHWC, are in "
         "`qhal.ir.ops`; `plugins/qhal-example-npu` and the backends in `backends/qhal_backends` "
         "use nothing that a plugin could not.",
-        "## Names\n\nIf two plugins bring a backend or target of one name, the one whose entry "
+        "## Names\n\nIf two plugins provide a backend or target of one name, the one whose entry "
         "point is called like it keeps it; if neither or both are, nobody gets it. Names of the "
         "catalog cannot be taken. Each case is shown by `qhal plugins`, with both "
         "distributions and their versions.",
@@ -323,6 +326,15 @@ def _attributes(kind: type) -> Iterable[tuple[str, str]]:
         if isinstance(stated, ast.AnnAssign):
             assert isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
             yield f"`{ast.unparse(stated.target)}`", _plain(str(below.value.value))
+
+
+def _fields(kind: type) -> Iterable[tuple[str, str]]:
+    """The fields of a class, as the section ``Attributes:`` of its docstring tells of them."""
+    _, _, section = (inspect.getdoc(kind) or "").partition("Attributes:\n")
+    for entry in re.split(r"\n    (?=\w)", "\n" + section.rstrip()):
+        name, _, meaning = entry.partition(": ")
+        if name.strip():
+            yield f"`{name.strip()}`", _plain(meaning[:1].upper() + meaning[1:])
 
 
 def _entry(kind: type) -> tuple[str, str]:

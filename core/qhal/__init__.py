@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from qhal.plugin.backend import Artifact as Artifact
     from qhal.plugin.backend import Backend as Backend
     from qhal.plugin.hookspec import hookimpl as hookimpl
+    from qhal.plugin.info import BackendInfo as BackendInfo
     from qhal.results.bench import BenchReport as BenchReport
     from qhal.results.check import CheckReport as CheckReport
     from qhal.results.fleet import Fleet as Fleet
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Artifact": "qhal.plugin.backend",
     "Backend": "qhal.plugin.backend",
+    "BackendInfo": "qhal.plugin.info",
     "BenchReport": "qhal.results.bench",
     "CheckReport": "qhal.results.check",
     "Fleet": "qhal.results.fleet",

@@ -1,27 +1,26 @@
-"""What is installed here, what is missing, and the command that mends it."""
+"""What is installed here, what is missing, and the command that fixes it."""
 
 from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from importlib import metadata
-from typing import Concatenate, ParamSpec
 
 import qhal
 from qhal.codec import Json, encode
 from qhal.errors import QhalError
 from qhal.host import usable_cores
 from qhal.plugin.backend import Backend
-from qhal.plugin.calls import ask, setups_of
+from qhal.plugin.calls import call, setups_of
+from qhal.plugin.machine_setup import Setup
+from qhal.plugin.readiness import Lack, Readiness
 from qhal.plugin.registry import Registry
 from qhal.targets.profile import TargetProfile
 
 DISTRIBUTION = "quant-hal"
-
-P = ParamSpec("P")
 
 
 class CheckStatus(Enum):
@@ -29,7 +28,7 @@ class CheckStatus(Enum):
 
     OK = "ok"
     NOTE = "note"
-    """Good to know, and no command mends it: a device is absent, a plugin is broken."""
+    """Good to know, and no command fixes it: a device is absent, a plugin is broken."""
     MISSING = "missing"
     """Something that an installed backend wants is not installed; the rest of qhal works."""
     FAILED = "failed"
@@ -44,27 +43,34 @@ class Check:
         subject: what.
         status: how it ended.
         detail: a version, or what is wrong.
-        mend: why, and the command that mends it.
+        why: what is lacking, where ``detail`` does not say it.
+        fix: the command that fixes it.
     """
 
     subject: str
     status: CheckStatus
     detail: str
-    mend: str = ""
+    why: str = ""
+    fix: str = ""
+
+    @property
+    def advice(self) -> str:
+        """What is lacking and the command, in one line; empty if nothing is."""
+        return ": ".join(filter(None, (self.why, self.fix)))
 
     def to_json(self) -> dict[str, Json]:
-        """A JSON object with the four fields as strings."""
+        """A JSON object with the five fields as strings."""
         body: dict[str, Json] = encode(self)
         return body
 
 
 @dataclass(frozen=True)
-class Readiness:
+class WorksHere:
     """What works here with one target.
 
     Attributes:
         word: ``writes and runs``, ``writes`` or ``missing``.
-        reason: why not more, with the command that mends it; empty if nothing is missing.
+        reason: why not more, with the command that fixes it; empty if nothing is missing.
     """
 
     word: str
@@ -102,7 +108,7 @@ def _requirements() -> Iterable[Check]:
         lines = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
         yield Check(
-            DISTRIBUTION, CheckStatus.FAILED, "not installed", f"pip install {DISTRIBUTION}"
+            DISTRIBUTION, CheckStatus.FAILED, "not installed", fix=f"pip install {DISTRIBUTION}"
         )
         return
     for line in lines:
@@ -114,39 +120,45 @@ def _requirement(name: str) -> Check:
     try:
         return Check(name, CheckStatus.OK, metadata.version(name))
     except metadata.PackageNotFoundError:
-        return Check(name, CheckStatus.FAILED, "not installed", f"pip install {name}")
+        return Check(name, CheckStatus.FAILED, "not installed", fix=f"pip install {name}")
 
 
 def _backend(registry: Registry, name: str, profiles: Sequence[TargetProfile]) -> Iterable[Check]:
     """A backend, and those of its targets that it cannot run although it runs others."""
     if name not in registry.backends:
         problem = registry.lacks_backend(profiles[0])
-        yield Check(f"backend {name}", CheckStatus.MISSING, problem.message, problem.hint)
+        yield Check(f"backend {name}", CheckStatus.MISSING, problem.message, fix=problem.hint)
         return
     backend, subject = registry.backends[name], f"backend {name}"
     try:
-        lowers, runs = ask(backend, Backend.cannot_lower), ask(backend, Backend.unavailable)
+        ready = call(backend, Backend.readiness)
     except QhalError as error:
         sentence = f"cannot tell what it does here: {error.message}"
-        yield Check(subject, CheckStatus.NOTE, sentence, error.hint)
+        yield Check(subject, CheckStatus.NOTE, sentence, fix=error.hint)
         return
-    if lowers:
-        yield Check(subject, CheckStatus.MISSING, "cannot write artifacts", lowers)
-    elif runs:
-        yield Check(subject, CheckStatus.MISSING, "writes artifacts, cannot run them here", runs)
+    if ready.lower:
+        yield _lacking(subject, "cannot write artifacts", ready.lower)
+    elif ready.run:
+        yield _lacking(subject, "writes artifacts, cannot run them here", ready.run)
     else:
         provider = registry.backend_providers[name]
-        brought_by = f"{provider.distribution} {provider.version}"
-        yield Check(subject, CheckStatus.OK, f"writes and runs artifacts ({brought_by})")
+        by = f"{provider.distribution} {provider.version}"
+        yield Check(subject, CheckStatus.OK, f"writes and runs artifacts ({by})")
         yield from _absent_devices(backend, profiles)
 
 
 def _absent_devices(backend: Backend, profiles: Iterable[TargetProfile]) -> Iterable[Check]:
     for profile in profiles:
-        reason = _why_not(backend, Backend.unavailable_on, profile)
-        if reason:
+        lack = _ready(backend, profile).run
+        if lack:
             detail = "artifacts are written, but cannot run here"
-            yield Check(f"target {profile.name}", CheckStatus.NOTE, detail, reason)
+            yield _lacking(f"target {profile.name}", detail, lack, CheckStatus.NOTE)
+
+
+def _lacking(
+    subject: str, detail: str, lack: Lack, status: CheckStatus = CheckStatus.MISSING
+) -> Check:
+    return Check(subject, status, detail, lack.why, lack.fix)
 
 
 def _setups(backend: Backend | None) -> Iterable[Check]:
@@ -155,44 +167,46 @@ def _setups(backend: Backend | None) -> Iterable[Check]:
         return
     try:
         for setup in setups_of(backend):
-            missing = setup.missing()
-            lacking = CheckStatus.NOTE if setup.optional else CheckStatus.MISSING
-            status, detail = (
-                (CheckStatus.OK, "ready") if missing is None else (lacking, "not ready")
-            )
-            yield Check(f"setup {setup.name}", status, f"{detail}: {setup.title}", missing or "")
+            yield _setup(setup)
     except QhalError as error:
         sentence = f"cannot tell what it prepares: {error.message}"
-        yield Check(f"backend {backend.name} setups", CheckStatus.NOTE, sentence, error.hint)
+        yield Check(
+            f"backend {backend.info.name} setups", CheckStatus.NOTE, sentence, fix=error.hint
+        )
 
 
-def _why_not(
-    backend: Backend,
-    question: Callable[Concatenate[Backend, P], str | None],
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> str | None:
-    """A backend's answer to ``unavailable`` or ``cannot_lower``; a broken one is a reason too."""
+def _setup(setup: Setup) -> Check:
+    subject, lack = f"setup {setup.name}", setup.missing()
+    if lack is None:
+        return Check(subject, CheckStatus.OK, f"ready: {setup.title}")
+    status = CheckStatus.NOTE if setup.optional else CheckStatus.MISSING
+    return _lacking(subject, f"not ready: {setup.title}", lack, status)
+
+
+def _ready(backend: Backend, profile: TargetProfile) -> Readiness:
+    """What a backend can do for a target; a broken one cannot do anything."""
     try:
-        return ask(backend, question, *args, **kwargs)
+        return call(backend, Backend.readiness, profile)
     except QhalError as error:
-        return error.message
+        lack = Lack(error.message)
+        return Readiness(lack, lack)
 
 
-def readiness(registry: Registry, profile: TargetProfile) -> Readiness:
-    """Whether artifacts for a target can be written and run here."""
+def works_here(registry: Registry, profile: TargetProfile) -> WorksHere:
+    """Say whether artifacts for a target can be written and run here."""
     backend = registry.backends.get(profile.backend)
     if backend is None:
         reason = f"the backend {profile.backend!r} is not installed; see qhal plugins"
-        return Readiness("missing", reason)
-    if cannot_write := _why_not(backend, Backend.cannot_lower):
-        return Readiness("missing", cannot_write)
-    if cannot_run := _why_not(backend, Backend.unavailable_on, profile):
-        return Readiness("writes", cannot_run)
-    return Readiness("writes and runs")
+        return WorksHere("missing", reason)
+    ready = _ready(backend, profile)
+    if ready.lower:
+        return WorksHere("missing", str(ready.lower))
+    if ready.run:
+        return WorksHere("writes", str(ready.run))
+    return WorksHere("writes and runs")
 
 
 def _plugins(registry: Registry) -> Iterable[Check]:
     for problem in registry.problems:
         subject = f"plugin {problem.provider.distribution} {problem.provider.version}"
-        yield Check(subject, CheckStatus.NOTE, problem.sentence, problem.mend)
+        yield Check(subject, CheckStatus.NOTE, problem.sentence, fix=problem.fix)

@@ -2,11 +2,11 @@
 
 from io import BytesIO
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from qhal import Artifact, Backend, TargetProfile, hookimpl
+from qhal import Artifact, Backend, BackendInfo, TargetProfile, hookimpl
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView
 from qhal.ir.ops import Activation, Layout
@@ -45,8 +45,7 @@ CAPABILITIES = Capabilities(
 
 
 class ExampleNpu(Backend):
-    name = "example-npu"
-    packages: ClassVar = {}  # a real one states its SDK: {"npu_sdk": "npu-sdk"}
+    info = BackendInfo("example-npu")  # a real one states its SDK, too: packages=…
 
     def __init__(self) -> None:
         self.lowered: dict[bytes, QuantModel] = {}  # the simulator knows what this process lowered

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from qhal.ir.graph import Array, Graph, TensorType
 from qhal.ir.ops import Dequantize, FullyConnected, Quantize
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import Artifact, Backend, PlacedNode, Placement, Runner, RunOptions
+from qhal.plugin.info import BackendInfo
+from qhal.plugin.readiness import Lack, Readiness
 from qhal.quant.arithmetic import quantize
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle import Oracle
@@ -93,15 +96,15 @@ class OracleRunner:
 class ToyBackend(Backend):
     """Runs models in the oracle."""
 
-    name = "toy"
+    info: ClassVar = BackendInfo("toy")
     model: QuantModel | None = None
     spoil: Callable[[Array], Array] = np.asarray
     missing: str | None = None
     placed: Placement | None = None
 
-    def unavailable(self) -> str | None:
-        """A reason, if the test wants one."""
-        return self.missing
+    def readiness(self, target: TargetProfile | None = None) -> Readiness:
+        """Lack what the test wants."""
+        return Readiness(run=Lack(self.missing) if self.missing else None)
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
         """None."""
@@ -209,7 +212,7 @@ def record(toys: Toys) -> RunRecord:
     artifact = replace(
         artifact_of(model),
         input_names={"x": "serving_default_x:0"},
-        aside=frozenset({"notes.txt"}),
+        auxiliary=frozenset({"notes.txt"}),
     )
     profile = TargetProfile(
         "npu", "toy", "A toy | NPU", facts={"clock_hz": Sourced(1e9, "Hz", "a book")}

@@ -1,4 +1,4 @@
-"""The doctor finds what is missing and names the command that mends it."""
+"""The doctor finds what is missing and names the command that fixes it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,23 @@ from qhal.errors import UnknownTargetError
 from qhal.plugin import registry as registry_module
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.discovery import Problem, Provider
+from qhal.plugin.info import BackendInfo
+from qhal.plugin.machine_setup import Setup
+from qhal.plugin.readiness import Lack, Readiness
 from qhal.plugin.registry import Registry, registry
-from qhal.plugin.setup import Setup
 from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
 
 
+def lack(fix: str | None) -> Lack | None:
+    return None if fix is None else Lack("it is not installed", fix)
+
+
 class Odd(Backend):
     """A backend that cannot run, or cannot even tell."""
 
-    name = "odd"
+    info = BackendInfo("odd")
 
     def __init__(
         self,
@@ -39,21 +45,16 @@ class Odd(Backend):
         self.absent = absent
         self.optional = optional
 
-    def unavailable(self) -> str | None:
+    def readiness(self, target: TargetProfile | None = None) -> Readiness:
         if isinstance(self.answer, Exception):
             raise self.answer
-        return self.answer
-
-    def unavailable_on(self, target: TargetProfile) -> str | None:
-        return self.absent if target.name == "odd-far" else self.unavailable()
-
-    def cannot_lower(self) -> str | None:
-        return self.lowering
+        is_far = target is not None and target.name == "odd-far"
+        return Readiness(lack(self.lowering), lack(self.absent if is_far else self.answer))
 
     def setups(self) -> tuple[Setup, ...]:
         if isinstance(self.answer, Exception):
             raise self.answer
-        missing = self.answer
+        missing = lack(self.answer)
         parts = Setup("odd-parts", "odd parts", lambda: missing, lambda progress: "done")
         return (replace(parts, optional=self.optional),)
 
@@ -92,19 +93,19 @@ def status_of(backend: Backend, subject: str, *targets: str) -> CheckStatus:
 def test_this_installation_is_sound() -> None:
     checks = examine(registry())
     assert [check for check in checks if check.status is CheckStatus.FAILED] == []
-    assert all(check.mend for check in checks if check.status is CheckStatus.MISSING)
+    assert all(check.fix for check in checks if check.status is CheckStatus.MISSING)
     assert {"qhal", "python", "numpy", "onnxruntime", "backend cpu"} <= {c.subject for c in checks}
 
 
-def test_a_runtime_that_is_missing_has_a_mend() -> None:
+def test_a_runtime_that_is_missing_has_a_fix() -> None:
     check = backend_of("pip install odd-runtime")
-    assert (check.status, check.mend) == (CheckStatus.MISSING, "pip install odd-runtime")
+    assert (check.status, check.fix) == (CheckStatus.MISSING, "pip install odd-runtime")
 
 
-def test_a_compiler_that_is_missing_has_a_mend() -> None:
+def test_a_compiler_that_is_missing_has_a_fix() -> None:
     odd = Odd("pip install odd-runtime", cannot_lower="pip install odd-compiler")
     [check] = [c for c in examine(found(odd)) if c.subject == "backend odd"]
-    assert (check.status, check.mend) == (CheckStatus.MISSING, "pip install odd-compiler")
+    assert (check.status, check.fix) == (CheckStatus.MISSING, "pip install odd-compiler")
 
 
 def test_a_backend_that_breaks_while_asked_is_a_note() -> None:
@@ -124,7 +125,7 @@ def test_a_target_without_its_backend_lacks_it() -> None:
     [check] = [c for c in examine(found(Odd(None))) if c.subject == "backend absent"]
     assert check.status is CheckStatus.MISSING
     assert "'lonely' (mine.toml)" in check.detail
-    assert "Installed backends: odd" in check.mend
+    assert "Installed backends: odd" in check.fix
 
 
 def test_a_working_backend_names_its_provider() -> None:
@@ -133,17 +134,17 @@ def test_a_working_backend_names_its_provider() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "mend"),
+    ("answer", "status", "fix"),
     [
         (None, CheckStatus.OK, ""),
         ("qhal setup odd-parts", CheckStatus.MISSING, "qhal setup odd-parts"),
     ],
 )
 def test_what_a_backend_prepares_is_shown(
-    answer: str | None, status: CheckStatus, mend: str
+    answer: str | None, status: CheckStatus, fix: str
 ) -> None:
     [check] = [check for check in check_of(answer) if check.subject == "setup odd-parts"]
-    assert (check.status, check.mend) == (status, mend)
+    assert (check.status, check.fix) == (status, fix)
 
 
 def test_what_targets_can_do_without_is_noted() -> None:
@@ -158,7 +159,7 @@ def test_setups_that_cannot_be_told_are_a_note() -> None:
 
 def test_problems_of_plugins_are_shown() -> None:
     problem = Problem(PROVIDER, "cannot be loaded.", "pip uninstall odd-plugin")
-    assert check_of(None, problem)[-1].mend == "pip uninstall odd-plugin"
+    assert check_of(None, problem)[-1].fix == "pip uninstall odd-plugin"
 
 
 def test_a_missing_requirement_is_exit_code_3(
@@ -220,7 +221,9 @@ def test_the_command_is_printed_once_for_all_that_want_it(
     monkeypatch.setattr(registry_module, "registry", lambda file=None: lacking)
     assert main(["doctor", "odd-near"]) == 3
     out = capsys.readouterr().out
-    assert "\nbackend odd, setup odd-parts:\n  pip install odd-runtime\n" in out
+    assert (
+        "\nbackend odd, setup odd-parts:\n  it is not installed: pip install odd-runtime\n" in out
+    )
     assert main(["doctor", "odd-near", "--json"]) == 3
     statuses = {check["status"] for check in json.loads(capsys.readouterr().out)}
     assert statuses == {"ok", "missing"}

@@ -13,48 +13,28 @@ from typing import TYPE_CHECKING, ClassVar
 
 from qhal.decisions import Code, Decision, Severity
 from qhal.metric import Basis, Metric
-from qhal.plugin.backend import (
-    Artifact,
-    Backend,
-    Findings,
-    Placement,
-    RunOptions,
-    Trial,
-)
-from qhal.plugin.setup import Setup
-from qhal.quant.model import QuantModel
+from qhal.plugin.backend import Findings, RunOptions, Trial
+from qhal.plugin.info import BackendInfo
+from qhal.plugin.machine_setup import Setup
 from qhal.targets.capability import Capabilities, Capability
 from qhal.targets.profile import TargetProfile
 from qhal_backends.arm.cortexa_cores import CORE, Core, core_of
-from qhal_backends.tflite.plugin import PACKAGES, TfliteBackend
+from qhal_backends.tflite.family import PACKAGES
+from qhal_backends.tflite.plugin import TfliteBackend
 
 if TYPE_CHECKING:
     from qhal.ir.graph import Array
     from qhal_backends.arm.emulator.emulator import Emulation, Job, Result
-    from qhal_backends.tflite.runner import TfliteRunner
 
 COUNTED_RUNS = 3
 _PRODUCTS = frozenset({"Conv", "DepthwiseConv", "ConvTranspose", "FullyConnected", "MatMul"})
 _QUANTIZED, _FLOAT, _REFERENCE = "quantized", "float", "reference"
 
 
-class CortexABackend(Backend):
-    """Lowers like LiteRT's backend; runs on this host, and on the emulated core."""
+class CortexABackend(TfliteBackend):
+    """LiteRT's backend, with an emulated core beside this host."""
 
-    name: ClassVar[str] = "cortex-a"
-    options: ClassVar[frozenset[str]] = frozenset({CORE})
-    packages: ClassVar[Mapping[str, str]] = PACKAGES
-
-    def __init__(self) -> None:
-        self._tflite = TfliteBackend()
-
-    def unavailable(self) -> str | None:
-        """Why artifacts cannot be run (on the host, which stands in for the device)."""
-        return self._tflite.unavailable()
-
-    def cannot_lower(self) -> str | None:
-        """Why this backend cannot write artifacts here."""
-        return self._tflite.cannot_lower()
+    info: ClassVar = BackendInfo("cortex-a", options=frozenset({CORE}), packages=PACKAGES)
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
         """What LiteRT executes on a CPU, and how the core multiplies.
@@ -63,37 +43,25 @@ class CortexABackend(Backend):
             CatalogError: the profile names no known core.
         """
         core = core_of(target)
-        everywhere = self._tflite.capabilities(target)
+        everywhere = super().capabilities(target)
         kernels = tuple(_on_core(entry, core) for entry in everywhere.kernels)
         return replace(everywhere, kernels=kernels)
-
-    def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
-        """Write the ``.tflite`` file."""
-        return self._tflite.lower(model, target)
-
-    def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> TfliteRunner:
-        """A runner on this machine's processor."""
-        return self._tflite.load(artifact, target, options)
-
-    def placement(self, artifact: Artifact, target: TargetProfile) -> Placement:
-        """Which operators XNNPACK takes, on this host as on the target."""
-        return self._tflite.placement(artifact, target)
 
     def examine(self, quantized: Trial, baseline: Trial | None, target: TargetProfile) -> Findings:
         """Run both artifacts on the emulated core: count, and compare with this host."""
         from qhal_backends.arm.emulator.emulator import Emulator
-        from qhal_backends.arm.emulator.folder import find_folder, why_missing
+        from qhal_backends.arm.emulator.folder import find_folder, lacks_emulator
 
         core = core_of(target)
-        folder, missing = find_folder(), why_missing()
-        if folder is None or missing is not None:
-            return _not_emulated(f"Nothing was run on an emulated {core.name}: {missing}.")
+        folder, lack = find_folder(), lacks_emulator()
+        if folder is None or lack is not None:
+            return _not_emulated(f"Nothing was run on an emulated {core.name}: {lack}.")
         emulation = Emulator(folder, core).run(_jobs(quantized, baseline))
         return self._findings(quantized, target, emulation)
 
     def setups(self) -> tuple[Setup, ...]:
         """The emulator."""
-        from qhal_backends.arm.emulator.setup import arm_emulator
+        from qhal_backends.arm.emulator.emulator_setup import arm_emulator
 
         return (arm_emulator(),)
 

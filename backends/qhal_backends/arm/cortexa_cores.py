@@ -1,4 +1,4 @@
-"""Arm's Cortex-A cores: what tells them apart for a runtime and for an emulator."""
+"""Arm's Cortex-A cores: what distinguishes them for a runtime and for an emulator."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from qhal.plugin.backend import Artifact, Backend, Findings, Placement, RunOptions, Trial
 from qhal.plugin.hookspec import hookimpl
+from qhal.plugin.info import BackendInfo
 from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
@@ -20,8 +21,7 @@ _MAIN = "model.onnx"
 class CpuBackend(Backend):
     """QDQ ONNX for ONNX Runtime's CPU provider."""
 
-    name: ClassVar[str] = "cpu"
-    options: ClassVar[frozenset[str]] = frozenset()
+    info: ClassVar = BackendInfo("cpu", options=frozenset())
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
         """The same for every processor: ONNX Runtime falls back to slower kernels, not to none."""

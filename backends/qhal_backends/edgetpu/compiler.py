@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
+
+from qhal_backends.vendor_compiler import CompilerRun, run_compiler, workspace
 
 PROGRAM = "edgetpu_compiler"
 TIMEOUT_S = 180
@@ -42,25 +41,25 @@ class EdgetpuCompilation:
         model: the compiled file; None if there is none.
         log: all that the compiler said.
         version: of the compiler, as it says it.
-        statuses: the table of operators.
+        operators: the table of operators.
         failure: why there is no compiled file, in words; empty if there is one.
     """
 
     model: bytes | None
     log: str
     version: str = ""
-    statuses: tuple[OperatorStatus, ...] = ()
+    operators: tuple[OperatorStatus, ...] = ()
     failure: str = ""
 
     @property
     def mapped(self) -> int:
         """Number of operators on the Edge TPU."""
-        return sum(s.count for s in self.statuses if s.status == MAPPED)
+        return sum(s.count for s in self.operators if s.status == MAPPED)
 
     @property
     def total(self) -> int:
         """Number of all operators."""
-        return sum(s.count for s in self.statuses)
+        return sum(s.count for s in self.operators)
 
 
 def find_compiler() -> str | None:
@@ -70,32 +69,16 @@ def find_compiler() -> str | None:
 
 def compile_model(program: str, content: bytes) -> EdgetpuCompilation:
     """Run the compiler on a ``.tflite`` file, in a folder of its own."""
-    with TemporaryDirectory(prefix="qhal-edgetpu-") as name:
-        folder = Path(name)
-        (folder / SOURCE).write_bytes(content)
-        command = [program, "-s", "-t", str(TIMEOUT_S), "-o", name, str(folder / SOURCE)]
-        try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=TIMEOUT_S + 20,
-                check=False,
-                cwd=name,
-            )
-        except subprocess.TimeoutExpired:
-            return EdgetpuCompilation(None, "", failure=f"it did not end within {TIMEOUT_S} s")
-        except OSError as error:
-            return EdgetpuCompilation(None, "", failure=f"it does not start: {error.strerror}")
-        return _outcome(folder, done.stdout + done.stderr, done.returncode)
-
-
-def _outcome(folder: Path, log: str, code: int) -> EdgetpuCompilation:
-    compiled = folder / COMPILED
-    model = compiled.read_bytes() if code == 0 and compiled.is_file() else None
-    failure = "" if model is not None else explain_failure(log, code)
-    return EdgetpuCompilation(model, log, read_version(log), read_statuses(log), failure)
+    with workspace("edgetpu", SOURCE, content) as folder:
+        source = str(folder / SOURCE)
+        command = [program, "-s", "-t", str(TIMEOUT_S), "-o", str(folder), source]
+        done = run_compiler(command, folder, TIMEOUT_S, grace_s=20)
+        compiled = folder / COMPILED
+        model = compiled.read_bytes() if done.code == 0 and compiled.is_file() else None
+    failure = "" if model is not None else explain_failure(done)
+    return EdgetpuCompilation(
+        model, done.log, read_version(done.log), read_statuses(done.log), failure
+    )
 
 
 # --- reading the log --------------------------------------------------------------
@@ -140,10 +123,8 @@ _FRAME = ("Edge TPU Compiler version", "Started a compilation", "Compilation ")
 """How the lines begin that the compiler always prints."""
 
 
-def explain_failure(log: str, code: int) -> str:
-    """Why there is no compiled file, in one sentence without a full stop."""
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    known = (meaning for words, meaning in _FAILURES.items() if words in log)
-    said = [line for line in lines if not line.startswith(_FRAME)]
-    last = f" and said: {said[-1].rstrip('.')}" if said else ""
-    return next(known, f"it ended with code {code}{last}")
+def explain_failure(done: CompilerRun) -> str:
+    """Say why there is no compiled file, in one sentence without a full stop."""
+    known = (meaning for words, meaning in _FAILURES.items() if words in done.log)
+    said = [line for line in done.lines if not line.startswith(_FRAME)]
+    return next(known, done.failure(said[-1] if said else ""))

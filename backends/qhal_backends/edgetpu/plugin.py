@@ -6,40 +6,27 @@ file that the compiler reads also runs on the host, in LiteRT: that is how it is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import ClassVar
 
 from qhal.decisions import Code, Decision, Severity
 from qhal.errors import InternalError
-from qhal.plugin.backend import Artifact, Backend, Placement, RunOptions
+from qhal.plugin.backend import Artifact, Backend, Placement
 from qhal.plugin.hookspec import hookimpl
-from qhal.plugin.setup import Setup
+from qhal.plugin.info import BackendInfo
+from qhal.plugin.machine_setup import Setup
 from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
 from qhal_backends.edgetpu import compiler
-from qhal_backends.tflite.plugin import PACKAGES, TfliteBackend, artifact_of
-from qhal_backends.tflite.runner import TfliteRunner
+from qhal_backends.tflite.family import PACKAGES, HostedByLitert, artifact_of
 
 
-class EdgeTpuBackend(Backend):
+class EdgeTpuBackend(HostedByLitert):
     """Lowers like LiteRT's backend, for what the Edge TPU compiler reads."""
 
-    name: ClassVar[str] = "edgetpu"
-    options: ClassVar[frozenset[str]] = frozenset()
-    packages: ClassVar[Mapping[str, str]] = PACKAGES
-
-    def __init__(self) -> None:
-        self._tflite = TfliteBackend()
-
-    def unavailable(self) -> str | None:
-        """Why artifacts cannot be run (on the host, which stands in for the device)."""
-        return self._tflite.unavailable()
-
-    def cannot_lower(self) -> str | None:
-        """Why this backend cannot write artifacts here."""
-        return self._tflite.cannot_lower()
+    info: ClassVar = BackendInfo("edgetpu", options=frozenset(), packages=PACKAGES)
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
         """What the Edge TPU executes, and what stays on the host."""
@@ -54,20 +41,14 @@ class EdgeTpuBackend(Backend):
         """
         from qhal_backends.edgetpu.flavor import EDGE_TPU
         from qhal_backends.tflite.lowering import lower_model
-        from qhal_backends.tflite.writer import write
 
         if not model.params:
-            return self._tflite.lower(model, target)
+            return super().lower(model, target)
         lowered = lower_model(model, EDGE_TPU)
         floats = [n for n, t in lowered.model.tensors.items() if t.type.dtype.is_float]
         if floats:
             raise InternalError(f"{len(floats)} tensors are float, such as {floats[0]}.")
-        artifact = artifact_of(model, write(lowered.model), lowered.decisions)
-        return _compiled(artifact)
-
-    def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> TfliteRunner:
-        """A runner of the file that was compiled, on this machine's processor."""
-        return self._tflite.load(artifact, target, options)
+        return _compiled(artifact_of(model, lowered))
 
     def placement(self, artifact: Artifact, target: TargetProfile) -> Placement | None:
         """What the compiler put on the Edge TPU; None if it was not run."""
@@ -81,7 +62,7 @@ class EdgeTpuBackend(Backend):
 
     def setups(self) -> tuple[Setup, ...]:
         """The compiler."""
-        from qhal_backends.edgetpu.setup import edgetpu_compiler
+        from qhal_backends.edgetpu.compiler_setup import edgetpu_compiler
 
         return (edgetpu_compiler(),)
 
@@ -113,9 +94,9 @@ def _report(result: compiler.EdgetpuCompilation) -> Iterable[Decision]:
         f"edgetpu_compiler {result.version} mapped {result.mapped} of {result.total} operators to "
         "the Edge TPU.",
     )
-    for status in result.statuses:
-        if status.status != compiler.MAPPED:
-            sentence = f"{status.count} {status.operator} on the host: {status.status}."
+    for row in result.operators:
+        if row.status != compiler.MAPPED:
+            sentence = f"{row.count} {row.operator} on the host: {row.status}."
             yield Decision(Code.UNIT_FALLBACK, sentence, severity=Severity.WARNING)
 
 

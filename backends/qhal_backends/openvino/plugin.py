@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import ClassVar
 
@@ -16,6 +16,8 @@ from qhal.plugin.backend import (
     Trial,
 )
 from qhal.plugin.hookspec import hookimpl
+from qhal.plugin.info import BackendInfo
+from qhal.plugin.readiness import Lack, Readiness
 from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
@@ -25,36 +27,24 @@ from qhal_backends.openvino.devices import CPU, DEVICE, WEIGHT_BITS, device_of, 
 
 _MAIN, _WEIGHTS = "model.xml", "model.bin"
 
-_INSTALL = "OpenVINO is not installed: pip install 'quant-hal[openvino]'"
+_NOT_INSTALLED = Lack("OpenVINO is not installed", "pip install 'quant-hal[openvino]'")
 
 
 class OpenVinoBackend(Backend):
     """OpenVINO IR with FakeQuantize and stored integer weights."""
 
-    name: ClassVar[str] = "openvino"
-    options: ClassVar[frozenset[str]] = frozenset({DEVICE, WEIGHT_BITS})
-    packages: ClassVar[Mapping[str, str]] = {"openvino": "openvino"}
+    info: ClassVar = BackendInfo(
+        "openvino",
+        options=frozenset({DEVICE, WEIGHT_BITS}),
+        packages={"openvino": "openvino"},
+    )
 
-    def unavailable(self) -> str | None:
-        """OpenVINO compiles and runs artifacts."""
-        return self.cannot_lower()
-
-    def unavailable_on(self, target: TargetProfile) -> str | None:
-        """The package may be here and the device not."""
-        device, missing = device_of(target), self.cannot_lower()
-        if missing is not None or device == CPU:
-            return missing
-        from qhal_backends.openvino.runner import available_devices
-
-        found = available_devices()
-        if any(name.split(".")[0] == device for name in found):
-            return None
-        listed = ", ".join(found) or "none"
-        return f"OpenVINO finds no {device} here (devices: {listed}); install its driver"
-
-    def cannot_lower(self) -> str | None:
-        """OpenVINO itself writes its files."""
-        return _INSTALL if find_spec("openvino") is None else None
+    def readiness(self, target: TargetProfile | None = None) -> Readiness:
+        """Look for OpenVINO, which writes and runs artifacts, and for the target's device."""
+        if find_spec("openvino") is None:
+            return Readiness(lower=_NOT_INSTALLED, run=_NOT_INSTALLED)
+        device = CPU if target is None else device_of(target)
+        return Readiness(run=None if device == CPU else _lacks_device(device))
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
         """Those of the target's device, with as many bits of weights as its option says."""
@@ -82,7 +72,7 @@ class OpenVinoBackend(Backend):
         """The artifact compiled for the target's device; None if the device is not here."""
         from qhal_backends.openvino.runner import OpenVinoRunner
 
-        if self.unavailable_on(target) is not None:
+        if self.readiness(target).run is not None:
             return None
         return OpenVinoRunner(artifact, device_of(target), options)
 
@@ -90,7 +80,7 @@ class OpenVinoBackend(Backend):
         """The graph that the device executes; None if it is not here."""
         from qhal_backends.openvino.placement import read_placement
 
-        if self.unavailable_on(target) is not None:
+        if self.readiness(target).run is not None:
             return None
         return read_placement(artifact, device_of(target))
 
@@ -98,12 +88,23 @@ class OpenVinoBackend(Backend):
         """Whether this processor has the type and the sums in which the artifact computes."""
         from qhal_backends.openvino.runner import without_bfloat16
 
-        if device_of(target) != CPU or self.unavailable_on(target) is not None:
+        if device_of(target) != CPU or self.readiness(target).run is not None:
             return Findings()
         artifact = quantized.artifact
         return Findings(
             decisions=(*without_bfloat16(artifact), *saturation.decisions_here(artifact, target))
         )
+
+
+def _lacks_device(device: str) -> Lack | None:
+    """That OpenVINO finds no such device; what fixes it is a driver, which no command installs."""
+    from qhal_backends.openvino.runner import available_devices
+
+    found = available_devices()
+    if any(name.split(".")[0] == device for name in found):
+        return None
+    listed = ", ".join(found) or "none"
+    return Lack(f"OpenVINO finds no {device} here (devices: {listed}); install its driver")
 
 
 @hookimpl

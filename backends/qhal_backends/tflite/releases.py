@@ -1,4 +1,4 @@
-"""Which TensorFlow Lite release brought which version of a builtin operator.
+"""Which TensorFlow Lite release added which version of a builtin operator.
 
 Source: tensorflow/compiler/mlir/lite/tools/versioning/runtime_version.cc. The entry at index
 ``v - 1`` is the release of version ``v``; later versions than qhal emits are left out.

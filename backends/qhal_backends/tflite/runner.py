@@ -64,7 +64,7 @@ def find_runtime() -> Runtime:
             continue
         return Runtime(module, f"{distribution} {version(distribution)}")
     why = "; ".join(reasons) or "no TFLite runtime is installed"
-    raise MissingDependencyError(f"The artifact cannot run here: {why}.", f"{INSTALL} mends it.")
+    raise MissingDependencyError(f"The artifact cannot run here: {why}.", f"{INSTALL} fixes it.")
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class TfliteRunner:
         options: RunOptions,
     ) -> None:
         loaded = load_interpreter(find_runtime(), content, options)
-        # Verification tells the kinds of kernels apart by this name.
+        # Verification distinguishes the kinds of kernels by this name.
         self.runtime = loaded.label
         self._interpreter = loaded.interpreter
         # The details are looked up once: run() is what the latency is taken of.

@@ -4,7 +4,7 @@ An older runtime (tflite-runtime 2.14, the Edge TPU compiler) refuses an operato
 is higher than what it knows, even if it needs nothing new. Rules:
 tensorflow/compiler/mlir/lite/tools/versioning/op_version.cc. Where that file gives a 16-bit
 operator version 1 although its kernel came later (CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED
-with 8-bit weights), the version that brought the 16-bit kernel is taken. Where the resolver of the
+with 8-bit weights), the version that added the 16-bit kernel is taken. Where the resolver of the
 reference kernels (register_ref.cc) knows 8-bit integers under version 1 only (DEPTH_TO_SPACE,
 TILE), that one is taken: the kernels do not look at it.
 """

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qhal.artifact.ports import Adapter
-from qhal.errors import PluginError, QhalError, VerificationError
+from qhal.errors import PluginError, VerificationError
 from qhal.ir.graph import Array, Arrays, Graph
 from qhal.plugin.backend import Artifact, Backend, Placement, Runner, RunOptions, Trial
-from qhal.plugin.calls import ask, report_to
+from qhal.plugin.calls import call, report_to
+from qhal.plugin.readiness import Lack
 from qhal.quant.model import QuantModel
 from qhal.targets.profile import TargetProfile
 
@@ -43,11 +44,11 @@ class Runnable:
         Raises:
             VerificationError: the runtime is here but does not take the artifact.
         """
-        if ask(self.backend, Backend.unavailable_on, self.profile) is not None:
+        if self._lack is not None:
             return None
         given = options or RunOptions()
         try:
-            return ask(self.backend, Backend.load, self.artifact, self.profile, given)
+            return call(self.backend, Backend.load, self.artifact, self.profile, given)
         # Runtimes raise what they like; whatever it is, the artifact is not usable.
         except PluginError as error:
             raise VerificationError(
@@ -56,12 +57,16 @@ class Runnable:
 
     def why_not(self) -> str:
         """Why :meth:`load` gave None, without a full stop."""
-        why = ask(self.backend, Backend.unavailable_on, self.profile)
-        return (why or f"backend {self.backend.name} has no runtime here").rstrip(".")
+        why = self._lack or f"backend {self.backend.info.name} has no runtime here"
+        return str(why).rstrip(".")
+
+    @property
+    def _lack(self) -> Lack | None:
+        return call(self.backend, Backend.readiness, self.profile).run
 
     def placement(self) -> Placement | None:
-        """What the runtime or compiler did with each node; None if nobody can tell."""
-        return ask(self.backend, Backend.placement, self.artifact, self.profile)
+        """What the runtime or compiler did with each node; None if unknown."""
+        return call(self.backend, Backend.placement, self.artifact, self.profile)
 
     def trial(self, sample: Arrays) -> Trial:
         """The artifact with a sample of the user's inputs, as backends examine it."""
@@ -87,16 +92,19 @@ class Subject(Runnable):
 def run_raw(runner: Runner, runnable: Runnable, inputs: Arrays) -> dict[str, Array]:
     """Run a loaded artifact on arrays of its own types and check what comes back.
 
+    Args:
+        runner: from :meth:`Runnable.load`.
+        runnable: the artifact.
+        inputs: arrays in the artifact's own shapes and types.
+
     Raises:
         VerificationError: it does not run, or an output is missing or of another shape.
     """
     try:
         outputs = runner.run(inputs)
-    except QhalError:
-        raise
-    except Exception as error:
+    except PluginError as error:
         raise VerificationError(
-            f"{runnable.path} does not run: {_one_line(error)}.", report_to(runnable.backend)
+            f"{runnable.path} does not run: {_reason(error)}.", error.hint
         ) from error
     for port in runnable.adapter.outputs:
         expected = port.artifact_shape
@@ -109,5 +117,6 @@ def run_raw(runner: Runner, runnable: Runnable, inputs: Arrays) -> dict[str, Arr
     return outputs
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
+def _reason(error: PluginError) -> str:
+    """What the runtime itself said; the hint says whose it is."""
+    return " ".join(str(error.__cause__ or error.message).split()).rstrip(".")

@@ -1,4 +1,4 @@
-"""``qhal doctor``: what is installed, what is missing, and the command that mends it."""
+"""``qhal doctor``: what is installed, what is missing, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qhal.errors import MissingDependencyError
 if TYPE_CHECKING:
     from qhal.doctor import Check
 
-SUMMARY = "say what is installed, what is missing, and the command that mends it"
+SUMMARY = "say what is installed, what is missing, and the command that fixes it"
 
 
 def add_arguments(parser: options.Parser) -> None:
@@ -53,14 +53,14 @@ def _print(checks: Sequence[Check]) -> None:
     """A line for each check; below them what is wrong and the commands, which are not broken."""
     rows = [(check.status.value, check.subject, check.detail) for check in checks]
     console.table(("status", "what", "detail"), rows)
-    for mend, found in _by_mend(checks).items():
+    for advice, found in _by_advice(checks).items():
         subjects = ", ".join(check.subject for check in found)
-        console.write(f"\n{subjects}:\n{textwrap.indent(mend, '  ')}")
+        console.write(f"\n{subjects}:\n{textwrap.indent(advice, '  ')}")
 
 
-def _by_mend(checks: Iterable[Check]) -> dict[str, list[Check]]:
+def _by_advice(checks: Iterable[Check]) -> dict[str, list[Check]]:
     found: dict[str, list[Check]] = {}
     for check in checks:
-        if check.mend:
-            found.setdefault(check.mend, []).append(check)
+        if check.advice:
+            found.setdefault(check.advice, []).append(check)
     return found

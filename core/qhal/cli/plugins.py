@@ -10,7 +10,7 @@ from qhal.cli import console, options
 if TYPE_CHECKING:
     from qhal.plugin.registry import Provider, Registry
 
-SUMMARY = "list the installed plugins, what they bring, and what is wrong with them"
+SUMMARY = "list the installed plugins, what they provide, and what is wrong with them"
 
 
 def add_arguments(parser: options.Parser) -> None:
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     for problem in found.problems:
         console.write(f"not used: {problem.provider}")
-        console.write(f"  {problem.sentence}\n  {problem.mend}")
+        console.write(f"  {problem.sentence}\n  {problem.fix}")
     return 0
 
 
@@ -62,7 +62,7 @@ def _to_json(found: Registry) -> dict[str, Any]:
             for provider in found.providers
         ],
         "problems": [
-            {**_names(problem.provider), "sentence": problem.sentence, "mend": problem.mend}
+            {**_names(problem.provider), "sentence": problem.sentence, "fix": problem.fix}
             for problem in found.problems
         ],
     }

@@ -11,7 +11,7 @@ from qhal.errors import OptionError, PluginError, QhalError
 
 if TYPE_CHECKING:
     from qhal.plugin.backend import Backend
-    from qhal.plugin.setup import Setup
+    from qhal.plugin.machine_setup import Setup
 
 SUMMARY = "prepare what a target needs on this machine, or list what can be prepared"
 
@@ -68,7 +68,7 @@ def _chosen(name: str, offers: list[tuple[Backend, Setup]]) -> Setup:
     if len(found) > 1:
         rivals = " and ".join(name_of(backend) for backend, _ in found)
         raise PluginError(
-            f"The setup {name!r} is brought by {rivals}; none of them is run.",
+            f"The setup {name!r} is provided by {rivals}; none of them is run.",
             "Uninstall the one that you do not need; `qhal plugins` lists them.",
         )
     [(_, setup)] = found
@@ -88,6 +88,6 @@ def _list(setups: list[Setup], as_json: bool) -> None:
 def _missing(setup: Setup) -> str:
     """Why it is not ready; one that cannot tell hides no other."""
     try:
-        return setup.missing() or ""
+        return str(setup.missing() or "")
     except QhalError as error:
         return error.message

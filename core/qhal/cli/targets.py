@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from qhal.cli import console, options
 
 if TYPE_CHECKING:
-    from qhal.doctor import Readiness
+    from qhal.doctor import WorksHere
     from qhal.plugin.registry import Registry
     from qhal.targets.profile import TargetProfile
 
@@ -73,9 +73,9 @@ def _natural(name: str) -> list[str | int]:
 
 def _list(found: Registry, profiles: list[TargetProfile]) -> None:
     """What works is said once for a family, and again where a device differs from the most."""
-    from qhal.doctor import readiness
+    from qhal.doctor import works_here
 
-    here = {profile.name: readiness(found, profile) for profile in profiles}
+    here = {profile.name: works_here(found, profile) for profile in profiles}
     names = max(len(name) for name in here)
     for family, grouped in groupby(profiles, lambda profile: profile.family):
         members = list(grouped)
@@ -90,7 +90,7 @@ def _list(found: Registry, profiles: list[TargetProfile]) -> None:
     console.write(f"{len(profiles)} devices. `qhal targets NAME` shows one with its numbers.")
 
 
-def _row(profile: TargetProfile, names: int, status: Readiness | None) -> str:
+def _row(profile: TargetProfile, names: int, status: WorksHere | None) -> str:
     """Name and device, and below them what works; the reason keeps its command on one line."""
     start = f"  {profile.name:{names}}  "
     width, margin = min(console.width(), _WIDEST), " " * len(start)
@@ -99,9 +99,9 @@ def _row(profile: TargetProfile, names: int, status: Readiness | None) -> str:
 
 
 def _show(found: Registry, profile: TargetProfile) -> None:
-    from qhal.doctor import readiness
+    from qhal.doctor import works_here
 
-    status = readiness(found, profile)
+    status = works_here(found, profile)
     console.heading(profile.name, f": {profile.title}")
     console.write(f"backend {profile.backend}, from {profile.origin}")
     console.write(f"{_HERE[status.word]}{f': {status.reason}' if status.reason else ''}")
@@ -112,9 +112,9 @@ def _show(found: Registry, profile: TargetProfile) -> None:
 
 
 def _to_json(found: Registry, profile: TargetProfile) -> dict[str, Any]:
-    from qhal.doctor import readiness
+    from qhal.doctor import works_here
 
-    here = readiness(found, profile)
+    here = works_here(found, profile)
     return {
         "name": profile.name,
         "title": profile.title,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from qhal.pipeline.prepare import Shapes, find_target, prepare, read_model
 from qhal.plugin.backend import Backend
-from qhal.plugin.calls import ask
+from qhal.plugin.calls import call
 from qhal.quant.model import QuantModel
 from qhal.results.check import CheckReport, check_report
 
@@ -39,7 +39,7 @@ def check(
     graph = ready.laid.graph
     rows = {name: choice.row for name, choice in ready.choices.items() if choice.row is not None}
     planned = QuantModel(graph, kernels=rows, recipe=recipe)
-    foreseen = ask(chosen.backend, Backend.foresee, planned, chosen.profile)
+    foreseen = call(chosen.backend, Backend.foresee, planned, chosen.profile)
     named = ((ready.choices[node.name], node) for node in graph.nodes)
     reasons = tuple(d for choice, node in named if (d := choice.decision(node)) is not None)
     decisions = (*ready.decisions, *reasons, *foreseen)

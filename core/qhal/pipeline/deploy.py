@@ -175,7 +175,7 @@ def lower_line(
         subject = target.lower(assigned.model)
     with stages("baseline"):
         float_model = ready.float_model
-        baseline = target.lower(float_model) if target.backend.lowers_float else None
+        baseline = target.lower(float_model) if target.backend.info.lowers_float else None
     made_by = (fitted, data, constraints, assigned, subject.artifact)
     decisions = tuple(d for made in made_by for d in made.decisions)
     return LoweredModel(subject, baseline, float_model, fitted, gates, decisions)

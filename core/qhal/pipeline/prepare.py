@@ -14,7 +14,7 @@ from qhal.ir.importer import Imported, import_model
 from qhal.ir.layout.laid_out import LaidOut, to_layout
 from qhal.legal.legalize import Legalized, legalize
 from qhal.plugin.backend import Backend
-from qhal.plugin.calls import ask, naming
+from qhal.plugin.calls import call, naming
 from qhal.plugin.registry import registry
 from qhal.quant.choice import Choice
 from qhal.quant.constraints import find_recipe
@@ -49,13 +49,14 @@ class Target:
 
     def check_can_lower(self) -> None:
         """Raise MissingDependencyError if the backend lacks a package that lowering needs."""
-        why = ask(self.backend, Backend.cannot_lower)
-        if why is not None:
-            raise MissingDependencyError(f"Target {self.profile.name} cannot be lowered here.", why)
+        lack = call(self.backend, Backend.readiness, self.profile).lower
+        if lack is not None:
+            message = f"Target {self.profile.name} cannot be lowered here."
+            raise MissingDependencyError(message, str(lack))
 
     def lower(self, model: QuantModel) -> Subject:
         """Write the target's form of a quantized (or plain float) model."""
-        artifact = ask(self.backend, Backend.lower, model, self.profile)
+        artifact = call(self.backend, Backend.lower, model, self.profile)
         return Subject(artifact, self.backend, self.profile, Adapter.of_model(model), model)
 
 
@@ -98,7 +99,7 @@ def find_target(name: str, recipe: str, targets_file: str | Path | None = None) 
     """
     known = registry(targets_file)
     backend, profile = known.resolve(name)
-    caps = ask(backend, Backend.capabilities, profile)
+    caps = call(backend, Backend.capabilities, profile)
     doubts = known.doubts(profile)
     return Target(profile, backend, caps, find_recipe(recipe, caps, name), doubts)
 

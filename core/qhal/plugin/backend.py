@@ -13,12 +13,12 @@ from qhal.errors import PluginError
 from qhal.ir.graph import Array, Arrays
 from qhal.metric import Metric
 from qhal.output import MARKER, REPORT
-from qhal.plugin.setup import Setup
+from qhal.plugin.info import BackendInfo
+from qhal.plugin.machine_setup import Setup
+from qhal.plugin.readiness import Readiness
 from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
-
-API_VERSION = 1
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _OWN_FILES = frozenset({MARKER, REPORT})
@@ -34,7 +34,7 @@ class Artifact:
         decisions: what the backend decided while lowering.
         input_names: graph input -> the name that the runtime knows it by.
         output_names: graph output -> the name that the runtime knows it by.
-        aside: names of files that tell about the artifact, or hold it in another form: logs,
+        auxiliary: names of files that tell about the artifact, or hold it in another form: logs,
             tables, sources. They are written with it and do not count in its size.
     """
 
@@ -43,30 +43,33 @@ class Artifact:
     decisions: tuple[Decision, ...] = ()
     input_names: Mapping[str, str] = field(default_factory=dict)
     output_names: Mapping[str, str] = field(default_factory=dict)
-    aside: frozenset[str] = frozenset()
+    auxiliary: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Refuse what could not be written or read back as it is.
 
         Raises:
             PluginError: a name is no plain file name or one of qhal's own, a content is not
-                bytes, the main file is missing, or a file is said to be aside that is missing
-                or the main one.
+                bytes, the main file is missing, or an auxiliary file is missing or the main one.
         """
         for name, content in self.files.items():
             _check_file(name, content)
         listed = ", ".join(sorted(self.files)) or "none"
         if self.main not in self.files:
             raise PluginError(f"The artifact's main file is {self.main!r}; its files: {listed}.")
-        if strange := sorted(self.aside - self.files.keys()):
-            raise PluginError(f"The artifact has {strange[0]!r} aside; its files: {listed}.")
-        if self.main in self.aside:
-            raise PluginError(f"The artifact has its main file {self.main!r} aside.")
+        if strange := sorted(self.auxiliary - self.files.keys()):
+            raise PluginError(
+                f"The auxiliary file {strange[0]!r} is missing; the artifact's files: {listed}."
+            )
+        if self.main in self.auxiliary:
+            raise PluginError(f"The artifact's main file {self.main!r} is said to be auxiliary.")
 
     @property
     def size_bytes(self) -> int:
         """Bytes of all files that the device needs."""
-        return sum(len(content) for name, content in self.files.items() if name not in self.aside)
+        return sum(
+            len(content) for name, content in self.files.items() if name not in self.auxiliary
+        )
 
 
 def _check_file(name: object, content: object) -> None:
@@ -113,8 +116,8 @@ class PlacedNode:
             :data:`~qhal.targets.capability.HOST` for the processor beside it, "" if there is but
             one.
         executed_dtype: element type that it computes in, as :class:`~qhal.ir.dtypes.DType` spells
-            it; empty if nobody can tell.
-        cost: what it takes, such as the cycles that a compiler estimates; None if nobody can tell.
+            it; empty if unknown.
+        cost: what it takes, such as the cycles that a compiler estimates; None if unknown.
     """
 
     name: str
@@ -147,7 +150,7 @@ class RunOptions:
     Attributes:
         threads: of the runtime.
         reference: take the runtime's reference kernels, if it has any. A runner on them has
-            another :attr:`Runner.runtime` than the usual one, which is how it is told apart.
+            another :attr:`Runner.runtime` than the usual one, which distinguishes the two.
     """
 
     threads: int = 1
@@ -183,37 +186,19 @@ class Findings:
 class Backend(ABC):
     """Code for a family of targets. Only :meth:`capabilities` and :meth:`lower` have no default."""
 
-    name: ClassVar[str]
-    """What the profile of a target names as its ``backend``."""
-    api_version: ClassVar[int] = API_VERSION
-    """Version of this interface that the backend was written for."""
-    lowers_float: ClassVar[bool] = True
-    """False if :meth:`lower` takes no plain float model; there is no baseline to measure then."""
-    runner_macs_per_s: ClassVar[float | None] = None
-    """About how fast :meth:`load`'s runner is where it is slow, such as a microcontroller's
-    interpreter: verification then takes fewer samples. None if it can take all."""
-    options: ClassVar[frozenset[str] | None] = None
-    """Keys of a profile's options that the backend reads, so that a mistyped one is found; None
-    if it does not say."""
-    packages: ClassVar[Mapping[str, str]] = {}
-    """What it imports beside qhal: top-level module -> distribution. Their versions are in the
-    records; where one is not installed, the error names the extra of the plugin's distribution
-    that brings it."""
+    info: ClassVar[BackendInfo]
+    """Its name, and what else the core has to know before it calls a method."""
 
-    def unavailable(self) -> str | None:
-        """Why artifacts cannot be *run* here, with the command that mends it; None if they can.
+    def readiness(self, target: TargetProfile | None = None) -> Readiness:
+        """Say whether artifacts can be written and run on this machine, and what is lacking.
 
-        What no command mends, such as a device that is absent, is for :meth:`unavailable_on`.
+        Called often: look whether something is there without importing it.
+
+        Args:
+            target: the device that is asked about: a backend may run some of its devices here
+                and not others. None asks what holds for all of them.
         """
-        return None
-
-    def unavailable_on(self, target: TargetProfile) -> str | None:
-        """The same for one target: a backend may run some of its devices here and not others."""
-        return self.unavailable()
-
-    def cannot_lower(self) -> str | None:
-        """Why this backend cannot *lower* here, with the command that mends it; None if it can."""
-        return None
+        return Readiness()
 
     @abstractmethod
     def capabilities(self, target: TargetProfile) -> Capabilities:
@@ -240,7 +225,7 @@ class Backend(ABC):
         return None
 
     def placement(self, artifact: Artifact, target: TargetProfile) -> Placement | None:
-        """What the runtime or compiler did with each node; None if nobody can tell."""
+        """What the runtime or compiler did with each node; None if unknown."""
         return None
 
     def examine(self, quantized: Trial, baseline: Trial | None, target: TargetProfile) -> Findings:

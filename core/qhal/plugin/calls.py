@@ -1,6 +1,8 @@
-"""Calls into backends: what goes wrong in one is told in the name of who brings it.
+"""The one door to backends: what goes wrong behind it is blamed on who provides the backend.
 
-Built-in backends have no privilege: theirs is quant-hal, and a bug in quant-hal it is then.
+Methods of a backend are called by :func:`call`; what it answers with that has methods of its own
+(a runner, a setup) stays behind the door. Built-in backends have no privilege: theirs is
+quant-hal, and a bug in quant-hal it is then.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import replace
 from importlib import metadata
 from importlib.util import find_spec
 from types import NoneType
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from qhal.errors import (
     InternalError,
@@ -21,10 +23,12 @@ from qhal.errors import (
     QhalError,
     in_one_line,
 )
+from qhal.ir.graph import Array, Arrays
 from qhal.output import is_full_disk
 from qhal.plugin.backend import Artifact, Backend, Findings, Placement, Runner
+from qhal.plugin.machine_setup import Setup
+from qhal.plugin.readiness import Readiness
 from qhal.plugin.registry import provider_of
-from qhal.plugin.setup import Setup
 from qhal.targets.capability import Capabilities
 
 _OPTIONAL = re.compile(r"""([A-Za-z0-9._-]+).*;.*\bextra\s*==\s*['"]([^'"]+)['"]""")
@@ -32,12 +36,10 @@ _OPTIONAL = re.compile(r"""([A-Za-z0-9._-]+).*;.*\bextra\s*==\s*['"]([^'"]+)['"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_Question = Callable[Concatenate[Backend, P], R]
+_Method = Callable[Concatenate[Backend, P], R]
 
 _ANSWERS: Mapping[str, tuple[type, ...]] = {
-    "unavailable": (str, NoneType),
-    "unavailable_on": (str, NoneType),
-    "cannot_lower": (str, NoneType),
+    "readiness": (Readiness,),
     "capabilities": (Capabilities,),
     "foresee": (tuple,),
     "lower": (Artifact,),
@@ -49,14 +51,17 @@ _ANSWERS: Mapping[str, tuple[type, ...]] = {
 """What each method of :class:`~qhal.plugin.backend.Backend` answers with."""
 
 
-def ask(backend: Backend, method: _Question[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+def call(backend: Backend, method: _Method[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Call a method of a backend.
 
     Args:
-        backend: whom to ask.
+        backend: whose method it is.
         method: as the class ``Backend`` has it, such as ``Backend.lower``.
         *args: its arguments.
         **kwargs: its named arguments.
+
+    Returns:
+        The backend's answer; a runner in the name of the backend, as :class:`_LoadedArtifact`.
 
     Raises:
         PluginError: it broke, or answered with something else than it must.
@@ -65,18 +70,43 @@ def ask(backend: Backend, method: _Question[P, R], *args: P.args, **kwargs: P.kw
     """
     name = method.__name__
     with blaming(backend, name):
-        answer: R = getattr(backend, name)(*args, **kwargs)
+        answer: Any = getattr(backend, name)(*args, **kwargs)
         _expect(answer, _ANSWERS[name])
-    return answer
+        if method is Backend.load and answer is not None:
+            answer = _LoadedArtifact(backend, answer)
+    return cast(R, answer)
+
+
+class _LoadedArtifact:
+    """A runner behind the door: what breaks while it runs is blamed on its backend."""
+
+    def __init__(self, backend: Backend, runner: Runner) -> None:
+        self.runtime = runner.runtime
+        self._backend = backend
+        self._runner = runner
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        """See :meth:`qhal.plugin.backend.Runner.run`.
+
+        Raises:
+            PluginError: as :func:`call`.
+        """
+        try:  # the clock measures this: where nothing breaks, blaming takes no time
+            outputs = self._runner.run(inputs)
+            _expect(outputs, (dict,))
+        except (Exception, SystemExit):
+            with blaming(self._backend, "run"):
+                raise
+        return outputs
 
 
 def setups_of(backend: Backend) -> tuple[Setup, ...]:
-    """What a backend can prepare; what breaks in the functions of these is its fault, too.
+    """Say what a backend can prepare; what breaks in the functions of these is its fault, too.
 
     Raises:
-        PluginError: as :func:`ask`.
+        PluginError: as :func:`call`.
     """
-    found = ask(backend, Backend.setups)
+    found = call(backend, Backend.setups)
     with blaming(backend, "setups"):
         for setup in found:
             _expect(setup, (Setup,))
@@ -85,7 +115,7 @@ def setups_of(backend: Backend) -> tuple[Setup, ...]:
 
 @contextmanager
 def blaming(backend: Backend, doing: str) -> Iterator[None]:
-    """Turn whatever a backend's code raises into an error that names who brings it.
+    """Turn whatever a backend's code raises into an error that names who provides it.
 
     A full disk is nobody's fault, and errors of qhal that are raised on purpose pass as they
     are; that an invariant does not hold is not one of them.
@@ -119,10 +149,10 @@ def naming(backend: Backend, doing: str) -> Iterator[None]:
 
 
 def name_of(backend: Backend) -> str:
-    """The backend with the distribution that brings it: ``backend 'cpu' of quant-hal 0.1.0``."""
+    """The backend with the distribution that provides it: ``backend 'cpu' of quant-hal 0.1.0``."""
     provider = provider_of(backend)
     by = "" if provider is None else f" of {provider.distribution} {provider.version}"
-    return f"backend {backend.name!r}{by}"
+    return f"backend {backend.info.name!r}{by}"
 
 
 def report_to(backend: Backend) -> str:
@@ -134,8 +164,8 @@ def report_to(backend: Backend) -> str:
 
 
 def _broken(backend: Backend, doing: str, what: str, hint: str = "") -> PluginError:
-    mend = "\n".join(filter(None, (hint, report_to(backend))))
-    return PluginError(f"The {name_of(backend)} broke in {doing}: {what.rstrip('.')}.", mend)
+    fix = "\n".join(filter(None, (hint, report_to(backend))))
+    return PluginError(f"The {name_of(backend)} broke in {doing}: {what.rstrip('.')}.", fix)
 
 
 def _expect(answer: object, kinds: tuple[type, ...]) -> None:
@@ -155,11 +185,11 @@ def _in_the_name_of(backend: Backend, setup: Setup) -> Setup:
 
 
 def _blamed(backend: Backend, doing: str, function: Callable[P, R]) -> Callable[P, R]:
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+    def blamed(*args: P.args, **kwargs: P.kwargs) -> R:
         with blaming(backend, doing):
             return function(*args, **kwargs)
 
-    return call
+    return blamed
 
 
 # --- packages that are not installed ----------------------------------------------
@@ -172,7 +202,7 @@ def _absent(error: ModuleNotFoundError) -> str:
 
 
 def _not_installed(backend: Backend, package: str) -> MissingDependencyError:
-    distribution, provider = backend.packages.get(package, package), provider_of(backend)
+    distribution, provider = backend.info.packages.get(package, package), provider_of(backend)
     extra = "" if provider is None else _extra_with(distribution, provider.distribution)
     wanted = f'"{provider.distribution}[{extra}]"' if provider and extra else distribution
     return MissingDependencyError(
@@ -181,17 +211,17 @@ def _not_installed(backend: Backend, package: str) -> MissingDependencyError:
 
 
 def _extra_with(wanted: str, distribution: str) -> str:
-    """The extra of a distribution that brings another one, and least else; "" if none does."""
+    """The extra of a distribution that provides another one, and least else; "" if none does."""
     try:
         lines = metadata.requires(distribution) or []
     except metadata.PackageNotFoundError:  # the plugin is no installed distribution
         return ""
-    brought: dict[str, set[str]] = {}
+    provided: dict[str, set[str]] = {}
     for found in map(_OPTIONAL.match, lines):
         if found:
-            brought.setdefault(found[2], set()).add(_normal(found[1]))
-    fitting = [extra for extra, names in brought.items() if _normal(wanted) in names]
-    return min(fitting, key=lambda extra: (len(brought[extra]), extra), default="")
+            provided.setdefault(found[2], set()).add(_normal(found[1]))
+    fitting = [extra for extra, names in provided.items() if _normal(wanted) in names]
+    return min(fitting, key=lambda extra: (len(provided[extra]), extra), default="")
 
 
 def _normal(name: str) -> str:

@@ -6,7 +6,6 @@ Every entry point of the group ``qhal`` is loaded on its own. Whatever goes wron
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -17,20 +16,20 @@ from typing import Any, Generic, TypeVar
 
 import pluggy
 
+from qhal.errors import PluginError
 from qhal.plugin import hookspec
-from qhal.plugin.backend import API_VERSION, Backend
+from qhal.plugin.backend import Backend
+from qhal.plugin.info import API_VERSION, NAMING, BackendInfo, is_name
 from qhal.targets.profile import TargetProfile
 
 GROUP = "qhal"
 
 T = TypeVar("T", Backend, TargetProfile)
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-
 
 @dataclass(frozen=True, order=True)
 class Provider:
-    """Who brings something: an entry point of a distribution."""
+    """Who provides something: an entry point of a distribution."""
 
     distribution: str
     version: str
@@ -47,28 +46,28 @@ class Problem:
     Attributes:
         provider: whose fault it is.
         sentence: what is wrong.
-        mend: what to do about it.
+        fix: what to do about it.
         lost: names of what may be missing because of it: the entry point, backend or target.
     """
 
     provider: Provider
     sentence: str
-    mend: str
+    fix: str
     lost: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.provider}: {self.sentence} {self.mend}"
+        return f"{self.provider}: {self.sentence} {self.fix}"
 
 
 @dataclass(frozen=True)
 class Found:
-    """Everything that the installed plugins bring.
+    """Everything that the installed plugins provide.
 
     Attributes:
         providers: entry points that were loaded, in order of distribution and name.
         backends: by name.
-        backend_providers: backend name -> who brings it.
-        targets: by name; ``origin`` says who brings it.
+        backend_providers: backend name -> who provides it.
+        targets: by name; ``origin`` says who provides it.
         problems: what is wrong, in the order it was found.
     """
 
@@ -81,7 +80,7 @@ class Found:
 
 @dataclass(frozen=True)
 class _Claim(Generic[T]):
-    """A plugin that wants a name for what it brings."""
+    """A plugin that wants a name for what it provides."""
 
     name: str
     thing: T
@@ -89,7 +88,7 @@ class _Claim(Generic[T]):
 
     @property
     def rank(self) -> int:
-        """An entry point that is called like what it brings has the better claim."""
+        """An entry point that is called like what it provides has the better claim."""
         return 0 if self.provider.entry_point == self.name else 1
 
 
@@ -152,7 +151,7 @@ class _Discovery:
             for thing in things:
                 with self._isolated(provider, f"returned something unsound from {hook}"):
                     sound = check(thing)
-                    claims.append(_Claim(sound.name, sound, provider))
+                    claims.append(_Claim(_name_of(sound), sound, provider))
         return claims
 
     def _call(self, hook: str, plugin: Any) -> list[Any]:
@@ -185,7 +184,8 @@ class _Discovery:
             self.problems.append(
                 Problem(
                     claim.provider,
-                    f"brings the {kind} {claim.name!r}, which {winner} brings too; it is not used.",
+                    f"provides the {kind} {claim.name!r}, which {winner} provides too; "
+                    "it is not used.",
                     f"Rename it, or run: pip uninstall {claim.provider.distribution}",
                 )
             )
@@ -196,7 +196,7 @@ class _Discovery:
             self.problems.append(
                 Problem(
                     claim.provider,
-                    f"brings the {kind} {claim.name!r}, and so does {others or 'itself again'}; "
+                    f"provides the {kind} {claim.name!r}, and so does {others or 'itself again'}; "
                     "none of them is used.",
                     f"Run: pip uninstall {claim.provider.distribution}",
                     lost=(claim.name,),
@@ -212,19 +212,21 @@ class _Discovery:
                 yield
         except UnsoundPluginError as error:
             lost += (error.lost,) if error.lost else ()
-            self.problems.append(Problem(provider, f"{error.sentence}.", error.mend, lost))
+            self.problems.append(Problem(provider, f"{error.sentence}.", error.fix, lost))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code may do anything
-            mend = f"Mend or update it, or run: pip uninstall {provider.distribution}"
-            self.problems.append(Problem(provider, f"{verb}: {_brief(error)}", mend, lost))
+            hint = error.hint if isinstance(error, PluginError) else ""
+            update = f"Fix or update it, or run: pip uninstall {provider.distribution}"
+            fix = " ".join(filter(None, (hint, update)))
+            self.problems.append(Problem(provider, f"{verb}: {_brief(error)}", fix, lost))
 
 
 class UnsoundPluginError(Exception):
     """A plugin broke its contract."""
 
-    def __init__(self, sentence: str, mend: str, lost: str = "") -> None:
+    def __init__(self, sentence: str, fix: str, lost: str = "") -> None:
         super().__init__(sentence)
         self.sentence = sentence
-        self.mend = mend
+        self.fix = fix
         self.lost = lost
 
 
@@ -253,15 +255,19 @@ def _check_backend(thing: Any) -> Backend:
         raise UnsoundPluginError(
             f"returned {_kind(thing)} as a backend", "Return instances of qhal.Backend."
         )
-    if thing.api_version != API_VERSION:
+    info: Any = getattr(thing, "info", None)
+    if not isinstance(info, BackendInfo):
         raise UnsoundPluginError(
-            f"has a backend {_name_of(thing)!r} for version {thing.api_version!r} of the "
+            f"returned a {type(thing).__name__} without its info",
+            'State in the class: info = qhal.BackendInfo("its-name").',
+        )
+    if info.api_version != API_VERSION:
+        raise UnsoundPluginError(
+            f"has a backend {info.name!r} for version {info.api_version!r} of the "
             f"plugin interface; this qhal has version {API_VERSION}",
             "Update the older one of the two: pip install --upgrade quant-hal and the plugin.",
-            lost=str(_name_of(thing)),
+            lost=info.name,
         )
-    _check_name(_name_of(thing), "backend")
-    _check_packages(thing)
     return thing
 
 
@@ -270,31 +276,13 @@ def _check_target(thing: Any) -> TargetProfile:
         raise UnsoundPluginError(
             f"returned {_kind(thing)} as a target", "Return instances of qhal.TargetProfile."
         )
-    _check_name(thing.name, "target")
+    if not is_name(thing.name):
+        raise UnsoundPluginError(f"has a target with the name {thing.name!r}", NAMING)
     return thing
 
 
-def _check_name(name: Any, kind: str) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise UnsoundPluginError(
-            f"has a {kind} with the name {name!r}",
-            "Use small letters, digits, '.', '_' and '-'.",
-        )
-
-
-def _check_packages(backend: Backend) -> None:
-    stated: Any = backend.packages
-    if isinstance(stated, Mapping) and all(isinstance(x, str) for p in stated.items() for x in p):
-        return
-    raise UnsoundPluginError(
-        f"has a backend {backend.name!r} with the packages {stated!r:.60}",
-        'Map modules to distributions in qhal.Backend.packages: {"npu_sdk": "npu-sdk"}.',
-        lost=backend.name,
-    )
-
-
-def _name_of(backend: Backend) -> Any:
-    return getattr(backend, "name", None)
+def _name_of(thing: Backend | TargetProfile) -> str:
+    return thing.info.name if isinstance(thing, Backend) else thing.name
 
 
 def _kind(thing: Any) -> str:
@@ -302,5 +290,7 @@ def _kind(thing: Any) -> str:
 
 
 def _brief(error: BaseException) -> str:
+    if isinstance(error, PluginError):
+        return error.message
     first = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {first}." if first else f"{type(error).__name__}."

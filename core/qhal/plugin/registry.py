@@ -29,7 +29,7 @@ class Registry:
         backends: by name.
         targets: by name: qhal's catalog, then plugins', then the user's own file.
         providers: the plugins that were loaded.
-        backend_providers: backend name -> the plugin that brings it.
+        backend_providers: backend name -> the plugin that provides it.
         problems: plugins, or parts of them, that are not used, and why.
         facts: keys of the facts that devices of qhal's catalog and of plugins have.
     """
@@ -108,7 +108,7 @@ class Registry:
         return "\n".join(filter(None, [" ".join(parts), self._blame(name)]))
 
     def _blame(self, name: str) -> str:
-        """The plugins that would bring a name, else all that may bring anything."""
+        """The plugins that would provide a name, else all that may provide anything."""
         guilty = [p for p in self.problems if name in p.lost] or self.problems
         return "\n".join(f"A plugin is not used: {problem}" for problem in guilty)
 
@@ -119,15 +119,15 @@ def _plugins() -> Found:
 
 
 def provider_of(backend: Backend) -> Provider | None:
-    """The plugin that brings a backend of this process; None if it was found in no plugin."""
+    """The plugin that provides a backend of this process; None if it was found in no plugin."""
     found = _plugins()
-    known = found.backends.get(backend.name) is backend
-    return found.backend_providers.get(backend.name) if known else None
+    known = found.backends.get(backend.info.name) is backend
+    return found.backend_providers.get(backend.info.name) if known else None
 
 
 def packages() -> tuple[str, ...]:
     """Distributions that the backends of this process run on."""
-    stated = (b.packages.values() for b in _plugins().backends.values())
+    stated = (b.info.packages.values() for b in _plugins().backends.values())
     return tuple(dict.fromkeys(name for names in stated for name in names))
 
 
@@ -158,14 +158,14 @@ def registry(targets_file: str | Path | None = None) -> Registry:
 
 def _check_options(profile: TargetProfile, backend: Backend) -> None:
     """An option that nobody reads would silently leave the one that was meant as it is."""
-    if backend.options is None:
+    if backend.info.options is None:
         return
-    known = {*backend.options, RUNS_ON}
+    known = {*backend.info.options, RUNS_ON}
     for key in sorted(profile.options.keys() - known):
         near = difflib.get_close_matches(key, known, 1)
         raise CatalogError(
             f"{profile.origin}: targets.{profile.name}.options.{key} is unknown; the backend "
-            f"{backend.name!r} reads {', '.join(sorted(known))}.",
+            f"{backend.info.name!r} reads {', '.join(sorted(known))}.",
             f"Did you mean {near[0]}?" if near else "",
         )
 

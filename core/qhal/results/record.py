@@ -82,13 +82,13 @@ class FileInfo:
         name: in the output folder.
         sha256: hash of the content.
         size_bytes: size of the content.
-        aside: True if it only tells about the artifact, or holds it in another form.
+        auxiliary: True if it only tells about the artifact, or holds it in another form.
     """
 
     name: str
     sha256: str
     size_bytes: int
-    aside: bool = False
+    auxiliary: bool = False
 
 
 @dataclass(frozen=True)
@@ -330,4 +330,4 @@ def _artifact_info(artifact: Artifact, runtime: str) -> ArtifactInfo:
 
 def _file_info(name: str, artifact: Artifact) -> FileInfo:
     content = artifact.files[name]
-    return FileInfo(name, sha256(content).hexdigest(), len(content), name in artifact.aside)
+    return FileInfo(name, sha256(content).hexdigest(), len(content), name in artifact.auxiliary)

@@ -89,7 +89,7 @@ def verify(
     runner = subject.load()
     if runner is None:
         return _verify_by_oracle(subject, evaluation, samples, progress)
-    pace = _Pace("the runtime", subject.backend.runner_macs_per_s, RUNNER_BUDGET_S)
+    pace = _Pace("the runtime", subject.backend.info.runner_macs_per_s, RUNNER_BUDGET_S)
     evaluation, reduced = _affordable(subject, evaluation, samples, pace)
     accuracy = _compare(subject, evaluation, _bound(subject, runner), "verify", progress)
     metrics = accuracy.metrics(Basis.MEASURED_HOST)

@@ -12,8 +12,9 @@ import pytest
 import qhal
 from qhal.decisions import Code
 from qhal.metric import Basis
+from qhal.plugin.readiness import Lack, Readiness
 from qhal.results.bench import PROOF, BenchReport, BenchResult
-from qhal_backends.arm.emulator.folder import why_missing
+from qhal_backends.arm.emulator.folder import lacks_emulator
 from qhal_backends.arm.ethosu.backend import EthosUBackend
 from tests.paths import ROOT
 
@@ -57,7 +58,8 @@ def test_without_a_runtime_velas_cycles_are_still_told(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = folder_of(folders, "ethos-u55-128")
-    monkeypatch.setattr(EthosUBackend, "unavailable", lambda self: "no LiteRT: pip install it")
+    absent = Readiness(run=Lack("no LiteRT", "pip install it"))
+    monkeypatch.setattr(EthosUBackend, "readiness", lambda self, target=None: absent)
     monkeypatch.setattr("qhal_backends.arm.ethosu.compiler.DISTRIBUTION", "no-such-distribution")
     (result,) = qhal.bench(folder).results
     assert "cycles" in result.metrics
@@ -77,7 +79,7 @@ def test_tflite_micro_runs_and_counts(folders: dict[str, Path]) -> None:
 
 
 def test_instructions_are_counted_again(folders: dict[str, Path]) -> None:
-    folder, missing = folder_of(folders, "cortex-a76"), why_missing()
+    folder, missing = folder_of(folders, "cortex-a76"), lacks_emulator()
     if missing and os.environ.get("QHAL_REQUIRE_ARM_EMULATOR"):
         pytest.fail(f"the Arm emulator has to be there: {missing}")
     result = bench(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qhal.plugin.registry import registry
-from qhal_backends.tflite import plugin
+from qhal_backends.tflite import family
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,6 @@ from qhal_backends.tflite import plugin
 def test_the_command_without_litert(
     backend: str, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plugin, "find_spec", lambda name: None)
-    why = registry().backends[backend].cannot_lower()
-    assert why == f"ai_edge_litert and flatbuffers are not installed: {command}"
+    monkeypatch.setattr(family, "find_spec", lambda name: None)
+    why = registry().backends[backend].readiness().lower
+    assert str(why) == f"ai_edge_litert and flatbuffers are not installed: {command}"

@@ -23,7 +23,8 @@ from qhal_backends.arm.cortexa_cores import CORES, core_of
 from qhal_backends.arm.emulator import emulator, folder
 from qhal_backends.arm.emulator.emulator import Emulation, Job, Result, differing
 from qhal_backends.arm.emulator.folder import Folder
-from qhal_backends.tflite.plugin import MODEL, TfliteBackend
+from qhal_backends.tflite.family import MODEL
+from qhal_backends.tflite.plugin import TfliteBackend
 
 Examine = Callable[..., Findings]
 
@@ -90,7 +91,7 @@ def emulated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Examine:
     """Lets a test say what the emulator finds; returns the examination of it."""
 
     def examine(emulation: Emulation, on_host: np.ndarray = OUTPUT) -> Findings:
-        monkeypatch.setattr(folder, "why_missing", lambda: None)
+        monkeypatch.setattr(folder, "lacks_emulator", lambda: None)
         monkeypatch.setattr(folder, "find_folder", lambda: Folder(tmp_path))
         monkeypatch.setattr(emulator.Emulator, "run", lambda self, jobs: emulation)
         monkeypatch.setattr(CortexABackend, "load", lambda *_: HostRunner(on_host))

@@ -23,7 +23,7 @@ from qhal_backends.arm.cortexa_cores import CORES, Core
 from qhal_backends.arm.emulator import emulator
 from qhal_backends.arm.emulator.counter import prepare_counter
 from qhal_backends.arm.emulator.emulator import BitDifference, Emulator, Job, differing
-from qhal_backends.arm.emulator.folder import QEMU, Folder, find_folder, why_missing
+from qhal_backends.arm.emulator.folder import QEMU, Folder, find_folder, lacks_emulator
 from qhal_backends.tflite.runner import TfliteRunner
 
 DATA = {
@@ -35,7 +35,7 @@ PER_RUN = 1e-3
 
 @pytest.fixture(scope="session")
 def folder() -> Folder:
-    missing = why_missing()
+    missing = lacks_emulator()
     if missing and os.environ.get("QHAL_REQUIRE_ARM_EMULATOR"):
         pytest.fail(f"the Arm emulator has to be there: {missing}")
     if missing:

@@ -16,8 +16,8 @@ from qhal.cli.main import main
 from qhal.errors import MissingDependencyError
 from qhal.progress import SILENT
 from qhal_backends.arm.cortexa_cores import CORES
-from qhal_backends.arm.emulator import counter, debian, setup, wheels
-from qhal_backends.arm.emulator.folder import SCHEMA, Folder, find_folder, why_missing
+from qhal_backends.arm.emulator import counter, debian, emulator_setup, wheels
+from qhal_backends.arm.emulator.folder import SCHEMA, Folder, find_folder, lacks_emulator
 
 Add = Callable[..., None]
 
@@ -49,18 +49,18 @@ def test_all_that_is_missing_is_named_at_once_with_exit_code_3(
     assert "Traceback" not in complaint
 
 
-def test_what_is_missing_is_told_in_the_order_in_which_it_is_mended(
+def test_what_is_missing_is_told_in_the_order_in_which_it_is_fixed(
     programs: Add, tmp_path: Path
 ) -> None:
-    assert "apt-get install qemu-user" in (why_missing() or "")
+    assert "apt-get install qemu-user" in str(lacks_emulator())
     programs("qemu-aarch64")
-    assert "qhal setup arm-emulator" in (why_missing() or "")
+    assert "qhal setup arm-emulator" in str(lacks_emulator())
     folder = find_folder()
     assert folder is not None
     assert folder.path.parent == tmp_path / "cache" / "arm-emulator"
     folder.path.mkdir(parents=True)
     (folder.path / "manifest.json").write_text(json.dumps({"schema": SCHEMA}), encoding="utf-8")
-    assert why_missing() is None
+    assert lacks_emulator() is None
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"schema": 0}', "{"])
@@ -116,7 +116,11 @@ def test_of_two_versions_the_later_download_stays(tmp_path: Path) -> None:
     for age, name in enumerate(("numpy-2.0-x.whl", "tqdm-4.0.whl", "numpy-2.1-x.whl")):
         (tmp_path / name).write_bytes(b"")
         os.utime(tmp_path / name, (age, age))
-    assert [p.name for p in setup._newest(tmp_path, "-")] == ["numpy-2.1-x.whl", "tqdm-4.0.whl"]
+    newest = emulator_setup._newest(tmp_path, "-")
+    assert [p.name for p in newest] == [
+        "numpy-2.1-x.whl",
+        "tqdm-4.0.whl",
+    ]
     assert not (tmp_path / "numpy-2.0-x.whl").exists()
 
 
@@ -125,7 +129,7 @@ def test_every_core_sees_the_common_root_and_itself(tmp_path: Path, name: str) -
     folder = Folder(tmp_path)
     for part in ("etc", "lib", "usr"):
         (folder.root / part).mkdir(parents=True)
-    setup.show_core(folder, CORES[name])
+    emulator_setup.show_core(folder, CORES[name])
     seen = folder.core(name)
     described = (seen / "proc" / "cpuinfo").read_text(encoding="utf-8")
     assert described.count("CPU implementer\t: 0x41\n") == 4
@@ -135,14 +139,14 @@ def test_every_core_sees_the_common_root_and_itself(tmp_path: Path, name: str) -
 
 def test_a_finished_setup_is_left_alone(programs: Add, monkeypatch: pytest.MonkeyPatch) -> None:
     programs("qemu-aarch64", "echo qemu-aarch64 version 7.2.22")
-    monkeypatch.setattr(setup, "check_programs", lambda: None)
+    monkeypatch.setattr(emulator_setup, "check_programs", lambda: None)
     monkeypatch.setattr(debian, "download", lambda *_: pytest.fail("downloads again"))
     folder = find_folder()
     assert folder is not None
     folder.path.mkdir(parents=True)
     manifest = {"schema": SCHEMA, "packages": [{"file": "a"}], "wheels": [{"file": "b"}]}
     (folder.path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    said = setup.prepare(SILENT)
+    said = emulator_setup.prepare(SILENT)
     assert "2 packages and wheels, qemu-aarch64 7.2.22" in said
     assert "Instructions cannot be counted: There is no C compiler" in said
 

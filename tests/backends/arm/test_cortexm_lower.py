@@ -181,8 +181,8 @@ def test_a_board_without_room_refuses_the_model() -> None:
 
 def test_without_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interpreter, "find_spec", lambda name: None)
-    assert "pip install --pre tflite-micro" in (BACKEND.unavailable() or "")
-    assert BACKEND.cannot_lower() is None
+    assert "pip install --pre tflite-micro" in str(BACKEND.readiness().run)
+    assert BACKEND.readiness().lower is None
     artifact = BACKEND.lower(model(), board(sram=64))
     assert "model_arena.txt" not in artifact.files
     (decision,) = [d for d in artifact.decisions if d.code is Code.NOT_RUNNABLE]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import numpy as np
 import pytest
 
@@ -27,6 +25,7 @@ from qhal_backends.arm.ethosu import compiler
 from qhal_backends.arm.ethosu.backend import EthosUBackend
 from qhal_backends.arm.ethosu.compiler import explain_failure
 from qhal_backends.arm.ethosu.configuration import Configuration
+from qhal_backends.vendor_compiler import CompilerRun
 from tests.backends.arm.vela_runs import U55, U85, profile
 from tests.backends.one_node import deploy, lay_out
 
@@ -199,18 +198,18 @@ def test_a_configuration_that_vela_does_not_have(wrong: Configuration) -> None:
     ],
 )
 def test_failures_in_words(log: str, code: int, words: str) -> None:
-    assert explain_failure(log, code).endswith(words)
+    assert explain_failure(CompilerRun(log, code)).endswith(words)
 
 
 def test_a_crash_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    crashed = subprocess.CompletedProcess([], -11, stdout="")
-    monkeypatch.setattr(compiler, "_run", lambda folder, configuration: crashed)
+    crashed = CompilerRun("", -11)
+    monkeypatch.setattr(compiler, "run_compiler", lambda command, folder, timeout_s: crashed)
     with pytest.raises(RefusedError, match="it crashed with signal 11"):
         compiler.compile_model(b"", U85)
 
 
 def test_without_vela(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiler, "find_spec", lambda name: None)
-    assert "pip install 'quant-hal[arm]'" in (BACKEND.cannot_lower() or "")
-    assert BACKEND.unavailable() is None
+    assert "pip install 'quant-hal[arm]'" in str(BACKEND.readiness().lower)
+    assert BACKEND.readiness().run is None
     assert BACKEND.capabilities(TARGET).has("Conv")

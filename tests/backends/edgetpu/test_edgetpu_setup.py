@@ -32,7 +32,7 @@ def test_without_it_the_doctor_says_where_to_get_it(
 ) -> None:
     checks = {check.subject: check for check in examine(registry(), ["edgetpu"])}
     assert checks[SUBJECT].status is CheckStatus.NOTE
-    assert checks[SUBJECT].mend.startswith("edgetpu_compiler is not on PATH: https://coral.ai/")
+    assert checks[SUBJECT].advice.startswith("edgetpu_compiler is not on PATH: https://coral.ai/")
     assert checks["backend edgetpu"].status is CheckStatus.OK
     assert main(["setup", "edgetpu-compiler"]) == 3
     assert "How to: https://coral.ai/docs/edgetpu/compiler" in capsys.readouterr().err

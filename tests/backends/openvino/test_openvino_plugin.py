@@ -66,7 +66,7 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugin, "find_spec", lambda name: None)
     for name in ("openvino-cpu", "openvino-npu"):
         target = find_target(name, "w8a8")
-        assert INSTALL in (BACKEND.unavailable_on(target.profile) or "")
+        assert INSTALL in str(BACKEND.readiness(target.profile).run)
         with pytest.raises(MissingDependencyError) as caught:
             target.check_can_lower()
         assert INSTALL in str(caught.value)
@@ -80,7 +80,7 @@ def test_stating_capabilities_imports_no_runtime() -> None:
         "from qhal_backends.openvino.plugin import OpenVinoBackend\n"
         "target = TargetProfile('t', 'openvino', 't', options={'device': 'CPU'})\n"
         "OpenVinoBackend().capabilities(target)\n"
-        "OpenVinoBackend().unavailable_on(target)\n"
+        "OpenVinoBackend().readiness(target)\n"
         "sys.exit(', '.join({'openvino', 'onnx', 'onnxruntime'} & set(sys.modules)) or 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -97,7 +97,7 @@ def test_a_device_that_is_not_here_still_gets_an_artifact(monkeypatch: pytest.Mo
     assert artifact.files.keys() == {"model.xml", "model.bin"}
     assert BACKEND.load(artifact, profile, RunOptions()) is None
     assert BACKEND.placement(artifact, profile) is None
-    assert "finds no NPU here (devices: CPU)" in (BACKEND.unavailable_on(profile) or "")
+    assert "finds no NPU here (devices: CPU)" in str(BACKEND.readiness(profile).run)
     checks = {check.subject: check for check in examine(registry())}
-    assert "finds no NPU here" in checks["target openvino-npu"].mend
+    assert "finds no NPU here" in checks["target openvino-npu"].why
     assert "target openvino-cpu" not in checks

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from qhal.ir.graph import Array
-from qhal_backends.tflite.plugin import MODEL
+from qhal_backends.tflite.family import MODEL
 from tests.backends.one_node import deploy_row
 from tests.backends.tflite.test_tflite_rows import BACKEND, CAPS, REFERENCE, TARGET, TRIALS, stored
 

@@ -21,7 +21,8 @@ from qhal.targets.profile import TargetProfile
 from qhal.targets.recipe import RECIPES
 from qhal.testing.samples import Sample, random_data
 from qhal_backends.tflite.capabilities import capabilities
-from qhal_backends.tflite.plugin import MODEL, TfliteBackend
+from qhal_backends.tflite.family import MODEL
+from qhal_backends.tflite.plugin import TfliteBackend
 from qhal_backends.tflite.runner import find_runtime
 from tests.backends.one_node import Deployed, deploy, deploy_row, trials
 

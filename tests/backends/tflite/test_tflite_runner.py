@@ -18,7 +18,7 @@ from qhal.ir.graph import Graph, TensorType
 from qhal.plugin.backend import Artifact, RunOptions
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.targets.profile import TargetProfile
-from qhal_backends.tflite import placement, plugin, runner
+from qhal_backends.tflite import family, placement, runner
 from qhal_backends.tflite.plugin import TfliteBackend
 
 BACKEND = TfliteBackend()
@@ -63,7 +63,7 @@ def test_results_are_copies() -> None:
 
 def test_reference_kernels_are_not_delegated() -> None:
     found = runner.find_runtime()
-    content = artifact().files[plugin.MODEL]
+    content = artifact().files[family.MODEL]
     by_options = {
         options.reference: runner.load_interpreter(
             found, content, options
@@ -94,7 +94,7 @@ def test_wrong_type() -> None:
 
 
 def test_a_broken_file() -> None:
-    broken = Artifact({plugin.MODEL: b"TFL3 and nothing"}, plugin.MODEL)
+    broken = Artifact({family.MODEL: b"TFL3 and nothing"}, family.MODEL)
     with pytest.raises(VerificationError, match="does not load the artifact"):
         BACKEND.load(broken, TARGET, RunOptions())
 
@@ -107,14 +107,14 @@ def _hide(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
         return None if name in packages else found(name)
 
     monkeypatch.setattr(runner, "find_spec", find)
-    monkeypatch.setattr(plugin, "find_spec", find)
+    monkeypatch.setattr(family, "find_spec", find)
 
 
 def test_without_a_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     made = artifact()
     _hide(monkeypatch, "ai_edge_litert", "tflite_runtime")
-    assert "pip install 'quant-hal[tflite]'" in (BACKEND.unavailable() or "")
-    assert "pip install 'quant-hal[tflite]'" in (BACKEND.cannot_lower() or "")
+    assert "pip install 'quant-hal[tflite]'" in str(BACKEND.readiness().run)
+    assert "pip install 'quant-hal[tflite]'" in str(BACKEND.readiness().lower)
     with pytest.raises(MissingDependencyError, match="no TFLite runtime is installed"):
         BACKEND.load(made, TARGET, RunOptions())
 

@@ -256,6 +256,6 @@ def test_broken_plugins_are_listed_and_harm_nobody(tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     broken = {problem["distribution"] for problem in found["problems"]}
     assert {"broken-import", "broken-exit", "broken-api", "clashing-cpu", "twin-one"} <= broken
-    assert all(problem["mend"] for problem in found["problems"])
+    assert all(problem["fix"] for problem in found["problems"])
     working = {plugin["distribution"] for plugin in found["plugins"] if plugin["backends"]}
     assert {"quant-hal", "sound-npu"} <= working

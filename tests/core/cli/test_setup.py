@@ -11,8 +11,10 @@ from qhal.cli.main import main
 from qhal.errors import MissingDependencyError
 from qhal.plugin import registry as registry_module
 from qhal.plugin.backend import Backend
+from qhal.plugin.info import BackendInfo
+from qhal.plugin.machine_setup import Setup
+from qhal.plugin.readiness import Lack
 from qhal.plugin.registry import Registry
-from qhal.plugin.setup import Setup
 from qhal.progress import Progress
 from qhal.quant.model import QuantModel
 from qhal.targets.profile import TargetProfile
@@ -23,7 +25,7 @@ Captured = pytest.CaptureFixture[str]
 class Preparing(Backend):
     """Prepares nothing, or fails to."""
 
-    name = "preparing"
+    info = BackendInfo("preparing")
 
     def capabilities(self, target: TargetProfile) -> NoReturn:
         raise AssertionError
@@ -33,11 +35,12 @@ class Preparing(Backend):
 
     def setups(self) -> tuple[Setup, ...]:
         return (
-            Setup(
-                "parts", "spare parts", lambda: "qhal setup parts", lambda progress: "All there."
-            ),
+            Setup("parts", "spare parts", lambda: _NO_PARTS, lambda progress: "All there."),
             Setup("tools", "tools", lambda: None, _fail),
         )
+
+
+_NO_PARTS = Lack("no parts", "qhal setup parts")
 
 
 def _fail(progress: Progress) -> str:
@@ -60,7 +63,7 @@ def test_without_a_name_all_are_listed(capsys: Captured) -> None:
 def test_the_list_as_json(capsys: Captured) -> None:
     assert main(["setup", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [
-        {"name": "parts", "title": "spare parts", "missing": "qhal setup parts"},
+        {"name": "parts", "title": "spare parts", "missing": "no parts: qhal setup parts"},
         {"name": "tools", "title": "tools", "missing": ""},
     ]
 
@@ -83,20 +86,20 @@ def test_an_unknown_name_gets_a_near_one(capsys: Captured) -> None:
 class Rival(Preparing):
     """Has a setup of the same name."""
 
-    name = "rival"
+    info = BackendInfo("rival")
 
 
 class Mute(Preparing):
     """Cannot tell what it prepares."""
 
-    name = "mute"
+    info = BackendInfo("mute")
 
     def setups(self) -> tuple[Setup, ...]:
         raise RuntimeError("no idea")
 
 
 def _install(monkeypatch: pytest.MonkeyPatch, *backends: Backend) -> None:
-    found = Registry({backend.name: backend for backend in backends}, {})
+    found = Registry({backend.info.name: backend for backend in backends}, {})
     monkeypatch.setattr(registry_module, "registry", lambda: found)
 
 
@@ -105,7 +108,7 @@ def test_a_name_that_two_backends_have_is_nobodys(
 ) -> None:
     _install(monkeypatch, Preparing(), Rival())
     assert main(["setup", "parts"]) == 2
-    assert "'parts' is brought by backend 'preparing' and backend 'rival'" in (
+    assert "'parts' is provided by backend 'preparing' and backend 'rival'" in (
         capsys.readouterr().err
     )
     assert main(["setup"]) == 0

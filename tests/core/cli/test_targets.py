@@ -9,6 +9,8 @@ import pytest
 from qhal.cli.main import main
 from qhal.plugin import registry as registry_module
 from qhal.plugin.backend import Artifact, Backend
+from qhal.plugin.info import BackendInfo
+from qhal.plugin.readiness import Lack, Readiness
 from qhal.plugin.registry import Registry
 from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
@@ -20,16 +22,17 @@ Captured = pytest.CaptureFixture[str]
 class Partial(Backend):
     """Writes for all of its devices; runs those that are not far away."""
 
-    name = "partial"
+    info = BackendInfo("partial")
 
-    def __init__(self, cannot_lower: str | None = None) -> None:
-        self.lowering = cannot_lower
+    def __init__(self, install: str = "") -> None:
+        self.install = install
 
-    def cannot_lower(self) -> str | None:
-        return self.lowering
-
-    def unavailable_on(self, target: TargetProfile) -> str | None:
-        return "no such device here" if target.name.startswith("far") else None
+    def readiness(self, target: TargetProfile | None = None) -> Readiness:
+        is_far = target is not None and target.name.startswith("far")
+        return Readiness(
+            lower=Lack("no writer", self.install) if self.install else None,
+            run=Lack("no such device here") if is_far else None,
+        )
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
         return Capabilities(())
@@ -75,8 +78,11 @@ def test_a_reason_that_all_share_is_said_once(
     monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     listed = devices("a", "b", "c")
-    lines = show(monkeypatch, capsys, *listed, cannot_lower="pip install partial")
-    assert lines[:2] == ["Devices: artifacts cannot be written here", "  pip install partial"]
+    lines = show(monkeypatch, capsys, *listed, install="pip install partial")
+    assert lines[:2] == [
+        "Devices: artifacts cannot be written here",
+        "  no writer: pip install partial",
+    ]
     assert sum("pip install partial" in line for line in lines) == 1
 
 

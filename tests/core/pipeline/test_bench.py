@@ -16,6 +16,7 @@ from qhal.decisions import Code, Decision
 from qhal.errors import DataShapeError, MissingDependencyError, OptionError, VerificationError
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import Artifact, Findings, Runner, RunOptions
+from qhal.plugin.readiness import Lack, Readiness
 from qhal.plugin.registry import registry
 from qhal.report import to_text
 from qhal.report.bench_page import bench_page
@@ -174,7 +175,8 @@ def test_the_float_model_must_be_the_one_in_the_record(
 def test_a_backend_without_a_float_form(
     folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(CpuBackend, "lowers_float", False)
+    info = replace(CpuBackend.info, lowers_float=False)
+    monkeypatch.setattr(CpuBackend, "info", info)
     with pytest.raises(OptionError, match="backend cpu takes no float model"):
         qhal.bench(folders[0], model=MODEL)
 
@@ -201,7 +203,8 @@ def test_an_artifact_that_does_not_run(
 @pytest.fixture
 def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without the runtime."""
-    monkeypatch.setattr(CpuBackend, "unavailable", lambda self: "not here: pip install it")
+    absent = Readiness(run=Lack("not here", "pip install it"))
+    monkeypatch.setattr(CpuBackend, "readiness", lambda self, target=None: absent)
 
 
 def test_an_artifact_that_cannot_run_here(folders: tuple[Path, Path], nothing_runs: None) -> None:

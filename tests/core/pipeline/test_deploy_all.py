@@ -19,6 +19,7 @@ from qhal.errors import (
     UnknownTargetError,
 )
 from qhal.metric import Basis, Metric
+from qhal.plugin.readiness import Lack, Readiness
 from qhal.plugin.registry import registry
 from qhal.quant import calibrate
 from qhal.report import to_text
@@ -103,12 +104,14 @@ def test_a_target_whose_package_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lacking = registry().backends["openvino"]
-    monkeypatch.setattr(type(lacking), "cannot_lower", lambda self: "pip install it")
+    absent = Readiness(lower=Lack("not here", "pip install it"))
+    monkeypatch.setattr(type(lacking), "readiness", lambda self, target=None: absent)
     data = [f"--data={DATA['data']}", f"--eval={DATA['eval']}", f"--out={tmp_path / 'out'}"]
     assert main(["deploy", str(MODEL), "--target", "openvino-cpu,cpu", *data]) == 3
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["cpu"]
-    assert "error QH601: Target openvino-cpu cannot be lowered here.\n  pip install it\n" in (
-        capsys.readouterr().out
+    assert (
+        "error QH601: Target openvino-cpu cannot be lowered here.\n  not here: pip install it\n"
+        in (capsys.readouterr().out)
     )
 
 

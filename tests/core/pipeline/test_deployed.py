@@ -38,7 +38,7 @@ def test_the_artifact_is_what_was_lowered(toys: Toys, folder: Path, installed: N
     deployed = open_deployed(folder)
     artifact, lowered = deployed.runnable.artifact, toys.subject(toys.transposed()).artifact
     assert artifact.files == lowered.files
-    assert (artifact.main, artifact.aside) == ("model.toy", frozenset({"notes.txt"}))
+    assert (artifact.main, artifact.auxiliary) == ("model.toy", frozenset({"notes.txt"}))
     assert artifact.input_names == {"x": "serving_default_x:0"}
     assert artifact.output_names == {"y": "y"}
     assert artifact.size_bytes == len(lowered.files["model.toy"])

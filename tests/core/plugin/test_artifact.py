@@ -14,7 +14,7 @@ def test_what_lies_aside_does_not_count() -> None:
     artifact = Artifact({"model.bin": b"1234", "log.txt": b"hi"}, "model.bin")
     assert artifact.size_bytes == 6
     files = artifact.files
-    assert Artifact(files, "model.bin", aside=frozenset({"log.txt"})).size_bytes == 4
+    assert Artifact(files, "model.bin", auxiliary=frozenset({"log.txt"})).size_bytes == 4
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,13 @@ def test_names_of_qhals_own_files(name: str) -> None:
         ({"model.bin": "text"}, {}, "The artifact's file 'model.bin' holds a str, not bytes."),
         (
             {"model.bin": b""},
-            {"aside": frozenset({"log"})},
-            "The artifact has 'log' aside; its files: model.bin.",
+            {"auxiliary": frozenset({"log"})},
+            "The auxiliary file 'log' is missing; the artifact's files: model.bin.",
         ),
         (
             {"model.bin": b""},
-            {"aside": frozenset({"model.bin"})},
-            "The artifact has its main file 'model.bin' aside.",
+            {"auxiliary": frozenset({"model.bin"})},
+            "The artifact's main file 'model.bin' is said to be auxiliary.",
         ),
     ],
 )

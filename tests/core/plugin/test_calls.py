@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import qhal
-from qhal.artifact.runnable import Subject
+from qhal.artifact.runnable import Subject, run_raw
 from qhal.cli.main import main
 from qhal.errors import MissingDependencyError, PluginError, VerificationError
 from qhal.measure import Pair
@@ -63,7 +63,7 @@ def examined(way: str) -> object:
         ("capabilities", lowered, "capabilities: KeyError: 'in capabilities'."),
         ("lower", lowered, "lower: KeyError: 'in lower'."),
         ("placement", lambda way: lowered(way).placement(), "placement: KeyError: 'in placement'."),
-        ("unavailable_on", lambda way: lowered(way).load(), "unavailable_on: KeyError: 'in un"),
+        ("readiness", lambda way: lowered(way).load(), "readiness: KeyError: 'in readiness'"),
         ("examine", examined, "examine: KeyError: 'in examine'."),
         ("limit", lowered, "capabilities: limit odd_limit on Conv stem: KeyError: 'in the limit'."),
         ("native", lowered, "capabilities: limit odd_limit on Conv "),
@@ -99,6 +99,27 @@ def test_what_a_runtime_does_not_load_stays_a_failed_verification() -> None:
         lowered("load").load()
     said = f"The runtime does not load model.onnx. {WHO} load: KeyError: 'in load'."
     assert (caught.value.message, caught.value.hint) == (said, REPORT)
+
+
+@pytest.mark.parametrize(
+    ("way", "said", "why"),
+    [
+        ("run", "run: KeyError: 'in run'.", "'in run'"),
+        ("outputs", "run: it answered with None (NoneType) instead of dict.", ""),
+    ],
+)
+def test_a_runner_that_breaks_names_who_brings_it(way: str, said: str, why: str) -> None:
+    subject = lowered(way)
+    inputs = {"image": np.zeros((1, 1, 8, 8), np.float32)}
+    runner = subject.load()
+    assert runner is not None
+    with pytest.raises(PluginError) as caught:
+        runner.run(inputs)
+    assert (caught.value.message, caught.value.hint) == (f"{WHO} {said}", REPORT)
+    with pytest.raises(VerificationError, match=r"^model\.onnx does not run: ") as failed:
+        run_raw(runner, subject, inputs)
+    assert why in failed.value.message
+    assert failed.value.hint == REPORT
 
 
 def test_what_is_raised_on_purpose_passes() -> None:

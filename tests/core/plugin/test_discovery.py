@@ -43,7 +43,8 @@ def problems_of(found: Found, distribution: str) -> list[str]:
         ("not-a-backend", "broken-type", "returned 'a text' (str) as a backend"),
         ("hook-raises", "broken-hook", "RuntimeError: the driver does not answer"),
         ("unknown-hook", "broken-typo", "unknown hook qhal_backend"),
-        ("odd-packages", "broken-packages", "'odd-packages' with the packages ('npu_sdk',)"),
+        ("odd-packages", "broken-packages", "Backend 'odd-packages' has the packages ('npu_sdk',)"),
+        ("no-info", "broken-info", "returned a Nameless without its info"),
         ("no-hook", "broken-empty", "implements no hook of qhal"),
     ],
 )
@@ -54,7 +55,7 @@ def test_a_broken_plugin_is_a_problem(
     found = install(folder)
     problems = problems_of(found, distribution)
     assert any(words in problem for problem in problems), problems
-    assert all("pip" in p or "qhal" in p for p in problems), "no mend is given"
+    assert all("pip" in p or "qhal" in p for p in problems), "no fix is given"
     assert set(found.backends) == set(before.backends)
 
 

@@ -22,7 +22,7 @@ def test_built_in_targets_resolve() -> None:
     for name in ("cpu", "tflite", "edgetpu", "edgetpu-usb2"):
         backend, profile = registry().resolve(name)
         assert profile.name == name
-        assert backend.name == profile.backend
+        assert backend.info.name == profile.backend
 
 
 def test_an_unknown_target_names_near_ones() -> None:

@@ -171,7 +171,8 @@ def test_a_slow_runtime_is_given_a_part_of_the_samples(
     subject = toys.subject(toys.model)
     evaluation = Evaluation(toys.samples(100), reference)
     for rate, samples in ((12 * 50 / RUNNER_BUDGET_S, 50), (0.1, FEWEST_SAMPLES), (1e9, 100)):
-        monkeypatch.setattr(subject.backend, "runner_macs_per_s", rate)
+        info = replace(subject.backend.info, runner_macs_per_s=rate)
+        monkeypatch.setattr(type(subject.backend), "info", info)
         found = verify(subject, evaluation)
         assert found.metrics["evaluation_samples"].value == samples
         reduced = [d.sentence for d in found.decisions if d.code is Code.EVALUATION_REDUCED]
@@ -210,7 +211,8 @@ def test_the_number_of_samples_can_be_asked_for(
     evaluation = Evaluation(toys.samples(100), reference)
     for missing in (None, "no runtime"):
         subject = toys.subject(toys.model, missing=missing)
-        monkeypatch.setattr(subject.backend, "runner_macs_per_s", 0.1)
+        info = replace(subject.backend.info, runner_macs_per_s=0.1)
+        monkeypatch.setattr(type(subject.backend), "info", info)
         for asked, samples in ((7, 7), (1000, 100)):
             found = verify(subject, evaluation, samples=asked)
             assert found.metrics["evaluation_samples"].value == samples

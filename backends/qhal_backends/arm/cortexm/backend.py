@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, ClassVar
 
 from qhal.decisions import Code, Decision, Severity
 from qhal.metric import Basis, Metric, Topic
-from qhal.plugin.backend import Artifact, Backend, Findings, RunOptions, Trial
+from qhal.plugin.backend import Artifact, Findings, RunOptions, Trial
+from qhal.plugin.info import BackendInfo
+from qhal.plugin.readiness import Lack, Readiness
 from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
 from qhal_backends.arm.cortexm import interpreter, sources
 from qhal_backends.tflite.emitter import Flavor
-from qhal_backends.tflite.plugin import MODEL, PACKAGES, TfliteBackend, artifact_of
+from qhal_backends.tflite.family import (
+    MODEL,
+    PACKAGES,
+    TfliteFamily,
+    artifact_of,
+    lacks_schema,
+)
 
 if TYPE_CHECKING:
     from qhal_backends.arm.cortexm.arena import Arena
@@ -26,25 +34,21 @@ MICRO = Flavor(expand_by_broadcasting=True)
 """TFLite Micro has no TILE."""
 
 
-class CortexMBackend(Backend):
+class CortexMBackend(TfliteFamily):
     """Writes a ``.tflite`` file and the sources around it, and runs it in TFLite Micro."""
 
-    name: ClassVar[str] = "cortex-m"
-    runner_macs_per_s: ClassVar[float | None] = 1e9
-    """Measured with mobilenet_v2 in the interpreter of the wheel, which has reference kernels."""
-    options: ClassVar[frozenset[str]] = frozenset()
-    packages: ClassVar[Mapping[str, str]] = {**PACKAGES, "tflite_micro": interpreter.DISTRIBUTION}
+    info: ClassVar = BackendInfo(
+        "cortex-m",
+        # Measured with mobilenet_v2 in the wheel's interpreter, which has reference kernels.
+        runner_macs_per_s=1e9,
+        options=frozenset(),
+        packages={**PACKAGES, "tflite_micro": interpreter.DISTRIBUTION},
+    )
+    install: ClassVar[str] = interpreter.INSTALL_ALL
 
-    def __init__(self) -> None:
-        self._tflite = TfliteBackend(interpreter.INSTALL_ALL)
-
-    def unavailable(self) -> str | None:
-        """Why artifacts cannot be run (on the host, with the interpreter of the device)."""
-        return interpreter.not_installed()
-
-    def cannot_lower(self) -> str | None:
-        """Why this backend cannot write artifacts here."""
-        return self._tflite.cannot_lower()
+    def readiness(self, target: TargetProfile | None = None) -> Readiness:
+        """Look for the schema of the file, and for the interpreter of the device on the host."""
+        return Readiness(lower=lacks_schema(self.install), run=interpreter.lacks_interpreter())
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
         """What TFLite Micro executes in integers; the same for every core."""
@@ -70,20 +74,22 @@ class CortexMBackend(Backend):
         from qhal_backends.arm.cortexm.arena import measure_arena
         from qhal_backends.arm.cortexm.board import check_fits, unchecked
         from qhal_backends.tflite.lowering import lower_model
-        from qhal_backends.tflite.writer import write
 
         if not model.params:
-            return self._tflite.lower(model, target)
-        lowered = lower_model(model, MICRO)
-        content = write(lowered.model)
-        missing = interpreter.not_installed()
-        arena = None if missing else measure_arena(content)
+            return super().lower(model, target)
+        artifact = artifact_of(model, lower_model(model, MICRO))
+        content = artifact.files[MODEL]
+        lack = interpreter.lacks_interpreter()
+        arena = None if lack else measure_arena(content)
         check_fits(target, len(content), arena)
-        unknown = (_arena_unknown(missing),) if missing else ()
-        decisions = (*lowered.decisions, *unchecked(target), *unknown)
-        artifact = artifact_of(model, content, decisions)
+        unknown = (_arena_unknown(lack),) if lack else ()
         around = _around(content, arena)
-        return replace(artifact, files={MODEL: content, **around}, aside=frozenset(around))
+        return replace(
+            artifact,
+            files={MODEL: content, **around},
+            auxiliary=frozenset(around),
+            decisions=(*artifact.decisions, *unchecked(target), *unknown),
+        )
 
     def load(
         self, artifact: Artifact, target: TargetProfile, options: RunOptions
@@ -113,8 +119,8 @@ def _around(content: bytes, arena: Arena | None) -> dict[str, bytes]:
     return {name: text.encode() for name, text in texts.items()}
 
 
-def _arena_unknown(missing: str) -> Decision:
-    sentence = f"The arena was not measured and not compared with the board's RAM: {missing}."
+def _arena_unknown(lack: Lack) -> Decision:
+    sentence = f"The arena was not measured and not compared with the board's RAM: {lack}."
     return Decision(Code.NOT_RUNNABLE, sentence, severity=Severity.WARNING)
 
 

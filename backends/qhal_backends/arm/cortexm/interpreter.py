@@ -15,6 +15,7 @@ import numpy as np
 
 from qhal.errors import MissingDependencyError, VerificationError
 from qhal.ir.graph import Array, Arrays
+from qhal.plugin.readiness import Lack
 
 INSTALL = "pip install --pre tflite-micro"
 INSTALL_ALL = "pip install 'quant-hal[arm]'"
@@ -25,9 +26,11 @@ _PER_ACTIVATION_BYTE = 8
 """Scratch buffers hold int64 for some results of int8 (transpose_conv.cc)."""
 
 
-def not_installed() -> str | None:
-    """Why the interpreter is not there, with the command that mends it; None if it is."""
-    return None if find_spec("tflite_micro") else f"{DISTRIBUTION} is not installed: {INSTALL}"
+def lacks_interpreter() -> Lack | None:
+    """What keeps artifacts from running; None if the interpreter is installed."""
+    if find_spec("tflite_micro"):
+        return None
+    return Lack(f"{DISTRIBUTION} is not installed", INSTALL)
 
 
 def label() -> str:
@@ -46,7 +49,7 @@ def load_interpreter(content: bytes) -> Any:
         from tflite_micro.python.tflite_micro import runtime
     except ImportError as error:
         why = f"The artifact cannot run here: {DISTRIBUTION} does not load: {error}."
-        raise MissingDependencyError(why, f"{INSTALL} mends it.") from error
+        raise MissingDependencyError(why, f"{INSTALL} fixes it.") from error
     try:
         return runtime.Interpreter.from_bytes(content, arena_size=ample_arena_bytes(content))
     except RuntimeError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from qhal.host import cache_folder
+from qhal.plugin.readiness import Lack
 
 SETUP = "arm-emulator"
 """What ``qhal setup`` calls it."""
@@ -100,17 +101,17 @@ def runtime_version() -> str | None:
         return None
 
 
-def why_missing() -> str | None:
-    """What keeps the emulator from running, with the command that mends it; None if nothing."""
+def lacks_emulator() -> Lack | None:
+    """What keeps the emulator from running; None if nothing does."""
     if runtime_version() is None:
-        return f"{RUNTIME} is not installed: {INSTALL_RUNTIME}"
+        return Lack(f"{RUNTIME} is not installed", INSTALL_RUNTIME)
     if shutil.which(QEMU) is None:
-        return f"{QEMU} is not on PATH: {INSTALL_QEMU} (then {RUN_SETUP})"
+        return Lack(f"{QEMU} is not on PATH", f"{INSTALL_QEMU} (then {RUN_SETUP})")
     folder = find_folder()
     if folder is None:
-        return "there is no folder for the emulator: set QHAL_CACHE to one"
+        return Lack("there is no folder for the emulator", "set QHAL_CACHE to one")
     if folder.manifest is None:
-        return f"the arm64 root is not set up in {folder.path}: {RUN_SETUP}"
+        return Lack(f"the arm64 root is not set up in {folder.path}", RUN_SETUP)
     return None
 
 

@@ -72,7 +72,7 @@ _U85: dict[str, Limits] = {
 _WITHOUT_INT16 = frozenset({"Expand"})  # BROADCAST_TO
 _WITHOUT_INT16_ON_U55 = frozenset({"MatMul"})
 _UNFUSED = frozenset({"ConvTranspose", "Div"})
-"""Operators of which nobody promises that Vela reads the fused activation."""
+"""Operators of which Vela does not state that it reads the fused activation."""
 
 
 @cache

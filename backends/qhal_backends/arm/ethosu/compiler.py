@@ -1,15 +1,13 @@
 """Running Vela, Arm's compiler for Ethos-U, and reading what it writes.
 
-Vela is a package of Python with a core in C++. It runs in a process of its own: the core writes
-to the file descriptors of its process, and some models make it crash (Vela 5.2: an ADD of int64
-for Ethos-U85), which has to end as a sentence and not as the end of qhal.
+Vela is a package of Python with a core in C++, which some models make crash (Vela 5.2: an ADD of
+int64 for Ethos-U85).
 """
 
 from __future__ import annotations
 
 import csv
 import re
-import subprocess
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -17,10 +15,11 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from qhal.errors import RefusedError
+from qhal.plugin.readiness import Lack
 from qhal_backends.arm.ethosu.configuration import Configuration
+from qhal_backends.vendor_compiler import CompilerRun, run_compiler, workspace
 
 INSTALL = "pip install 'quant-hal[arm]'"
 DISTRIBUTION = "ethos-u-vela"
@@ -33,10 +32,10 @@ LAYERS = "model_vela_layers.csv"
 LOG = "model_vela.log"
 
 
-def not_installed() -> str | None:
-    """Why Vela cannot run, with the command that mends it; None if it can."""
+def lacks_vela() -> Lack | None:
+    """What keeps Vela from running; None if nothing does."""
     if find_spec("ethosu") is None or find_spec("ethosu.vela") is None:
-        return f"{DISTRIBUTION} is not installed: {INSTALL}"
+        return Lack(f"{DISTRIBUTION} is not installed", INSTALL)
     return None
 
 
@@ -68,60 +67,42 @@ def compile_model(content: bytes, configuration: Configuration) -> VelaCompilati
     Raises:
         RefusedError: Vela does not take the configuration or the model; quotes what it said.
     """
-    with TemporaryDirectory(prefix="qhal-vela-") as name:
-        folder = Path(name)
-        (folder / SOURCE).write_bytes(content)
-        done = _run(folder, configuration)
+    with workspace("vela", SOURCE, content) as folder:
+        done = run_compiler(_command(configuration), folder, TIMEOUT_S)
         compiled = folder / COMPILED
-        if done.returncode or not compiled.is_file():
+        if done.code is None:
+            raise RefusedError(f"{vela()} {done.problem}.")
+        if done.code or not compiled.is_file():
             raise _refusal(done, configuration)
         summary, layers = (_only(folder, f"*{part}*.csv") for part in ("summary", "per-layer"))
-        return VelaCompilation(compiled.read_bytes(), summary, layers, done.stdout)
+        return VelaCompilation(compiled.read_bytes(), summary, layers, done.log)
 
 
-def _run(folder: Path, configuration: Configuration) -> subprocess.CompletedProcess[str]:
+def _command(configuration: Configuration) -> list[str]:
     """Names are relative to the folder, so that no path of this run is in the log."""
-    command = [
+    return [
         *(sys.executable, "-P", "-m", "ethosu.vela", SOURCE, "--output-dir", "."),
         *configuration.arguments,
         *("--verbose-performance", "--show-cpu-operations"),
     ]
-    try:
-        return subprocess.run(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT_S,
-            check=False,
-            cwd=folder,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise RefusedError(f"{vela()} did not end within {TIMEOUT_S} s.") from error
 
 
 def _only(folder: Path, pattern: str) -> bytes:
     return next(folder.glob(pattern)).read_bytes()
 
 
-def _refusal(done: subprocess.CompletedProcess[str], configuration: Configuration) -> RefusedError:
+def _refusal(done: CompilerRun, configuration: Configuration) -> RefusedError:
     return RefusedError(
-        f"{vela()} does not compile the model for {configuration}: "
-        f"{explain_failure(done.stdout, done.returncode)}.",
+        f"{vela()} does not compile the model for {configuration}: {explain_failure(done)}.",
         "`qhal check` lists what each operator runs on; `vela --list-configs` what a profile's "
         "options may name.",
     )
 
 
-def explain_failure(log: str, code: int) -> str:
-    """Why there is no compiled file, in one sentence without a full stop."""
-    if code < 0:
-        return f"it crashed with signal {-code}"
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    telling = (line for line in lines if re.search(r"\berror\b", line, re.IGNORECASE))
-    said = next(telling, lines[-1] if lines else "")
-    return f"it ended with code {code}" + (f" and said: {said.rstrip('.')}" if said else "")
+def explain_failure(done: CompilerRun) -> str:
+    """Say why there is no compiled file, in one sentence without a full stop."""
+    telling = (line for line in done.lines if re.search(r"\berror\b", line, re.IGNORECASE))
+    return done.failure(next(telling, done.lines[-1] if done.lines else ""))
 
 
 # --- reading ----------------------------------------------------------------------

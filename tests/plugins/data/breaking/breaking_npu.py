@@ -3,21 +3,26 @@
 from dataclasses import replace
 from importlib import import_module
 from math import nan
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 from qhal.errors import MissingDependencyError
 from qhal.ir.graph import NodeView
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import Artifact, Backend, RunOptions
 from qhal.plugin.hookspec import hookimpl
-from qhal.plugin.setup import Setup
+from qhal.plugin.info import BackendInfo
+from qhal.plugin.machine_setup import Setup
+from qhal.plugin.readiness import Readiness
 from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
 from qhal_backends.cpu.plugin import CpuBackend
 
-METHODS = ("unavailable_on", "capabilities", "lower", "load", "placement", "examine")
-WAYS = ("limit", "native", "sentence", "answer", "artifact", "invariant", "import", "refusal")
+METHODS = ("readiness", "capabilities", "lower", "load", "placement", "examine")
+WAYS = (
+    *("limit", "native", "sentence", "answer", "artifact", "invariant", "import", "refusal"),
+    *("run", "outputs"),
+)
 
 
 def odd_limit(view: NodeView) -> None:
@@ -34,12 +39,27 @@ def none_of_it(*_: object) -> NoReturn:
     raise KeyError("in the setup")
 
 
-class Breaking(CpuBackend):
-    name = "breaking-npu"
-    packages: ClassVar = {"npu_sdk": "npu-sdk"}
+class Stumbling:
+    """A runner that loads well and breaks when it runs, or gives nothing."""
 
-    def unavailable_on(self, target: TargetProfile) -> Any:
-        return self._break("unavailable_on", target)
+    ways = ("breaking-run", "breaking-outputs")
+
+    def __init__(self, runtime: str, way: str) -> None:
+        self.runtime = runtime
+        self.way = way
+
+    def run(self, inputs: object) -> Any:
+        if self.way == "breaking-run":
+            raise KeyError("in run")
+
+
+class Breaking(CpuBackend):
+    info = BackendInfo("breaking-npu", packages={"npu_sdk": "npu-sdk"})
+
+    def readiness(self, target: TargetProfile | None = None) -> Readiness:
+        if target is not None:
+            self._break("readiness", target)
+        return super().readiness(target)
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
         self._break("capabilities", target)
@@ -67,7 +87,8 @@ class Breaking(CpuBackend):
 
     def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> Any:
         self._break("load", target)
-        return super().load(artifact, target, options)
+        runner = super().load(artifact, target, options)
+        return Stumbling(runner.runtime, target.name) if target.name in Stumbling.ways else runner
 
     def placement(self, artifact: Artifact, target: TargetProfile) -> Any:
         self._break("placement", target)

@@ -2,6 +2,7 @@
 
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.hookspec import hookimpl
+from qhal.plugin.info import BackendInfo
 from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
@@ -10,7 +11,7 @@ print("hello from a plugin")  # noqa: T201
 
 
 class Sound(Backend):
-    name = "sound-npu"
+    info = BackendInfo("sound-npu")
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
         return Capabilities(())

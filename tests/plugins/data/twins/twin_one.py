@@ -2,13 +2,14 @@
 
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.hookspec import hookimpl
+from qhal.plugin.info import BackendInfo
 from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
 
 
 class Twin(Backend):
-    name = "twin"
+    info = BackendInfo("twin")
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
         return Capabilities(())

@@ -2,14 +2,14 @@
 
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.hookspec import hookimpl
+from qhal.plugin.info import BackendInfo
 from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
 
 
 class Future(Backend):
-    name = "future"
-    api_version = 99
+    info = BackendInfo("future", api_version=99)
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
         return Capabilities(())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qhal.errors import MissingDependencyError
-from qhal.plugin.setup import Setup
+from qhal.plugin.machine_setup import Setup
 from qhal.progress import Advance, Progress
 from qhal_backends.arm.cortexa_cores import CORES, Core
 from qhal_backends.arm.emulator import counter, debian, wheels
@@ -30,8 +30,8 @@ from qhal_backends.arm.emulator.folder import (
     Folder,
     find_folder,
     in_words,
+    lacks_emulator,
     runtime_version,
-    why_missing,
 )
 
 TITLE = "an arm64 root with LiteRT, in which QEMU runs artifacts for Cortex-A"
@@ -43,11 +43,11 @@ _TRIAL_TIMEOUT_S = 300.0
 
 def arm_emulator() -> Setup:
     """The setup, for :meth:`qhal.plugin.backend.Backend.setups`."""
-    return Setup(SETUP, TITLE, why_missing, prepare)
+    return Setup(SETUP, TITLE, lacks_emulator, prepare)
 
 
 def prepare(progress: Progress) -> str:
-    """Make all that is missing; see :class:`qhal.plugin.setup.Setup`.
+    """Make all that is missing; see :class:`qhal.plugin.machine_setup.Setup`.
 
     Raises:
         MissingDependencyError: a program is not installed, or a download fails.
@@ -94,12 +94,12 @@ def check_programs() -> None:
         RUNTIME: (runtime_version() is None, INSTALL_RUNTIME),
         "pip": (find_spec("pip") is None, "python -m ensurepip"),
     }
-    missing = {name: mend for name, (lacking, mend) in lacks.items() if lacking}
+    missing = {name: fix for name, (lacking, fix) in lacks.items() if lacking}
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         raise MissingDependencyError(
             f"{in_words(missing)} {verb} not installed.",
-            "\n".join(f"{name}: {mend}" for name, mend in missing.items()),
+            "\n".join(f"{name}: {fix}" for name, fix in missing.items()),
         )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from qhal.errors import MissingDependencyError
-from qhal.plugin.setup import Setup
+from qhal.plugin.machine_setup import Setup
+from qhal.plugin.readiness import Lack
 from qhal.progress import Progress
 from qhal_backends.edgetpu.compiler import PROGRAM, find_compiler
 
@@ -18,16 +19,16 @@ def edgetpu_compiler() -> Setup:
     It is optional: the artifact is the file that the compiler reads, verified without it, and
     the record says whether it was compiled.
     """
-    return Setup(SETUP, TITLE, why_missing, prepare, optional=True)
+    return Setup(SETUP, TITLE, lacks_compiler, prepare, optional=True)
 
 
-def why_missing() -> str | None:
+def lacks_compiler() -> Lack | None:
     """That the compiler is not on PATH, and where it is explained; None if it is."""
-    return f"{PROGRAM} is not on PATH: {WHERE}" if find_compiler() is None else None
+    return Lack(f"{PROGRAM} is not on PATH", WHERE) if find_compiler() is None else None
 
 
 def prepare(progress: Progress) -> str:
-    """See :class:`qhal.plugin.setup.Setup`.
+    """See :class:`qhal.plugin.machine_setup.Setup`.
 
     Raises:
         MissingDependencyError: it is not on PATH. It comes from an archive of Google's that only

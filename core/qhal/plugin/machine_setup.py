@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from qhal.plugin.readiness import Lack
 from qhal.progress import Progress
 
 
@@ -15,7 +16,7 @@ class Setup:
     Attributes:
         name: what the command takes.
         title: one line for people.
-        missing: why it is not ready, with the command that mends it; None if it is ready. Cheap.
+        missing: says what keeps it from being ready; None if it is ready. Cheap.
         run: prepare it; returns one sentence that says what is there now. May be run again:
             it continues where it was interrupted, and does nothing where all is done. Raises
             MissingDependencyError where the machine lacks something, and leaves nothing
@@ -26,6 +27,6 @@ class Setup:
 
     name: str
     title: str
-    missing: Callable[[], str | None]
+    missing: Callable[[], Lack | None]
     run: Callable[[Progress], str]
     optional: bool = False
