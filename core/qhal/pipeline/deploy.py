@@ -155,7 +155,7 @@ def lower_line(session: Session, name: str, stages: Stages, progress: Progress =
     with stages("equalize"):
         findings = session.findings if target.recipe.narrow else ()
         fitted = equalized(ready, findings, keep_layout=options.keep_layout)
-        constraints = constrain(fitted.laid.graph, target.caps, target.recipe, fitted.choices)
+        constraints = constrain(fitted.laid.graph, target.caps, target.policy, fitted.choices)
         gates = fallback_gate(fitted.choices, options.max_fallback)
     with stages("calibrate"):
         calibration = calibrate(

@@ -22,6 +22,7 @@ from qhal.quant.equalize import Finding, equalize
 from qhal.quant.model import QuantModel
 from qhal.quant.select import select
 from qhal.targets.capability import Capabilities, KernelRow
+from qhal.targets.policy import Policy
 from qhal.targets.profile import TargetProfile
 from qhal.targets.recipe import Recipe
 from qhal.targets.spec import PerAxis, PerTensor
@@ -46,6 +47,11 @@ class Target:
     caps: Capabilities
     recipe: Recipe
     decisions: tuple[Decision, ...] = ()
+
+    @property
+    def policy(self) -> Policy:
+        """What gives each node the recipe whose rows it may take; the same one for all."""
+        return self.recipe
 
     def check_can_lower(self) -> None:
         """Raise MissingDependencyError if the backend lacks a package that lowering needs."""
@@ -112,7 +118,7 @@ def prepare(target: Target, imported: Imported, *, keep_layout: bool = False) ->
     with naming(target.backend, "capabilities"):
         legal = legalize(imported.graph, target.caps)
         laid = to_layout(legal.graph, target.caps.layout, keep_layout)
-        choices = select(laid.graph, target.caps, target.recipe)
+        choices = select(laid.graph, target.caps, target.policy)
     return Prepared(target, imported, legal, laid, choices)
 
 

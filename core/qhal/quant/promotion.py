@@ -6,19 +6,16 @@ nothing, and only where the target has one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 
 from qhal.decisions import Code
 from qhal.ir.graph import Graph, Node, NodeView
 from qhal.ir.ops import AveragePool, Div, MatMul, Pow, Reduce, Role, Softmax
-from qhal.quant.choice import Choice, fall_back
+from qhal.quant.choice import Choice, Choices, SelectionTask, fall_back
 from qhal.targets.capability import Capabilities
 from qhal.targets.recipe import Recipe
 from qhal.targets.spec import FLOAT
-
-Choices = Mapping[str, Choice]
-"""Node -> its choice, in the graph's order."""
 
 _STEEP = frozenset({"Log", "Sqrt", "Rsqrt", "Reciprocal"})
 _WIDE_SOFTMAX = 256
@@ -27,8 +24,9 @@ _WIDE_SOFTMAX = 256
 # --- data movement goes where its neighbours are -------------------------------
 
 
-def follow_floats(graph: Graph, caps: Capabilities, choices: Choices) -> Choices:
+def follow_floats(task: SelectionTask, choices: Choices) -> Choices:
     """Movement of what only nodes in float make is in float too."""
+    graph, caps = task.graph, task.caps
     followed = dict(choices)
     for node in graph.nodes:
         choice = followed[node.name]
@@ -38,7 +36,7 @@ def follow_floats(graph: Graph, caps: Capabilities, choices: Choices) -> Choices
     return followed
 
 
-def arriving_floats(graph: Graph, choices: Choices) -> frozenset[str]:
+def _arriving_floats(graph: Graph, choices: Choices) -> frozenset[str]:
     """Tensors that nodes give in float, or would if movement stayed in float."""
     arriving: set[str] = set()
     for node in graph.nodes:
@@ -47,21 +45,15 @@ def arriving_floats(graph: Graph, choices: Choices) -> frozenset[str]:
     return frozenset(arriving)
 
 
-def release_movement(
-    graph: Graph, caps: Capabilities, choices: Choices, arriving: Collection[str]
-) -> Choices:
+def release_movement(task: SelectionTask, choices: Choices) -> Choices:
     """Movement stays in float where quantizing in front of it gains nothing.
 
     That is between the model's inputs and float nodes, and behind a kernel that gives float
     unless all readers want integers: rounding commutes with movement, so it may as well come
     first then. Rows of a constant table stay integers: the table takes a quarter of the memory.
-
-    Args:
-        graph: the graph.
-        caps: what the target has.
-        choices: as they are.
-        arriving: from :func:`arriving_floats`.
     """
+    graph, caps = task.graph, task.caps
+    arriving = _arriving_floats(graph, choices)
     released = dict(choices)
     for node in reversed(graph.nodes):
         choice = released[node.name]
@@ -123,12 +115,13 @@ def _follow(view: NodeView, caps: Capabilities, choice: Choice, why: str) -> Cho
 # --- operands that integers are too coarse for ----------------------------------
 
 
-def steep_operands(graph: Graph, caps: Capabilities, choices: Choices) -> Choices:
+def steep_operands(task: SelectionTask, choices: Choices) -> Choices:
     """What only leads to the operand of a logarithm, root or quotient in float is in float too.
 
     Near zero these are steep and integers have one step: ``log(max(x, 1e-10))`` of a rounded
     ``max`` is the logarithm of zero. Products and tables stay as they are.
     """
+    graph, caps = task.graph, task.caps
     lifted = dict(choices)
     leading: set[str] = set()
     for node in reversed(graph.nodes):
@@ -163,14 +156,18 @@ def _lead_in_float(view: NodeView, caps: Capabilities, choice: Choice) -> Choice
 # --- float outputs that 8 bits are too coarse for -------------------------------
 
 
-def outputs(graph: Graph, caps: Capabilities, recipe: Recipe, choices: Choices) -> Choices:
+def outputs(task: SelectionTask, choices: Choices) -> Choices:
     """A mean or wide softmax that only becomes a float output is taken in float.
 
     The mean of n values of 8 bits has n times as many steps. Rounded to 8 bits again, the scores
     of a classifier tie where they did not; 16 bits hold it. The probabilities of more classes than
     8 bits have steps are mostly rounded to zero, and LiteRT's kernel of 16 bits takes none for
     less than exp(-10) times the largest, which adds up. The movement behind it goes along.
+    Where a target's outputs are integers, nothing is changed.
     """
+    if task.caps.integer_io:
+        return choices
+    graph, caps = task.graph, task.caps
     refined = dict(choices)
     leaving = _leaving(graph, choices)
     finer: set[str] = set()
@@ -178,7 +175,7 @@ def outputs(graph: Graph, caps: Capabilities, recipe: Recipe, choices: Choices) 
     for node in graph.nodes:
         view, choice = NodeView(graph, node), refined[node.name]
         moves = choice.moves and not finer.isdisjoint(node.inputs)
-        if node.name in leaving and (moves or _is_too_fine(view, recipe)):
+        if node.name in leaving and (moves or _is_too_fine(view, task.policy.recipe_for(view))):
             refined[node.name] = choice = _refined(view, caps, choice, Code.OUTPUT_REFINED, why)
             finer.update(node.outputs if choice.refines is not None else ())
     return refined

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from qhal.ir.graph import Graph, NodeView
 from qhal.quant import promotion
-from qhal.quant.choice import Choice, choose
+from qhal.quant.choice import Choices, SelectionPass, SelectionTask, choose
 from qhal.targets.capability import Capabilities
-from qhal.targets.recipe import Recipe
+from qhal.targets.policy import Policy
+
+PASSES: tuple[SelectionPass, ...] = (
+    promotion.follow_floats,
+    promotion.steep_operands,
+    promotion.release_movement,
+    promotion.outputs,
+)
+"""What the neighborhood of a node makes better, in this order."""
 
 
-def select(graph: Graph, caps: Capabilities, recipe: Recipe) -> Mapping[str, Choice]:
-    """A choice for every node, by name, in the graph's order.
+def select(graph: Graph, caps: Capabilities, policy: Policy) -> Choices:
+    """Choose for every node, by name, in the graph's order.
 
-    Each node by itself first; then, in this order, what its neighbours make better.
+    Each node by itself first; then every pass of :data:`PASSES` over the choices of all.
+
+    Args:
+        graph: legal for the target and in its layout.
+        caps: what the target has.
+        policy: gives each node the recipe whose rows it may take.
     """
-    alone = {node.name: choose(NodeView(graph, node), caps, recipe) for node in graph.nodes}
-    followed = promotion.follow_floats(graph, caps, alone)
-    arriving = promotion.arriving_floats(graph, followed)
-    lifted = promotion.steep_operands(graph, caps, followed)
-    released = promotion.release_movement(graph, caps, lifted, arriving)
-    return released if caps.integer_io else promotion.outputs(graph, caps, recipe, released)
+    choices: Choices = {
+        node.name: choose(NodeView(graph, node), caps, policy) for node in graph.nodes
+    }
+    task = SelectionTask(graph, caps, policy)
+    for improve in PASSES:
+        choices = improve(task, choices)
+    return choices
