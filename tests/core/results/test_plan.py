@@ -6,6 +6,7 @@ import numpy as np
 
 from qhal.quant.choice import Choice, Verdict
 from qhal.results.plan import STEP, Plan, plan_of
+from qhal.targets.where import Where, WhereBasis
 
 
 def _tensor(plan: Plan, name: str):
@@ -15,7 +16,10 @@ def _tensor(plan: Plan, name: str):
 def test_nodes_tell_verdict_kernel_and_type(toys) -> None:
     quantize, fc, _ = plan_of(toys.model).nodes
     assert quantize.verdict == STEP
-    assert (fc.verdict, fc.kernel, fc.declared) == ("native", "int8 per-axis", "int8")
+    assert fc.verdict == "native"
+    assert fc.declared == Where("", "int8 per-axis", "int8", WhereBasis.DECLARED)
+    assert quantize.declared == Where("", None, "int8", WhereBasis.DECLARED)
+    assert (fc.placed, fc.executed, fc.runs) == (None, None, None)
     assert fc.origin == ("Gemm_0",)
 
 
