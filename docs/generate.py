@@ -42,6 +42,7 @@ from qhal.targets.capability import Arithmetic, Capabilities, Capability, Kernel
 from qhal.targets.profile import Sourced, TargetProfile
 from qhal.targets.recipe import RECIPES
 from qhal.targets.spec import Derived, FixedQParams, PerAxis, PerGroup, QuantSpec, SameAsInput
+from qhal.targets.where import WhereBasis
 
 FOLDER = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py from the code: do not edit, run `make docs`. -->"
@@ -64,7 +65,8 @@ FIRST_BACKEND = """## A first backend
    and compares it with the oracle, step by step of every output, and with the user's float model.
 5. Write `placement`, `examine`, `readiness` and the others as there is something to tell. A
    `Metric` with a `label` and a `topic` stands under that name in that section of the report. A
-   `PlacedNode` may hold a `cost`, such as the cycles that your compiler estimates for the node.
+   `PlacedNode` may hold a `cost`, such as the cycles that your compiler estimates for the node. A
+   `Placement` states its basis: read from the runtime, reported by the compiler, or predicted.
 6. State in `BackendInfo.packages` what the backend imports besides qhal, such as
    `{"npu_sdk": "npu-sdk"}`: their versions are in the records. Where one is missing, the error
    names the extra of your distribution that provides it."""
@@ -80,7 +82,8 @@ VOCABULARY: tuple[type, ...] = (
     *(QuantModel, QuantParams, Graph, Node, NodeView, TensorType, Op, DType),
     *(Capabilities, Capability, KernelRow, Arithmetic),
     *(QuantSpec, PerAxis, PerGroup, FixedQParams, SameAsInput, Derived),
-    *(TargetProfile, Sourced, Readiness, Lack, Artifact, Runner, RunOptions, PlacedNode, Placement),
+    *(TargetProfile, Sourced, Readiness, Lack, Artifact, Runner, RunOptions),
+    *(PlacedNode, Placement, WhereBasis),
     *(Trial, Findings, Metric, Basis, Topic, Decision, Code, Setup, Oracle),
 )
 """What a backend is given, and what it answers with."""

@@ -31,6 +31,7 @@ from qhal.results.record import RunRecord, build_record
 from qhal.targets.capability import Capabilities, KernelRow
 from qhal.targets.profile import Sourced, TargetProfile
 from qhal.targets.spec import FLOAT, Derived, PerAxis, QuantSpec
+from qhal.targets.where import WhereBasis
 
 INT8 = QuantSpec(DType.INT8)
 ROW = KernelRow(
@@ -207,7 +208,9 @@ def record(toys: Toys) -> RunRecord:
         Code.FLOAT_FALLBACK, "Softmax sm: runs in float.", "sm", severity=Severity.WARNING
     )
     split = Decision(Code.CALIBRATION_SPLIT, "8 of 24 samples calibrate.")
-    placement = Placement((PlacedNode("fc", "FULLY_CONNECTED", "host", "int8"),), "the toy plan")
+    placement = Placement(
+        (PlacedNode("fc", "FULLY_CONNECTED", "host", "int8"),), "the toy plan", WhereBasis.READ
+    )
     host_ns = Basis.MEASURED_HOST
     artifact = replace(
         artifact_of(model),

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from qhal.plugin.backend import Artifact, PlacedNode, Placement
+from qhal.targets.where import WhereBasis
 from qhal_backends.cpu.runner import PROVIDERS, runtime_name, session_options
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def read_placement(artifact: Artifact) -> Placement:
         PlacedNode(_RENAMED.sub("", node.name), node.op_type, "", types.executed(node))
         for node in optimized.graph.node
     )
-    return Placement(placed, f"optimized graph of {runtime_name()}")
+    return Placement(placed, f"optimized graph of {runtime_name()}", WhereBasis.READ)
 
 
 def _optimized(artifact: Artifact) -> onnx.ModelProto:
@@ -72,8 +73,8 @@ class _Types:
     def _first(self, names: Iterable[str]) -> int:
         return next((self._numbers[n] for n in names if n in self._numbers), 0)
 
-    def executed(self, node: onnx.NodeProto) -> str:
-        """The type of the activations that a kernel works on."""
+    def executed(self, node: onnx.NodeProto) -> str | None:
+        """The type of the activations that a kernel works on; None if it is unknown."""
         from onnx import TensorProto
 
         if node.op_type == "MatMulNBits":
@@ -84,7 +85,9 @@ class _Types:
             names = [name for name in names if self._numbers.get(name) in bytes_]
         number = self._first(names)
         name = str(TensorProto.DataType.Name(number)).lower()
-        return {"float": "float32", "double": "float64", "undefined": ""}.get(name, name)
+        if number == TensorProto.UNDEFINED:
+            return None
+        return {"float": "float32", "double": "float64"}.get(name, name)
 
 
 def _declared(model: onnx.ModelProto) -> Iterator[tuple[str, int]]:

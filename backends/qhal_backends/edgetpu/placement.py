@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from qhal.plugin.backend import PlacedNode, Placement
 from qhal.targets.capability import HOST
+from qhal.targets.where import WhereBasis
 from qhal_backends.edgetpu.compiler import MAPPED, OperatorStatus, read_statuses, read_version
 from qhal_backends.tflite.operators import CUSTOM, Operator, read_operators
 
@@ -24,8 +25,8 @@ def read_placement(source: bytes, compiled: bytes, log: str) -> Placement:
     left = {operator.result for operator in read_operators(compiled) if operator.builtin != CUSTOM}
     statuses = read_statuses(log)
     placed = [_placed(op, op.result in left, statuses) for op in read_operators(source)]
-    version = read_version(log)
-    return Placement(tuple(placed), f"edgetpu_compiler {version}".rstrip(), by_result=True)
+    told_by = f"edgetpu_compiler {read_version(log)}".rstrip()
+    return Placement(tuple(placed), told_by, WhereBasis.REPORTED, by_result=True)
 
 
 def _placed(operator: Operator, on_host: bool, statuses: Sequence[OperatorStatus]) -> PlacedNode:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from qhal.plugin.backend import Artifact, PlacedNode, Placement
+from qhal.targets.where import WhereBasis
 from qhal_backends.openvino.runner import compile_model, runtime_name
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def read_placement(artifact: Artifact, device: str) -> Placement:
         if info.get("layerType", "Const") not in _NO_KERNEL:
             generated = products if info["layerType"] == _GENERATED else frozenset()
             _add(found, info, _read_type(layer, info), generated, device)
-    return Placement(tuple(found.values()), f"executed graph of {runtime_name()} on {device}")
+    source = f"executed graph of {runtime_name()} on {device}"
+    return Placement(tuple(found.values()), source, WhereBasis.READ)
 
 
 def _matrix_products(xml: bytes) -> frozenset[str]:
@@ -108,4 +110,4 @@ def _add(
         if name and (name not in found or kind in _PRODUCTS):
             on_integers = name in generated and f"{name}{_DEQUANTIZED}" in originals
             dtype = "int8" if on_integers else _TYPES.get(read, read)
-            found[name] = PlacedNode(name, kernel, unit, dtype)
+            found[name] = PlacedNode(name, kernel, unit, dtype or None)

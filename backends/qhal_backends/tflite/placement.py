@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from qhal.plugin.backend import PlacedNode, Placement, RunOptions
+from qhal.targets.where import WhereBasis
 from qhal_backends.tflite.runner import find_runtime, load_interpreter
 
 DELEGATE = "DELEGATE"
@@ -29,7 +30,8 @@ def read_placement(content: bytes) -> Placement:
     placed = [
         _placed(op, op["index"] in inside, tensors) for op in operators if op["op_name"] != DELEGATE
     ]
-    return Placement(tuple(placed), f"execution plan of {runtime.label}", by_result=True)
+    source = f"execution plan of {runtime.label}"
+    return Placement(tuple(placed), source, WhereBasis.READ, by_result=True)
 
 
 def _delegated(

@@ -12,9 +12,10 @@ from qhal.decisions import Decision
 from qhal.measure import measure
 from qhal.measure.energy import energy
 from qhal.output import REPORT, OutputFolder, check_free, default_folder
+from qhal.pipeline.float_passes import FLOAT_PASSES, run_float_passes
 from qhal.pipeline.gates import accuracy_gate, fallback_gate
 from qhal.pipeline.options import OptionKeywords, Options
-from qhal.pipeline.prepare import Prepared, equalized, find_target, prepare
+from qhal.pipeline.prepare import Prepared, find_target, prepare
 from qhal.pipeline.session import Session, open_session
 from qhal.pipeline.stages import Stages
 from qhal.progress import SILENT, Progress
@@ -154,10 +155,9 @@ def lower_line(
         refuse(ready.choices, ready.laid.graph, name)
     with stages("data"):
         data = session.data
-    with stages("equalize"):
-        findings = session.findings if target.recipe.narrow else ()
-        fitted = equalized(ready, findings, keep_layout=options.keep_layout)
-        constraints = constrain(fitted.laid.graph, target.caps, target.recipe, fitted.choices)
+    fitted = run_float_passes(ready, session, stages, FLOAT_PASSES)
+    with stages("prepare"):
+        constraints = constrain(fitted.laid.graph, target.caps, target.policy, fitted.choices)
         gates = fallback_gate(fitted.choices, options.max_fallback)
     with stages("calibrate"):
         calibration = calibrate(

@@ -1,9 +1,9 @@
-"""The first half of the line: import, legalize, lay out, select kernels; then equalize."""
+"""The first half of the line: import, legalize, lay out, select kernels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from qhal.artifact.ports import Adapter
@@ -18,13 +18,12 @@ from qhal.plugin.calls import call, naming
 from qhal.plugin.registry import registry
 from qhal.quant.choice import Choice
 from qhal.quant.constraints import find_recipe
-from qhal.quant.equalize import Finding, equalize
 from qhal.quant.model import QuantModel
 from qhal.quant.select import select
-from qhal.targets.capability import Capabilities, KernelRow
+from qhal.targets.capability import Capabilities
+from qhal.targets.policy import Policy
 from qhal.targets.profile import TargetProfile
 from qhal.targets.recipe import Recipe
-from qhal.targets.spec import PerAxis, PerTensor
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -46,6 +45,11 @@ class Target:
     caps: Capabilities
     recipe: Recipe
     decisions: tuple[Decision, ...] = ()
+
+    @property
+    def policy(self) -> Policy:
+        """What gives each node the recipe whose rows it may take; the same one for all."""
+        return self.recipe
 
     def check_can_lower(self) -> None:
         """Raise MissingDependencyError if the backend lacks a package that lowering needs."""
@@ -113,55 +117,8 @@ def prepare(target: Target, imported: Imported, *, keep_layout: bool = False) ->
     with naming(target.backend, "capabilities"):
         legal = legalize(imported.graph, target.caps)
         laid = to_layout(legal.graph, target.caps.layout, keep_layout)
-        choices = select(laid.graph, target.caps, target.recipe)
+        choices = select(laid.graph, target.caps, target.policy)
     return Prepared(target, imported, legal, laid, choices)
-
-
-def equalized(
-    ready: Prepared, findings: Sequence[Finding], *, keep_layout: bool = False
-) -> Prepared:
-    """The same model, that loses less when its activations have 8 bits.
-
-    It is exact in float, but for what a ReLU6 cuts off far above all that was seen.
-
-    Args:
-        ready: a model made ready.
-        findings: from :func:`qhal.quant.equalize.survey` of the imported model. What needs
-            sigmoids and products of 8 bits is left out for a target that lacks them.
-        keep_layout: as it was prepared.
-    """
-    target, imported = ready.target, ready.imported
-    if not _scales_are_free(target):
-        return ready
-    gates = all(_has_kernel(target, kind) for kind in ("Mul", "Sigmoid"))
-    found = equalize(imported.graph, findings, gates=gates)
-    if not found.decisions:
-        return ready
-    decisions = (*imported.decisions, *found.decisions)
-    imported = replace(imported, graph=found.graph, decisions=decisions)
-    return prepare(target, imported, keep_layout=keep_layout)
-
-
-def _scales_are_free(target: Target) -> bool:
-    """True if weights have a scale per channel and what a depthwise kernel reads has only one."""
-    rows = [row for kind in ("Conv", "DepthwiseConv") for row in _rows(target, kind)]
-    return not any(
-        row.activation.granularity != PerTensor()
-        or row.weight is None
-        or row.weight.granularity != PerAxis()
-        for row in rows
-    )
-
-
-def _has_kernel(target: Target, kind: str) -> bool:
-    """True if the target has a kernel of the recipe for an operator without weights."""
-    return bool(_rows(target, kind))
-
-
-def _rows(target: Target, kind: str) -> list[KernelRow]:
-    rows = [row for capability in target.caps.of(kind) for row in capability.rows]
-    weighted = any(row.weight is not None for row in rows)
-    return [row for row in rows if target.recipe.accepts(row, weighted)]
 
 
 def read_model(model: str | Path, shapes: Shapes | None = None) -> Imported:

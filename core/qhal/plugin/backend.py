@@ -19,6 +19,7 @@ from qhal.plugin.readiness import Readiness
 from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
+from qhal.targets.where import WhereBasis
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _OWN_FILES = frozenset({MARKER, REPORT})
@@ -116,31 +117,45 @@ class PlacedNode:
             :data:`~qhal.targets.capability.HOST` for the processor beside it, "" if there is but
             one.
         executed_dtype: element type that it computes in, as :class:`~qhal.ir.dtypes.DType` spells
-            it; empty if unknown.
+            it; None if unknown.
         cost: what it takes, such as the cycles that a compiler estimates; None if unknown.
     """
 
     name: str
     kernel: str
     unit: str
-    executed_dtype: str = ""
+    executed_dtype: str | None = None
     cost: Metric | None = None
 
 
 @dataclass(frozen=True)
 class Placement:
-    """What really runs, read back from the runtime or the compiler.
+    """Where every node runs, as the runtime, the compiler or a model of the compiler has it.
 
     Attributes:
         nodes: in execution order.
         source: how it was found out, such as "optimized graph of onnxruntime 1.31.1".
+        basis: read from the runtime, reported by the compiler, or predicted.
         by_result: True if every node has the name of the first tensor that it makes. One that
             makes a tensor unknown to the model is then a part of the next one that does not.
     """
 
     nodes: tuple[PlacedNode, ...]
     source: str
+    basis: WhereBasis
     by_result: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is no placement.
+
+        Raises:
+            PluginError: the basis is what qhal declares itself.
+        """
+        if self.basis is WhereBasis.DECLARED:
+            raise PluginError(
+                f"The placement from {self.source} has the basis {self.basis.value!r}.",
+                "A placement is read from the runtime, reported by the compiler or predicted.",
+            )
 
 
 @dataclass(frozen=True)

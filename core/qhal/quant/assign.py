@@ -82,7 +82,7 @@ class _Assigner:
             params=self.params,
             kernels={n: c.row for n, c in self.constraints.choices.items() if c.row is not None},
             arithmetic=self.constraints.arithmetic,
-            recipe=self.constraints.recipe.name,
+            recipe=self.constraints.policy.name,
         )
         return Assignment(model, tuple(self.decisions))
 

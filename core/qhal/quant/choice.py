@@ -7,17 +7,18 @@ fallback; without either the node is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
 
 from qhal.decisions import Code, Decision, Severity
-from qhal.ir.graph import Node, NodeView
+from qhal.ir.graph import Graph, Node, NodeView
 from qhal.ir.ops import Opaque, Role
 from qhal.quant.masks import clip_if_mask
 from qhal.targets.capability import Capabilities, KernelRow, Limit, broken_by
+from qhal.targets.policy import Policy
 from qhal.targets.recipe import Recipe
 from qhal.targets.spec import FLOAT, SameAsInput
 
@@ -88,9 +89,32 @@ class Choice:
         return Decision(code, f"{node.op.kind} {node.name}: {self.reason}.", node.name, severity)
 
 
-def choose(view: NodeView, caps: Capabilities, recipe: Recipe) -> Choice:
-    """The first row of the recipe that takes the node, else one in float, else a refusal."""
-    name = view.node.name
+Choices = Mapping[str, Choice]
+"""Node -> its choice, in the graph's order."""
+
+
+@dataclass(frozen=True, eq=False)
+class SelectionTask:
+    """What kernel rows are selected for.
+
+    Attributes:
+        graph: legal for the target and in its layout.
+        caps: what the target has.
+        policy: gives each node the recipe whose rows it may take.
+    """
+
+    graph: Graph
+    caps: Capabilities
+    policy: Policy
+
+
+SelectionPass = Callable[[SelectionTask, Choices], Choices]
+"""Makes new choices from old ones, which it leaves as they are."""
+
+
+def choose(view: NodeView, caps: Capabilities, policy: Policy) -> Choice:
+    """Take the first row of the node's recipe that takes it, else one in float, else refuse it."""
+    name, recipe = view.node.name, policy.recipe_for(view)
     if isinstance(view.op, Opaque):
         return _choose_opaque(name, view.op, caps, recipe)
     if not _touches_float(view):

@@ -15,6 +15,7 @@ from qhal.quant.qdq_insertion import QdqGraph, insert_qdq
 from qhal.quant.relations import relate
 from qhal.quant.select import select
 from qhal.targets.capability import Arithmetic, Capabilities
+from qhal.targets.policy import Policy
 from qhal.targets.recipe import RECIPES, Recipe
 from qhal.targets.spec import QuantSpec, SameAsInput
 
@@ -24,7 +25,7 @@ class Constraints:
     """The problem that assignment has to solve; nothing in it depends on data.
 
     Attributes:
-        recipe: the recipe.
+        policy: by which the choices were made.
         arithmetic: how the target's integer kernels round.
         choices: node -> kernel row and reason.
         qdq: the graph with all inserted conversions and the form of every tensor.
@@ -32,7 +33,7 @@ class Constraints:
         decisions: fallbacks and inserted conversions.
     """
 
-    recipe: Recipe
+    policy: Policy
     arithmetic: Arithmetic
     choices: Mapping[str, Choice]
     qdq: QdqGraph
@@ -128,7 +129,7 @@ def refuse(choices: Mapping[str, Choice], graph: Graph, target: str = "") -> Non
 def constrain(
     graph: Graph,
     caps: Capabilities,
-    recipe: Recipe,
+    policy: Policy,
     choices: Mapping[str, Choice] | None = None,
 ) -> Constraints:
     """Turn capabilities into constraints on this graph.
@@ -136,19 +137,19 @@ def constrain(
     Args:
         graph: legal for the target and in its layout.
         caps: what the target has.
-        recipe: what the user wants.
+        policy: gives each node the recipe whose rows it may take.
         choices: the result of :func:`qhal.quant.select.select`, if there already is one.
 
     Raises:
         RefusedError: a node has no kernel.
     """
-    choices = select(graph, caps, recipe) if choices is None else choices
+    choices = select(graph, caps, policy) if choices is None else choices
     refuse(choices, graph)
     related = relate(insert_qdq(graph, choices, caps.integer_io), choices)
     named = ((choices[node.name], node) for node in graph.nodes)
     reasons = tuple(d for choice, node in named if (d := choice.decision(node)) is not None)
     return Constraints(
-        recipe,
+        policy,
         caps.arithmetic,
         choices,
         related.qdq,

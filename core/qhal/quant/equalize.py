@@ -49,6 +49,7 @@ from qhal.ir.ops import (
 )
 from qhal.quant.floatrun import FloatRun
 from qhal.quant.masks import SILU_LOW
+from qhal.quant.rewritten import Rewritten
 from qhal.quant.weights import output_axis
 
 Float = npt.NDArray[np.float32]
@@ -151,19 +152,6 @@ class Finding:
         return Decision(Code.EQUALIZED, sentence, self.chain.tensor)
 
 
-@dataclass(frozen=True, eq=False)
-class Equalized:
-    """A graph that computes the same, with channels of similar ranges.
-
-    Attributes:
-        graph: the graph; the given one if there was nothing to do.
-        decisions: one for every tensor whose channels were scaled.
-    """
-
-    graph: Graph
-    decisions: tuple[Decision, ...]
-
-
 def survey(graph: Graph, samples: Dataset) -> tuple[Finding, ...]:
     """What could be equalized.
 
@@ -181,20 +169,19 @@ def survey(graph: Graph, samples: Dataset) -> tuple[Finding, ...]:
     return tuple(_finding(graph, chain, peaks[chain.tensor]) for chain in chains)
 
 
-def equalize(graph: Graph, findings: Sequence[Finding], *, gates: bool = True) -> Equalized:
+def equalize(graph: Graph, findings: Sequence[Finding]) -> Rewritten:
     """Give the channels in front of depthwise convolutions the same range, where it pays.
 
     Args:
         graph: the graph that was surveyed.
-        findings: from :func:`survey`.
-        gates: SiLU may be written as a sigmoid with products.
+        findings: from :func:`survey`; those of chains that are to stay as they are left out.
     """
-    chosen = [f for f in findings if f.pays and (gates or not f.chain.gates)]
+    chosen = [finding for finding in findings if finding.pays]
     if not chosen:
-        return Equalized(graph, ())
+        return Rewritten(graph, ())
     scales = {finding.chain.tensor: finding.scale for finding in chosen}
     scaled = rescale(graph, [finding.chain for finding in chosen], scales)
-    return Equalized(scaled, tuple(finding.decision for finding in chosen))
+    return Rewritten(scaled, tuple(finding.decision for finding in chosen))
 
 
 # --- where --------------------------------------------------------------------

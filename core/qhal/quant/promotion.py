@@ -6,19 +6,16 @@ float, where that gains accuracy or costs nothing, and only where the target has
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 
 from qhal.decisions import Code
 from qhal.ir.graph import Graph, Node, NodeView
 from qhal.ir.ops import AveragePool, Div, MatMul, Pow, Reduce, Role, Softmax
-from qhal.quant.choice import Choice, fall_back
+from qhal.quant.choice import Choice, Choices, SelectionTask, fall_back
 from qhal.targets.capability import Capabilities
 from qhal.targets.recipe import Recipe
 from qhal.targets.spec import FLOAT
-
-Choices = Mapping[str, Choice]
-"""Node -> its choice, in the graph's order."""
 
 _STEEP = frozenset({"Log", "Sqrt", "Rsqrt", "Reciprocal"})
 _WIDE_SOFTMAX = 256
@@ -27,8 +24,9 @@ _WIDE_SOFTMAX = 256
 # --- data movement goes where its neighbors are --------------------------------
 
 
-def promote_followers(graph: Graph, caps: Capabilities, choices: Choices) -> Choices:
+def promote_followers(task: SelectionTask, choices: Choices) -> Choices:
     """Promote data movement whose operands only nodes in float make."""
+    graph, caps = task.graph, task.caps
     followed = dict(choices)
     for node in graph.nodes:
         choice = followed[node.name]
@@ -38,7 +36,7 @@ def promote_followers(graph: Graph, caps: Capabilities, choices: Choices) -> Cho
     return followed
 
 
-def float_arrivals(graph: Graph, choices: Choices) -> frozenset[str]:
+def _float_arrivals(graph: Graph, choices: Choices) -> frozenset[str]:
     """Find the tensors that nodes give in float, or would if movement stayed in float."""
     arriving: set[str] = set()
     for node in graph.nodes:
@@ -47,21 +45,15 @@ def float_arrivals(graph: Graph, choices: Choices) -> frozenset[str]:
     return frozenset(arriving)
 
 
-def promote_released(
-    graph: Graph, caps: Capabilities, choices: Choices, arriving: Collection[str]
-) -> Choices:
+def promote_released(task: SelectionTask, choices: Choices) -> Choices:
     """Promote data movement where quantizing in front of it gains nothing.
 
     That is between the model's inputs and float nodes, and behind a kernel that gives float
     unless all readers want integers: rounding commutes with movement, so it may as well come
     first then. Rows of a constant table stay integers: the table takes a quarter of the memory.
-
-    Args:
-        graph: the graph.
-        caps: what the target has.
-        choices: as they are.
-        arriving: from :func:`float_arrivals`.
     """
+    graph, caps = task.graph, task.caps
+    arriving = _float_arrivals(graph, choices)
     released = dict(choices)
     for node in reversed(graph.nodes):
         choice = released[node.name]
@@ -123,12 +115,13 @@ def _follow(view: NodeView, caps: Capabilities, choice: Choice, why: str) -> Cho
 # --- operands that integers are too coarse for ----------------------------------
 
 
-def promote_steep_operands(graph: Graph, caps: Capabilities, choices: Choices) -> Choices:
+def promote_steep_operands(task: SelectionTask, choices: Choices) -> Choices:
     """Promote what only leads to the operand of a logarithm, root or quotient in float.
 
     Near zero these are steep and integers have one step: ``log(max(x, 1e-10))`` of a rounded
     ``max`` is the logarithm of zero. Products and tables stay as they are.
     """
+    graph, caps = task.graph, task.caps
     promoted = dict(choices)
     leading: set[str] = set()
     for node in reversed(graph.nodes):
@@ -163,14 +156,18 @@ def _lead_in_float(view: NodeView, caps: Capabilities, choice: Choice) -> Choice
 # --- float outputs that 8 bits are too coarse for -------------------------------
 
 
-def promote_outputs(graph: Graph, caps: Capabilities, recipe: Recipe, choices: Choices) -> Choices:
+def promote_outputs(task: SelectionTask, choices: Choices) -> Choices:
     """Promote a mean or wide softmax that only becomes a float output.
 
     The mean of n values of 8 bits has n times as many steps. Rounded to 8 bits again, the scores
     of a classifier tie where they did not; 16 bits hold it. The probabilities of more classes than
     8 bits have steps are mostly rounded to zero, and LiteRT's kernel of 16 bits takes none for
     less than exp(-10) times the largest, which adds up. The movement behind it goes along.
+    Where a target's outputs are integers, nothing is changed.
     """
+    if task.caps.integer_io:
+        return choices
+    graph, caps = task.graph, task.caps
     promoted = dict(choices)
     leaving = _leaving(graph, choices)
     finer: set[str] = set()
@@ -178,7 +175,8 @@ def promote_outputs(graph: Graph, caps: Capabilities, recipe: Recipe, choices: C
     for node in graph.nodes:
         view, choice = NodeView(graph, node), promoted[node.name]
         moves = choice.moves and not finer.isdisjoint(node.inputs)
-        if node.name in leaving and (moves or _is_too_fine(view, recipe)):
+        too_fine = _is_too_fine(view, task.policy.recipe_for(view))
+        if node.name in leaving and (moves or too_fine):
             promoted[node.name] = choice = _promoted(view, caps, choice, Code.OUTPUT_PROMOTED, why)
             finer.update(node.outputs if choice.promoted is not None else ())
     return promoted

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from qhal.ir.graph import Graph, NodeView
 from qhal.quant import promotion
-from qhal.quant.choice import Choice, choose
+from qhal.quant.choice import Choices, SelectionPass, SelectionTask, choose
 from qhal.targets.capability import Capabilities
-from qhal.targets.recipe import Recipe
+from qhal.targets.policy import Policy
+
+PASSES: tuple[SelectionPass, ...] = (
+    promotion.promote_followers,
+    promotion.promote_steep_operands,
+    promotion.promote_released,
+    promotion.promote_outputs,
+)
+"""What the neighborhood of a node makes better, in this order."""
 
 
-def select(graph: Graph, caps: Capabilities, recipe: Recipe) -> Mapping[str, Choice]:
-    """Choose a kernel row for every node, by name, in the graph's order.
+def select(graph: Graph, caps: Capabilities, policy: Policy) -> Choices:
+    """Choose for every node, by name, in the graph's order.
 
-    Each node by itself first; then, in this order, what its neighbors make better.
+    Each node by itself first; then every pass of :data:`PASSES` over the choices of all.
+
+    Args:
+        graph: legal for the target and in its layout.
+        caps: what the target has.
+        policy: gives each node the recipe whose rows it may take.
     """
-    alone = {node.name: choose(NodeView(graph, node), caps, recipe) for node in graph.nodes}
-    followed = promotion.promote_followers(graph, caps, alone)
-    arriving = promotion.float_arrivals(graph, followed)
-    steep = promotion.promote_steep_operands(graph, caps, followed)
-    released = promotion.promote_released(graph, caps, steep, arriving)
-    if caps.integer_io:
-        return released
-    return promotion.promote_outputs(graph, caps, recipe, released)
+    choices: Choices = {
+        node.name: choose(NodeView(graph, node), caps, policy) for node in graph.nodes
+    }
+    task = SelectionTask(graph, caps, policy)
+    for improve in PASSES:
+        choices = improve(task, choices)
+    return choices

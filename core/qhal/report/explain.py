@@ -120,7 +120,7 @@ def _type(tensor: TensorPlan) -> str:
 
 
 def _node_sentence(node: NodePlan) -> str:
-    what = f"{node.op}, {node.verdict.value}, declared {node.declared or 'as it is'}"
+    what = f"{node.op}, {node.verdict.value}, declared {node.declared.dtype or 'as it is'}"
     return f"{what}: {node.reason}." if node.reason else f"{what}."
 
 
@@ -130,11 +130,11 @@ def _node_table(node: NodePlan) -> Table:
         ("comes from", ", ".join(node.origin)),
         ("verdict", node.verdict.value),
         ("why", node.reason),
-        ("kernel", node.kernel),
+        ("kernel", node.declared.kernel or ""),
         ("known from", node.source),
-        ("planned for", node.unit or "the target's main unit"),
-        ("placed on", node.placed),
-        ("runs as", node.executed),
+        ("planned for", node.declared.unit or "the target's main unit"),
+        ("placed on", "" if node.runs is None else node.runs.unit),
+        ("runs as", "" if node.runs is None else node.runs.as_what),
         ("takes", "" if node.cost is None else str(node.cost)),
         ("status", node.status.value),
         ("reads", ", ".join(filter(None, node.inputs))),

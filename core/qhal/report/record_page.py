@@ -16,6 +16,7 @@ from qhal.report.page import Page, Section, Table
 from qhal.results.gate import Gate
 from qhal.results.plan import NodePlan, Plan, Status
 from qhal.results.record import RunRecord
+from qhal.targets.where import Where
 
 _EXAMPLES_PER_CODE = 3
 _COSTLIEST = 12
@@ -233,9 +234,23 @@ _DIFFERS = Status.DIFFERS.value
 
 
 def _operator_cells(node: NodePlan) -> tuple[str, ...]:
-    declared = f"{node.kernel} on {node.unit}" if node.unit else node.kernel
-    declared = declared or node.declared
-    return node.op, node.verdict.value, declared, node.placed, node.executed, node.status.value
+    return (
+        node.op,
+        node.verdict.value,
+        _declared_words(node.declared),
+        *_runs(node),
+        node.status.value,
+    )
+
+
+def _declared_words(declared: Where) -> str:
+    words = declared.kernel or declared.dtype or ""
+    return f"{words} on {declared.unit}" if declared.unit else words
+
+
+def _runs(node: NodePlan) -> tuple[str, str]:
+    """The unit that a node runs on, and as what; empty if unknown."""
+    return ("", "") if node.runs is None else (node.runs.unit, node.runs.as_what)
 
 
 def _costs(plan: Plan) -> Section:
@@ -246,13 +261,17 @@ def _costs(plan: Plan) -> Section:
         return Section("Costs")
     first = sorted(costs, key=lambda pair: -pair[1].value)[:_COSTLIEST]
     rows = tuple(
-        (node.name, node.op, node.placed, str(cost), format_value(cost.value / total, "fraction"))
-        for node, cost in first
+        (node.name, node.op, _runs(node)[0], *_cost_words(cost, total)) for node, cost in first
     )
     sentence = f"{len(rows)} of {counted(len(costs), 'node')}; record.json has all."
     return Section(
         "Costs", (sentence,), Table(("node", "operator", "placed", "takes", "share"), rows)
     )
+
+
+def _cost_words(cost: Metric, total: float) -> tuple[str, str]:
+    """What a node takes, and its share of the total."""
+    return str(cost), format_value(cost.value / total, "fraction")
 
 
 # --- what next --------------------------------------------------------------------

@@ -15,6 +15,7 @@ from qhal.ir.ops import Role
 from qhal.metric import Metric
 from qhal.quant.choice import Choice, Verdict
 from qhal.quant.model import QuantModel, QuantParams
+from qhal.targets.where import Where, WhereBasis
 
 
 class Status(Enum):
@@ -66,15 +67,13 @@ class NodePlan:
         op: canonical operator.
         inputs: operand tensors; "" where one is absent.
         outputs: result tensors.
+        declared: what the plan wants: unit, kernel row and element type.
         origin: nodes of the user's model that it comes from.
         verdict: native, fallback, host, or conversion for an inserted node.
-        kernel: the kernel row that the plan wants.
-        source: where the fact about that kernel comes from.
-        unit: where it is to run; empty for the target's main unit.
-        declared: element type that it is to compute in.
+        source: where the fact about the declared kernel comes from.
         macs: multiply-accumulates of one run.
-        placed: unit that the compiler or runtime put it on; empty if nobody can tell.
-        executed: kernel and type that it really runs as; empty if nobody can tell.
+        placed: what the vendor's compiler, or a prediction of it, made of it; None if unknown.
+        executed: what the runtime executes; None if unknown.
         cost: what it takes, as the compiler or runtime says; None if neither does.
         status: how what runs compares with the plan.
         reason: why it is not native, or how it differs.
@@ -84,18 +83,21 @@ class NodePlan:
     op: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    declared: Where
     origin: tuple[str, ...] = ()
     verdict: Verdict = Verdict.NATIVE
-    kernel: str = ""
     source: str = ""
-    unit: str = ""
-    declared: str = ""
     macs: int = 0
-    placed: str = ""
-    executed: str = ""
+    placed: Where | None = None
+    executed: Where | None = None
     cost: Metric | None = None
     status: Status = Status.UNKNOWN
     reason: str = ""
+
+    @property
+    def runs(self) -> Where | None:
+        """The best answer to where it runs beside the plan's own; None if there is none."""
+        return self.executed or self.placed
 
 
 @dataclass(frozen=True)
@@ -135,22 +137,26 @@ def declared_type(model: QuantModel, node: Node) -> DType:
 
 
 def _node(model: QuantModel, node: Node, choices: Mapping[str, Choice]) -> NodePlan:
-    row = model.kernels.get(node.name)
     verdict, reason, source = _verdict(model, node, choices.get(node.name))
     return NodePlan(
         name=node.name,
         op=node.op.kind,
         inputs=node.inputs,
         outputs=node.outputs,
+        declared=_declared(model, node),
         origin=node.origin,
         verdict=verdict,
-        kernel="" if row is None else str(row),
         source=source,
-        unit="" if row is None else row.unit,
-        declared=declared_type(model, node).value,
         macs=macs(NodeView(model.graph, node)),
         reason=reason,
     )
+
+
+def _declared(model: QuantModel, node: Node) -> Where:
+    row, dtype = model.kernels.get(node.name), declared_type(model, node).value
+    if row is None:
+        return Where("", None, dtype, WhereBasis.DECLARED)
+    return Where(row.unit, str(row), dtype, WhereBasis.DECLARED)
 
 
 def _verdict(model: QuantModel, node: Node, choice: Choice | None) -> tuple[Verdict, str, str]:

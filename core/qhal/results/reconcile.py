@@ -11,6 +11,7 @@ from qhal.plugin.backend import PlacedNode, Placement
 from qhal.quant.choice import Verdict
 from qhal.results.plan import NodePlan, Plan, Status
 from qhal.targets.capability import HOST
+from qhal.targets.where import Where, WhereBasis
 
 Parts = tuple[PlacedNode, ...]
 """What the runtime runs for one node of the plan; nothing if the node is not shown."""
@@ -25,7 +26,10 @@ class Reconciliation:
 
 
 def reconcile(plan: Plan, placement: Placement | None) -> Reconciliation:
-    """Fill in ``placed``, ``executed``, ``cost`` and ``status`` of every node.
+    """Fill in ``cost``, ``status``, and ``placed`` or ``executed`` of every node.
+
+    What was read from the runtime is executed; what a compiler reports, or a model of it predicts,
+    is placed.
 
     A node differs if it was declared as integer and runs in float, if it was declared in a float
     of 16 bits and runs in a wider one, or if only one of plan and placement has it on the host. A
@@ -40,7 +44,7 @@ def reconcile(plan: Plan, placement: Placement | None) -> Reconciliation:
         return Reconciliation(plan, ())
     parts = _by_result(plan, placement) if placement.by_result else _by_name(plan, placement)
     pairs = [(node, parts.get(node.name, ())) for node in plan.nodes]
-    nodes = tuple(_filled(node, shown) for node, shown in pairs)
+    nodes = tuple(_filled(node, shown, placement.basis) for node, shown in pairs)
     differing = (_differs(node, shown, placement.source) for node, shown in pairs)
     decisions = (*filter(None, differing), *_untold(nodes, placement.source))
     filled = replace(plan, nodes=nodes, placement_source=placement.source)
@@ -78,24 +82,32 @@ def _by_result(plan: Plan, placement: Placement) -> Mapping[str, Parts]:
 # --- what is said of a node -------------------------------------------------------
 
 
-def _filled(node: NodePlan, parts: Parts) -> NodePlan:
+def _filled(node: NodePlan, parts: Parts, basis: WhereBasis) -> NodePlan:
     if not parts:
         return replace(node, status=Status.ABSORBED)
     difference = _difference(node, parts)
-    kernels = " + ".join(_distinct(part.kernel for part in parts))
-    types = " + ".join(_distinct(part.executed_dtype for part in parts))
+    where, read = _where(parts, basis), basis is WhereBasis.READ
     return replace(
         node,
-        placed=" + ".join(_distinct(part.unit for part in parts)),
-        executed=" ".join(filter(None, (kernels, types))),
+        placed=None if read else where,
+        executed=where if read else None,
         cost=_total([part.cost for part in parts if part.cost is not None]),
-        status=_status(node, types, difference),
+        status=_status(node, where, difference),
         reason="; ".join(filter(None, (node.reason, difference))),
     )
 
 
-def _distinct(words: Iterable[str]) -> Sequence[str]:
-    return tuple(dict.fromkeys(filter(None, words)))
+def _where(parts: Parts, basis: WhereBasis) -> Where:
+    return Where(
+        unit=_joined(part.unit for part in parts),
+        kernel=_joined(part.kernel for part in parts) or None,
+        dtype=_joined(part.executed_dtype for part in parts) or None,
+        basis=basis,
+    )
+
+
+def _joined(words: Iterable[str | None]) -> str:
+    return " + ".join(dict.fromkeys(filter(None, words)))
 
 
 def _total(costs: Sequence[Metric]) -> Metric | None:
@@ -111,36 +123,41 @@ def _sum(ends: Sequence[float | None]) -> float | None:
     return sum(known) if len(known) == len(ends) else None
 
 
-def _status(node: NodePlan, types: str, difference: str) -> Status:
+def _status(node: NodePlan, where: Where, difference: str) -> Status:
     if difference:
         return Status.DIFFERS
-    return Status.UNKNOWN if _is_integer_product(node) and not types else Status.AS_PLANNED
+    unknown = where.dtype is None and _is_integer_product(node)
+    return Status.UNKNOWN if unknown else Status.AS_PLANNED
 
 
 def _is_integer_product(node: NodePlan) -> bool:
-    return node.macs > 0 and bool(node.declared) and "float" not in node.declared
+    dtype = node.declared.dtype
+    return node.macs > 0 and dtype is not None and "float" not in dtype
 
 
 _WIDE = ("float32", "float64")
 
 
-def _is_wider(executed: str, declared: str) -> bool:
+def _is_wider(executed: str | None, declared: str | None) -> bool:
     """True for float instead of integers, and for wide floats instead of those of 16 bits."""
+    if executed is None or declared is None:
+        return False
     if "float" not in declared:
-        return bool(declared) and "float" in executed
+        return "float" in executed
     return declared not in _WIDE and executed in _WIDE
 
 
 def _difference(node: NodePlan, parts: Parts) -> str:
     """How a node runs otherwise than planned; empty if it does not."""
+    declared = node.declared
     # A conversion reads one type and makes the other, so its one type says nothing.
     for part in () if node.verdict is Verdict.CONVERSION else parts:
-        if _is_wider(part.executed_dtype, node.declared):
-            return f"declared {node.declared}, executed {part.executed_dtype} by {part.kernel}"
+        if _is_wider(part.executed_dtype, declared.dtype):
+            return f"declared {declared.dtype}, executed {part.executed_dtype} by {part.kernel}"
     units = [part.unit for part in parts]
-    if parts and (HOST in units) != (node.unit == HOST):
+    if parts and (HOST in units) != (declared.unit == HOST):
         have = next((part for part in parts if part.unit == HOST), parts[-1])
-        return f"planned for {_unit(node.unit)}, placed on {_unit(have.unit)} as {have.kernel}"
+        return f"planned for {_unit(declared.unit)}, placed on {_unit(have.unit)} as {have.kernel}"
     return ""
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qhal.ir.dtypes import DType
+from qhal.ir.graph import NodeView
 from qhal.targets.capability import KernelRow
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Which element types a kernel may have to count as "what was asked for".
+
+    It is the constant :class:`~qhal.targets.policy.Policy`, too.
 
     Attributes:
         name: such as ``w8a8``.
@@ -29,6 +32,10 @@ class Recipe:
         if row.activation.dtype not in self.activation:
             return False
         return not weighted or (row.weight is not None and row.weight.dtype in self.weight)
+
+    def recipe_for(self, view: NodeView) -> Recipe:
+        """Give every node this recipe."""
+        return self
 
     @property
     def narrow(self) -> bool:

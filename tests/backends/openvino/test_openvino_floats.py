@@ -211,5 +211,5 @@ def test_a_real_model_in_bfloat16(zoo: Path, tmp_path: Path) -> None:
     assert record.metrics["sqnr"].value > 35
     assert record.metrics["oracle_sqnr"].value > 45
     products = [node for node in record.plan.nodes if node.op == "FullyConnected"]
-    assert {(n.declared, n.status) for n in products} == {("bfloat16", Status.AS_PLANNED)}
+    assert {(n.declared.dtype, n.status) for n in products} == {("bfloat16", Status.AS_PLANNED)}
     assert Code.PLACEMENT_DIFFERS not in {d.code for d in record.decisions}

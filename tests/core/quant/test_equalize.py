@@ -114,11 +114,10 @@ def test_the_names_of_tensors_stay() -> None:
     assert [node.outputs for node in found.nodes] == [node.outputs for node in graph.nodes]
 
 
-def test_a_silu_stays_where_the_gain_is_small_or_the_target_lacks_a_sigmoid() -> None:
+def test_a_silu_stays_where_the_gain_is_small() -> None:
     graph = network([ops.Silu()])
     (finding,) = survey(graph, dataset(graph))
     assert finding.gain_db > 10
-    assert equalize(graph, [finding], gates=False).graph is graph
     gated = equalize(graph, [finding]).graph
     assert [n.op.kind for n in gated.nodes][1:4] == ["Mul", "Sigmoid", "Mul"]
     object.__setattr__(finding, "gain_db", 9.0)

@@ -119,7 +119,7 @@ def test_a_kernel_in_bfloat16_reads_float_tensors_and_rounds_them() -> None:
     assert np.array_equal(model.graph.constants["w"], weight)
     expected = bfloat(X) @ weight.T + bias
     np.testing.assert_allclose(Oracle(model).run({"x": X})["y"], expected, rtol=1e-6)
-    assert plan_of(model).nodes[0].declared == "bfloat16"
+    assert plan_of(model).nodes[0].declared.dtype == "bfloat16"
     assert bits(model)["compute_bits"].value == 16
 
 

@@ -21,6 +21,7 @@ from qhal.report.record_page import record_page
 from qhal.results.check import CheckReport, check_report
 from qhal.results.gate import Gate
 from qhal.results.record import RunRecord
+from qhal.targets.where import Where, WhereBasis
 from tests.conftest import Golden
 from tests.core.conftest import Toys
 
@@ -103,7 +104,11 @@ def test_what_nodes_take_is_listed_the_costliest_first(record: RunRecord) -> Non
     costs = {
         name: Metric(n, "cycles", Basis.ESTIMATED_COMPILER) for name, n in (("a", 1), ("b", 3))
     }
-    nodes = tuple(replace(some, name=name, cost=cost, placed="NPU") for name, cost in costs.items())
+    npu = Where("NPU", None, None, WhereBasis.REPORTED)
+    nodes = tuple(
+        replace(some, name=name, cost=cost, placed=npu, executed=None)
+        for name, cost in costs.items()
+    )
     costly = replace(record, plan=replace(record.plan, nodes=(*nodes, some)))
     (section,) = (section for section in record_page(costly).sections if section.title == "Costs")
     assert section.sentences == ("2 of 2 nodes; record.json has all.",)

@@ -6,6 +6,7 @@ import numpy as np
 
 from qhal.quant.choice import Choice, Verdict
 from qhal.results.plan import Plan, TensorPlan, plan_of
+from qhal.targets.where import Where, WhereBasis
 from tests.core.conftest import Toys
 
 
@@ -16,7 +17,10 @@ def _tensor(plan: Plan, name: str) -> TensorPlan:
 def test_nodes_tell_verdict_kernel_and_type(toys: Toys) -> None:
     quantize, fc, _ = plan_of(toys.model).nodes
     assert quantize.verdict is Verdict.CONVERSION
-    assert (fc.verdict, fc.kernel, fc.declared) == (Verdict.NATIVE, "int8 per-axis", "int8")
+    assert fc.verdict is Verdict.NATIVE
+    assert fc.declared == Where("", "int8 per-axis", "int8", WhereBasis.DECLARED)
+    assert quantize.declared == Where("", None, "int8", WhereBasis.DECLARED)
+    assert (fc.placed, fc.executed, fc.runs) == (None, None, None)
     assert fc.origin == ("Gemm_0",)
 
 

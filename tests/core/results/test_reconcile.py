@@ -7,16 +7,22 @@ from dataclasses import replace
 import pytest
 
 from qhal.decisions import Code
+from qhal.errors import PluginError
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import PlacedNode, Placement
 from qhal.quant.choice import Verdict
 from qhal.results.plan import NodePlan, Plan, Status, plan_of
 from qhal.results.reconcile import Reconciliation, reconcile
+from qhal.targets.where import Where, WhereBasis
 from tests.core.conftest import Toys
 
 
+def declared(dtype: str | None) -> Where:
+    return Where("", None, dtype, WhereBasis.DECLARED)
+
+
 def _reconcile(toys: Toys, *placed: PlacedNode) -> tuple[Reconciliation, NodePlan]:
-    found = reconcile(plan_of(toys.model), Placement(placed, "the profiler"))
+    found = reconcile(plan_of(toys.model), Placement(placed, "the profiler", WhereBasis.READ))
     return found, next(node for node in found.plan.nodes if node.name == "fc")
 
 
@@ -28,7 +34,9 @@ def test_nobody_can_tell(toys: Toys) -> None:
 
 def test_as_planned(toys: Toys) -> None:
     found, fc = _reconcile(toys, PlacedNode("fc", "QLinearGemm", "", "int8"))
-    assert (fc.status, fc.executed) == (Status.AS_PLANNED, "QLinearGemm int8")
+    assert fc.status is Status.AS_PLANNED
+    assert fc.executed == fc.runs == Where("", "QLinearGemm", "int8", WhereBasis.READ)
+    assert fc.placed is None
     assert found.decisions == ()
     assert found.plan.placement_source == "the profiler"
 
@@ -42,21 +50,22 @@ def test_planned_integer_executed_float(toys: Toys) -> None:
 
 
 @pytest.mark.parametrize(
-    ("declared", "executed", "status"),
+    ("planned", "executed", "status"),
     [
         ("bfloat16", "bfloat16", Status.AS_PLANNED),
         ("bfloat16", "float32", Status.DIFFERS),
-        ("bfloat16", "", Status.AS_PLANNED),
+        ("bfloat16", None, Status.AS_PLANNED),
         ("float32", "bfloat16", Status.AS_PLANNED),
         ("float32", "int8", Status.AS_PLANNED),
         ("int8", "bfloat16", Status.DIFFERS),
     ],
 )
 def test_what_runs_in_wider_numbers_than_declared_differs(
-    declared: str, executed: str, status: Status
+    planned: str, executed: str, status: Status
 ) -> None:
-    plan = Plan((), (NodePlan("fc", "FullyConnected", (), (), declared=declared),))
-    found = reconcile(plan, Placement((PlacedNode("fc", "Gemm", "", executed),), "the profiler"))
+    plan = Plan((), (NodePlan("fc", "FullyConnected", (), (), declared(planned)),))
+    placed = (PlacedNode("fc", "Gemm", "", executed),)
+    found = reconcile(plan, Placement(placed, "the profiler", WhereBasis.READ))
     assert found.plan.nodes[0].status is status
 
 
@@ -71,9 +80,14 @@ def test_what_is_not_shown_was_absorbed(toys: Toys) -> None:
     assert found.plan.nodes[0].status is Status.ABSORBED
 
 
-FC = NodePlan("logits", "FullyConnected", ("x",), ("logits__quantized",), declared="int8", macs=9)
+FC = NodePlan("logits", "FullyConnected", ("x",), ("logits__quantized",), declared("int8"), macs=9)
 CONVERSION_BEHIND = NodePlan(
-    "logits/step", "Dequantize", FC.outputs, ("logits",), verdict=Verdict.CONVERSION
+    "logits/step",
+    "Dequantize",
+    FC.outputs,
+    ("logits",),
+    declared("float32"),
+    verdict=Verdict.CONVERSION,
 )
 
 
@@ -83,15 +97,17 @@ def test_a_node_and_a_result_of_another_have_one_name(by_result: bool) -> None:
     names = (FC.outputs[0], "logits") if by_result else (FC.name, CONVERSION_BEHIND.name)
     product = PlacedNode(names[0], "FULLY_CONNECTED", "", "int8")
     conversion = PlacedNode(names[1], "DEQUANTIZE", "", "float32")
-    placement = Placement((product, conversion), "the runtime", by_result)
+    placement = Placement((product, conversion), "the runtime", WhereBasis.READ, by_result)
     found = reconcile(Plan((), (FC, CONVERSION_BEHIND)), placement)
-    executed = [node.executed for node in found.plan.nodes]
+    executed = [node.executed.as_what for node in found.plan.nodes if node.executed]
     assert executed == ["FULLY_CONNECTED int8", "DEQUANTIZE float32"]
     assert found.decisions == ()
 
 
 def test_a_conversion_that_is_not_shown_is_not_the_node_that_is_called_like_its_result() -> None:
-    placement = Placement((PlacedNode("logits", "QGemm", "", "int8"),), "the runtime")
+    placement = Placement(
+        (PlacedNode("logits", "QGemm", "", "int8"),), "the runtime", WhereBasis.READ
+    )
     found = reconcile(Plan((), (FC, CONVERSION_BEHIND)), placement)
     statuses = [node.status for node in found.plan.nodes]
     assert statuses == [Status.AS_PLANNED, Status.ABSORBED]
@@ -107,9 +123,11 @@ def test_what_makes_tensors_unknown_to_the_plan_is_a_part_of_what_follows() -> N
         PlacedNode("y/matrix", "FULLY_CONNECTED", "NPU", "int8", _cycles(40)),
         PlacedNode("logits__quantized", "RESHAPE", "NPU", "int8", _cycles(2)),
     )
-    found = reconcile(Plan((), (FC,)), Placement(placed, "a compiler", by_result=True))
+    placement = Placement(placed, "a compiler", WhereBasis.REPORTED, by_result=True)
+    found = reconcile(Plan((), (FC,)), placement)
     (node,) = found.plan.nodes
-    assert (node.placed, node.executed) == ("NPU", "RESHAPE + FULLY_CONNECTED int8")
+    assert node.placed == Where("NPU", "RESHAPE + FULLY_CONNECTED", "int8", WhereBasis.REPORTED)
+    assert (node.executed, node.runs) == (None, node.placed)
     assert node.cost == _cycles(42)
     assert node.status is Status.AS_PLANNED
 
@@ -119,19 +137,40 @@ def test_a_part_in_float_differs() -> None:
         PlacedNode("y/real", "FULLY_CONNECTED", "", "float32"),
         PlacedNode("logits__quantized", "QUANTIZE", "", "int8"),
     )
-    found = reconcile(Plan((), (FC,)), Placement(placed, "a runtime", by_result=True))
+    placement = Placement(placed, "a runtime", WhereBasis.READ, by_result=True)
+    found = reconcile(Plan((), (FC,)), placement)
     assert found.plan.nodes[0].reason == "declared int8, executed float32 by FULLY_CONNECTED"
 
 
 def test_integer_products_of_which_nobody_can_tell_are_one_decision() -> None:
     shown, hidden = replace(FC, name="shown"), replace(FC, name="hidden")
-    other = replace(FC, name="other", declared="float32")
+    other = replace(FC, name="other", declared=declared("float32"))
     placed = (PlacedNode("shown", "Subgraph", ""), PlacedNode("logits", "Gemm", "", "int8"))
     plan = Plan((), (FC, shown, hidden, other))
-    found = reconcile(plan, Placement(placed, "a runtime"))
+    found = reconcile(plan, Placement(placed, "a runtime", WhereBasis.READ))
+    assert [node.runs and node.runs.dtype for node in found.plan.nodes] == [
+        "int8",
+        None,
+        None,
+        None,
+    ]
     statuses = [node.status.value for node in found.plan.nodes]
     assert statuses == ["as planned", "unknown", "absorbed", "absorbed"]
     (decision,) = found.decisions
     assert decision.code is Code.EXECUTION_UNTOLD
     assert decision.sentence.startswith("2 of 3 products")
     assert decision.sentence.endswith("which nobody can tell (a runtime): shown, hidden.")
+
+
+@pytest.mark.parametrize("basis", [WhereBasis.PREDICTED, WhereBasis.REPORTED, WhereBasis.READ])
+def test_only_what_was_read_from_the_runtime_is_executed(basis: WhereBasis) -> None:
+    placement = Placement((PlacedNode("logits", "QGemm", "NPU", "int8"),), "somebody", basis)
+    (node,) = reconcile(Plan((), (FC,)), placement).plan.nodes
+    read = basis is WhereBasis.READ
+    assert (node.placed is None, node.executed is not None) == (read, read)
+    assert node.runs == Where("NPU", "QGemm", "int8", basis)
+
+
+def test_qhals_own_plan_is_no_placement() -> None:
+    with pytest.raises(PluginError, match="has the basis 'declared'"):
+        Placement((), "itself", WhereBasis.DECLARED)

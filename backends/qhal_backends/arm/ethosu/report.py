@@ -15,6 +15,7 @@ from qhal.ir.graph import Graph, NodeView
 from qhal.metric import Basis, Metric, Topic, counted
 from qhal.plugin.backend import PlacedNode, Placement
 from qhal.targets.capability import HOST
+from qhal.targets.where import WhereBasis
 from qhal_backends.arm.ethosu.compiler import (
     COMPILED,
     LAYERS,
@@ -50,7 +51,7 @@ def read_placement(files: Files) -> Placement:
     placed = (
         _on_cpu(op, reasons) if op.result in left else _on_npu(op, cycles) for op in operators
     )
-    return Placement(tuple(placed), vela(), by_result=True)
+    return Placement(tuple(placed), vela(), WhereBasis.REPORTED, by_result=True)
 
 
 def _on_npu(operator: Operator, cycles: Mapping[str, float]) -> PlacedNode:
