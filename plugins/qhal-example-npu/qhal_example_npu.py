@@ -11,6 +11,7 @@ from qhal.ir.ops import Activation, Layout
 from qhal.ir.text import to_text
 from qhal.quant.oracle import Oracle
 from qhal.targets.capability import Capabilities, Capability, KernelRow
+from qhal.targets.limit import Range, limit
 from qhal.targets.spec import Derived, PerAxis, QuantSpec, SameAsInput
 
 SOURCE = "data sheet of an NPU that does not exist, revision 1"
@@ -20,10 +21,11 @@ WEIGHTED = KernelRow(DATA, DATA, WEIGHT, Derived(), name="int8 per-axis")
 FUSED = frozenset({Activation.RELU, Activation.RELU6})
 
 
-def small_window(view):
-    """Windows are at most 5 wide."""
+@limit(window=Range(1, 5))
+def small_window(view, window):
+    """Windows are at most {window.most} wide."""
     width = max(view.input(1).shape[1:3])
-    return None if width <= 5 else f"window is {width} wide, allowed 1 to 5"
+    return None if width in window else f"window is {width} wide, allowed {window}"
 
 
 def kernel(op, row, *limits):

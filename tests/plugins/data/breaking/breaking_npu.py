@@ -9,6 +9,7 @@ from qhal.plugin.backend import Artifact
 from qhal.plugin.hookspec import hookimpl
 from qhal.plugin.info import BackendInfo
 from qhal.plugin.machine_setup import Setup
+from qhal.targets.limit import limit
 from qhal.targets.profile import TargetProfile
 from qhal_backends.cpu.plugin import CpuBackend
 
@@ -19,11 +20,13 @@ WAYS = (
 )
 
 
+@limit()
 def odd_limit(view):
     """Has a bug."""
     raise KeyError("in the limit")
 
 
+@limit()
 def odd_sentence(view):
     """Says True where all is well."""
     return True
