@@ -38,7 +38,8 @@ from qhal.quant.constraints import recipes_of
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle import Oracle
 from qhal.targets import catalog
-from qhal.targets.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
+from qhal.targets.capability import Arithmetic, Capabilities, Capability, KernelRow
+from qhal.targets.limit import Limit, MultipleOf, OneOf, Range
 from qhal.targets.profile import Sourced, TargetProfile
 from qhal.targets.recipe import RECIPES
 from qhal.targets.spec import Derived, FixedQParams, PerAxis, PerGroup, QuantSpec, SameAsInput
@@ -53,9 +54,10 @@ FIRST_BACKEND = """## A first backend
    names of your own. `pip install --editable` it; `qhal plugins` lists it, or says what is wrong.
 2. State what the hardware has: a `KernelRow` for each combination of types that it really has, with
    a source, and limits. A limit is a function of a `NodeView` that returns None or a sentence with
-   the offending value; its docstring is the rule. What no row states is refused, so begin with one
-   operator. `qhal check MODEL --target NAME` says for every node which row takes it, or why none
-   does; `--dump laid` prints the graph. Neither needs `lower`.
+   the offending value, under `@limit(window=Range(1, 5))`: its docstring is the rule, and its
+   bounds are data, which the rule and the check take from there. What no row states is refused, so
+   begin with one operator. `qhal check MODEL --target NAME` says for every node which row takes it,
+   or why none does; `--dump laid` prints the graph. Neither needs `lower`.
 3. Write `lower`. It gets a `QuantModel`: nodes in order and in your layout, constants in their
    stored type, scales and zero points by tensor, the kernel row by node. Everything is decided; if
    your format makes you decide something still, return it in `Artifact.decisions`. The same method
@@ -80,7 +82,7 @@ that fixes it. Those pass as they are."""
 
 VOCABULARY: tuple[type, ...] = (
     *(QuantModel, QuantParams, Graph, Node, NodeView, TensorType, Op, DType),
-    *(Capabilities, Capability, KernelRow, Arithmetic),
+    *(Capabilities, Capability, KernelRow, Arithmetic, Limit, Range, OneOf, MultipleOf),
     *(QuantSpec, PerAxis, PerGroup, FixedQParams, SameAsInput, Derived),
     *(TargetProfile, Sourced, Readiness, Lack, Artifact, Runner, RunOptions),
     *(PlacedNode, Placement, WhereBasis),
@@ -260,7 +262,7 @@ def _without_sources(found: Capabilities) -> object:
 def _about(found: Capabilities) -> str:
     recipes = ", ".join(recipe.name for recipe in recipes_of(found))
     opaque = f"Operators without a canonical form: {found.opaque or 'run in float'}."
-    rules = "".join(f" Or else in another form: {_summary(r)}" for r in found.native.values())
+    rules = "".join(f" Or else in another form: {r.rule}" for r in found.native.values())
     return f"Recipes: {recipes}. Layout {found.layout.value}. {opaque}{rules}"
 
 
@@ -285,7 +287,7 @@ def _kernel(capability: Capability) -> tuple[str, str]:
 
 
 def _limits(limits: Iterable[Limit], start: str = "", end: str = "") -> str:
-    rules = " ".join(dict.fromkeys(_summary(limit) for limit in limits))
+    rules = " ".join(dict.fromkeys(limit.rule for limit in limits))
     return f"{start}{rules}{end}" if rules else ""
 
 

@@ -15,6 +15,7 @@ from qhal.plugin.backend import Runner, RunOptions
 from qhal.quant.model import QuantModel
 from qhal.quant.oracle import Oracle
 from qhal.targets.capability import Capabilities, Capability, KernelRow
+from qhal.targets.limit import Range, limit
 from qhal.targets.spec import Derived, PerAxis, QuantSpec, SameAsInput
 
 SOURCE = "data sheet of an NPU that does not exist, revision 1"
@@ -22,13 +23,14 @@ DATA = QuantSpec(DType.INT8)
 WEIGHT = QuantSpec(DType.INT8, PerAxis(), symmetric=True, narrow_range=True)
 WEIGHTED = KernelRow(DATA, DATA, WEIGHT, Derived(), name="int8 per-axis")
 PLAIN, MOVED = KernelRow(DATA, DATA), KernelRow(DATA, SameAsInput())
-FUSED = frozenset({Activation.RELU, Activation.RELU6})
+FUSED = ("Conv", "DepthwiseConv", "FullyConnected", "Add")
 
 
-def small_window(view: NodeView) -> str | None:
-    """Windows are at most 5 wide."""
+@limit(window=Range(1, 5))
+def small_window(view: NodeView, window: Range) -> str | None:
+    """Windows are at most {window.most} wide."""
     width = max(view.input(1).shape[1:3])
-    return None if width <= 5 else f"window is {width} wide, allowed 1 to 5"
+    return None if width in window else f"window is {width} wide, allowed {window}"
 
 
 CAPABILITIES = Capabilities(
@@ -39,7 +41,7 @@ CAPABILITIES = Capabilities(
         *(Capability(op, (MOVED,), SOURCE) for op in ("MaxPool", "Reshape")),
     ),
     layout=Layout.NHWC,
-    fused=dict.fromkeys(("Conv", "DepthwiseConv", "FullyConnected", "Add"), FUSED),
+    fused=dict.fromkeys(FUSED, frozenset({Activation.RELU, Activation.RELU6})),
     integer_io=True,
 )
 
@@ -56,8 +58,7 @@ class ExampleNpu(Backend):
     def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
         weights = BytesIO()
         np.savez(weights, **dict[str, Any](model.graph.constants))
-        program = to_text(model.graph, model.params).encode()
-        self.lowered[program] = model
+        self.lowered[program := to_text(model.graph, model.params).encode()] = model
         return Artifact({"model.npu": program, "weights.npz": weights.getvalue()}, "model.npu")
 
     def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> Runner | None:

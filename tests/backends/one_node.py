@@ -107,5 +107,5 @@ def broken_limit(sample: Sample, capability: Capability, row: KernelRow) -> str 
     graph = lay_out(sample.graph()).graph
     node = next(n for n in graph.nodes if type(n.op) is type(sample.op))
     view = NodeView(graph, node)
-    found = (limit(view) for limit in (*capability.limits, *row.limits))
+    found = (limit.check(view) for limit in (*capability.limits, *row.limits))
     return next((text for text in found if text), None)

@@ -15,7 +15,8 @@ from functools import cache
 
 from qhal.ir.dtypes import DType
 from qhal.ir.ops import OPERATORS, Activation, Layout
-from qhal.targets.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
+from qhal.targets.capability import Arithmetic, Capabilities, Capability, KernelRow
+from qhal.targets.limit import Limit
 from qhal.targets.spec import (
     FLOAT,
     HALF,

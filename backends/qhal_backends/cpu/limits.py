@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from qhal.ir import ops
 from qhal.ir.graph import NodeView
+from qhal.targets.limit import OneOf, Range, limit
 
 _PASSES_ON = (ops.Reshape, ops.Transpose, ops.Slice, ops.Split, ops.Pad, ops.MaxPool, ops.Resize)
 
 
+@limit()
 def not_chained(view: NodeView) -> str | None:
     """Operands share one scale only where none of them is the result of another Concat.
 
@@ -22,6 +24,7 @@ def not_chained(view: NodeView) -> str | None:
     return None
 
 
+@limit()
 def spatial_mean(view: NodeView) -> str | None:
     """The integer mean runs over all spatial dimensions of an activation (N, C, *spatial)."""
     op, rank = view.op, len(view.input().shape)
@@ -31,13 +34,15 @@ def spatial_mean(view: NodeView) -> str | None:
     return f"it reduces axes {op.axes} of {rank}; all spatial ones are {tuple(range(2, rank))}"
 
 
-def nearest(view: NodeView) -> str | None:
-    """Integers are resized by nearest neighbor only; linear would cut off fractions."""
+@limit(mode=OneOf(("nearest",)))
+def nearest(view: NodeView, mode: OneOf) -> str | None:
+    """Integers are resized by {mode} neighbor only; linear would cut off fractions."""
     op = view.op
     assert isinstance(op, ops.Resize)
-    return None if op.mode == "nearest" else f"mode is {op.mode}, allowed is nearest"
+    return None if op.mode in mode else f"mode is {op.mode}, allowed is {mode}"
 
 
+@limit()
 def rising_sigmoid(view: NodeView) -> str | None:
     """A HardSigmoid in integers has a positive alpha and a positive beta."""
     op = view.op
@@ -47,16 +52,22 @@ def rising_sigmoid(view: NodeView) -> str | None:
     return f"alpha is {op.alpha:g} and beta {op.beta:g}, both must be positive"
 
 
-def wide_for_bytes(view: NodeView) -> str | None:
-    """8-bit weights in groups want at least 256 weights per output; below, float is faster."""
-    return _narrow(view, 256)
+@limit(weights=Range(least=256))
+def wide_for_bytes(view: NodeView, weights: Range) -> str | None:
+    """8-bit weights in groups want at least {weights.least} weights per output; below, float is
+    faster.
+    """
+    return _narrow(view, weights)
 
 
-def wide_for_nibbles(view: NodeView) -> str | None:
-    """4-bit weights in groups of 32 want at least 32 weights per output."""
-    return _narrow(view, 32)
+@limit(weights=Range(least=32))
+def wide_for_nibbles(view: NodeView, weights: Range) -> str | None:
+    """4-bit weights in groups of 32 want at least {weights.least} weights per output."""
+    return _narrow(view, weights)
 
 
-def _narrow(view: NodeView, least: int) -> str | None:
+def _narrow(view: NodeView, weights: Range) -> str | None:
     depth = view.input(1).shape[1]
-    return None if depth >= least else f"an output has {depth} weights, at least {least} are needed"
+    if depth in weights:
+        return None
+    return f"an output has {depth} weights, at least {weights.least} are needed"

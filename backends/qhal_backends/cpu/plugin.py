@@ -11,7 +11,7 @@ from qhal.plugin.info import BackendInfo
 from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
-from qhal_backends.cpu import exact
+from qhal_backends.cpu import saturating_sums
 from qhal_backends.cpu.capabilities import capabilities
 from qhal_backends.cpu.runner import OrtRunner
 
@@ -35,7 +35,7 @@ class CpuBackend(Backend):
         return Artifact(
             files={_MAIN: written.SerializeToString(deterministic=True)},
             main=_MAIN,
-            decisions=exact.decisions_about(written),
+            decisions=saturating_sums.decisions_about(written),
             input_names={name: name for name in graph.inputs},
             output_names={name: name for name in graph.outputs},
         )
@@ -52,7 +52,7 @@ class CpuBackend(Backend):
 
     def examine(self, quantized: Trial, baseline: Trial | None, target: TargetProfile) -> Findings:
         """Whether this processor needs another setting than most."""
-        return Findings(decisions=exact.decisions_here(quantized.artifact))
+        return Findings(decisions=saturating_sums.decisions_here(quantized.artifact))
 
 
 @hookimpl

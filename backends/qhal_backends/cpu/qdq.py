@@ -132,7 +132,7 @@ class QdqWriter:
     def _unshared(self, hint: str, value: npt.NDArray[np.generic]) -> str:
         """A constant of its own, though it may equal another one.
 
-        With exact sums (:mod:`qhal_backends.cpu.exact`) ONNX Runtime makes signed weights
+        With exact sums (:mod:`qhal_backends.cpu.saturating_sums`) ONNX Runtime makes signed weights
         unsigned, one by one, and names the new zero point after the old one: it does not load a
         model in which two weights share theirs (1.31).
         """

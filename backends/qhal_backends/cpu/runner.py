@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qhal.plugin.backend import Artifact, RunOptions
-from qhal_backends.cpu.exact import require_exact_sums
+from qhal_backends.cpu.saturating_sums import require_exact_sums
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 
-from qhal.targets.capability import HOST, Capabilities, Capability, KernelRow, Limit
+from qhal.targets.capability import HOST, Capabilities, Capability, KernelRow
+from qhal.targets.limit import Limit
 from qhal_backends.edgetpu import limits as the
 from qhal_backends.tflite import rows
 from qhal_backends.tflite.capabilities import FUSED

@@ -14,21 +14,22 @@ import numpy as np
 from qhal.ir import ops
 from qhal.ir.graph import NodeView
 from qhal.ir.ops import Role
+from qhal.targets.limit import MultipleOf, Range, limit
 from qhal_backends.tflite.padding import implicit_padding
 from qhal_backends.tflite.resizing import exact_mode, spatial_sizes
 from qhal_backends.tflite.windows import is_non_negative, pool_axes, steps_in_plane
 
-INNERMOST = 3
-LARGEST_SOFTMAX = 16_000
-DEPTH_MULTIPLE = 4
 
-
-def three_innermost(view: NodeView) -> str | None:
-    """Activations have at most 3 dimensions, or only the 3 innermost ones are larger than 1."""
+@limit(innermost=3)
+def three_innermost(view: NodeView, innermost: int) -> str | None:
+    """Activations have at most {innermost} dimensions, or only the {innermost} innermost ones are
+    larger than 1.
+    """
     for name in (*_activations(view), *view.node.outputs):
         shape = view.graph.tensors[name].shape
-        if any(size > 1 for size in shape[:-INNERMOST]):
-            return f"{name} has the shape {shape}: only the 3 innermost dimensions may exceed 1"
+        if any(size > 1 for size in shape[:-innermost]):
+            only = f"only the {innermost} innermost dimensions may exceed 1"
+            return f"{name} has the shape {shape}: {only}"
     return None
 
 
@@ -37,6 +38,7 @@ def _activations(view: NodeView) -> list[str]:
     return [n for i, n in names if n and view.op.role(i) is Role.ACTIVATION]
 
 
+@limit()
 def integers_only(view: NodeView) -> str | None:
     """Operands and results are integers or booleans."""
     for name in (*filter(None, view.node.inputs), *view.node.outputs):
@@ -45,18 +47,21 @@ def integers_only(view: NodeView) -> str | None:
     return None
 
 
-def one_row(view: NodeView) -> str | None:
+@limit(rows=1)
+def one_row(view: NodeView, rows: int) -> str | None:
     """A fully connected layer has one row: the table wants FULLY_CONNECTED one-dimensional."""
-    rows = prod(view.input().shape[:-1])
-    return None if rows == 1 else f"it has {rows} rows, and the Edge TPU takes one"
+    found = prod(view.input().shape[:-1])
+    return None if found == rows else f"it has {found} rows, and the Edge TPU takes one"
 
 
+@limit()
 def not_fused(view: NodeView) -> str | None:
     """No activation is fused: TRANSPOSE_CONV version 4 makes the compiler abort (issue 845)."""
     fused = view.op.fused
     return None if fused is ops.Activation.NONE else f"the activation {fused.value} is fused"
 
 
+@limit()
 def same_dilation(view: NodeView) -> str | None:
     """The dilation is the same in x and y."""
     dilations = getattr(view.op, "dilations", (1,))
@@ -65,37 +70,43 @@ def same_dilation(view: NodeView) -> str | None:
     )
 
 
-def constants_are_zeros(view: NodeView) -> str | None:
-    """A constant operand is one of exactly 2, and all zeros."""
+@limit(operands=2)
+def constants_are_zeros(view: NodeView, operands: int) -> str | None:
+    """A constant operand is one of exactly {operands}, and all zeros."""
     constants = [i for i in range(len(view.node.inputs)) if view.is_constant(i)]
     if not constants:
         return None
-    if len(view.node.inputs) != 2:
-        return f"{len(view.node.inputs)} operands are joined, one of them constant, allowed 2"
+    joined = len(view.node.inputs)
+    if joined != operands:
+        return f"{joined} operands are joined, one of them constant, allowed {operands}"
     largest = max(float(np.abs(view.constant(i)).max(initial=0)) for i in constants)
     return None if largest == 0 else f"a constant operand reaches {largest:g}, allowed zeros"
 
 
+@limit()
 def reduces_no_batch(view: NodeView) -> str | None:
     """The batch dimension is not reduced."""
     axes = getattr(view.op, "axes", ())
     return None if 0 not in axes else f"the axes are {axes}, allowed without the batch's 0"
 
 
-def depth_is_multiple(view: NodeView) -> str | None:
-    """Where the innermost dimension is reduced, its size is a multiple of 4."""
+@limit(depth=MultipleOf(4))
+def depth_is_multiple(view: NodeView, depth: MultipleOf) -> str | None:
+    """Where the innermost dimension is reduced, its size is a multiple of {depth.number}."""
     axes, shape = getattr(view.op, "axes", ()), view.input().shape
-    if len(shape) - 1 not in axes or shape[-1] % DEPTH_MULTIPLE == 0:
+    if len(shape) - 1 not in axes or shape[-1] in depth:
         return None
-    return f"the depth {shape[-1]} is reduced, allowed multiples of {DEPTH_MULTIPLE}"
+    return f"the depth {shape[-1]} is reduced, allowed {depth}"
 
 
+@limit()
 def slope_is_innermost(view: NodeView) -> str | None:
     """The slope has one dimension, the innermost."""
     shape = view.input(1).shape
     return None if all(n == 1 for n in shape[:-1]) else f"the slope has the shape {shape}"
 
 
+@limit()
 def pads_no_batch(view: NodeView) -> str | None:
     """The batch dimension is not padded."""
     pads: tuple[int, ...] = getattr(view.op, "pads", ())
@@ -103,6 +114,7 @@ def pads_no_batch(view: NodeView) -> str | None:
     return None if batch == (0, 0) else f"the batch is padded by {batch}"
 
 
+@limit()
 def pads_with_zero(view: NodeView) -> str | None:
     """The padding is the constant zero: PADV2 and MIRROR_PAD are not among the operations."""
     op = view.op
@@ -112,6 +124,7 @@ def pads_with_zero(view: NodeView) -> str | None:
     return f"the padding is {op.mode if op.mode != 'constant' else op.value}, allowed zero"
 
 
+@limit()
 def pads_without_lowest(view: NodeView) -> str | None:
     """Padding of a maximum is SAME or VALID, or the operand has no numbers below zero."""
     if implicit_padding(pool_axes(view)) is not None:
@@ -122,6 +135,7 @@ def pads_without_lowest(view: NodeView) -> str | None:
     return f"the pads {pads} are neither SAME nor VALID, and PADV2 is not among the operations"
 
 
+@limit()
 def resizes_in_a_known_mode(view: NodeView) -> str | None:
     """The resizing is one of TFLite's own, or repeats a single pixel."""
     if all(size == 1 for size, _ in spatial_sizes(view)) or exact_mode(view) is not None:
@@ -129,15 +143,17 @@ def resizes_in_a_known_mode(view: NodeView) -> str | None:
     return "the elements would be picked by GATHER, which is not among the operations"
 
 
-def softmax_is_small(view: NodeView) -> str | None:
-    """The operand has one dimension larger than 1, of at most 16,000 elements."""
+@limit(elements=Range(most=16_000))
+def softmax_is_small(view: NodeView, elements: Range) -> str | None:
+    """The operand has one dimension larger than 1, of at most {elements.most:,} elements."""
     shape = view.input().shape
     if any(size > 1 for size in shape[:-1]):
         return f"the operand has the shape {shape}, allowed one dimension larger than 1"
     size = shape[-1]
-    return None if size <= LARGEST_SOFTMAX else f"there are {size} elements, allowed 16000"
+    return None if size in elements else f"there are {size} elements, allowed {elements.most}"
 
 
+@limit()
 def steps_in_height_and_width(view: NodeView) -> str | None:
     """All strides of a slice are 1; forward steps in height and width are written as a pooling."""
     op = view.op

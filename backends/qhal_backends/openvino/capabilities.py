@@ -19,7 +19,8 @@ from functools import cache
 
 from qhal.ir.dtypes import DType
 from qhal.ir.ops import OPERATORS, Activation, Layout
-from qhal.targets.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
+from qhal.targets.capability import Arithmetic, Capabilities, Capability, KernelRow
+from qhal.targets.limit import Limit
 from qhal.targets.spec import BFLOAT, FLOAT, HALF, PerAxis, PerGroup, QuantSpec, SameAsInput
 from qhal_backends.openvino import limits
 from qhal_backends.openvino.devices import ALL_BITS, CPU, DEVICES, Device

@@ -19,7 +19,7 @@ WEIGHT_BITS = "weight_bits"
 """Option of a profile of a processor: so many bits of int8 weights are used, 7 or 8.
 
 With 7 the sum of two products of bytes, at most 2 * 255 * 63, fits 16 bits: without VNNI larger
-ones saturate (:mod:`qhal_backends.openvino.saturation`).
+ones saturate (:mod:`qhal_backends.openvino.saturating_sums`).
 """
 ALL_BITS = DType.INT8.bits
 _NARROW_BITS = 7

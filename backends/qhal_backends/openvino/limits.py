@@ -4,33 +4,35 @@ from __future__ import annotations
 
 from qhal.ir import ops
 from qhal.ir.graph import NodeView
-from qhal.targets.capability import Limit
+from qhal.targets.limit import Limit, MultipleOf, limit
 
 
 def whole_groups(size: int) -> Limit:
-    """A limit on the number of weights of an output of a fully-connected layer."""
-
-    def limit(view: NodeView) -> str | None:
-        depth = view.input(1).shape[1]
-        if depth % size == 0:
-            return None
-        return f"an output has {depth} weights, which is no multiple of {size}"
-
-    limit.__doc__ = f"The weights of an output are whole groups of {size}."
-    return limit
+    """Limit the number of weights of an output of a fully-connected layer."""
+    return limit(weights=MultipleOf(size))(_whole_groups)
 
 
-def one_group(view: NodeView) -> str | None:
+def _whole_groups(view: NodeView, weights: MultipleOf) -> str | None:
+    """The weights of an output are whole groups of {weights.number}."""
+    depth = view.input(1).shape[1]
+    if depth in weights:
+        return None
+    return f"an output has {depth} weights, which is no multiple of {weights.number}"
+
+
+@limit(groups=1)
+def one_group(view: NodeView, groups: int) -> str | None:
     """A transposed convolution on integers has one group."""
     op = view.op
     assert isinstance(op, ops.ConvTranspose)
-    return None if op.groups == 1 else f"it has {op.groups} groups, allowed is 1"
+    return None if op.groups == groups else f"it has {op.groups} groups, allowed is {groups}"
 
 
-def zero_padding(view: NodeView) -> str | None:
+@limit(value=0)
+def zero_padding(view: NodeView, value: int) -> str | None:
     """Constant padding of integers is zero; behind any other, the next product is in float."""
     op = view.op
     assert isinstance(op, ops.Pad)
-    if op.mode != "constant" or op.value == 0:
+    if op.mode != "constant" or op.value == value:
         return None
-    return f"the padding is {op.value:g}, allowed is 0"
+    return f"the padding is {op.value:g}, allowed is {value}"

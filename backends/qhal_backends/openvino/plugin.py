@@ -21,9 +21,16 @@ from qhal.plugin.readiness import Lack, Readiness
 from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
-from qhal_backends.openvino import saturation, settings
+from qhal_backends.openvino import saturating_sums, settings
 from qhal_backends.openvino.capabilities import capabilities
-from qhal_backends.openvino.devices import CPU, DEVICE, WEIGHT_BITS, device_of, weight_bits_of
+from qhal_backends.openvino.devices import (
+    ALL_BITS,
+    CPU,
+    DEVICE,
+    WEIGHT_BITS,
+    device_of,
+    weight_bits_of,
+)
 
 _MAIN, _WEIGHTS = "model.xml", "model.bin"
 
@@ -62,7 +69,7 @@ class OpenVinoBackend(Backend):
             main=_MAIN,
             decisions=(
                 *settings.decisions_about(stored),
-                *saturation.decisions_about(xml, target),
+                *(saturating_sums.decisions_about(xml) if _adds_bytes(target) else ()),
             ),
             input_names={name: name for name in graph.inputs},
             output_names={name: name for name in graph.outputs},
@@ -91,9 +98,13 @@ class OpenVinoBackend(Backend):
         if device_of(target) != CPU or self.readiness(target).run is not None:
             return Findings()
         artifact = quantized.artifact
-        return Findings(
-            decisions=(*without_bfloat16(artifact), *saturation.decisions_here(artifact, target))
-        )
+        saturated = saturating_sums.decisions_here(artifact) if _adds_bytes(target) else ()
+        return Findings(decisions=(*without_bfloat16(artifact), *saturated))
+
+
+def _adds_bytes(target: TargetProfile) -> bool:
+    """Whether products of all 8 bits are added up, on a processor."""
+    return device_of(target) == CPU and weight_bits_of(target) == ALL_BITS
 
 
 def _lacks_device(device: str) -> Lack | None:

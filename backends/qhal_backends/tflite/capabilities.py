@@ -11,7 +11,8 @@ from functools import cache
 
 from qhal.ir.dtypes import DType
 from qhal.ir.ops import Activation, Layout
-from qhal.targets.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
+from qhal.targets.capability import Arithmetic, Capabilities, Capability, KernelRow
+from qhal.targets.limit import Limit
 from qhal_backends.tflite import limits as the
 from qhal_backends.tflite import rows
 

@@ -12,100 +12,102 @@ from qhal.ir import ops
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView
 from qhal.ir.ops import Role
-from qhal.targets.capability import Limit
+from qhal.targets.limit import Limit, OneOf, Range, limit
 from qhal_backends.tflite.broadcasting import BROADCAST_RANK, compact
 from qhal_backends.tflite.flat import FlatPadding
 from qhal_backends.tflite.padding import implicit_padding
 from qhal_backends.tflite.resizing import exact_mode
 from qhal_backends.tflite.windows import pool_axes
 
-LARGEST_FILL = 1e6
-"""Largest magnitude of a padding value that may widen an integer tensor's range."""
-
-
-def _documented(limit: Limit, text: str) -> Limit:
-    limit.__doc__ = text
-    return limit
-
-
 # --- types and ranks ------------------------------------------------------------
 
 
 def element_types(allowed: Iterable[DType]) -> Limit:
-    """A limit on the element types of the operands that are not indices."""
-    kinds = tuple(allowed)
-    names = ", ".join(kind.value for kind in kinds)
+    """Limit the element types of the operands that are not indices."""
+    return limit(types=OneOf(tuple(kind.value for kind in allowed)))(_element_types)
 
-    def limit(view: NodeView) -> str | None:
-        for index, name in enumerate(view.node.inputs):
-            is_data = view.op.role(index) is not Role.INDEX
-            if name and is_data and view.input(index).dtype not in kinds:
-                return f"{name} is {view.input(index).dtype.value}, allowed: {names}"
-        return None
 
-    return _documented(limit, f"Operands are of type {names}.")
+def _element_types(view: NodeView, types: OneOf) -> str | None:
+    """Operands are of type {types}."""
+    for index, name in enumerate(view.node.inputs):
+        is_data = view.op.role(index) is not Role.INDEX
+        if name and is_data and view.input(index).dtype.value not in types:
+            return f"{name} is {view.input(index).dtype.value}, allowed: {types}"
+    return None
 
 
 def rank_at_most(largest: int) -> Limit:
-    """A limit on the rank of operands and results."""
-
-    def limit(view: NodeView) -> str | None:
-        names = (*filter(None, view.node.inputs), *view.node.outputs)
-        rank = max(len(view.graph.tensors[name].shape) for name in names)
-        return None if rank <= largest else f"the rank is {rank}, allowed up to {largest}"
-
-    return _documented(limit, f"Tensors have at most {largest} dimensions.")
+    """Limit the rank of operands and results."""
+    return limit(rank=Range(most=largest))(_rank_at_most)
 
 
-def broadcasts_in_four(view: NodeView) -> str | None:
-    """Operands broadcast in at most 4 dimensions, merged where possible."""
+def _rank_at_most(view: NodeView, rank: Range) -> str | None:
+    """Tensors have at most {rank.most} dimensions."""
+    names = (*filter(None, view.node.inputs), *view.node.outputs)
+    found = max(len(view.graph.tensors[name].shape) for name in names)
+    return None if found in rank else f"the rank is {found}, allowed {rank}"
+
+
+@limit(rank=Range(most=BROADCAST_RANK))
+def broadcasts_in_four(view: NodeView, rank: Range) -> str | None:
+    """Operands broadcast in at most {rank.most} dimensions, merged where possible."""
     shapes = [view.graph.tensors[name].shape for name in view.node.inputs if name]
     merged = len(compact([*shapes, view.output().shape])[0])
-    if merged <= BROADCAST_RANK:
+    if merged in rank:
         return None
-    return f"operands of {shapes} broadcast in {merged} dimensions, allowed up to {BROADCAST_RANK}"
+    return f"operands of {shapes} broadcast in {merged} dimensions, allowed {rank}"
 
 
 def rank_between(least: int, largest: int) -> Limit:
-    """A limit on the rank of every operand."""
-
-    def limit(view: NodeView) -> str | None:
-        for name in filter(None, view.node.inputs):
-            rank = len(view.graph.tensors[name].shape)
-            if not least <= rank <= largest:
-                return f"{name} has rank {rank}, allowed {least} to {largest}"
-        return None
-
-    return _documented(limit, f"Operands have {least} to {largest} dimensions.")
+    """Limit the rank of every operand."""
+    return limit(rank=Range(least, largest))(_rank_between)
 
 
-def plane(view: NodeView) -> str | None:
+def _rank_between(view: NodeView, rank: Range) -> str | None:
+    """Operands have {rank} dimensions."""
+    for name in filter(None, view.node.inputs):
+        found = len(view.graph.tensors[name].shape)
+        if found not in rank:
+            return f"{name} has rank {found}, allowed {rank}"
+    return None
+
+
+@limit(dimensions=2)
+def plane(view: NodeView, dimensions: int) -> str | None:
     """The operator has two spatial dimensions."""
     count = len(view.input().shape) - 2
-    return None if count == 2 else f"it has {count} spatial dimensions, allowed 2"
+    if count == dimensions:
+        return None
+    return f"it has {count} spatial dimensions, allowed {dimensions}"
 
 
 # --- windows --------------------------------------------------------------------
 
 
-def pads_not_negative(view: NodeView) -> str | None:
+@limit(padding=Range(least=0))
+def pads_not_negative(view: NodeView, padding: Range) -> str | None:
     """Padding is not negative."""
     pads: tuple[int, ...] = getattr(view.op, "pads", ())
-    return None if min(pads, default=0) >= 0 else f"the pads are {pads}, allowed from 0"
+    return None if min(pads, default=0) in padding else f"the pads are {pads}, allowed {padding}"
 
 
-def no_groups(view: NodeView) -> str | None:
-    """Groups are 1."""
-    groups = getattr(view.op, "groups", 1)
-    return None if groups == 1 else f"there are {groups} groups, allowed 1"
+@limit(groups=1)
+def no_groups(view: NodeView, groups: int) -> str | None:
+    """Groups are {groups}."""
+    found = getattr(view.op, "groups", 1)
+    return None if found == groups else f"there are {found} groups, allowed {groups}"
 
 
-def no_dilation(view: NodeView) -> str | None:
-    """Dilations are 1."""
+@limit(dilation=1)
+def no_dilation(view: NodeView, dilation: int) -> str | None:
+    """Dilations are {dilation}."""
     dilations = getattr(view.op, "dilations", ())
-    return None if set(dilations) <= {1} else f"the dilations are {dilations}, allowed 1"
+    if set(dilations) <= {dilation}:
+        return None
+    return f"the dilations are {dilations}, allowed {dilation}"
 
 
+@limit()
 def padding_counts_or_is_same(view: NodeView) -> str | None:
     """Padding counts in the mean, or is the one that SAME gives."""
     op = view.op
@@ -115,6 +117,7 @@ def padding_counts_or_is_same(view: NodeView) -> str | None:
     return f"the pads {op.pads} do not count in the mean and are not {FlatPadding.SAME.name}"
 
 
+@limit()
 def windows_inside(view: NodeView) -> str | None:
     """Every window touches the input."""
     for axis in pool_axes(view):
@@ -126,6 +129,7 @@ def windows_inside(view: NodeView) -> str | None:
 # --- resizing -------------------------------------------------------------------
 
 
+@limit()
 def resize_is_exact(view: NodeView) -> str | None:
     """Linear resizing is half_pixel, align_corners or asymmetric at every size."""
     op = view.op
@@ -139,24 +143,28 @@ def resize_is_exact(view: NodeView) -> str | None:
 # --- attributes -----------------------------------------------------------------
 
 
+@limit()
 def axis_is_last(view: NodeView) -> str | None:
     """The axis is the last one."""
     axis, rank = getattr(view.op, "axis", 0), len(view.input().shape)
     return None if axis == rank - 1 else f"the axis is {axis} of {rank}, allowed the last one"
 
 
-def blocks_come_first(view: NodeView) -> str | None:
-    """Channels are in the order DCR: position in the block, then channel."""
-    mode = getattr(view.op, "mode", "DCR")
-    return None if mode == "DCR" else f"the order of channels is {mode}, allowed DCR"
+@limit(mode=OneOf(("DCR",)))
+def blocks_come_first(view: NodeView, mode: OneOf) -> str | None:
+    """Channels are in the order {mode}: position in the block, then channel."""
+    found = getattr(view.op, "mode", "DCR")
+    return None if found in mode else f"the order of channels is {found}, allowed {mode}"
 
 
-def elu_alpha_is_one(view: NodeView) -> str | None:
-    """Alpha is 1."""
-    alpha = getattr(view.op, "alpha", 1.0)
-    return None if alpha == 1.0 else f"alpha is {alpha:g}, allowed 1"
+@limit(alpha=1)
+def elu_alpha_is_one(view: NodeView, alpha: int) -> str | None:
+    """Alpha is {alpha}."""
+    found = getattr(view.op, "alpha", 1.0)
+    return None if found == alpha else f"alpha is {found:g}, allowed {alpha}"
 
 
+@limit()
 def reflects_inside(view: NodeView) -> str | None:
     """Reflected padding is smaller than the dimension it reflects."""
     op = view.op
@@ -169,23 +177,23 @@ def reflects_inside(view: NodeView) -> str | None:
     return None
 
 
-def fill_is_moderate(view: NodeView) -> str | None:
-    """The padding value fits an integer tensor's range: at most 1e6 in magnitude."""
+@limit(magnitude=Range(most=1e6))
+def fill_is_moderate(view: NodeView, magnitude: Range) -> str | None:
+    """The padding value fits an integer tensor's range: at most {magnitude.most:g} in magnitude."""
     op = view.op
     assert isinstance(op, ops.Pad)
-    if op.mode != "constant" or (math.isfinite(op.value) and abs(op.value) <= LARGEST_FILL):
+    if op.mode != "constant" or (math.isfinite(op.value) and abs(op.value) in magnitude):
         return None
-    return f"the padding value is {op.value:g}, allowed up to {LARGEST_FILL:g} in magnitude"
+    return f"the padding value is {op.value:g}, allowed {magnitude} in magnitude"
 
 
 def casts_between(allowed: Iterable[DType]) -> Limit:
-    """A limit on the types of both ends of a Cast."""
-    kinds = tuple(allowed)
-    names = ", ".join(kind.value for kind in kinds)
+    """Limit the types of both ends of a Cast."""
+    return limit(types=OneOf(tuple(kind.value for kind in allowed)))(_casts_between)
 
-    def limit(view: NodeView) -> str | None:
-        found = (view.input().dtype, view.output().dtype)
-        odd = next((kind for kind in found if kind not in kinds), None)
-        return None if odd is None else f"it casts {odd.value}, allowed: {names}"
 
-    return _documented(limit, f"Both ends are of type {names}.")
+def _casts_between(view: NodeView, types: OneOf) -> str | None:
+    """Both ends are of type {types}."""
+    found = (view.input().dtype.value, view.output().dtype.value)
+    odd = next((kind for kind in found if kind not in types), None)
+    return None if odd is None else f"it casts {odd}, allowed: {types}"

@@ -9,7 +9,8 @@ int64 bias (tensorflow/lite/kernels/conv.cc).
 from __future__ import annotations
 
 from qhal.ir.dtypes import DType
-from qhal.targets.capability import KernelRow, Limit
+from qhal.targets.capability import KernelRow
+from qhal.targets.limit import Limit
 from qhal.targets.spec import (
     FLOAT,
     HALF,

@@ -12,7 +12,8 @@ from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, Node, NodeView
 from qhal.legal.forms.draft import Draft, Fragment, Surroundings
 from qhal.legal.forms.table import FORMS
-from qhal.targets.capability import Capabilities, broken_by
+from qhal.targets.capability import Capabilities
+from qhal.targets.limit import broken_by
 
 _MAX_ROUNDS = 4
 

@@ -155,7 +155,7 @@ class _Discovery:
         return claims
 
     def _call(self, hook: str, plugin: Any) -> list[Any]:
-        """Call a hook of one plugin alone, so that it can break nobody else."""
+        """Call a hook of one plugin alone, so that it can break no other."""
         others = [p for p in self.manager.get_plugins() if p is not plugin]
         caller = self.manager.subset_hook_caller(hook, others)
         return [thing for things in caller() for thing in things]
@@ -163,7 +163,7 @@ class _Discovery:
     def _award(
         self, kind: str, claims: Sequence[_Claim[T]], reserved: frozenset[str] = frozenset()
     ) -> dict[str, _Claim[T]]:
-        """Give each name to its best claim, and to nobody if the best claims are equal.
+        """Give each name to its best claim, and to none if the best claims are equal.
 
         Quietly choosing one of two would let an unrelated installation change what a target means.
         """

@@ -157,7 +157,7 @@ def registry(targets_file: str | Path | None = None) -> Registry:
 
 
 def _check_options(profile: TargetProfile, backend: Backend) -> None:
-    """An option that nobody reads would silently leave the one that was meant as it is."""
+    """Refuse an option that is not read: the one that was meant would stay as it is."""
     if backend.info.options is None:
         return
     known = {*backend.info.options, RUNS_ON}

@@ -17,7 +17,8 @@ from qhal.decisions import Code, Decision, Severity
 from qhal.ir.graph import Graph, Node, NodeView
 from qhal.ir.ops import Opaque, Role
 from qhal.quant.masks import clip_if_mask
-from qhal.targets.capability import Capabilities, KernelRow, Limit, broken_by
+from qhal.targets.capability import Capabilities, KernelRow
+from qhal.targets.limit import Limit, broken_by
 from qhal.targets.policy import Policy
 from qhal.targets.recipe import Recipe
 from qhal.targets.spec import FLOAT, SameAsInput

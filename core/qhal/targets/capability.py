@@ -6,44 +6,17 @@ types of activation, weight and output. Fail closed: what no row states is not s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from qhal.errors import PluginError, in_one_line
-from qhal.ir.graph import NodeView
+from qhal.errors import PluginError
 from qhal.ir.ops import Activation, Layout
+from qhal.targets.limit import Limit, refuse_others
 from qhal.targets.spec import Derived, OutputSpec, QuantSpec, SameAsInput
 
 HOST = "host"
 """The unit that every target with a unit of its own has beside it: the processor that drives it."""
-
-Limit = Callable[[NodeView], str | None]
-"""A rule that a node must meet.
-
-Its docstring is the rule in English with its bounds; it returns None, or one sentence with
-the offending value ("stride is 4, allowed 1 to 3").
-"""
-
-
-def broken_by(limit: Limit, view: NodeView) -> str | None:
-    """What a rule says of a node: None, or the sentence with the offending value.
-
-    Raises:
-        PluginError: the rule itself breaks, or says something else.
-    """
-    try:
-        said = limit(view)
-    except Exception as error:
-        raise PluginError(f"{_where(limit, view)}: {in_one_line(error)}.") from error
-    if said is None or isinstance(said, str):
-        return said
-    raise PluginError(f"{_where(limit, view)}: it said {said!r:.60}, which is no sentence.")
-
-
-def _where(limit: Limit, view: NodeView) -> str:
-    rule = getattr(limit, "__name__", repr(limit))
-    return f"limit {rule} on {view.op.kind} {view.node.name}"
 
 
 class Arithmetic(Enum):
@@ -87,8 +60,9 @@ class KernelRow:
 
         Raises:
             PluginError: a type with a codebook is not that of a weight beside a float activation,
-                or a part of a type's bits is not that of a symmetric weight.
+                a part of a type's bits is not that of a symmetric weight, or a limit is none.
         """
+        refuse_others(self.limits, f"Kernel row {self}")
         numbers = [s for s in (self.activation, self.output, self.bias) if s is not None]
         if self.activation.quantized and self.weight is not None:
             numbers.append(self.weight)
@@ -134,6 +108,14 @@ class Capability:
     source: str
     limits: tuple[Limit, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse what is no limit.
+
+        Raises:
+            PluginError: a limit is none.
+        """
+        refuse_others(self.limits, f"The capability {self.op}")
+
 
 @dataclass(frozen=True)
 class Capabilities:
@@ -158,6 +140,14 @@ class Capabilities:
     native: Mapping[str, Limit] = field(default_factory=dict)
     integer_io: bool = False
     opaque: str | None = "the target runs canonical operators only"
+
+    def __post_init__(self) -> None:
+        """Refuse what is no limit.
+
+        Raises:
+            PluginError: a rule of ``native`` is none.
+        """
+        refuse_others(tuple(self.native.values()), "The capabilities")
 
     def of(self, kind: str) -> tuple[Capability, ...]:
         """The entries for an operator kind, in order."""

@@ -10,7 +10,7 @@ import pytest
 from qhal.ir import ops
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView, TensorType
-from qhal.targets.capability import Limit
+from qhal.targets.limit import Limit
 from qhal_backends.edgetpu import limits as the
 from tests.backends.tflite.test_tflite_limits import view_of
 
@@ -85,7 +85,7 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
 
 @pytest.mark.parametrize(("limit", "view", "sentence"), CASES)
 def test_limit(limit: Limit, view: NodeView, sentence: str | None) -> None:
-    found = limit(view)
+    found = limit.check(view)
     if sentence is None:
         assert found is None
     else:

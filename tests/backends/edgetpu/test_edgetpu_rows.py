@@ -94,7 +94,7 @@ def test_a_layer_of_several_rows_becomes_a_convolution() -> None:
     assert "2 Reshape, 2 Transpose, Conv: it has 6 rows" in legal.decisions[0].sentence
     laid = to_layout(legal.graph, CAPS.layout).graph
     assert [node.op.kind for node in laid.nodes] == ["Reshape", "Conv", "Reshape"]
-    assert all(the.three_innermost(NodeView(laid, node)) is None for node in laid.nodes)
+    assert all(the.three_innermost.check(NodeView(laid, node)) is None for node in laid.nodes)
 
 
 def test_the_core_rewrites_what_only_the_host_has() -> None:

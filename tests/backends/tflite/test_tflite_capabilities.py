@@ -21,7 +21,7 @@ def test_every_fact_has_a_source_and_every_limit_a_rule(caps: Capabilities) -> N
         assert capability.source, capability.op
         limits = [*capability.limits, *(limit for row in capability.rows for limit in row.limits)]
         for limit in limits:
-            assert (limit.__doc__ or "").strip().endswith("."), (capability.op, limit)
+            assert limit.rule.endswith("."), (capability.op, limit)
 
 
 @BOTH

@@ -12,7 +12,7 @@ from qhal.ir.build import GraphBuilder
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, NodeView, TensorType
 from qhal.ir.ops import Op
-from qhal.targets.capability import Limit
+from qhal.targets.limit import Limit
 from qhal_backends.tflite import limits as the
 from tests.backends.one_node import lay_out
 
@@ -113,7 +113,7 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
 
 @pytest.mark.parametrize(("limit", "view", "sentence"), CASES)
 def test_limit(limit: Limit, view: NodeView, sentence: str | None) -> None:
-    found = limit(view)
+    found = limit.check(view)
     if sentence is None:
         assert found is None
     else:

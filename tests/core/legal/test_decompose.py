@@ -17,6 +17,7 @@ from qhal.ir.ops import Activation, Layout
 from qhal.legal.decompose import decompose
 from qhal.legal.legalize import legalize
 from qhal.targets.capability import Capabilities, Capability, KernelRow
+from qhal.targets.limit import limit
 from qhal.targets.spec import FLOAT
 from tests.core.ir_graphs import run
 
@@ -90,6 +91,7 @@ def layer(shape: tuple[int, ...], op: ops.Op) -> Graph:
     return b.build(outputs=[b.one(ops.Relu(), [product])])
 
 
+@limit()
 def one_row(view: NodeView) -> str | None:
     """A layer has one row."""
     rows = prod(view.input().shape[:-1])

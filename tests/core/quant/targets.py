@@ -5,6 +5,7 @@ from __future__ import annotations
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView
 from qhal.targets.capability import Capabilities, Capability, KernelRow
+from qhal.targets.limit import limit
 from qhal.targets.spec import (
     FLOAT,
     Derived,
@@ -19,6 +20,7 @@ INT16 = QuantSpec(DType.INT16, symmetric=True)
 WEIGHT = QuantSpec(DType.INT8, PerAxis(), symmetric=True, narrow_range=True)
 
 
+@limit()
 def small(view: NodeView) -> str | None:
     """Tensors have at most 4,096 elements."""
     count = view.output().elements

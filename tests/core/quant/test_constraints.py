@@ -39,6 +39,7 @@ from qhal.quant.choice import Verdict
 from qhal.quant.constraints import constrain, find_recipe
 from qhal.quant.select import select
 from qhal.targets.capability import Capabilities, Capability, KernelRow
+from qhal.targets.limit import limit
 from qhal.targets.recipe import RECIPES, Recipe
 from qhal.targets.spec import (
     FLOAT,
@@ -120,6 +121,7 @@ def test_nothing_is_supported_by_accident() -> None:
 
 
 def test_a_limit_is_quoted_with_the_offending_value() -> None:
+    @limit()
     def narrow(view: object) -> str | None:
         """At most 2 columns."""
         return "4 columns, allowed are 2"
@@ -130,6 +132,7 @@ def test_a_limit_is_quoted_with_the_offending_value() -> None:
 
 
 def test_the_first_row_whose_limits_hold_wins_and_a_host_row_is_recorded() -> None:
+    @limit()
     def never(view: object) -> str | None:
         """Never."""
         return "the NPU is busy"

@@ -13,7 +13,8 @@ from dataclasses import replace
 from functools import cache
 
 from qhal.ir.dtypes import DType
-from qhal.targets.capability import Capabilities, Capability, KernelRow, Limit
+from qhal.targets.capability import Capabilities, Capability, KernelRow
+from qhal.targets.limit import Limit
 from qhal_backends.arm.cortexm import limits as the
 from qhal_backends.tflite import limits as tflite_limits
 from qhal_backends.tflite import rows

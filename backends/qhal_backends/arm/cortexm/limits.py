@@ -8,49 +8,54 @@ from __future__ import annotations
 
 from qhal.ir import ops
 from qhal.ir.graph import NodeView
-
-LARGEST_STEPPED_RANK = 4
-WIDEST_SOFTMAX = 511
-MOST_JOINED = 10
+from qhal.targets.limit import Range, limit
 
 
+@limit()
 def rounds_as_litert_does(view: NodeView) -> str | None:
     """Fully connected layers are 1x1 convolutions, which give the same integers as in LiteRT:
     FULLY_CONNECTED is rescaled with a float64 there, and with an integer multiplier here
     (fully_connected_common.cc).
-    """  # noqa: D205 - the rule, which pages print as it is
+    """
     return "TFLite Micro rounds FULLY_CONNECTED differently from LiteRT, and CONV_2D the same"
 
 
-def joins_few(view: NodeView) -> str | None:
-    """A concatenation has at most 10 operands (kMaxInputNum, concatenation.cc)."""
+@limit(operands=Range(most=10))
+def joins_few(view: NodeView, operands: Range) -> str | None:
+    """A concatenation has at most {operands.most} operands (kMaxInputNum, concatenation.cc)."""
     count = len(view.node.inputs)
-    return None if count <= MOST_JOINED else f"{count} operands are joined, allowed up to 10"
+    return None if count in operands else f"{count} operands are joined, allowed {operands}"
 
 
-def softmax_is_narrow(view: NodeView) -> str | None:
-    """A softmax has at most 511 elements: 512 equal ones overflow the kernel's sum (softmax.h)."""
+@limit(elements=Range(1, 511))
+def softmax_is_narrow(view: NodeView, elements: Range) -> str | None:
+    """A softmax has at most {elements.most} elements: more of them, all equal, overflow the
+    kernel's sum (softmax.h).
+    """
     count = view.input().shape[-1]
-    if count <= WIDEST_SOFTMAX:
+    if count in elements:
         return None
-    return f"the softmax has {count} elements, allowed 1 to {WIDEST_SOFTMAX}"
+    return f"the softmax has {count} elements, allowed {elements}"
 
 
-def steps_in_four_dimensions(view: NodeView) -> str | None:
-    """With steps a slice has at most 4 dimensions (strided_slice_common.cc)."""
+@limit(dimensions=Range(most=4))
+def steps_in_four_dimensions(view: NodeView, dimensions: Range) -> str | None:
+    """With steps a slice has at most {dimensions.most} dimensions (strided_slice_common.cc)."""
     op = view.op
     assert isinstance(op, ops.Slice)
     rank = len(op.steps)
-    if set(op.steps) <= {1} or rank <= LARGEST_STEPPED_RANK:
+    if set(op.steps) <= {1} or rank in dimensions:
         return None
-    return f"the steps are {op.steps}, allowed in up to {LARGEST_STEPPED_RANK} dimensions"
+    return f"the steps are {op.steps}, allowed in {dimensions} dimensions"
 
 
+@limit()
 def indices_are_constant(view: NodeView) -> str | None:
     """Indices are constants, stored as int32: gather.cc takes no int64."""
     return None if view.is_constant(1) else f"the indices {view.node.inputs[1]} are computed"
 
 
+@limit()
 def pads_with_a_constant(view: NodeView) -> str | None:
     """The padding is constant: other kinds are picked by gather.cc, which has no int16."""
     op = view.op

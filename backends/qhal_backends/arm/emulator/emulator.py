@@ -66,7 +66,7 @@ class Result:
 
     @property
     def spread(self) -> float:
-        """How far apart the counted runs are, as a fraction of their median."""
+        """Spread of the counted runs, as a fraction of their median."""
         return (max(self.instructions) - min(self.instructions)) / self.instructions_per_run
 
 

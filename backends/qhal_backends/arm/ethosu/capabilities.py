@@ -12,7 +12,8 @@ from dataclasses import replace
 from functools import cache
 
 from qhal.ir.dtypes import DType
-from qhal.targets.capability import HOST, Capabilities, Capability, KernelRow, Limit
+from qhal.targets.capability import HOST, Capabilities, Capability, KernelRow
+from qhal.targets.limit import Limit
 from qhal_backends.arm.cortexm.capabilities import capabilities as cortex_m_capabilities
 from qhal_backends.arm.ethosu import limits as the
 from qhal_backends.tflite import rows

@@ -15,67 +15,64 @@ from math import prod
 
 from qhal.ir import ops
 from qhal.ir.graph import NodeView
-from qhal.targets.capability import Limit
+from qhal.targets.limit import Limit, OneOf, Range, limit
 from qhal_backends.tflite.flat import FlatPadding
 from qhal_backends.tflite.padding import Axis, implicit_padding
 from qhal_backends.tflite.resizing import ResizeMode, exact_mode, spatial_sizes
 from qhal_backends.tflite.windows import convolution_axes, pool_axes
 
-LARGEST_STRIDE = 3
-LARGEST_FILTER = 65536
-LARGEST_AXIS = 65536
-LARGEST_KERNEL_HEIGHT = 256
-LARGEST_SAME_KERNEL = 8
-LARGEST_ARGMAX_DEPTH = 127
-LARGEST_REDUCED_AXIS = 4096
 LARGEST_INT8_MEAN = 16_777_216
 LARGEST_INT16_MEAN = 65_536
-LARGEST_TRANSPOSED_RANK = 8
-U55_SCALES = (2, 4, 8)
-U85_LARGEST_SCALE = 1024
-U85_LARGEST_ALIGNED_SCALE = 2048
+_UP_TO_THREE = Range(1, 3)
+_UP_TO_65536 = Range(most=65_536)
 
 
 # --- convolutions -----------------------------------------------------------------
 
 
-def filters_are_small(view: NodeView) -> str | None:
-    """A filter has at most 65536 weights: their absolute values sum up to at most 127 * 65536."""
+@limit(weights=_UP_TO_65536)
+def filters_are_small(view: NodeView, weights: Range) -> str | None:
+    """A filter has at most {weights.most} weights: their absolute values sum up to at most
+    127 * {weights.most}.
+    """
     weight = view.input(1)
     filters = view.output().shape[-1]
     size = weight.elements // filters
-    if size <= LARGEST_FILTER:
+    if size in weights:
         return None
-    return f"a filter has {size} weights, allowed up to {LARGEST_FILTER}"
+    return f"a filter has {size} weights, allowed {weights}"
 
 
-def u55_strides_of_conv(view: NodeView) -> str | None:
-    """Strides are 1 to 3; more without dilation and with padding VALID."""
+@limit(strides=_UP_TO_THREE)
+def u55_strides_of_conv(view: NodeView, strides: Range) -> str | None:
+    """Strides are {strides}; more without dilation and with padding VALID."""
     op = view.op
     assert isinstance(op, ops.Conv)
     # Explicit padding becomes a PAD in front of a VALID convolution.
     is_valid = implicit_padding(convolution_axes(view)) is not FlatPadding.SAME
-    if max(op.strides) <= LARGEST_STRIDE or (is_valid and max(op.dilations) == 1):
+    if max(op.strides) in strides or (is_valid and max(op.dilations) == 1):
         return None
-    return f"the strides are {op.strides}, allowed 1 to 3 with dilation or padding SAME"
+    return f"the strides are {op.strides}, allowed {strides} with dilation or padding SAME"
 
 
-def u55_strides_up_to_three(view: NodeView) -> str | None:
-    """Strides are 1 to 3."""
-    strides: tuple[int, ...] = getattr(view.op, "strides", ())
-    if max(strides, default=1) <= LARGEST_STRIDE:
+@limit(strides=_UP_TO_THREE)
+def u55_strides_up_to_three(view: NodeView, strides: Range) -> str | None:
+    """Strides are {strides}."""
+    found: tuple[int, ...] = getattr(view.op, "strides", ())
+    if max(found, default=1) in strides:
         return None
-    return f"the strides are {strides}, allowed 1 to 3"
+    return f"the strides are {found}, allowed {strides}"
 
 
-def u55_strides_of_transposed(view: NodeView) -> str | None:
+@limit(strides=OneOf(((1, 1), (2, 2))))
+def u55_strides_of_transposed(view: NodeView, strides: OneOf) -> str | None:
     """Strides (height, width) are 1x1, 2x2, or 2 along the one of two dimensions that is not 1.
 
     Across a dimension in which both input and kernel have one element, the stride is 1.
     """
     op = view.op
     assert isinstance(op, ops.ConvTranspose)
-    if op.strides in ((1, 1), (2, 2)):
+    if op.strides in strides:
         return None
     (height, width), (rows, columns) = view.input().shape[1:3], view.input(1).shape[1:3]
     if op.strides == (1, 2) and height == rows == 1:
@@ -92,52 +89,56 @@ def _is_same(axes: list[Axis]) -> bool:
     return implicit_padding(axes) is FlatPadding.SAME
 
 
-def kernel_is_small(view: NodeView) -> str | None:
-    """A kernel has at most 65536 elements and at most 256 rows."""
-    rows, columns = (axis.kernel for axis in pool_axes(view))
-    if rows * columns <= LARGEST_FILTER and rows <= LARGEST_KERNEL_HEIGHT:
+@limit(elements=Range(most=65_536), rows=Range(most=256))
+def kernel_is_small(view: NodeView, elements: Range, rows: Range) -> str | None:
+    """A kernel has at most {elements.most} elements and at most {rows.most} rows."""
+    height, width = (axis.kernel for axis in pool_axes(view))
+    if height * width in elements and height in rows:
         return None
-    return f"the kernel is {rows}x{columns}, allowed 65536 elements and 256 rows"
+    return f"the kernel is {height}x{width}, allowed {elements.most} elements and {rows.most} rows"
 
 
-def same_kernel_is_small(view: NodeView) -> str | None:
-    """With padding SAME a kernel is at most 8 by 8."""
+@limit(kernel=Range(1, 8))
+def same_kernel_is_small(view: NodeView, kernel: Range) -> str | None:
+    """With padding SAME a kernel is at most {kernel.most} by {kernel.most}."""
     axes = pool_axes(view)
-    kernel = tuple(axis.kernel for axis in axes)
-    if not _is_same(axes) or max(kernel) <= LARGEST_SAME_KERNEL:
+    sizes = tuple(axis.kernel for axis in axes)
+    if not _is_same(axes) or max(sizes) in kernel:
         return None
-    return f"the kernel is {kernel} with padding SAME, allowed up to 8 by 8"
+    return f"the kernel is {sizes} with padding SAME, allowed up to {kernel.most} by {kernel.most}"
 
 
-def u55_strides_of_pool(view: NodeView) -> str | None:
-    """Strides are 1 to 3; more with padding VALID."""
+@limit(strides=_UP_TO_THREE)
+def u55_strides_of_pool(view: NodeView, strides: Range) -> str | None:
+    """Strides are {strides}; more with padding VALID."""
     axes = pool_axes(view)
-    strides = tuple(axis.stride for axis in axes)
-    if max(strides) <= LARGEST_STRIDE or not _is_same(axes):
+    found = tuple(axis.stride for axis in axes)
+    if max(found) in strides or not _is_same(axes):
         return None
-    return f"the strides are {strides} with padding SAME, allowed 1 to 3"
+    return f"the strides are {found} with padding SAME, allowed {strides}"
 
 
 # --- reduction --------------------------------------------------------------------
 
 
-def reduced_axes_are_short(view: NodeView) -> str | None:
-    """A mean reduces at most 4096 elements along an axis."""
+@limit(elements=Range(most=4096))
+def reduced_axes_are_short(view: NodeView, elements: Range) -> str | None:
+    """A mean reduces at most {elements.most} elements along an axis."""
     longest = max(_reduced_sizes(view), default=1)
-    if longest <= LARGEST_REDUCED_AXIS:
+    if longest in elements:
         return None
-    return f"an axis of {longest} is reduced, allowed up to {LARGEST_REDUCED_AXIS}"
+    return f"an axis of {longest} is reduced, allowed {elements}"
 
 
 def reduces_at_most(largest: int) -> Limit:
-    """A limit on the number of elements that a mean is taken of."""
+    """Limit the number of elements that a mean is taken of."""
+    return limit(elements=Range(most=largest))(_mean_is_small)
 
-    def limit(view: NodeView) -> str | None:
-        count = prod(_reduced_sizes(view))
-        return None if count <= largest else f"{count} elements are reduced, allowed {largest}"
 
-    limit.__doc__ = f"A mean is taken of at most {largest} elements."
-    return limit
+def _mean_is_small(view: NodeView, elements: Range) -> str | None:
+    """A mean is taken of at most {elements.most} elements."""
+    count = prod(_reduced_sizes(view))
+    return None if count in elements else f"{count} elements are reduced, allowed {elements.most}"
 
 
 def _reduced_sizes(view: NodeView) -> list[int]:
@@ -146,14 +147,16 @@ def _reduced_sizes(view: NodeView) -> list[int]:
     return [view.input().shape[axis] for axis in op.axes]
 
 
-def mean_has_one_batch(view: NodeView) -> str | None:
-    """With 4 dimensions and more, the first one is 1."""
+@limit(batch=1)
+def mean_has_one_batch(view: NodeView, batch: int) -> str | None:
+    """With 4 dimensions and more, the first one is {batch}."""
     shape = view.input().shape
-    if len(shape) < 4 or shape[0] == 1:
+    if len(shape) < 4 or shape[0] == batch:
         return None
-    return f"the operand has the shape {shape}, allowed a first dimension of 1"
+    return f"the operand has the shape {shape}, allowed a first dimension of {batch}"
 
 
+@limit()
 def mean_over_depth(view: NodeView) -> str | None:
     """The last axis is reduced only if one of height, width and depth is 1."""
     op = view.op
@@ -165,65 +168,74 @@ def mean_over_depth(view: NodeView) -> str | None:
     return f"the depth of {shape} is reduced, allowed if height, width or depth is 1"
 
 
-def u55_argmax_over_depth(view: NodeView) -> str | None:
-    """The axis is the last one, of at most 127 elements, and is dropped."""
+@limit(elements=Range(most=127))
+def u55_argmax_over_depth(view: NodeView, elements: Range) -> str | None:
+    """The axis is the last one, of at most {elements.most} elements, and is dropped."""
     op, shape = view.op, view.input().shape
     assert isinstance(op, ops.ArgMax)
     if op.axis != len(shape) - 1:
         return f"the axis is {op.axis} of {len(shape)}, allowed the last one"
-    if shape[-1] > LARGEST_ARGMAX_DEPTH:
-        return f"the axis has {shape[-1]} elements, allowed up to {LARGEST_ARGMAX_DEPTH}"
+    if shape[-1] not in elements:
+        return f"the axis has {shape[-1]} elements, allowed {elements}"
     return "the reduced axis is kept, allowed dropped ones" if op.keepdims else None
 
 
-def softmax_rows(view: NodeView) -> str | None:
-    """A softmax has at most 65536 rows."""
-    rows = prod(view.input().shape[:-1])
-    return None if rows <= LARGEST_AXIS else f"there are {rows} rows, allowed up to 65536"
+@limit(rows=_UP_TO_65536)
+def softmax_rows(view: NodeView, rows: Range) -> str | None:
+    """A softmax has at most {rows.most} rows."""
+    count = prod(view.input().shape[:-1])
+    return None if count in rows else f"there are {count} rows, allowed {rows}"
 
 
 # --- products of two activations --------------------------------------------------
 
 
-def u55_product_axes(view: NodeView) -> str | None:
-    """The depth of the result and the reduced axis are at most 65536."""
+@limit(elements=_UP_TO_65536)
+def u55_product_axes(view: NodeView, elements: Range) -> str | None:
+    """The depth of the result and the reduced axis are at most {elements.most}."""
     for size in (view.output().shape[-1], view.input().shape[-1]):
-        if size > LARGEST_AXIS:
-            return f"an axis has {size} elements, allowed up to {LARGEST_AXIS}"
+        if size not in elements:
+            return f"an axis has {size} elements, allowed {elements}"
     return None
 
 
 # --- resizing ---------------------------------------------------------------------
 
 
-def u55_resizes_by_powers_of_two(view: NodeView) -> str | None:
-    """Both sizes grow 2, 4 or 8 times (linear half_pixel: 2 times), or a single pixel is spread."""
+@limit(scales=OneOf((2, 4, 8)), half_pixel=OneOf((2,)))
+def u55_resizes_by_powers_of_two(view: NodeView, scales: OneOf, half_pixel: OneOf) -> str | None:
+    """Both sizes grow {scales.either} times (linear half_pixel: {half_pixel} times), or a
+    single pixel is spread.
+    """
     op, mode, sizes = view.op, exact_mode(view), spatial_sizes(view)
     assert isinstance(op, ops.Resize)
     if mode is None:
         return "the elements would be picked by GATHER, which the NPU lacks"
     if _is_trivial(sizes):
         return None
-    scales = [_scale(mode, *size) for size in sizes]
+    found = [_scale(mode, *size) for size in sizes]
     linear_half = op.mode == "linear" and mode.half_pixel_centers
-    allowed = U55_SCALES[:1] if linear_half else U55_SCALES
+    allowed = half_pixel if linear_half else scales
     # A dimension of one element may stay as it is.
-    growing = {s for s, (_, count) in zip(scales, sizes, strict=True) if (s, count) != (1, 1)}
-    if len(growing) == 1 and growing <= set(allowed):
+    growing = {s for s, (_, count) in zip(found, sizes, strict=True) if (s, count) != (1, 1)}
+    if len(growing) == 1 and all(scale in allowed for scale in growing):
         return None
-    return f"{_listed(sizes)} are scales of {_shown(scales)}, allowed {_shown(allowed)} for both"
+    return f"{_listed(sizes)} are scales of {_shown(found)}, allowed {allowed} for both"
 
 
-def u85_resizes_in_bounds(view: NodeView) -> str | None:
-    """Scales are at most 1024, with aligned corners 2048; linear ones are powers of two."""
+@limit(scale=Range(most=1024), aligned=Range(most=2048))
+def u85_resizes_in_bounds(view: NodeView, scale: Range, aligned: Range) -> str | None:
+    """Scales are at most {scale.most}, with aligned corners {aligned.most}; linear ones are powers
+    of two.
+    """
     op, mode, sizes = view.op, exact_mode(view), spatial_sizes(view)
     assert isinstance(op, ops.Resize)
     if mode is None:
         return "the elements would be picked by GATHER, which picks along the first axis only"
     scales = [_scale(mode, *size) for size in sizes]
-    largest = U85_LARGEST_ALIGNED_SCALE if mode.align_corners else U85_LARGEST_SCALE
-    if max(scales) > largest:
-        return f"{_listed(sizes)} are scales of {_shown(scales)}, allowed up to {largest}"
+    allowed = aligned if mode.align_corners else scale
+    if max(scales) not in allowed:
+        return f"{_listed(sizes)} are scales of {_shown(scales)}, allowed {allowed}"
     if op.mode == "nearest" or _is_trivial(sizes) or all(map(_is_power_of_two, scales)):
         return None
     return f"{_listed(sizes)} are scales of {_shown(scales)}, allowed powers of two"
@@ -255,6 +267,7 @@ def _shown(scales: Iterable[float]) -> str:
 # --- data movement ----------------------------------------------------------------
 
 
+@limit()
 def steps_in_height_and_width(view: NodeView) -> str | None:
     """Steps are positive, and above 1 only along height and width, in front of the last axis."""
     op = view.op
@@ -266,6 +279,7 @@ def steps_in_height_and_width(view: NodeView) -> str | None:
     return f"the steps are {op.steps}, allowed 1 but along height and width"
 
 
+@limit()
 def pads_with_a_constant(view: NodeView) -> str | None:
     """The padding is constant: that of other kinds is picked by GATHER."""
     op = view.op
@@ -273,8 +287,9 @@ def pads_with_a_constant(view: NodeView) -> str | None:
     return None if op.mode == "constant" else f"the padding is {op.mode}, allowed constant"
 
 
-def u55_transposes_small_planes(view: NodeView) -> str | None:
-    """Of 3 axes each, and of more the product of all but any 2, is at most 65536."""
+@limit(elements=_UP_TO_65536)
+def u55_transposes_small_planes(view: NodeView, elements: Range) -> str | None:
+    """Of 3 axes each, and of more the product of all but any 2, is at most {elements.most}."""
     op, shape = view.op, view.input().shape
     assert isinstance(op, ops.Transpose)
     if op.perm == tuple(range(len(op.perm))):
@@ -282,19 +297,21 @@ def u55_transposes_small_planes(view: NodeView) -> str | None:
     axes = [size for size in shape if size != 1]
     groups = combinations(axes, max(1, len(axes) - 2))
     largest = max(map(prod, groups), default=1)
-    if largest <= LARGEST_AXIS:
+    if largest in elements:
         return None
-    return f"axes of {shape} have {largest} elements together, allowed up to {LARGEST_AXIS}"
+    return f"axes of {shape} have {largest} elements together, allowed {elements}"
 
 
-def transposed_rank(view: NodeView) -> str | None:
-    """A transposition has at most 8 dimensions."""
-    rank = len(view.input().shape)
-    if rank <= LARGEST_TRANSPOSED_RANK:
+@limit(rank=Range(most=8))
+def transposed_rank(view: NodeView, rank: Range) -> str | None:
+    """A transposition has at most {rank.most} dimensions."""
+    found = len(view.input().shape)
+    if found in rank:
         return None
-    return f"the rank is {rank}, allowed up to {LARGEST_TRANSPOSED_RANK}"
+    return f"the rank is {found}, allowed {rank}"
 
 
+@limit()
 def u85_gathers_along_batch(view: NodeView) -> str | None:
     """Elements are picked along the first axis."""
     op = view.op

@@ -15,6 +15,7 @@ from qhal.plugin.machine_setup import Setup
 from qhal.plugin.readiness import Readiness
 from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
+from qhal.targets.limit import limit
 from qhal.targets.profile import TargetProfile
 from qhal_backends.cpu.plugin import CpuBackend
 
@@ -25,11 +26,13 @@ WAYS = (
 )
 
 
+@limit()
 def odd_limit(view: NodeView) -> None:
     """Has a bug."""
     raise KeyError("in the limit")
 
 
+@limit()
 def odd_sentence(view: NodeView) -> Any:
     """Says True where all is well."""
     return True

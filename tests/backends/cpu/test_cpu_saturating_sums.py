@@ -19,7 +19,7 @@ from qhal.plugin.backend import Artifact, RunOptions, Trial
 from qhal.quant.model import QuantModel
 from qhal.quant.oracle import Oracle
 from qhal.targets.profile import TargetProfile
-from qhal_backends.cpu import exact
+from qhal_backends.cpu import saturating_sums
 from qhal_backends.cpu.plugin import CpuBackend
 from tests.backends.cpu.cpu_models import UINT8, Bias, Operand, Weight, feeds, quantized
 from tests.backends.cpu.test_cpu_zoo import random
@@ -48,11 +48,11 @@ def brightest(model: QuantModel) -> dict[str, np.ndarray]:
 @pytest.fixture
 def saturating(monkeypatch: pytest.MonkeyPatch) -> None:
     """Load and tell as on a processor without VNNI; the kernels that are taken are exact."""
-    monkeypatch.setattr(exact, "sums_saturate", lambda: True)
+    monkeypatch.setattr(saturating_sums, "sums_saturate", lambda: True)
 
 
 def test_the_product_is_the_model_that_it_says() -> None:
-    model = onnx.load_model_from_string(exact._PRODUCT)
+    model = onnx.load_model_from_string(saturating_sums._PRODUCT)
     onnx.checker.check_model(model, full_check=True)
     (node,) = model.graph.node
     assert (node.op_type, *node.input, *node.output) == ("MatMulInteger", "a", "b", "c")
@@ -96,7 +96,7 @@ def test_a_model_of_many_layers_loads_with_exact_kernels(zoo: Path, tmp_path: Pa
     assert record.metrics["oracle_max_steps"].value <= 1
     told = [d for d in record.decisions if d.code is Code.RUNTIME_SETTING]
     assert ["On x86-64 processors" in d.sentence for d in told] == [True, False]
-    assert f"ran with {exact.SETTING} 1 here" in told[1].sentence
+    assert f"ran with {saturating_sums.SETTING} 1 here" in told[1].sentence
     model = onnx.load_model_from_string(artifact.files["model.onnx"])
     signed = {w.name for w in model.graph.initializer if w.data_type == onnx.TensorProto.INT8}
     read = [n.input for n in model.graph.node if n.op_type == "DequantizeLinear"]
@@ -125,7 +125,7 @@ import sys
 from pathlib import Path
 import numpy as np, onnxruntime
 from qhal.plugin.backend import Artifact, RunOptions
-from qhal_backends.cpu.exact import sums_saturate
+from qhal_backends.cpu.saturating_sums import sums_saturate
 from qhal_backends.cpu.runner import OrtRunner
 
 folder = Path(sys.argv[1])

@@ -17,7 +17,7 @@ from qhal.decisions import Code, Severity
 from qhal.ir import ops
 from qhal.plugin.backend import Trial
 from qhal.quant.oracle import Oracle
-from qhal_backends.openvino import saturation
+from qhal_backends.openvino import saturating_sums
 from qhal_backends.openvino.plugin import OpenVinoBackend
 from tests.backends.openvino.openvino_models import Constant, Quantized, quantize, single, sqnr_db
 from tests.backends.openvino.test_openvino_rows import CPU, WEIGHTED
@@ -39,7 +39,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from qhal_backends.openvino.runner import load_core
-from qhal_backends.openvino.saturation import LOW_PRECISION, OFF, sums_saturate
+from qhal_backends.openvino.saturating_sums import LOW_PRECISION, OFF, sums_saturate
 
 folder, core = Path(sys.argv[1]), load_core()
 model = core.read_model(folder / "model.xml")
@@ -125,11 +125,11 @@ def test_who_ships_the_artifact_is_told() -> None:
 
 
 def test_who_measures_on_such_a_processor_is_warned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saturation, "sums_saturate", lambda: True)
+    monkeypatch.setattr(saturating_sums, "sums_saturate", lambda: True)
     trial = Trial(BACKEND.lower(layer().model, CPU), {})
     (decision,) = BACKEND.examine(trial, None, CPU).decisions
     assert (decision.code, decision.severity) == (Code.SATURATING_SUMS, Severity.WARNING)
     stored = Trial(BACKEND.lower(layer("w8").model, CPU), {})
     assert BACKEND.examine(stored, None, CPU).decisions == ()
-    monkeypatch.setattr(saturation, "sums_saturate", lambda: False)
+    monkeypatch.setattr(saturating_sums, "sums_saturate", lambda: False)
     assert BACKEND.examine(trial, None, CPU).decisions == ()

@@ -14,9 +14,8 @@ import numpy as np
 
 from qhal.decisions import Code, Decision, Severity
 from qhal.plugin.backend import Artifact
-from qhal.targets.profile import TargetProfile
 from qhal_backends.openvino import settings
-from qhal_backends.openvino.devices import ALL_BITS, CPU, device_of, weight_bits_of
+from qhal_backends.openvino.devices import CPU
 from qhal_backends.openvino.runner import load_core
 
 LOW_PRECISION, OFF = "LP_TRANSFORMS_MODE", "NO"
@@ -53,9 +52,14 @@ def sums_saturate() -> bool:
     return not np.array_equal(sums, np.full_like(sums, depth * 255 * 127))
 
 
-def decisions_about(xml: bytes, target: TargetProfile) -> tuple[Decision, ...]:
-    """What whoever ships an artifact has to know."""
-    if not _may_saturate(xml, target):
+def may_saturate(xml: bytes) -> bool:
+    """Whether sums of an artifact saturate somewhere: it computes with integers."""
+    return _QUANTIZED in xml
+
+
+def decisions_about(xml: bytes) -> tuple[Decision, ...]:
+    """Tell whoever ships an artifact what it takes."""
+    if not may_saturate(xml):
         return ()
     sentence = (
         "On x86-64 processors without VNNI OpenVINO's integer kernels saturate sums at 16 bits, "
@@ -65,9 +69,9 @@ def decisions_about(xml: bytes, target: TargetProfile) -> tuple[Decision, ...]:
     return (Decision(Code.SATURATING_SUMS, sentence),)
 
 
-def decisions_here(artifact: Artifact, target: TargetProfile) -> tuple[Decision, ...]:
-    """A warning if an artifact computes inexactly on this processor."""
-    if not _may_saturate(artifact.files[artifact.main], target) or not sums_saturate():
+def decisions_here(artifact: Artifact) -> tuple[Decision, ...]:
+    """Warn if an artifact computes inexactly on this processor."""
+    if not may_saturate(artifact.files[artifact.main]) or not sums_saturate():
         return ()
     sentence = (
         "OpenVINO's integer kernels saturate sums at 16 bits on this processor: the artifact "
@@ -75,7 +79,3 @@ def decisions_here(artifact: Artifact, target: TargetProfile) -> tuple[Decision,
         f"processors with VNNI it is exact; for this one deploy to {_NARROW}."
     )
     return (Decision(Code.SATURATING_SUMS, sentence, severity=Severity.WARNING),)
-
-
-def _may_saturate(xml: bytes, target: TargetProfile) -> bool:
-    return device_of(target) == CPU and weight_bits_of(target) == ALL_BITS and _QUANTIZED in xml

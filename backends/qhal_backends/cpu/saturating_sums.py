@@ -59,8 +59,8 @@ def require_exact_sums(options: onnxruntime.SessionOptions) -> None:
         options.add_session_config_entry(SETTING, "1")
 
 
-def depends_on_setting(model: onnx.ModelProto) -> bool:
-    """True if an artifact multiplies integers with signed weights."""
+def may_saturate(model: onnx.ModelProto) -> bool:
+    """Whether sums of an artifact saturate somewhere: it has signed weights of integers."""
     from onnx import TensorProto
 
     signed = {w.name for w in model.graph.initializer if w.data_type == TensorProto.INT8}
@@ -69,8 +69,8 @@ def depends_on_setting(model: onnx.ModelProto) -> bool:
 
 
 def decisions_about(model: onnx.ModelProto) -> tuple[Decision, ...]:
-    """What whoever ships an artifact has to know."""
-    if not depends_on_setting(model):
+    """Tell whoever ships an artifact what it takes."""
+    if not may_saturate(model):
         return ()
     sentence = (
         f"On x86-64 processors without VNNI the artifact has to be loaded with {SETTING} 1, which "
@@ -81,12 +81,12 @@ def decisions_about(model: onnx.ModelProto) -> tuple[Decision, ...]:
 
 
 def decisions_here(artifact: Artifact) -> tuple[Decision, ...]:
-    """What was set on this processor."""
+    """Tell what was set on this processor."""
     import onnx
 
     if not sums_saturate():
         return ()
-    if not depends_on_setting(onnx.load_model_from_string(artifact.files[artifact.main])):
+    if not may_saturate(onnx.load_model_from_string(artifact.files[artifact.main])):
         return ()
     sentence = (
         "This processor saturates ONNX Runtime's sums of integer products at 16 bits: the "

@@ -1,0 +1,183 @@
+"""Limits: rules that a node must meet, with their bounds as data.
+
+A limit is declared above the function that checks it, whose docstring is the rule. Its bounds are
+stated once: the rule's text names them, the check is given them, and a program can list them::
+
+    @limit(window=Range(1, 5))
+    def small_window(view: NodeView, window: Range) -> str | None:
+        \"\"\"Windows are {window} wide.\"\"\"
+        width = view.input(1).shape[1]
+        return None if width in window else f"window is {width} wide, allowed {window}"
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from qhal.codec import Json, encode
+from qhal.errors import PluginError, in_one_line
+from qhal.ir.graph import NodeView
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers between two ends, which belong to it.
+
+    Attributes:
+        least: None if there is no lower end.
+        most: None if there is no upper end.
+    """
+
+    least: float | None = None
+    most: float | None = None
+
+    def __contains__(self, number: float) -> bool:
+        above = self.least is None or number >= self.least
+        return above and (self.most is None or number <= self.most)
+
+    def __str__(self) -> str:
+        """As sentences have it: ``1 to 7``, ``up to 7``, ``from 1``."""
+        if self.least is None:
+            return f"up to {_shown(self.most)}"
+        if self.most is None:
+            return f"from {_shown(self.least)}"
+        return f"{_shown(self.least)} to {_shown(self.most)}"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A choice of values.
+
+    Attributes:
+        values: in the order in which sentences list them.
+    """
+
+    values: tuple[float | str | tuple[int, ...], ...]
+
+    def __contains__(self, value: object) -> bool:
+        return value in self.values
+
+    def __str__(self) -> str:
+        """As sentences have it: ``2, 4, 8``."""
+        return ", ".join(map(_shown, self.values))
+
+    @property
+    def either(self) -> str:
+        """As rules have it: ``2, 4 or 8``."""
+        *most, last = map(_shown, self.values)
+        return f"{', '.join(most)} or {last}" if most else last
+
+
+@dataclass(frozen=True)
+class MultipleOf:
+    """Whole multiples of a number.
+
+    Attributes:
+        number: above 0.
+    """
+
+    number: int
+
+    def __contains__(self, number: int) -> bool:
+        return number % self.number == 0
+
+    def __str__(self) -> str:
+        return f"multiples of {self.number}"
+
+
+Bound = float | Range | OneOf | MultipleOf
+"""What a bound is: the one number that is allowed, or several."""
+
+Check = Callable[..., str | None]
+"""Of a node and the bounds by their names: None, or the sentence with the offending value."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A rule that a node must meet.
+
+    Attributes:
+        name: as programs and errors call it.
+        rule: in English, with its bounds.
+        function: checks a node; it is given the bounds as named arguments.
+        bounds: by name, such as ``{"kernel": Range(1, 7)}``; empty where the rule has no numbers.
+    """
+
+    name: str
+    rule: str
+    function: Check = field(repr=False)
+    bounds: Mapping[str, Bound] = field(default_factory=dict, hash=False)
+
+    def check(self, view: NodeView) -> str | None:
+        """Check a node.
+
+        Returns:
+            None if it meets the rule, else one sentence with the offending value, without a full
+            stop: "stride is 4, allowed 1 to 3".
+        """
+        return self.function(view, **self.bounds)
+
+    def to_json(self) -> dict[str, Json]:
+        """Write name, rule and bounds as JSON."""
+        return {"name": self.name, "rule": self.rule, "bounds": encode(self.bounds)}
+
+
+def limit(**bounds: Bound) -> Callable[[Check], Limit]:
+    """Declare a function to be a limit.
+
+    Its name is the limit's; the first paragraph of its docstring is the rule, in which
+    ``{kernel}`` or ``{kernel.most}`` stands for a bound.
+
+    Args:
+        **bounds: by name; the function takes them as arguments of these names.
+    """
+
+    def declared(function: Check) -> Limit:
+        text = (inspect.getdoc(function) or "").partition("\n\n")[0]
+        rule = " ".join(text.split())
+        return Limit(function.__name__.strip("_"), rule.format(**bounds), function, bounds)
+
+    return declared
+
+
+def broken_by(rule: Limit, view: NodeView) -> str | None:
+    """Check a node, and blame what breaks on the limit.
+
+    Returns:
+        None if the node meets the limit, else the sentence with the offending value.
+
+    Raises:
+        PluginError: the limit itself breaks, or says something else.
+    """
+    where = f"limit {rule.name} on {view.op.kind} {view.node.name}"
+    try:
+        said: object = rule.check(view)
+    except Exception as error:
+        raise PluginError(f"{where}: {in_one_line(error)}.") from error
+    if said is None or isinstance(said, str):
+        return said
+    raise PluginError(f"{where}: it said {said!r:.60}, which is no sentence.")
+
+
+def refuse_others(limits: object, owner: str) -> None:
+    """Refuse what is no limit where limits are stated, such as a function that is not declared.
+
+    Args:
+        limits: what is stated.
+        owner: where, as a sentence begins.
+
+    Raises:
+        PluginError: one of them is no limit.
+    """
+    for stated in limits if isinstance(limits, tuple) else (limits,):
+        if not isinstance(stated, Limit):
+            raise PluginError(
+                f"{owner} has {stated!r:.60} among its limits, which is no Limit.",
+                "Write @limit() of qhal.targets.limit above the function.",
+            )
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

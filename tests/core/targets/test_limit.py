@@ -1,0 +1,99 @@
+"""Limits are values: what they allow is data, and the rule and the check take it from there."""
+
+from __future__ import annotations
+
+import pytest
+
+from qhal.errors import PluginError
+from qhal.ir.build import GraphBuilder
+from qhal.ir.graph import NodeView, TensorType
+from qhal.ir.ops import Relu
+from qhal.targets.capability import Capabilities, Capability, KernelRow
+from qhal.targets.limit import Limit, MultipleOf, OneOf, Range, broken_by, limit
+from qhal.targets.spec import FLOAT
+
+
+@limit(width=Range(1, 5), depth=MultipleOf(4))
+def narrow(view: NodeView, width: Range, depth: MultipleOf) -> str | None:
+    """Operands are {width} wide, and their
+    depth is one of the {depth}.
+
+    This is not a part of the rule.
+    """
+    found = view.input().shape
+    if found[0] in width and found[1] in depth:
+        return None
+    return f"it is {found}, allowed {width} and {depth}"
+
+
+def relu(*shape: int) -> NodeView:
+    builder = GraphBuilder("one")
+    x = builder.input("x", TensorType(shape))
+    graph = builder.build(outputs=[builder.one(Relu(), (x,), name="r")])
+    return NodeView(graph, graph.nodes[0])
+
+
+def test_the_rule_has_its_bounds() -> None:
+    assert narrow.name == "narrow"
+    assert narrow.rule == "Operands are 1 to 5 wide, and their depth is one of the multiples of 4."
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (5, 8)])
+def test_inside_is_allowed(shape: tuple[int, ...]) -> None:
+    assert broken_by(narrow, relu(*shape)) is None
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (5, 7), (0, 4)])
+def test_outside_is_refused_with_the_value(shape: tuple[int, ...]) -> None:
+    assert broken_by(narrow, relu(*shape)) == f"it is {shape}, allowed 1 to 5 and multiples of 4"
+
+
+def test_a_program_can_list_the_bounds() -> None:
+    assert narrow.to_json() == {
+        "name": "narrow",
+        "rule": narrow.rule,
+        "bounds": {"width": {"least": 1, "most": 5}, "depth": {"number": 4}},
+    }
+
+
+def test_limits_of_one_rule_and_one_bound_are_equal() -> None:
+    def rule(view: NodeView, rank: Range) -> str | None:
+        """Tensors have {rank} dimensions."""
+        return f"{view.node.name} has another rank than {rank}"
+
+    four, also_four, five = (limit(rank=Range(most=most))(rule) for most in (4, 4, 5))
+    assert four == also_four != five
+    assert hash(four) == hash(also_four)
+
+
+def test_bounds_read_as_sentences_have_them() -> None:
+    shown = (Range(1, 7), Range(most=4), Range(least=0), Range(most=1e6), Range(most=65536))
+    assert [str(bound) for bound in shown] == [
+        *("1 to 7", "up to 4", "from 0", "up to 1e+06", "up to 65536")
+    ]
+    assert str(OneOf((2, 4, 8))) == "2, 4, 8"
+    assert [OneOf((2, 4, 8)).either, OneOf(("DCR",)).either] == ["2, 4 or 8", "DCR"]
+
+
+def test_a_limit_whose_check_lacks_its_bounds_is_told() -> None:
+    def rule(view: NodeView) -> str | None:
+        """It is {width} wide."""
+        return None
+
+    with pytest.raises(PluginError, match=r"limit rule on Relu r: TypeError: .*'width'"):
+        broken_by(limit(width=3)(rule), relu(1))
+
+
+def test_a_function_that_is_not_declared_is_no_limit() -> None:
+    def bare(view: NodeView) -> str | None:
+        return None
+
+    stated: tuple[Limit, ...] = (bare,)  # type: ignore[assignment]
+    for build in (
+        lambda: KernelRow(FLOAT, FLOAT, limits=stated),
+        lambda: Capability("Relu", (), "tests", stated),
+        lambda: Capabilities((), native={"Relu": stated[0]}),
+    ):
+        with pytest.raises(PluginError, match="which is no Limit") as caught:
+            build()
+        assert "@limit()" in caught.value.hint
