@@ -53,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     from qhal.cli import console
     from qhal.cli.bars import bars
     from qhal.errors import VerificationError
+    from qhal.report import to_text
 
     given = dict(vars(arguments))
     folders, as_json = given.pop("folders"), given.pop("json")
@@ -60,5 +61,5 @@ def run(arguments: argparse.Namespace) -> int:
     if as_json:
         console.write_json(report.to_json())
     else:
-        console.write(report.to_text())
+        console.write(to_text(report))
     return 0 if report.ok else VerificationError.exit_code

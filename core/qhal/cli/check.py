@@ -26,6 +26,7 @@ def add_arguments(parser: options.Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; exit code 1 if the target refuses a node."""
     import qhal
+    from qhal.report import to_text
 
     given = dict(vars(arguments))
     as_json, dump = given.pop("json"), given.pop("dump")
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     if as_json:
         console.write_json(report.to_json())
     else:
-        console.write(report.to_text())
+        console.write(to_text(report))
     return 0 if report.ok else RefusedError.exit_code
 
 

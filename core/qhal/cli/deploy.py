@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from qhal.cli import options
@@ -110,12 +109,13 @@ def run(arguments: argparse.Namespace) -> int:
 def _deploy_one(target: str, given: dict[str, Any], as_json: bool) -> int:
     import qhal
     from qhal.cli import console
+    from qhal.report import to_text
 
     record = qhal.deploy(target=target, **given)
     if as_json:
         console.write_json(record.to_json())
     else:
-        console.write(record.to_text())
+        console.write(to_text(record))
     return 0
 
 
@@ -123,11 +123,10 @@ def _deploy_all(targets: list[str], given: dict[str, Any], as_json: bool) -> int
     import qhal
     from qhal.cli import console
     from qhal.report import to_text
-    from qhal.report.fleet_page import fleet_page
 
     fleet = qhal.deploy_all(targets=targets, **given)
     if as_json:
         console.write_json(fleet.to_json())
     else:
-        console.write(to_text(fleet_page(Path(given["model"]).name, fleet)))
+        console.write(to_text(fleet))
     return fleet.exit_code

@@ -20,11 +20,12 @@ def add_arguments(parser: options.Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from qhal.report.explain import explain
+    from qhal.report import to_text
+    from qhal.results.explanation import explain
 
     explanation = explain(arguments.record, arguments.node)
     if arguments.json:
         console.write_json(explanation.to_json())
     else:
-        console.write(explanation.to_text())
+        console.write(to_text(explanation))
     return 0

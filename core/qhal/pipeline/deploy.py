@@ -22,6 +22,7 @@ from qhal.quant.assign import assign
 from qhal.quant.calibrate import calibrate
 from qhal.quant.constraints import constrain, refuse, wider_recipes
 from qhal.quant.model import QuantModel
+from qhal.report import to_markdown
 from qhal.results.gate import Gate
 from qhal.results.plan import plan_of
 from qhal.results.reconcile import reconcile
@@ -184,4 +185,4 @@ def _write(folder: Path, record: RunRecord, subject: Subject, force: bool) -> No
         for name, content in subject.artifact.files.items():
             output.write(name, content)
         output.write(FILE_NAME, record.dumps())
-        output.write(REPORT, record.to_markdown())
+        output.write(REPORT, to_markdown(record))

@@ -52,7 +52,7 @@ def deploy_all(
         known.profile(name)
     with open_session(Path(model), asked, several=True) as session:
         _ = session.imported, session.data
-        return Fleet(tuple(_outcome(session, name, progress) for name in targets))
+        return Fleet(Path(model).name, tuple(_outcome(session, name, progress) for name in targets))
 
 
 def _outcome(session: Session, name: str, progress: Progress) -> Outcome:

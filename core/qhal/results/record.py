@@ -158,20 +158,6 @@ class RunRecord:
         """The text of ``record.json``."""
         return dumps(self.to_json())
 
-    def to_text(self) -> str:
-        """The report, for a terminal."""
-        from qhal.report import to_text
-        from qhal.report.record_page import record_page
-
-        return to_text(record_page(self))
-
-    def to_markdown(self) -> str:
-        """The report, as the text of ``report.md``."""
-        from qhal.report import to_markdown
-        from qhal.report.record_page import record_page
-
-        return to_markdown(record_page(self))
-
     @staticmethod
     def from_json(value: Json, where: str = "record") -> RunRecord:
         """A record from a JSON object.
