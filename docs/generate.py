@@ -33,13 +33,12 @@ from qhal.plugin.backend import (
 )
 from qhal.plugin.registry import registry
 from qhal.plugin.setup import Setup
-from qhal.quant.constraints import recipes_of
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle import Oracle
 from qhal.targets import catalogue
 from qhal.targets.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
 from qhal.targets.profile import Sourced, TargetProfile
-from qhal.targets.recipe import RECIPES
+from qhal.targets.recipe import RECIPES, recipes_of
 from qhal.targets.spec import Derived, FixedQParams, PerAxis, PerGroup, QuantSpec, SameAsInput
 
 FOLDER = Path(__file__).parent

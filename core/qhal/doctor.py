@@ -10,7 +10,6 @@ from enum import Enum
 from importlib import metadata
 from typing import Concatenate, ParamSpec
 
-import qhal
 from qhal.codec import Json, encode
 from qhal.errors import QhalError
 from qhal.host import usable_cores
@@ -18,6 +17,7 @@ from qhal.plugin.backend import Backend
 from qhal.plugin.calls import ask, setups_of
 from qhal.plugin.registry import Registry
 from qhal.targets.profile import TargetProfile
+from qhal.version import __version__
 
 DISTRIBUTION = "quant-hal"
 
@@ -86,7 +86,7 @@ def examine(registry: Registry, targets: Sequence[str] = ()) -> tuple[Check, ...
     names = sorted(wanted if targets else wanted | registry.backends.keys())
     served = {name: [p for p in profiles if p.backend == name] for name in names}
     return (
-        Check("qhal", Status.OK, qhal.__version__),
+        Check("qhal", Status.OK, __version__),
         Check("python", Status.OK, f"{platform.python_version()} on {platform.platform()}"),
         Check("processor", Status.OK, f"{platform.machine()}, {usable_cores()} cores usable"),
         *_requirements(),

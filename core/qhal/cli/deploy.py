@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qhal.cli import options
+
+if TYPE_CHECKING:
+    from qhal.plugin.registry import Registry
 
 SUMMARY = "quantize a model for a target, check it against the float model, and measure it"
 
@@ -92,14 +95,14 @@ def _add_output(parser: options.Parser) -> None:
     options.add_json(output)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
     """Run the command."""
     from qhal.cli.bars import bars
 
     given = dict(vars(arguments))
     as_json = given.pop("json")
     given["shapes"] = options.shapes(given.pop("shape"))
-    given["progress"] = bars()
+    given["progress"], given["registry"] = bars(), registry
     targets = given.pop("target")
     if len(targets) == 1:
         return _deploy_one(targets[0], given, as_json)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from qhal.cli import console, options
+
+if TYPE_CHECKING:
+    from qhal.plugin.registry import Registry
 
 SUMMARY = "tell what was decided about one node or tensor of a deployed model, and why"
 
@@ -18,8 +22,8 @@ def add_arguments(parser: options.Parser) -> None:
     options.add_json(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the command."""
+def run(arguments: argparse.Namespace, _registry: Registry | None = None) -> int:
+    """Run the command; a record needs no plugins."""
     from qhal.report import to_text
     from qhal.results.explanation import explain
 

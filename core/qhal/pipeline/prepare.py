@@ -4,59 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from qhal.artifact.ports import Adapter
-from qhal.artifact.runnable import Subject
 from qhal.decisions import Decision
-from qhal.errors import MissingDependencyError
-from qhal.ir.importer import Imported, import_model
+from qhal.ir.importer import Imported
 from qhal.ir.layout.laid_out import LaidOut, to_layout
 from qhal.legal.legalize import Legalized, legalize
-from qhal.plugin.backend import Backend
-from qhal.plugin.calls import ask, naming
-from qhal.plugin.registry import registry
 from qhal.quant.choice import Choice
-from qhal.quant.constraints import find_recipe
 from qhal.quant.equalize import Finding, equalize
 from qhal.quant.model import QuantModel
 from qhal.quant.select import select
-from qhal.targets.capability import Capabilities, KernelRow
-from qhal.targets.profile import TargetProfile
-from qhal.targets.recipe import Recipe
+from qhal.targets.capability import KernelRow
 from qhal.targets.spec import PerAxis, PerTensor
-
-Shapes = Mapping[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class Target:
-    """A device, the backend that serves it, what it can execute, and the recipe.
-
-    Attributes:
-        profile: the device.
-        backend: who serves it.
-        caps: what it can execute.
-        recipe: how to quantize for it.
-        decisions: what is doubtful in the profile.
-    """
-
-    profile: TargetProfile
-    backend: Backend
-    caps: Capabilities
-    recipe: Recipe
-    decisions: tuple[Decision, ...] = ()
-
-    def check_can_lower(self) -> None:
-        """Raise MissingDependencyError if the backend lacks a package that lowering needs."""
-        why = ask(self.backend, Backend.cannot_lower)
-        if why is not None:
-            raise MissingDependencyError(f"Target {self.profile.name} cannot be lowered here.", why)
-
-    def lower(self, model: QuantModel) -> Subject:
-        """Write the target's form of a quantized (or plain float) model."""
-        artifact = ask(self.backend, Backend.lower, model, self.profile)
-        return Subject(artifact, self.backend, self.profile, Adapter.of_model(model), model)
+from qhal.targets.target import Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,30 +48,15 @@ class Prepared:
         return tuple(decision for made in made_by for decision in made.decisions)
 
 
-def find_target(name: str, recipe: str, targets_file: str | Path | None = None) -> Target:
-    """Look up a target and check that it has the recipe.
-
-    Raises:
-        UnknownTargetError: no plugin has it.
-        UnknownRecipeError: there is no such recipe, or the target has no kernels for it.
-    """
-    known = registry(targets_file)
-    backend, profile = known.resolve(name)
-    caps = ask(backend, Backend.capabilities, profile)
-    doubts = known.doubts(profile)
-    return Target(profile, backend, caps, find_recipe(recipe, caps, name), doubts)
-
-
 def prepare(target: Target, imported: Imported, *, keep_layout: bool = False) -> Prepared:
     """Make an imported model ready for a target. Nothing is refused here, only recorded.
 
     Raises:
         PluginError: a limit of the target's capabilities broke.
     """
-    with naming(target.backend, "capabilities"):
-        legal = legalize(imported.graph, target.caps)
-        laid = to_layout(legal.graph, target.caps.layout, keep_layout)
-        choices = select(laid.graph, target.caps, target.recipe)
+    legal = legalize(imported.graph, target.caps)
+    laid = to_layout(legal.graph, target.caps.layout, keep_layout)
+    choices = select(laid.graph, target.caps, target.recipe)
     return Prepared(target, imported, legal, laid, choices)
 
 
@@ -161,8 +105,3 @@ def _rows(target: Target, kind: str) -> list[KernelRow]:
     rows = [row for capability in target.caps.of(kind) for row in capability.rows]
     weighted = any(row.weight is not None for row in rows)
     return [row for row in rows if target.recipe.accepts(row, weighted)]
-
-
-def read_model(model: str | Path, shapes: Shapes | None = None) -> Imported:
-    """Import a model file; see :func:`qhal.ir.importer.import_model`."""
-    return import_model(Path(model), shapes or {})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import numpy as np
 
 from qhal.decisions import Code
@@ -11,11 +9,13 @@ from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import TensorType
 from qhal.ir.importer import Imported
-from qhal.pipeline.prepare import Prepared, Target, equalized, prepare
+from qhal.pipeline.prepare import Prepared, equalized, prepare
 from qhal.quant.equalize import Finding, find_chains
 from qhal.targets.capability import Capability, KernelRow
+from qhal.targets.profile import TargetProfile
 from qhal.targets.recipe import RECIPES
 from qhal.targets.spec import Derived, PerAxis, PerTensor, QuantSpec
+from qhal.targets.target import Target
 from tests.core.quant.targets import INT8, WEIGHT, capabilities
 
 PER_TENSOR = QuantSpec(INT8.dtype, PerTensor(), symmetric=True)
@@ -33,7 +33,7 @@ def ready(activation: QuantSpec = INT8, weight: QuantSpec = WEIGHT) -> tuple[Pre
     graph = builder.build(outputs=[made])
     row = KernelRow(activation, INT8, weight=weight, bias=Derived())
     caps = capabilities(extra=(Capability("DepthwiseConv", (row,), "tests"),))
-    target = Target(cast(Any, None), cast(Any, None), caps, RECIPES[0])
+    target = Target(TargetProfile("npu", "toy", "A toy NPU"), caps, RECIPES[0])
     (chain,) = find_chains(graph)
     scale = np.array([1.0, 0.1], np.float32)
     return prepare(target, Imported(graph, (), "", 13, 0)), Finding(chain, scale, scale, 3.0)
