@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qhal import verify as verifying
 from qhal.decisions import Code
 from qhal.errors import LabelError, ModelInvalidError, VerificationError
 from qhal.ir import ops
@@ -23,6 +22,7 @@ from qhal.verify import (
     FloatReference,
     check_import,
     check_labels,
+    verification,
     verify,
 )
 
@@ -178,7 +178,7 @@ def test_a_slow_runtime_is_given_a_part_of_the_samples(toys, reference) -> None:
 def test_the_size_of_the_model_says_how_much_the_oracle_is_given(
     toys, reference, monkeypatch, macs_per_s, samples, compared
 ) -> None:
-    monkeypatch.setattr(verifying, "_ORACLE_PACE", verifying._Pace("it", macs_per_s, 8.0))
+    monkeypatch.setattr(verification, "_ORACLE_PACE", verification._Pace("it", macs_per_s, 8.0))
     evaluation = Evaluation(toys.samples(100), reference)
     found = verify(toys.subject(toys.model, missing="no runtime"), evaluation)
     assert found.metrics["evaluation_samples"].value == samples
