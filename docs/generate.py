@@ -32,10 +32,10 @@ from qhal.plugin.backend import (
     Trial,
 )
 from qhal.plugin.registry import registry
-from qhal.plugin.setup import Setup
+from qhal.plugin.machine_setup import Setup
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle import Oracle
-from qhal.targets import catalogue
+from qhal.targets import catalog
 from qhal.targets.capability import Arithmetic, Capabilities, Capability, KernelRow, Limit
 from qhal.targets.profile import Sourced, TargetProfile
 from qhal.targets.recipe import RECIPES, recipes_of
@@ -72,7 +72,7 @@ WHAT_BREAKS = """## What goes wrong
 An exception that a method lets out, or an answer of another type, ends as error QH701 with backend,
 distribution, version and method; the traceback is kept. For what you foresee raise an error of
 `qhal.errors`: RefusedError for a model that does not fit, MissingDependencyError with the command
-that mends it. Those pass as they are."""
+that fixes it. Those pass as they are."""
 
 VOCABULARY: tuple[type, ...] = (
     *(QuantModel, QuantParams, Graph, Node, NodeView, TensorType, Op, DType),
@@ -165,14 +165,14 @@ def hooks_page() -> str:
         "use nothing that a plugin could not.",
         "## Names\n\nIf two plugins bring a backend or target of one name, the one whose entry "
         "point is called like it keeps it; if neither or both are, nobody gets it. Names of the "
-        "catalogue cannot be taken. Each case is shown by `qhal plugins`, with both "
+        "catalog cannot be taken. Each case is shown by `qhal plugins`, with both "
         "distributions and their versions.",
     )
 
 
 def targets_page() -> str:
     """The devices, and what their backends can execute."""
-    profiles = catalogue.builtin()
+    profiles = catalog.builtin()
     backends = dict.fromkeys(profile.backend for profile in profiles.values())
     return _page(
         "Targets",

@@ -19,7 +19,7 @@ from qhal.errors import QhalError
 from qhal.plugin import hookspec
 from qhal.plugin.backend import Backend
 from qhal.plugin.registry import registry
-from qhal.targets.catalogue import builtin
+from qhal.targets.catalog import builtin
 from qhal.targets.recipe import recipes_of
 from tests.paths import ROOT
 

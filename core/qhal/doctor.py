@@ -1,4 +1,4 @@
-"""What is installed here, what is missing, and the command that mends it."""
+"""What is installed here, what is missing, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qhal.codec import Json, encode
 from qhal.errors import QhalError
 from qhal.host import usable_cores
 from qhal.plugin.backend import Backend
-from qhal.plugin.calls import ask, setups_of
+from qhal.plugin.calls import call, setups_of
 from qhal.plugin.registry import Registry
 from qhal.targets.profile import TargetProfile
 from qhal.version import __version__
@@ -24,7 +24,7 @@ DISTRIBUTION = "quant-hal"
 P = ParamSpec("P")
 
 
-class Status(Enum):
+class CheckStatus(Enum):
     """How a check ended."""
 
     OK = "ok"
@@ -44,11 +44,11 @@ class Check:
         subject: what.
         status: how it ended.
         detail: a version, or what is wrong.
-        mend: why, and the command that mends it.
+        mend: why, and the command that fixes it.
     """
 
     subject: str
-    status: Status
+    status: CheckStatus
     detail: str
     mend: str = ""
 
@@ -64,7 +64,7 @@ class Readiness:
 
     Attributes:
         word: ``writes and runs``, ``writes`` or ``missing``.
-        reason: why not more, with the command that mends it; empty if nothing is missing.
+        reason: why not more, with the command that fixes it; empty if nothing is missing.
     """
 
     word: str
@@ -86,9 +86,9 @@ def examine(registry: Registry, targets: Sequence[str] = ()) -> tuple[Check, ...
     names = sorted(wanted if targets else wanted | registry.backends.keys())
     served = {name: [p for p in profiles if p.backend == name] for name in names}
     return (
-        Check("qhal", Status.OK, __version__),
-        Check("python", Status.OK, f"{platform.python_version()} on {platform.platform()}"),
-        Check("processor", Status.OK, f"{platform.machine()}, {usable_cores()} cores usable"),
+        Check("qhal", CheckStatus.OK, __version__),
+        Check("python", CheckStatus.OK, f"{platform.python_version()} on {platform.platform()}"),
+        Check("processor", CheckStatus.OK, f"{platform.machine()}, {usable_cores()} cores usable"),
         *_requirements(),
         *(check for name in names for check in _backend(registry, name, served[name])),
         *(check for name in names for check in _setups(registry.backends.get(name))),
@@ -101,7 +101,7 @@ def _requirements() -> Iterable[Check]:
     try:
         lines = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
-        yield Check(DISTRIBUTION, Status.FAILED, "not installed", f"pip install {DISTRIBUTION}")
+        yield Check(DISTRIBUTION, CheckStatus.FAILED, "not installed", f"pip install {DISTRIBUTION}")
         return
     for line in lines:
         if "extra ==" not in line:
@@ -110,32 +110,32 @@ def _requirements() -> Iterable[Check]:
 
 def _requirement(name: str) -> Check:
     try:
-        return Check(name, Status.OK, metadata.version(name))
+        return Check(name, CheckStatus.OK, metadata.version(name))
     except metadata.PackageNotFoundError:
-        return Check(name, Status.FAILED, "not installed", f"pip install {name}")
+        return Check(name, CheckStatus.FAILED, "not installed", f"pip install {name}")
 
 
 def _backend(registry: Registry, name: str, profiles: Sequence[TargetProfile]) -> Iterable[Check]:
     """A backend, and those of its targets that it cannot run although it runs others."""
     if name not in registry.backends:
         problem = registry.lacks_backend(profiles[0])
-        yield Check(f"backend {name}", Status.MISSING, problem.message, problem.hint)
+        yield Check(f"backend {name}", CheckStatus.MISSING, problem.message, problem.hint)
         return
     backend, subject = registry.backends[name], f"backend {name}"
     try:
-        lowers, runs = ask(backend, Backend.cannot_lower), ask(backend, Backend.unavailable)
+        lowers, runs = call(backend, Backend.cannot_lower), call(backend, Backend.unavailable)
     except QhalError as error:
         sentence = f"cannot tell what it does here: {error.message}"
-        yield Check(subject, Status.NOTE, sentence, error.hint)
+        yield Check(subject, CheckStatus.NOTE, sentence, error.hint)
         return
     if lowers:
-        yield Check(subject, Status.MISSING, "cannot write artifacts", lowers)
+        yield Check(subject, CheckStatus.MISSING, "cannot write artifacts", lowers)
     elif runs:
-        yield Check(subject, Status.MISSING, "writes artifacts, cannot run them here", runs)
+        yield Check(subject, CheckStatus.MISSING, "writes artifacts, cannot run them here", runs)
     else:
         provider = registry.backend_providers[name]
         brought_by = f"{provider.distribution} {provider.version}"
-        yield Check(subject, Status.OK, f"writes and runs artifacts ({brought_by})")
+        yield Check(subject, CheckStatus.OK, f"writes and runs artifacts ({brought_by})")
         yield from _absent_devices(backend, profiles)
 
 
@@ -144,7 +144,7 @@ def _absent_devices(backend: Backend, profiles: Iterable[TargetProfile]) -> Iter
         reason = _why_not(backend, Backend.unavailable_on, profile)
         if reason:
             detail = "artifacts are written, but cannot run here"
-            yield Check(f"target {profile.name}", Status.NOTE, detail, reason)
+            yield Check(f"target {profile.name}", CheckStatus.NOTE, detail, reason)
 
 
 def _setups(backend: Backend | None) -> Iterable[Check]:
@@ -154,12 +154,12 @@ def _setups(backend: Backend | None) -> Iterable[Check]:
     try:
         for setup in setups_of(backend):
             missing = setup.missing()
-            lacking = Status.NOTE if setup.optional else Status.MISSING
-            status, detail = (Status.OK, "ready") if missing is None else (lacking, "not ready")
+            lacking = CheckStatus.NOTE if setup.optional else CheckStatus.MISSING
+            status, detail = (CheckStatus.OK, "ready") if missing is None else (lacking, "not ready")
             yield Check(f"setup {setup.name}", status, f"{detail}: {setup.title}", missing or "")
     except QhalError as error:
         sentence = f"cannot tell what it prepares: {error.message}"
-        yield Check(f"backend {backend.name} setups", Status.NOTE, sentence, error.hint)
+        yield Check(f"backend {backend.info.name} setups", CheckStatus.NOTE, sentence, error.hint)
 
 
 def _why_not(
@@ -170,7 +170,7 @@ def _why_not(
 ) -> str | None:
     """A backend's answer to ``unavailable`` or ``cannot_lower``; a broken one is a reason too."""
     try:
-        return ask(backend, question, *args, **kwargs)
+        return call(backend, question, *args, **kwargs)
     except QhalError as error:
         return error.message
 
@@ -191,4 +191,4 @@ def readiness(registry: Registry, profile: TargetProfile) -> Readiness:
 def _plugins(registry: Registry) -> Iterable[Check]:
     for problem in registry.problems:
         subject = f"plugin {problem.provider.distribution} {problem.provider.version}"
-        yield Check(subject, Status.NOTE, problem.sentence, problem.mend)
+        yield Check(subject, CheckStatus.NOTE, problem.sentence, problem.mend)

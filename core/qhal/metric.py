@@ -1,7 +1,7 @@
 """A number that says what it is: value, unit, and where it comes from.
 
-All rules for printing numbers are here. A modelled number never appears without the word
-"modelled" and its band, and a number that is not finite cannot be made.
+All rules for printing numbers are here. A modeled number never appears without the word
+"modeled" and its band, and a number that is not finite cannot be made.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Basis(Enum):
     """Counted or computed in an emulation of the target, the oracle included."""
     ESTIMATED_COMPILER = "estimated-compiler"
     """What the vendor's compiler says."""
-    MODELLED = "modelled"
+    MODELED = "modeled"
     """A formula over published figures. Always has a band."""
 
 
@@ -95,7 +95,7 @@ LABELS: Mapping[Topic, Mapping[str, str]] = {
 """qhal's own numbers: topic -> name -> what reports call it, in the order of a report."""
 
 _REMARKS = {
-    Basis.MODELLED: "modelled",
+    Basis.MODELED: "modeled",
     Basis.ESTIMATED_COMPILER: "estimated by the compiler",
     Basis.COUNTED_EMULATED: "emulated",
 }
@@ -110,7 +110,7 @@ class Metric:
         value: finite.
         unit: one of the keys of :data:`UNITS`, or any other word, which is printed as it is.
         basis: where it comes from.
-        low: lower end of the band, in the same unit; a modelled number must have one.
+        low: lower end of the band, in the same unit; a modeled number must have one.
         high: upper end of the band.
         note: one short sentence, such as what the band means.
         label: what reports call a number that a backend found; empty for qhal's own.
@@ -133,8 +133,8 @@ class Metric:
         present = [x for x in (self.value, self.low, self.high) if x is not None]
         if not all(map(isfinite, present)):
             raise InternalError(f"a metric in {self.unit or 'no unit'} is not finite: {present}.")
-        if self.basis is Basis.MODELLED and len(present) < 3:
-            raise InternalError(f"a modelled metric ({self.value} {self.unit}) has no band.")
+        if self.basis is Basis.MODELED and len(present) < 3:
+            raise InternalError(f"a modeled metric ({self.value} {self.unit}) has no band.")
 
     def __str__(self) -> str:
         text = format_value(self.value, self.unit)

@@ -1,4 +1,4 @@
-"""The doctor finds what is missing and names the command that mends it."""
+"""The doctor finds what is missing and names the command that fixes it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from importlib import metadata
 import pytest
 
 from qhal.cli.main import main
-from qhal.doctor import Check, Status, examine
+from qhal.doctor import Check, CheckStatus, examine
 from qhal.errors import UnknownTargetError
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.discovery import Problem, Provider
 from qhal.plugin.registry import Registry, registry
-from qhal.plugin.setup import Setup
+from qhal.plugin.machine_setup import Setup
 from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
@@ -82,70 +82,70 @@ def backend_of(answer: str | Exception | None) -> Check:
     return next(check for check in check_of(answer) if check.subject == "backend odd")
 
 
-def status_of(backend: Backend, subject: str, *targets: str) -> Status:
+def status_of(backend: Backend, subject: str, *targets: str) -> CheckStatus:
     [check] = [c for c in examine(found(backend), targets) if c.subject == subject]
     return check.status
 
 
 def test_this_installation_is_sound() -> None:
     checks = examine(registry())
-    assert [check for check in checks if check.status is Status.FAILED] == []
-    assert all(check.mend for check in checks if check.status is Status.MISSING)
+    assert [check for check in checks if check.status is CheckStatus.FAILED] == []
+    assert all(check.mend for check in checks if check.status is CheckStatus.MISSING)
     assert {"qhal", "python", "numpy", "onnxruntime", "backend cpu"} <= {c.subject for c in checks}
 
 
 def test_a_runtime_that_is_missing_has_a_mend() -> None:
     check = backend_of("pip install odd-runtime")
-    assert (check.status, check.mend) == (Status.MISSING, "pip install odd-runtime")
+    assert (check.status, check.mend) == (CheckStatus.MISSING, "pip install odd-runtime")
 
 
 def test_a_compiler_that_is_missing_has_a_mend() -> None:
     odd = Odd("pip install odd-runtime", cannot_lower="pip install odd-compiler")
     [check] = [c for c in examine(found(odd)) if c.subject == "backend odd"]
-    assert (check.status, check.mend) == (Status.MISSING, "pip install odd-compiler")
+    assert (check.status, check.mend) == (CheckStatus.MISSING, "pip install odd-compiler")
 
 
 def test_a_backend_that_breaks_while_asked_is_a_note() -> None:
     check = backend_of(RuntimeError("no driver"))
-    assert check.status is Status.NOTE
+    assert check.status is CheckStatus.NOTE
     assert "RuntimeError: no driver" in check.detail
 
 
 def test_a_device_that_is_absent_is_a_note() -> None:
     odd = Odd(None, absent="there is no such device here")
-    assert status_of(odd, "target odd-far") is Status.NOTE
-    assert status_of(odd, "backend odd") is Status.OK
+    assert status_of(odd, "target odd-far") is CheckStatus.NOTE
+    assert status_of(odd, "backend odd") is CheckStatus.OK
     assert "target odd-near" not in {check.subject for check in examine(found(odd))}
 
 
 def test_a_target_without_its_backend_lacks_it() -> None:
     [check] = [c for c in examine(found(Odd(None))) if c.subject == "backend absent"]
-    assert check.status is Status.MISSING
+    assert check.status is CheckStatus.MISSING
     assert "'lonely' (mine.toml)" in check.detail
     assert "Installed backends: odd" in check.mend
 
 
 def test_a_working_backend_names_its_provider() -> None:
     check = backend_of(None)
-    assert (check.status, "odd-plugin 1.0" in check.detail) == (Status.OK, True)
+    assert (check.status, "odd-plugin 1.0" in check.detail) == (CheckStatus.OK, True)
 
 
 @pytest.mark.parametrize(
     ("answer", "status", "mend"),
-    [(None, Status.OK, ""), ("qhal setup odd-parts", Status.MISSING, "qhal setup odd-parts")],
+    [(None, CheckStatus.OK, ""), ("qhal setup odd-parts", CheckStatus.MISSING, "qhal setup odd-parts")],
 )
-def test_what_a_backend_prepares_is_shown(answer: str | None, status: Status, mend: str) -> None:
+def test_what_a_backend_prepares_is_shown(answer: str | None, status: CheckStatus, mend: str) -> None:
     [check] = [check for check in check_of(answer) if check.subject == "setup odd-parts"]
     assert (check.status, check.mend) == (status, mend)
 
 
 def test_what_targets_can_do_without_is_noted() -> None:
-    assert status_of(Odd("buy it", optional=True), "setup odd-parts") is Status.NOTE
+    assert status_of(Odd("buy it", optional=True), "setup odd-parts") is CheckStatus.NOTE
 
 
 def test_setups_that_cannot_be_told_are_a_note() -> None:
     [check] = [check for check in check_of(RuntimeError("no")) if "setups" in check.subject]
-    assert check.status is Status.NOTE
+    assert check.status is CheckStatus.NOTE
     assert "RuntimeError: no" in check.detail
 
 

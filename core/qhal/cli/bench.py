@@ -18,7 +18,7 @@ def add_arguments(parser: options.Parser) -> None:
     parser.epilog = (
         "Targets with an emulator (see `qhal setup`) count executed instructions in it and "
         "compare every output with this host's, bit by bit. Exit code 1 if the runtime's "
-        "reference kernels differ there, or if an artifact does not run; optimised kernels may "
+        "reference kernels differ there, or if an artifact does not run; optimized kernels may "
         "differ, which is a warning. Exit code 3 if an artifact cannot run here and nothing else "
         "is known about it. Nothing in the folders is changed."
     )

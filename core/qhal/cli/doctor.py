@@ -1,4 +1,4 @@
-"""``qhal doctor``: what is installed, what is missing, and the command that mends it."""
+"""``qhal doctor``: what is installed, what is missing, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from qhal.doctor import Check
     from qhal.plugin.registry import Registry
 
-SUMMARY = "say what is installed, what is missing, and the command that mends it"
+SUMMARY = "say what is installed, what is missing, and the command that fixes it"
 
 
 def add_arguments(parser: options.Parser) -> None:
@@ -38,7 +38,7 @@ def add_arguments(parser: options.Parser) -> None:
 
 def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
     """Run the command; exit code 3 if something is missing."""
-    from qhal.doctor import Status, examine
+    from qhal.doctor import CheckStatus, examine
     from qhal.plugin.registry import given_or_installed
 
     checks = examine(given_or_installed(registry, arguments.targets_file), arguments.target)
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
         console.write_json([check.to_json() for check in checks])
     else:
         _print(checks)
-    lacking = any(check.status in (Status.MISSING, Status.FAILED) for check in checks)
+    lacking = any(check.status in (CheckStatus.MISSING, CheckStatus.FAILED) for check in checks)
     return MissingDependencyError.exit_code if lacking else 0
 
 

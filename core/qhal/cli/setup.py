@@ -12,7 +12,7 @@ from qhal.errors import OptionError, PluginError, QhalError
 if TYPE_CHECKING:
     from qhal.plugin.backend import Backend
     from qhal.plugin.registry import Registry
-    from qhal.plugin.setup import Setup
+    from qhal.plugin.machine_setup import Setup
 
 SUMMARY = "prepare what a target needs on this machine, or list what can be prepared"
 

@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
 
 
 def _in_order(profiles: Iterable[TargetProfile]) -> list[TargetProfile]:
-    """Families as the catalogue has them, then those of plugins; u55-64 in front of u55-128."""
+    """Families as the catalog has them, then those of plugins; u55-64 in front of u55-128."""
     listed = list(profiles)
     families = list(dict.fromkeys(profile.family for profile in listed))
     return sorted(listed, key=lambda p: (families.index(p.family), _natural(p.name)))

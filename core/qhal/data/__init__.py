@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from qhal.data.dataset import Dataset, Source, load_dataset
 from qhal.data.preprocess import PRESETS, Preprocess, load_preprocess
-from qhal.data.splitting import DEFAULT_CALIB_SAMPLES, Split, split
+from qhal.data.splitting import DEFAULT_CALIB_SAMPLES, DataSplit, split
 
 __all__ = [
     "DEFAULT_CALIB_SAMPLES",
@@ -17,7 +17,7 @@ __all__ = [
     "Dataset",
     "Preprocess",
     "Source",
-    "Split",
+    "DataSplit",
     "load_dataset",
     "load_preprocess",
     "split",

@@ -15,7 +15,7 @@ DEFAULT_CALIB_SAMPLES = 128
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class DataSplit:
     """Calibration and evaluation data, with how they came about."""
 
     calibration: Dataset
@@ -34,7 +34,7 @@ def split(
     dataset: Dataset,
     calib_samples: int = DEFAULT_CALIB_SAMPLES,
     evaluation: Dataset | None = None,
-) -> Split:
+) -> DataSplit:
     """Take calibration samples, spread evenly, and evaluate on the others.
 
     Args:
@@ -51,11 +51,11 @@ def split(
     calibration = dataset.select(chosen)
     decisions = _fewer(len(dataset), calib_samples)
     if evaluation is not None:
-        return Split(calibration, evaluation, (*decisions, *_same_source(dataset, evaluation)))
+        return DataSplit(calibration, evaluation, (*decisions, *_same_source(dataset, evaluation)))
     rest = np.setdiff1d(np.arange(len(dataset)), chosen)
     if not rest.size:
-        return Split(calibration, calibration, (*decisions, _all_used(len(dataset))))
-    return Split(calibration, dataset.select(rest), (*decisions, _divided(len(chosen), len(rest))))
+        return DataSplit(calibration, calibration, (*decisions, _all_used(len(dataset))))
+    return DataSplit(calibration, dataset.select(rest), (*decisions, _divided(len(chosen), len(rest))))
 
 
 def spread(length: int, count: int) -> npt.NDArray[np.intp]:

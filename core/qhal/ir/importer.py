@@ -49,11 +49,11 @@ def import_model(path: str | Path, shapes: Shapes | None = None) -> Imported:
     """
     from qhal.ir.onnx.load import load
     from qhal.ir.onnx.reader import read
-    from qhal.ir.recognise import recognise
+    from qhal.ir.recognize import recognize
 
     source = load(Path(path))
     with np.errstate(all="ignore"):  # what comes out is checked instead
         graph, decisions = read(source, shapes or {})
-        graph = recognise(graph)
+        graph = recognize(graph)
     weights = source.weights
     return Imported(graph, decisions, weights.sha256(), source.opset, weights.size_bytes)

@@ -10,7 +10,7 @@ from qhal.decisions import Decision
 from qhal.ir.graph import Arrays
 from qhal.measure.counted import bits, sizes
 from qhal.measure.memory import peak_memories
-from qhal.measure.modelled import target_latency
+from qhal.measure.modeled import target_latency
 from qhal.measure.timing import Pair, clock
 from qhal.metric import Metric
 from qhal.progress import SILENT, Progress
@@ -18,7 +18,7 @@ from qhal.progress import SILENT, Progress
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured, counted and modelled.
+    """What was measured, counted and modeled.
 
     Attributes:
         metrics: name -> number.
@@ -53,10 +53,10 @@ def measure(
         progress: who shows it.
     """
     pair = Pair(subject, baseline, sample)
-    with progress.step("measure"):
+    with progress.stage("measure"):
         (clocked,) = clock([pair], threads=threads, budget_s=budget_s)
         peaks = peak_memories(pair, clocked) if memory else {}
-    with progress.step("examine"):
+    with progress.stage("examine"):
         found = pair.examine()
     metrics = {
         **target_latency(subject.model, subject.profile),

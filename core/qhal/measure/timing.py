@@ -12,7 +12,7 @@ from qhal.ir.graph import Arrays
 from qhal.measure.latency import Run, Timing, interleave, speedup
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import Backend, Findings, Runner, RunOptions
-from qhal.plugin.calls import ask
+from qhal.plugin.calls import call
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Pair:
         baseline = None if self.baseline is None else self.baseline.trial(self.sample)
         subject = self.subject.trial(self.sample)
         backend, profile = self.subject.backend, self.subject.profile
-        return ask(backend, Backend.examine, subject, baseline, profile)
+        return call(backend, Backend.examine, subject, baseline, profile)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from qhal.measure import Clocked, Pair, clock, peak_memories, ratio
 from qhal.metric import Metric
 from qhal.pipeline.deployed import Deployed, open_deployed
 from qhal.pipeline.prepare import prepare
-from qhal.pipeline.sample import Sample, first_sample, random_sample
+from qhal.pipeline.sample import InputSample, first_sample, random_sample
 from qhal.pipeline.served import serve
 from qhal.plugin.calls import naming
 from qhal.plugin.registry import Registry, given_or_installed
@@ -37,7 +37,7 @@ def bench(
 ) -> BenchReport:
     """Measure artifacts again, in turn, so that their times can be compared.
 
-    Each one is run for the target of its own record: no catalogue is asked. The folders are
+    Each one is run for the target of its own record: no catalog is asked. The folders are
     only read.
 
     Args:
@@ -49,7 +49,7 @@ def bench(
         preprocess: how raw data become inputs: a preset or a TOML file; None takes them as is.
         threads: threads to measure with.
         budget_s: about how long the clock runs for each folder.
-        progress: who shows the progress of long steps.
+        progress: who shows the progress of long stages.
         registry: the backends; None for those that are installed here.
 
     Raises:
@@ -63,11 +63,11 @@ def bench(
         raise OptionError(f"There are no data to preprocess by {preprocess}.", "Give --data, too.")
     opened = (open_deployed(folder, registry=registry) for folder in folders)
     entries = [_enter(deployed, model, data, preprocess) for deployed in opened]
-    with progress.step("measure"):
+    with progress.stage("measure"):
         pairs = [entry.pair for entry in entries]
         clocked = clock(pairs, threads=threads, budget_s=budget_s * len(pairs))
     results = []
-    with progress.step("examine", total=len(entries)) as advance:
+    with progress.stage("examine", total=len(entries)) as advance:
         for entry, ran in zip(entries, clocked, strict=True):
             results.append(_result(entry, ran, clocked[0]))
             advance(1)
@@ -90,7 +90,7 @@ class _Entry:
     """A folder, ready to be run."""
 
     deployed: Deployed
-    sample: Sample
+    sample: InputSample
     pair: Pair
 
 
@@ -160,9 +160,9 @@ def _not_run(pair: Pair, clocked: Clocked) -> tuple[Decision, ...]:
 def _baseline(deployed: Deployed, model: Path) -> Subject:
     """The float model, lowered as it was when the folder was written."""
     record, backend = deployed.record, deployed.runnable.backend
-    if not backend.lowers_float:
+    if not backend.info.lowers_float:
         raise OptionError(
-            f"{deployed.folder}: the backend {backend.name} takes no float model.",
+            f"{deployed.folder}: the backend {backend.info.name} takes no float model.",
             "Leave out --model.",
         )
     served = serve(backend, deployed.runnable.profile, record.recipe)

@@ -9,7 +9,7 @@ from qhal.ir.importer import import_model
 from qhal.pipeline.prepare import prepare
 from qhal.pipeline.served import find_target
 from qhal.plugin.backend import Backend
-from qhal.plugin.calls import ask, naming
+from qhal.plugin.calls import call, naming
 from qhal.plugin.registry import Registry
 from qhal.quant.model import QuantModel
 from qhal.results.check import CheckReport, check_report
@@ -47,7 +47,7 @@ def check(
     graph = ready.laid.graph
     rows = {name: choice.row for name, choice in ready.choices.items() if choice.row is not None}
     planned = QuantModel(graph, kernels=rows, recipe=recipe)
-    foreseen = ask(served.backend, Backend.foresee, planned, served.target.profile)
+    foreseen = call(served.backend, Backend.foresee, planned, served.target.profile)
     named = ((ready.choices[node.name], node) for node in graph.nodes)
     reasons = tuple(d for choice, node in named if (d := choice.decision(node)) is not None)
     decisions = (*ready.decisions, *reasons, *foreseen)

@@ -8,7 +8,7 @@ from typing import Unpack
 from qhal.data import Source
 from qhal.output import default_folder
 from qhal.pipeline.job import Job, execute
-from qhal.pipeline.options import Options, Wishes
+from qhal.pipeline.options import Options, OptionKeywords
 from qhal.pipeline.session import open_session
 from qhal.plugin.registry import Registry
 from qhal.progress import SILENT, Progress
@@ -22,7 +22,7 @@ def deploy(
     data: Source,
     progress: Progress = SILENT,
     registry: Registry | None = None,
-    **options: Unpack[Wishes],
+    **options: Unpack[OptionKeywords],
 ) -> RunRecord:
     """Quantize a model for a target, prove the artifact, measure it, and write it all down.
 
@@ -30,7 +30,7 @@ def deploy(
         model: path of an ONNX file.
         target: name of a device, as in ``qhal targets``.
         data: calibration data, see :class:`qhal.pipeline.options.Options`.
-        progress: who shows the progress of long steps.
+        progress: who shows the progress of long stages.
         registry: backends and targets; None for those that are installed here.
         **options: the other fields of :class:`qhal.pipeline.options.Options`.
 

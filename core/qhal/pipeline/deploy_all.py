@@ -10,7 +10,7 @@ from qhal.data import Source
 from qhal.errors import OptionError
 from qhal.output import default_folder
 from qhal.pipeline.job import Job, run
-from qhal.pipeline.options import Options, Wishes
+from qhal.pipeline.options import Options, OptionKeywords
 from qhal.pipeline.session import open_session
 from qhal.plugin.registry import Registry, given_or_installed
 from qhal.progress import SILENT, Progress
@@ -24,7 +24,7 @@ def deploy_all(
     data: Source,
     progress: Progress = SILENT,
     registry: Registry | None = None,
-    **options: Unpack[Wishes],
+    **options: Unpack[OptionKeywords],
 ) -> Fleet:
     """Deploy a model for several targets; import, data and calibration happen once.
 
@@ -35,7 +35,7 @@ def deploy_all(
         model: path of an ONNX file.
         targets: names of devices, each once.
         data: calibration data, see :class:`qhal.pipeline.options.Options`.
-        progress: who shows the progress of long steps.
+        progress: who shows the progress of long stages.
         registry: backends and targets; None for those that are installed here.
         **options: the other fields of :class:`qhal.pipeline.options.Options`.
 

@@ -23,7 +23,7 @@ class Deployed:
 
     Attributes:
         record: what is known about it.
-        runnable: the artifact for the record's own target, whatever the catalogue here says.
+        runnable: the artifact for the record's own target, whatever the catalog here says.
     """
 
     record: RunRecord

@@ -45,7 +45,7 @@ def execute(job: Job, session: Session, progress: Progress = SILENT) -> RunRecor
     Args:
         job: what to do.
         session: of the same model and data; other jobs may share it.
-        progress: who shows the progress of long steps.
+        progress: who shows the progress of long stages.
 
     Raises:
         QhalError: something in the input is not usable, a gate was not met, or something that
@@ -60,7 +60,7 @@ def run(job: Job, session: Session | None = None, progress: Progress = SILENT) -
     Args:
         job: what to do.
         session: of the same model and data; other jobs may share it. None opens one.
-        progress: who shows the progress of long steps.
+        progress: who shows the progress of long stages.
     """
     opened = nullcontext(session) if session else open_session(job.model, job.options)
     try:

@@ -42,7 +42,7 @@ def run_line(
         name: of the target.
         options: what the user asked for.
         folder: the output folder.
-        progress: who shows the progress of long steps.
+        progress: who shows the progress of long stages.
     """
     stages = Stages()
     check_free(folder, options.force)
@@ -89,7 +89,7 @@ def run_line(
 
 
 @dataclass(frozen=True, eq=False)
-class Lowered:
+class LoweredModel:
     """What the first half of the line makes: an artifact that nobody has run yet.
 
     Attributes:
@@ -117,7 +117,7 @@ class Lowered:
 
 def lower_line(
     session: Session, name: str, options: Options, stages: Stages, progress: Progress = SILENT
-) -> Lowered:
+) -> LoweredModel:
     """Run the first half of the line: from the model file to the lowered artifact."""
     with stages("import"):
         served = find_target(name, options.recipe, registry=session.load_plugins())
@@ -151,10 +151,10 @@ def lower_line(
         subject = served.lower(assigned.model)
     with stages("baseline"):
         float_model = ready.float_model
-        baseline = served.lower(float_model) if backend.lowers_float else None
+        baseline = served.lower(float_model) if backend.info.lowers_float else None
     made_by = (fitted, data, constraints, assigned, subject.artifact)
     decisions = tuple(d for made in made_by for d in made.decisions)
-    return Lowered(subject, baseline, float_model, fitted, gates, decisions)
+    return LoweredModel(subject, baseline, float_model, fitted, gates, decisions)
 
 
 def _write(folder: Path, record: RunRecord, subject: Subject, force: bool) -> None:

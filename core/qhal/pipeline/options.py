@@ -10,10 +10,10 @@ from typing import TypedDict
 from qhal.data import DEFAULT_CALIB_SAMPLES, Source
 from qhal.errors import OptionError
 from qhal.ir.graph import Shapes
-from qhal.quant.observe import DEFAULT_OBSERVER, OBSERVERS
+from qhal.quant.range_estimators import DEFAULT_RANGE_ESTIMATOR, OBSERVERS
 
 
-class Wishes(TypedDict, total=False):
+class OptionKeywords(TypedDict, total=False):
     """The fields of :class:`Options` but ``data``, as the keywords that functions take."""
 
     eval: Source | None
@@ -73,7 +73,7 @@ class Options:
     labels: str | None = None
     label_offset: int = 0
     calib_samples: int = DEFAULT_CALIB_SAMPLES
-    observer: str = DEFAULT_OBSERVER
+    observer: str = DEFAULT_RANGE_ESTIMATOR
     max_fallback: int | None = None
     max_drop: float | None = None
     force: bool = False

@@ -1,4 +1,4 @@
-"""The first half of the line: import, legalise, lay out, select kernels; then equalize."""
+"""The first half of the line: import, legalize, lay out, select kernels; then equalize."""
 
 from __future__ import annotations
 

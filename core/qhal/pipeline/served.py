@@ -10,7 +10,7 @@ from qhal.artifact.runnable import Subject
 from qhal.decisions import Decision
 from qhal.errors import MissingDependencyError
 from qhal.plugin.backend import Backend
-from qhal.plugin.calls import ask
+from qhal.plugin.calls import call
 from qhal.plugin.registry import Registry, given_or_installed
 from qhal.quant.model import QuantModel
 from qhal.targets.profile import TargetProfile
@@ -32,7 +32,7 @@ class Served:
 
     def check_can_lower(self) -> None:
         """Raise MissingDependencyError if the backend lacks a package that lowering needs."""
-        why = ask(self.backend, Backend.cannot_lower)
+        why = call(self.backend, Backend.cannot_lower)
         if why is not None:
             name = self.target.profile.name
             raise MissingDependencyError(f"Target {name} cannot be lowered here.", why)
@@ -40,7 +40,7 @@ class Served:
     def lower(self, model: QuantModel) -> Subject:
         """Write the target's form of a quantized (or plain float) model."""
         profile = self.target.profile
-        artifact = ask(self.backend, Backend.lower, model, profile)
+        artifact = call(self.backend, Backend.lower, model, profile)
         return Subject(artifact, self.backend, profile, Adapter.of_model(model), model)
 
 
@@ -76,5 +76,5 @@ def serve(
     Raises:
         UnknownRecipeError: there is no such recipe, or the target has no kernels for it.
     """
-    caps = ask(backend, Backend.capabilities, profile)
+    caps = call(backend, Backend.capabilities, profile)
     return Served(backend, Target(profile, caps, find_recipe(recipe, caps, profile.name), doubts))

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from qhal.data import Split, load_dataset, split
+from qhal.data import DataSplit, load_dataset, split
 from qhal.data.spool import Spool
 from qhal.host import cache_folder
 from qhal.ir.importer import Imported, import_model
@@ -48,7 +48,7 @@ class Session:
         """Import the user's model as a canonical graph."""
         return self._imported
 
-    def load_data(self) -> Split:
+    def load_data(self) -> DataSplit:
         """Read calibration and evaluation data, for the inputs of the model."""
         return self._data
 
@@ -74,7 +74,7 @@ class Session:
         return import_model(self.model, self.options.shapes)
 
     @cached_property
-    def _data(self) -> Split:
+    def _data(self) -> DataSplit:
         graph, options = self._imported.graph, self.options
         inputs = {name: graph.tensors[name] for name in graph.inputs}
         sources = [options.data] if options.eval is None else [options.data, options.eval]

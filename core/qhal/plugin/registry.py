@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 
 from qhal.decisions import Code, Decision, Severity
-from qhal.errors import CatalogueError, MissingDependencyError, UnknownTargetError
+from qhal.errors import CatalogError, MissingDependencyError, UnknownTargetError
 from qhal.plugin.backend import Backend
 from qhal.plugin.discovery import Found, Problem, Provider, discover
-from qhal.targets import catalogue
+from qhal.targets import catalog
 from qhal.targets.profile import RUNS_ON, TargetProfile
 
 __all__ = ["Problem", "Provider", "Registry", "given_or_installed", "provider_of", "registry"]
@@ -27,11 +27,11 @@ class Registry:
 
     Attributes:
         backends: by name.
-        targets: by name: qhal's catalogue, then plugins', then the user's own file.
+        targets: by name: qhal's catalog, then plugins', then the user's own file.
         providers: the plugins that were loaded.
         backend_providers: backend name -> the plugin that brings it.
         problems: plugins, or parts of them, that are not used, and why.
-        facts: keys of the facts that devices of qhal's catalogue and of plugins have.
+        facts: keys of the facts that devices of qhal's catalog and of plugins have.
     """
 
     backends: Mapping[str, Backend]
@@ -58,7 +58,7 @@ class Registry:
         Raises:
             UnknownTargetError: as :meth:`profile`.
             MissingDependencyError: the backend is not installed.
-            CatalogueError: the profile has an option that the backend does not read.
+            CatalogError: the profile has an option that the backend does not read.
         """
         profile = self.profile(name)
         if profile.backend not in self.backends:
@@ -104,13 +104,13 @@ class Registry:
     @property
     def packages(self) -> tuple[str, ...]:
         """Distributions that the backends run on."""
-        stated = (backend.packages.values() for backend in self.backends.values())
+        stated = (backend.info.packages.values() for backend in self.backends.values())
         return tuple(dict.fromkeys(name for names in stated for name in names))
 
     def provider_of(self, backend: Backend) -> Provider | None:
         """Find the plugin that brings a backend; None if it is none of these."""
-        known = self.backends.get(backend.name) is backend
-        return self.backend_providers.get(backend.name) if known else None
+        known = self.backends.get(backend.info.name) is backend
+        return self.backend_providers.get(backend.info.name) if known else None
 
     def _hint(self, name: str) -> str:
         near = difflib.get_close_matches(name.lower(), self.targets, 3)
@@ -126,14 +126,14 @@ class Registry:
 
 @cache
 def _plugins() -> Found:
-    return discover(reserved=catalogue.builtin())
+    return discover(reserved=catalog.builtin())
 
 
 def provider_of(backend: Backend) -> Provider | None:
     """The plugin that brings a backend of this process; None if it was found in no plugin."""
     found = _plugins()
-    known = found.backends.get(backend.name) is backend
-    return found.backend_providers.get(backend.name) if known else None
+    known = found.backends.get(backend.info.name) is backend
+    return found.backend_providers.get(backend.info.name) if known else None
 
 
 def registry(targets_file: str | Path | None = None) -> Registry:
@@ -143,14 +143,14 @@ def registry(targets_file: str | Path | None = None) -> Registry:
         targets_file: a ``targets.toml`` of the user; without it the one in the working folder.
 
     Raises:
-        CatalogueError: the user's file is missing or malformed.
+        CatalogError: the user's file is missing or malformed.
     """
     found = _plugins()
-    targets = {**catalogue.builtin(), **found.targets}
+    targets = {**catalog.builtin(), **found.targets}
     facts = frozenset(key for profile in targets.values() for key in profile.facts)
-    path = catalogue.user_file(targets_file)
+    path = catalog.user_file(targets_file)
     if path is not None:
-        targets.update(catalogue.read(path, targets))
+        targets.update(catalog.read(path, targets))
     return Registry(
         backends=found.backends,
         targets={name: _titled(profile) for name, profile in targets.items()},
@@ -169,21 +169,21 @@ def given_or_installed(given: Registry | None, targets_file: str | Path | None =
         targets_file: as in :func:`registry`; not read if a registry was handed in.
 
     Raises:
-        CatalogueError: the user's file is missing or malformed.
+        CatalogError: the user's file is missing or malformed.
     """
     return registry(targets_file) if given is None else given
 
 
 def _check_options(profile: TargetProfile, backend: Backend) -> None:
     """An option that nobody reads would silently leave the one that was meant as it is."""
-    if backend.options is None:
+    if backend.info.options is None:
         return
-    known = {*backend.options, RUNS_ON}
+    known = {*backend.info.options, RUNS_ON}
     for key in sorted(profile.options.keys() - known):
         near = difflib.get_close_matches(key, known, 1)
-        raise CatalogueError(
+        raise CatalogError(
             f"{profile.origin}: targets.{profile.name}.options.{key} is unknown; the backend "
-            f"{backend.name!r} reads {', '.join(sorted(known))}.",
+            f"{backend.info.name!r} reads {', '.join(sorted(known))}.",
             f"Did you mean {near[0]}?" if near else "",
         )
 

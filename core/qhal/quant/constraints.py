@@ -11,7 +11,7 @@ from qhal.ir.graph import Graph, Node
 from qhal.ir.ops import Role
 from qhal.quant.choice import Choice, Verdict
 from qhal.quant.masks import is_mask
-from qhal.quant.qdq_insertion import Typed, insert_steps
+from qhal.quant.qdq_insertion import QdqGraph, insert_qdq
 from qhal.quant.relations import relate
 from qhal.quant.select import select
 from qhal.targets.capability import Arithmetic, Capabilities
@@ -35,7 +35,7 @@ class Constraints:
     recipe: Recipe
     arithmetic: Arithmetic
     choices: Mapping[str, Choice]
-    typed: Typed
+    typed: QdqGraph
     groups: tuple[tuple[str, ...], ...]
     decisions: tuple[Decision, ...]
 
@@ -46,7 +46,7 @@ class Constraints:
         Results of data movement lie within the range of what they move, so they are left out,
         unless part of that is a mask.
         """
-        graph = self.typed.graph
+        graph = self.qdq.graph
         moved = {
             out
             for node in graph.nodes
@@ -56,21 +56,21 @@ class Constraints:
             and not any(is_mask(graph, name) for name in node.inputs)
             for out in node.outputs
         }
-        names = (self.typed.observed[n] for n in self.typed.specs if n not in moved)
+        names = (self.qdq.observed[n] for n in self.qdq.specs if n not in moved)
         return tuple(dict.fromkeys(names))
 
     @property
     def to_average(self) -> tuple[str, ...]:
         """Tensors of the float graph whose channel means bias correction needs."""
         names = (
-            self.typed.observed[node.inputs[0]]
-            for node in self.typed.graph.nodes
+            self.qdq.observed[node.inputs[0]]
+            for node in self.qdq.graph.nodes
             if Role.WEIGHT in node.op.roles and self._has_coarse_weight(node)
         )
         return tuple(dict.fromkeys(names))
 
     def _has_coarse_weight(self, node: Node) -> bool:
-        form = self.typed.forms.get(node.inputs[1])
+        form = self.qdq.forms.get(node.inputs[1])
         return form is not None and isinstance(form.spec, QuantSpec) and form.spec.coarse
 
 
@@ -114,14 +114,14 @@ def constrain(
     """
     choices = select(graph, caps, recipe) if choices is None else choices
     refuse(choices, graph)
-    related = relate(insert_steps(graph, choices, caps.integer_io), choices)
+    related = relate(insert_qdq(graph, choices, caps.integer_io), choices)
     named = ((choices[node.name], node) for node in graph.nodes)
     reasons = tuple(d for choice, node in named if (d := choice.decision(node)) is not None)
     return Constraints(
         recipe,
         caps.arithmetic,
         choices,
-        related.typed,
+        related.qdq,
         related.groups,
-        (*reasons, *related.typed.decisions),
+        (*reasons, *related.qdq.decisions),
     )

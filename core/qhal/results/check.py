@@ -18,7 +18,7 @@ class CheckRow:
     """One node.
 
     Attributes:
-        node: name in the legalised graph.
+        node: name in the legalized graph.
         op: canonical operator.
         verdict: native, fallback, host or refused.
         kernel: the kernel row; empty if refused.
@@ -57,7 +57,7 @@ class CheckReport:
         target: name of the target.
         recipe: name of the recipe.
         rows: one per node, in the graph's order.
-        decisions: of import, legalisation, layout and constraints, and what the backend foresees.
+        decisions: of import, legalization, layout and constraints, and what the backend foresees.
     """
 
     model: str

@@ -74,7 +74,7 @@ def verify(
     runner = subject.load()
     if runner is None:
         return _verify_by_oracle(subject, evaluation, samples, progress)
-    pace = _Pace("the runtime", subject.backend.runner_macs_per_s, RUNNER_BUDGET_S)
+    pace = _Pace("the runtime", subject.backend.info.runner_macs_per_s, RUNNER_BUDGET_S)
     evaluation, reduced = _affordable(subject, evaluation, samples, pace)
     accuracy = _compare(subject, evaluation, _bound(subject, runner), "verify", progress)
     metrics = accuracy.metrics(Basis.MEASURED_HOST)
@@ -196,7 +196,7 @@ def _compare(
     adapter = subject.adapter
     labels = _labels_by_sample(subject, evaluation)
     with (
-        progress.step(title, total=len(evaluation)) as advance,
+        progress.stage(title, total=len(evaluation)) as advance,
         ThreadPoolExecutor(1, "float-reference") as pool,
     ):
         for index in range(len(evaluation)):
@@ -226,7 +226,7 @@ def _oracle_gaps(
     oracle, adapter = Oracle(subject.model), subject.adapter
     gaps = {prefix: OracleGap(subject.model) for prefix in runners}
     samples = _ORACLE_PACE.most(subject, min(samples, len(evaluation)), fewest=1)
-    with progress.step("compare with the oracle", total=samples) as advance:
+    with progress.stage("compare with the oracle", total=samples) as advance:
         for index in range(samples):
             inputs = adapter.to_artifact(evaluation.sample(index))
             expected = oracle.run(inputs)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from qhal.doctor import examine
-from qhal.errors import CatalogueError, MissingDependencyError
+from qhal.errors import CatalogError, MissingDependencyError
 from qhal.ir import ops
 from qhal.pipeline.served import find_target
 from qhal.plugin.backend import RunOptions
@@ -46,7 +46,7 @@ def test_facts_are_per_device() -> None:
 
 def test_an_unknown_device_names_the_key_and_the_choices() -> None:
     profile = TargetProfile("mine", "openvino", "", options={"device": "TPU"}, origin="my.toml")
-    with pytest.raises(CatalogueError) as caught:
+    with pytest.raises(CatalogError) as caught:
         BACKEND.capabilities(profile)
     assert "my.toml: targets.mine.options.device is 'TPU'" in str(caught.value)
     assert "CPU, GPU, NPU" in str(caught.value)
@@ -56,7 +56,7 @@ def test_an_unknown_device_names_the_key_and_the_choices() -> None:
 def test_bits_of_weights_that_no_kernel_has(device: str, bits: str) -> None:
     options = {"device": device, "weight_bits": bits}
     profile = TargetProfile("mine", "openvino", "", options=options, origin="my.toml")
-    with pytest.raises(CatalogueError) as caught:
+    with pytest.raises(CatalogError) as caught:
         BACKEND.capabilities(profile)
     assert f"my.toml: targets.mine.options.weight_bits is '{bits}'" in str(caught.value)
     assert "Allowed are 8, and for CPU 7." in str(caught.value)

@@ -41,7 +41,7 @@ def test_stating_capabilities_imports_no_runtime() -> None:
         "from qhal_backends.edgetpu.plugin import EdgeTpuBackend\n"
         "from qhal_backends.tflite.plugin import TfliteBackend\n"
         "for backend in (TfliteBackend(), EdgeTpuBackend()):\n"
-        "    backend.capabilities(TargetProfile('t', backend.name, 't'))\n"
+        "    backend.capabilities(TargetProfile('t', backend.info.name, 't'))\n"
         "    backend.unavailable(), backend.cannot_lower()\n"
         "heavy = {'ai_edge_litert', 'tflite_runtime', 'flatbuffers', 'onnx', 'onnxruntime'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)\n"

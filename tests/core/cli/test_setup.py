@@ -11,7 +11,7 @@ from qhal.cli.main import main
 from qhal.errors import MissingDependencyError
 from qhal.plugin.backend import Backend
 from qhal.plugin.registry import Registry
-from qhal.plugin.setup import Setup
+from qhal.plugin.machine_setup import Setup
 from qhal.progress import Progress
 
 Captured = pytest.CaptureFixture[str]
@@ -43,7 +43,7 @@ def _fail(progress: Progress) -> str:
 
 def setup(*arguments: str, backends: Sequence[Backend] = ()) -> int:
     """Run ``qhal setup`` where only these backends are installed; without any, one is."""
-    found = Registry({backend.name: backend for backend in backends or [Preparing()]}, {})
+    found = Registry({backend.info.name: backend for backend in backends or [Preparing()]}, {})
     return main(["setup", *arguments], found)
 
 

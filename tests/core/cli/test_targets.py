@@ -86,7 +86,7 @@ def test_a_backend_that_is_missing(capsys: Captured) -> None:
     assert "the backend 'absent' is not installed" in lines[1]
 
 
-def test_the_catalogue_fits_100_columns(capsys: Captured) -> None:
+def test_the_catalog_fits_100_columns(capsys: Captured) -> None:
     assert main(["targets"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line != line.rstrip()] == []
@@ -94,7 +94,7 @@ def test_the_catalogue_fits_100_columns(capsys: Captured) -> None:
     assert max(map(len, devices_)) <= 100
 
 
-def test_all_families_of_the_catalogue_are_headings(capsys: Captured) -> None:
+def test_all_families_of_the_catalog_are_headings(capsys: Captured) -> None:
     assert main(["targets", "--json"]) == 0
     families = {device["family"] for device in json.loads(capsys.readouterr().out)}
     assert main(["targets"]) == 0
@@ -106,6 +106,6 @@ def test_all_families_of_the_catalogue_are_headings(capsys: Captured) -> None:
 def test_one_device_shows_what_works_and_numbers_without_a_unit(capsys: Captured) -> None:
     assert main(["targets", "raspberry-pi-4"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[1] == ["backend", "cortex-a,", "from", "qhal's", "catalogue"]
+    assert lines[1] == ["backend", "cortex-a,", "from", "qhal's", "catalog"]
     assert ["cores_count", "4"] in [line[:2] for line in lines]
     assert ["cores_count", "4", "1"] not in [line[:3] for line in lines]

@@ -10,7 +10,7 @@ import pytest
 import qhal
 from qhal.cli.main import main
 from qhal.errors import (
-    CatalogueError,
+    CatalogError,
     DataFileError,
     MissingDependencyError,
     OptionError,
@@ -32,7 +32,7 @@ MODEL = DIGITS / "digits.onnx"
 
 @pytest.fixture
 def odd(tmp_path: Path) -> Path:
-    """A catalogue with a target, called odd, that its backend does not take."""
+    """A catalog with a target, called odd, that its backend does not take."""
     path = tmp_path / "odd.toml"
     path.write_text('[targets.odd]\nextends = "cortex-a53"\noptions = { core = "z80" }\n')
     return path
@@ -43,7 +43,7 @@ def test_a_target_that_fails_does_not_stop_the_others(tmp_path: Path, odd: Path)
         MODEL, targets=["odd", "cpu"], out=tmp_path / "out", targets_file=odd, **DATA
     )
     failed, done = fleet.outcomes
-    assert isinstance(failed.error, CatalogueError)
+    assert isinstance(failed.error, CatalogError)
     assert done.record is not None
     assert RunRecord.load(tmp_path / "out" / "cpu").target.name == "cpu"
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["cpu"]
@@ -148,7 +148,7 @@ def test_the_summary_fits_80_columns(tmp_path: Path, record: RunRecord) -> None:
     assert "Top-1 of the float model: 90.00 %; drops are in points." in text
     table = text.partition("target ")[2].partition("Failed")[0]
     assert max(map(len, table.splitlines())) <= 80
-    for word in (*(f"\n{name} " for name in names), "37.25 dB", " (modelled)", " (emulated)"):
+    for word in (*(f"\n{name} " for name in names), "37.25 dB", " (modeled)", " (emulated)"):
         assert word in table  # whole
     cells = " ".join(line[57:72].strip() for line in table.splitlines())
     assert "2 M instructions, 2x those of float (emulated)" in cells.replace(".00", "")

@@ -73,7 +73,7 @@ def chain(*ops: Op) -> Graph:
 
 def test_float_inputs_and_outputs_get_steps_and_keep_their_names() -> None:
     solved = constrain(chain(), capabilities(), W8A8)
-    graph = solved.typed.graph
+    graph = solved.qdq.graph
     assert kinds(graph) == ["Quantize", "FullyConnected", "Dequantize"]
     assert graph.inputs == ("x",)
     assert graph.outputs == ("fc_out",)
@@ -83,7 +83,7 @@ def test_float_inputs_and_outputs_get_steps_and_keep_their_names() -> None:
 
 
 def test_integer_io_needs_no_steps() -> None:
-    graph = constrain(chain(), capabilities(integer_io=True), W8A8).typed.graph
+    graph = constrain(chain(), capabilities(integer_io=True), W8A8).qdq.graph
     assert kinds(graph) == ["FullyConnected"]
     assert graph.tensors["x"].dtype is graph.tensors["fc_out"].dtype is DType.INT8
 
@@ -93,7 +93,7 @@ def test_an_operator_without_integer_row_falls_back_with_a_reason() -> None:
     choice = solved.choices["n0"]
     assert choice.verdict is Verdict.FALLBACK
     assert choice.reason == "runs in float, because the target has no w8a8 kernel for Erf"
-    assert kinds(solved.typed.graph) == ["Quantize", "FullyConnected", "Dequantize", "Erf"]
+    assert kinds(solved.qdq.graph) == ["Quantize", "FullyConnected", "Dequantize", "Erf"]
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
@@ -137,7 +137,7 @@ def test_data_movement_stays_where_its_producer_is() -> None:
     solved = constrain(chain(Unary("Erf"), Reshape((4, 1))), capabilities(), W8A8)
     assert solved.choices["n1"].follows
     assert "its input is float" in solved.choices["n1"].reason
-    assert kinds(solved.typed.graph)[-2:] == ["Erf", "Reshape"]
+    assert kinds(solved.qdq.graph)[-2:] == ["Erf", "Reshape"]
 
 
 def test_data_movement_between_input_and_float_nodes_stays_in_float() -> None:
@@ -145,14 +145,14 @@ def test_data_movement_between_input_and_float_nodes_stays_in_float() -> None:
     y = b.one(Reshape((4, 1)), (x,), name="r", output="r_out")
     z = b.one(Unary("Erf"), (y,), name="e", output="e_out")
     solved = constrain(b.build(outputs=[z]), capabilities(), W8A8)
-    assert kinds(solved.typed.graph) == ["Reshape", "Erf"]
+    assert kinds(solved.qdq.graph) == ["Reshape", "Erf"]
 
 
 def test_data_movement_before_an_integer_node_moves_integers() -> None:
     b, x = start()
     y = b.one(Reshape((1, 4)), (x,), name="r", output="r_out")
     z = layer(b, y, "fc")
-    graph = constrain(b.build(outputs=[z]), capabilities(), W8A8).typed.graph
+    graph = constrain(b.build(outputs=[z]), capabilities(), W8A8).qdq.graph
     assert kinds(graph) == ["Quantize", "Reshape", "FullyConnected", "Dequantize"]
 
 
@@ -164,7 +164,7 @@ def test_rows_of_a_table_stay_integers_in_front_of_float_nodes() -> None:
     graph = b.build(outputs=[b.one(Unary("Erf"), (y,))])
     rows = (KernelRow(INT8, SameAsInput()), FLOAT_ROW)
     caps = capabilities(extra=(Capability("Gather", rows, "tests"),))
-    assert kinds(constrain(graph, caps, W8A8).typed.graph) == ["Gather", "Dequantize", "Erf"]
+    assert kinds(constrain(graph, caps, W8A8).qdq.graph) == ["Gather", "Dequantize", "Erf"]
 
 
 GIVES_FLOAT = Capability(
@@ -186,7 +186,7 @@ def test_data_movement_between_products_that_give_float_moves_integers() -> None
         y = b.one(Reshape(shape), (y,), name=f"r{i}", output=f"r{i}_out")
     graph = b.build(outputs=[layer(b, y, "last")])
     solved = constrain(graph, products_that_give_float(), W8A8)
-    assert kinds(solved.typed.graph)[2:] == ["Quantize", "Reshape", "Reshape", "FullyConnected"]
+    assert kinds(solved.qdq.graph)[2:] == ["Quantize", "Reshape", "Reshape", "FullyConnected"]
 
 
 def test_data_movement_in_front_of_a_float_reader_or_an_output_is_not_rounded() -> None:
@@ -213,14 +213,14 @@ def test_a_scale_per_channel_is_given_up_where_a_reader_wants_one_scale() -> Non
         if readers == 2:
             outputs.append(b.one(Add(), (x, x), name="a", output="z"))
         solved = constrain(b.build(outputs=outputs), capabilities(extra=extra), W8A8)
-        assert solved.typed.specs["x__quantized"].granularity == expected
+        assert solved.qdq.specs["x__quantized"].granularity == expected
 
 
 def test_one_step_serves_all_readers() -> None:
     b, x = start()
     y = layer(b, x, "fc")
     one, two = (b.one(Unary("Erf"), (y,), name=n, output=f"{n}_out") for n in ("e1", "e2"))
-    graph = constrain(b.build(outputs=[one, two]), capabilities(), W8A8).typed.graph
+    graph = constrain(b.build(outputs=[one, two]), capabilities(), W8A8).qdq.graph
     assert kinds(graph).count("Dequantize") == 1
 
 
@@ -229,7 +229,7 @@ def test_two_integer_types_meet_in_a_requantize() -> None:
     caps = capabilities(extra=(Capability("Tanh", rows, "tests"),))
     mixed = Recipe("mixed", "", frozenset({DType.INT8, DType.INT16}), frozenset({DType.INT8}))
     solved = constrain(chain(Tanh()), caps, mixed)
-    steps = [n for n in solved.typed.graph.nodes if isinstance(n.op, Requantize)]
+    steps = [n for n in solved.qdq.graph.nodes if isinstance(n.op, Requantize)]
     assert [n.outputs for n in steps] == [("fc_out__int16",)]
 
 
@@ -252,7 +252,7 @@ def test_concat_of_equally_fixed_operands_needs_no_step() -> None:
         for n in ("fc", "second")
     ]
     y = b.one(Concat(1), gates, name="cat", output="cat_out")
-    graph = constrain(b.build(outputs=[y]), capabilities(), W8A8).typed.graph
+    graph = constrain(b.build(outputs=[y]), capabilities(), W8A8).qdq.graph
     assert "Requantize" not in kinds(graph)
 
 
@@ -261,7 +261,7 @@ def test_constants_of_two_readers_get_a_form_each() -> None:
     shift = b.constant("shift", np.full((1, 4), 0.5, np.float32))
     one = b.one(Add(), (x, shift), name="a1", output="a1_out")
     two = b.one(Add(), (one, shift), name="a2", output="a2_out")
-    forms = constrain(b.build(outputs=[two]), capabilities(), W8A8).typed.forms
+    forms = constrain(b.build(outputs=[two]), capabilities(), W8A8).qdq.forms
     assert {f.source for f in forms.values()} == {"shift"}
     assert {f.node for f in forms.values()} == {"a1", "a2"}
 
@@ -288,7 +288,7 @@ def test_integer_tensors_are_left_alone() -> None:
     y = b.one(Gather(0), (table, ids), name="take", output="rows")
     rows = (KernelRow(INT8, SameAsInput()),)
     caps = capabilities(extra=(Capability("Gather", rows, "tests"),))
-    graph = constrain(b.build(outputs=[y]), caps, W8A8).typed.graph
+    graph = constrain(b.build(outputs=[y]), caps, W8A8).qdq.graph
     assert graph.tensors["ids"].dtype is DType.INT64
     assert kinds(graph) == ["Gather", "Dequantize"]
 
@@ -309,7 +309,7 @@ def averaged(*after: Op, axis: int = 1) -> Graph:
 
 def test_a_mean_that_is_a_float_output_runs_in_float_with_the_movement_behind_it() -> None:
     solved = constrain(averaged(Reshape((1,))), averaging(), W8A8)
-    assert kinds(solved.typed.graph)[-3:] == ["Dequantize", "ReduceMean", "Reshape"]
+    assert kinds(solved.qdq.graph)[-3:] == ["Dequantize", "ReduceMean", "Reshape"]
     for name in ("n0", "n1"):
         choice = solved.choices[name]
         assert (choice.verdict, choice.refines) == (Verdict.NATIVE, Code.OUTPUT_REFINED)
@@ -349,7 +349,7 @@ def test_a_pooled_mean_is_one_even_where_its_kernel_shares_a_scale() -> None:
 
 def test_a_mean_that_an_integer_node_reads_stays_in_integers() -> None:
     solved = constrain(averaged(Sigmoid()), averaging(), W8A8)
-    assert kinds(solved.typed.graph)[-3:] == ["ReduceMean", "Sigmoid", "Dequantize"]
+    assert kinds(solved.qdq.graph)[-3:] == ["ReduceMean", "Sigmoid", "Dequantize"]
 
 
 def test_a_mean_that_is_joined_with_integers_stays_in_integers() -> None:
@@ -403,7 +403,7 @@ def steep() -> Capabilities:
 def test_what_leads_to_a_logarithm_is_in_float_back_to_the_product() -> None:
     graph = chain(Reshape((4,)), Clip(1e-10, np.inf), Unary("Log"), Sigmoid())
     solved = constrain(graph, steep(), W8A8)
-    assert kinds(solved.typed.graph)[2:6] == ["Dequantize", "Reshape", "Clip", "Log"]
+    assert kinds(solved.qdq.graph)[2:6] == ["Dequantize", "Reshape", "Clip", "Log"]
     assert [solved.choices[n].refines for n in ("fc", "n0", "n1", "n2", "n3")] == [
         *(None, Code.STEEP_OPERAND, Code.STEEP_OPERAND, None, None)
     ]
@@ -435,7 +435,7 @@ def test_a_recipe_that_the_target_lacks_names_those_it_has() -> None:
 
 
 def test_every_tensor_has_one_type() -> None:
-    graph = constrain(chain(Sigmoid(), Unary("Erf")), capabilities(), W8A8).typed.graph
+    graph = constrain(chain(Sigmoid(), Unary("Erf")), capabilities(), W8A8).qdq.graph
     for node in graph.nodes:
         if isinstance(node.op, Quantize):
             assert graph.tensors[node.inputs[0]].dtype.is_float
@@ -447,7 +447,7 @@ def test_an_integer_layer_without_bias_gets_one_of_zeros() -> None:
     b, x = start()
     weight = b.constant("w", np.eye(4, dtype=np.float32)[:3])
     y = b.one(FullyConnected(), (x, weight), name="fc", output="y")
-    typed = constrain(b.build(outputs=[y]), capabilities(), W8A8).typed
+    typed = constrain(b.build(outputs=[y]), capabilities(), W8A8).qdq
     (node,) = (n for n in typed.graph.nodes if n.name == "fc")
     np.testing.assert_array_equal(typed.graph.constants[node.inputs[2]], np.zeros(3))
     assert isinstance(typed.forms[node.inputs[2]].spec, Derived)
@@ -459,5 +459,5 @@ def test_a_float_layer_without_bias_stays_without() -> None:
     y = b.one(FullyConnected(), (x, weight), name="fc", output="y")
     float_rows = capabilities().of("FullyConnected")[0].rows[1:]
     caps = Capabilities((Capability("FullyConnected", float_rows, "tests"),))
-    (node,) = constrain(b.build(outputs=[y]), caps, W8A8).typed.graph.nodes
+    (node,) = constrain(b.build(outputs=[y]), caps, W8A8).qdq.graph.nodes
     assert len(node.inputs) == 2

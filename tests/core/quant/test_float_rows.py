@@ -148,7 +148,7 @@ def test_integers_reach_kernels_in_float_and_in_bfloat16_by_one_step() -> None:
     kernels = [Capability(op, (row,), "tests") for op, row in rows.items()]
     caps = Capabilities((*kernels, Capability("Add", (KernelRow(FLOAT, FLOAT),), "tests")))
     both = Recipe("both", "", W8A8.activation | {DType.BFLOAT16, DType.FLOAT32}, W8A8.weight)
-    graph = constrain(b.build(outputs=[total]), caps, both).typed.graph
+    graph = constrain(b.build(outputs=[total]), caps, both).qdq.graph
     assert [node.op.kind for node in graph.nodes] == [
         *("Quantize", "FullyConnected", "Dequantize", "MatMul", "Add"),
     ]

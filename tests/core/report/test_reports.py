@@ -57,7 +57,7 @@ def test_every_result_is_rendered_alike(record: RunRecord, toys) -> None:
 
 def test_the_verdict_comes_first(record: RunRecord) -> None:
     verdict = to_markdown(record).splitlines()[2]
-    assert verdict.startswith("**Done: top-1 87.50 % (float 90.00 %); 1 to 3 ms (modelled) on ")
+    assert verdict.startswith("**Done: top-1 87.50 % (float 90.00 %); 1 to 3 ms (modeled) on ")
     assert "this host" not in verdict  # the target has a figure of its own
     assert "1 warning, listed below" in verdict
 
@@ -98,7 +98,7 @@ def test_every_number_has_its_basis(record: RunRecord) -> None:
     ]
     assert len(figures) == len(record.metrics) - 1  # SQNR per output has a table of its own
     assert {row[2] for row in figures} <= {basis.value for basis in Basis}
-    assert all("modelled" in row[1] for row in figures if row[2] == "modelled")
+    assert all("modeled" in row[1] for row in figures if row[2] == "modeled")
 
 
 def test_what_a_backend_found_has_its_own_label_and_section(record: RunRecord) -> None:

@@ -162,7 +162,7 @@ def test_a_slow_runtime_is_given_a_part_of_the_samples(toys, reference) -> None:
     subject = toys.subject(toys.model)
     evaluation = Evaluation(toys.samples(100), reference)
     for rate, samples in ((12 * 50 / RUNNER_BUDGET_S, 50), (0.1, FEWEST_SAMPLES), (1e9, 100)):
-        subject.backend.runner_macs_per_s = rate
+        subject.backend.info.runner_macs_per_s = rate
         found = verify(subject, evaluation)
         assert found.metrics["evaluation_samples"].value == samples
         reduced = [d.sentence for d in found.decisions if d.code is Code.EVALUATION_REDUCED]
@@ -194,7 +194,7 @@ def test_the_number_of_samples_can_be_asked_for(toys, reference) -> None:
     evaluation = Evaluation(toys.samples(100), reference)
     for missing in (None, "no runtime"):
         subject = toys.subject(toys.model, missing=missing)
-        subject.backend.runner_macs_per_s = 0.1
+        subject.backend.info.runner_macs_per_s = 0.1
         for asked, samples in ((7, 7), (1000, 100)):
             found = verify(subject, evaluation, samples=asked)
             assert found.metrics["evaluation_samples"].value == samples

@@ -1,6 +1,6 @@
 """One function per canonical operator that writes it as ONNX nodes.
 
-The functions name tensors through :class:`Call`, not through the node, so that a backend can
+The functions name tensors through :class:`ExportCall`, not through the node, so that a backend can
 give a node other operands than the graph has (dequantized ones, for instance).
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from qhal.errors import InternalError
 from qhal.ir import ops
-from qhal.ir.export.call import Call
+from qhal.ir.export.call import ExportCall
 from qhal.ir.export.writer import BASE_OPSET, element_type
 from qhal.ir.ops import Layout
 
@@ -47,7 +47,7 @@ def _since(op: ops.Opaque) -> int:
 
 
 @singledispatch
-def emit(op: ops.Op, call: Call) -> None:
+def emit(op: ops.Op, call: ExportCall) -> None:
     """Write one canonical operator.
 
     Raises:
@@ -59,7 +59,7 @@ def emit(op: ops.Op, call: Call) -> None:
 # --- weighted operators -------------------------------------------------------
 
 
-def _window(op: Any, call: Call) -> dict[str, Any]:
+def _window(op: Any, call: ExportCall) -> dict[str, Any]:
     """The attributes that windows share; NHWC has no ONNX form."""
     if op.layout is not Layout.NCHW:
         raise InternalError(f"{op.kind} at {call.view.node.name!r} is NHWC; ONNX is NCHW.")
@@ -67,7 +67,7 @@ def _window(op: Any, call: Call) -> dict[str, Any]:
 
 
 @emit.register
-def _conv(op: ops.Conv, call: Call) -> None:
+def _conv(op: ops.Conv, call: ExportCall) -> None:
     call.activated(
         op.activation,
         "Conv",
@@ -79,7 +79,7 @@ def _conv(op: ops.Conv, call: Call) -> None:
 
 
 @emit.register
-def _depthwise_conv(op: ops.DepthwiseConv, call: Call) -> None:
+def _depthwise_conv(op: ops.DepthwiseConv, call: ExportCall) -> None:
     call.activated(
         op.activation,
         "Conv",
@@ -91,7 +91,7 @@ def _depthwise_conv(op: ops.DepthwiseConv, call: Call) -> None:
 
 
 @emit.register
-def _conv_transpose(op: ops.ConvTranspose, call: Call) -> None:
+def _conv_transpose(op: ops.ConvTranspose, call: ExportCall) -> None:
     call.activated(
         op.activation,
         "ConvTranspose",
@@ -104,7 +104,7 @@ def _conv_transpose(op: ops.ConvTranspose, call: Call) -> None:
 
 
 @emit.register
-def _fully_connected(op: ops.FullyConnected, call: Call) -> None:
+def _fully_connected(op: ops.FullyConnected, call: ExportCall) -> None:
     """``Gemm`` for matrices; ``MatMul`` and ``Add`` for other ranks."""
     if len(call.view.input(0).shape) == 2:
         call.activated(op.activation, "Gemm", transB=1)
@@ -118,11 +118,11 @@ def _fully_connected(op: ops.FullyConnected, call: Call) -> None:
 
 
 @emit.register
-def _matmul(op: ops.MatMul, call: Call) -> None:
+def _matmul(op: ops.MatMul, call: ExportCall) -> None:
     call.write("MatMul")
 
 
-def _recurrent(op: ops.Lstm | ops.Gru, call: Call, op_type: str, **attributes: Any) -> None:
+def _recurrent(op: ops.Lstm | ops.Gru, call: ExportCall, op_type: str, **attributes: Any) -> None:
     """ONNX has the lengths of the sequences between the bias and the initial states."""
     inputs = (*call.inputs, "", "", "")
     call.write(
@@ -135,12 +135,12 @@ def _recurrent(op: ops.Lstm | ops.Gru, call: Call, op_type: str, **attributes: A
 
 
 @emit.register
-def _lstm(op: ops.Lstm, call: Call) -> None:
+def _lstm(op: ops.Lstm, call: ExportCall) -> None:
     _recurrent(op, call, "LSTM")
 
 
 @emit.register
-def _gru(op: ops.Gru, call: Call) -> None:
+def _gru(op: ops.Gru, call: ExportCall) -> None:
     extra: dict[str, Any] = {"linear_before_reset": int(op.linear_before_reset)}
     if op.candidate != "Tanh":
         directions = 2 if op.direction == "bidirectional" else 1
@@ -155,7 +155,7 @@ def _gru(op: ops.Gru, call: Call) -> None:
 @emit.register(ops.Sub)
 @emit.register(ops.Mul)
 @emit.register(ops.Div)
-def _arithmetic(op: ops.Add | ops.Sub | ops.Mul | ops.Div, call: Call) -> None:
+def _arithmetic(op: ops.Add | ops.Sub | ops.Mul | ops.Div, call: ExportCall) -> None:
     call.activated(op.activation, op.kind)
 
 
@@ -169,7 +169,7 @@ _COMPARE = {
 
 
 @emit.register
-def _compare(op: ops.Compare, call: Call) -> None:
+def _compare(op: ops.Compare, call: ExportCall) -> None:
     call.write(_COMPARE[op.relation])
 
 
@@ -193,51 +193,51 @@ _SAME_FORM: Mapping[type[ops.Op], str] = {
 @emit.register(ops.PRelu)
 @emit.register(ops.Sigmoid)
 @emit.register(ops.Tanh)
-def _same_form(op: ops.Op, call: Call) -> None:
+def _same_form(op: ops.Op, call: ExportCall) -> None:
     call.write(_SAME_FORM[type(op)])
 
 
 @emit.register
-def _relu6(op: ops.Relu6, call: Call) -> None:
+def _relu6(op: ops.Relu6, call: ExportCall) -> None:
     call.write("Clip", (call.x, call.scalar(0.0), call.scalar(6.0)))
 
 
 @emit.register
-def _clip(op: ops.Clip, call: Call) -> None:
+def _clip(op: ops.Clip, call: ExportCall) -> None:
     bounds = ("" if isinf(bound) else call.scalar(bound) for bound in (op.low, op.high))
     call.write("Clip", (call.x, *bounds))
 
 
 @emit.register
-def _leaky_relu(op: ops.LeakyRelu, call: Call) -> None:
+def _leaky_relu(op: ops.LeakyRelu, call: ExportCall) -> None:
     call.write("LeakyRelu", alpha=float(op.alpha))
 
 
 @emit.register
-def _elu(op: ops.Elu, call: Call) -> None:
+def _elu(op: ops.Elu, call: ExportCall) -> None:
     call.write("Elu", alpha=float(op.alpha))
 
 
 @emit.register
-def _hard_swish(op: ops.HardSwish, call: Call) -> None:
+def _hard_swish(op: ops.HardSwish, call: ExportCall) -> None:
     """As runtimes inline the function HardSwish-14, which opset 13 does not have."""
     gate = call.step("HardSigmoid", (call.x,), "gate", alpha=1 / 6, beta=0.5)
     call.write("Mul", (call.x, gate))
 
 
 @emit.register
-def _hard_sigmoid(op: ops.HardSigmoid, call: Call) -> None:
+def _hard_sigmoid(op: ops.HardSigmoid, call: ExportCall) -> None:
     call.write("HardSigmoid", alpha=float(op.alpha), beta=float(op.beta))
 
 
 @emit.register
-def _silu(op: ops.Silu, call: Call) -> None:
+def _silu(op: ops.Silu, call: ExportCall) -> None:
     gate = call.step("Sigmoid", (call.x,), "gate")
     call.write("Mul", (call.x, gate))
 
 
 @emit.register
-def _gelu(op: ops.Gelu, call: Call) -> None:
+def _gelu(op: ops.Gelu, call: ExportCall) -> None:
     """``x / 2 * (1 + erf(x / sqrt(2)))`` or, with tanh, the usual approximation of it."""
     if call.writer.opset >= _GELU:
         call.write("Gelu", approximate="tanh" if op.approximate else "none")
@@ -256,40 +256,40 @@ def _gelu(op: ops.Gelu, call: Call) -> None:
 
 
 @emit.register
-def _unary(op: ops.Unary, call: Call) -> None:
+def _unary(op: ops.Unary, call: ExportCall) -> None:
     if op.function == "Rsqrt":
         call.write("Reciprocal", (call.step("Sqrt", (call.x,), "sqrt"),))
     else:
         call.write(op.function)
 
 
-# --- normalisation and reduction ----------------------------------------------
+# --- normalization and reduction ----------------------------------------------
 
 
 @emit.register
-def _softmax(op: ops.Softmax, call: Call) -> None:
+def _softmax(op: ops.Softmax, call: ExportCall) -> None:
     call.write("Softmax", axis=op.axis)
 
 
 @emit.register
-def _log_softmax(op: ops.LogSoftmax, call: Call) -> None:
+def _log_softmax(op: ops.LogSoftmax, call: ExportCall) -> None:
     call.write("LogSoftmax", axis=op.axis)
 
 
 @emit.register
-def _layer_norm(op: ops.LayerNorm, call: Call) -> None:
+def _layer_norm(op: ops.LayerNorm, call: ExportCall) -> None:
     call.write("LayerNormalization", axis=op.axis, epsilon=float(op.epsilon))
 
 
 @emit.register
-def _instance_norm(op: ops.InstanceNorm, call: Call) -> None:
+def _instance_norm(op: ops.InstanceNorm, call: ExportCall) -> None:
     if op.layout is not Layout.NCHW:
         raise InternalError(f"{op.kind} at {call.view.node.name!r} is NHWC; ONNX is NCHW.")
     call.write("InstanceNormalization", epsilon=float(op.epsilon))
 
 
 @emit.register
-def _reduce(op: ops.Reduce, call: Call) -> None:
+def _reduce(op: ops.Reduce, call: ExportCall) -> None:
     """Global average pooling where it is one: runtimes have better kernels for it."""
     if is_global_average(op, len(call.view.input().shape)):
         call.write("GlobalAveragePool")
@@ -307,7 +307,7 @@ def is_global_average(op: ops.Reduce, rank: int) -> bool:
 
 
 @emit.register
-def _arg_max(op: ops.ArgMax, call: Call) -> None:
+def _arg_max(op: ops.ArgMax, call: ExportCall) -> None:
     call.write("ArgMax", axis=op.axis, keepdims=int(op.keepdims))
 
 
@@ -315,12 +315,12 @@ def _arg_max(op: ops.ArgMax, call: Call) -> None:
 
 
 @emit.register
-def _max_pool(op: ops.MaxPool, call: Call) -> None:
+def _max_pool(op: ops.MaxPool, call: ExportCall) -> None:
     call.write("MaxPool", kernel_shape=op.kernel, **_window(op, call))
 
 
 @emit.register
-def _average_pool(op: ops.AveragePool, call: Call) -> None:
+def _average_pool(op: ops.AveragePool, call: ExportCall) -> None:
     call.write(
         "AveragePool",
         kernel_shape=op.kernel,
@@ -330,7 +330,7 @@ def _average_pool(op: ops.AveragePool, call: Call) -> None:
 
 
 @emit.register
-def _resize(op: ops.Resize, call: Call) -> None:
+def _resize(op: ops.Resize, call: ExportCall) -> None:
     sizes = call.writer.ints("sizes", (*call.view.input().shape[:2], *op.sizes))
     call.write(
         "Resize",
@@ -342,12 +342,12 @@ def _resize(op: ops.Resize, call: Call) -> None:
 
 
 @emit.register
-def _depth_to_space(op: ops.DepthToSpace, call: Call) -> None:
+def _depth_to_space(op: ops.DepthToSpace, call: ExportCall) -> None:
     call.write("DepthToSpace", blocksize=op.block, mode=op.mode)
 
 
 @emit.register
-def _space_to_depth(op: ops.SpaceToDepth, call: Call) -> None:
+def _space_to_depth(op: ops.SpaceToDepth, call: ExportCall) -> None:
     call.write("SpaceToDepth", blocksize=op.block)
 
 
@@ -355,7 +355,7 @@ def _space_to_depth(op: ops.SpaceToDepth, call: Call) -> None:
 
 
 @emit.register
-def _reshape(op: ops.Reshape, call: Call) -> None:
+def _reshape(op: ops.Reshape, call: ExportCall) -> None:
     if not op.shape:  # a Reshape of a product to no dimensions crashes OpenVINO 2026.4
         call.write("Squeeze", (call.x,))
         return
@@ -363,22 +363,22 @@ def _reshape(op: ops.Reshape, call: Call) -> None:
 
 
 @emit.register
-def _transpose(op: ops.Transpose, call: Call) -> None:
+def _transpose(op: ops.Transpose, call: ExportCall) -> None:
     call.write("Transpose", perm=op.perm)
 
 
 @emit.register
-def _concat(op: ops.Concat, call: Call) -> None:
+def _concat(op: ops.Concat, call: ExportCall) -> None:
     call.write("Concat", axis=op.axis)
 
 
 @emit.register
-def _split(op: ops.Split, call: Call) -> None:
+def _split(op: ops.Split, call: ExportCall) -> None:
     call.write("Split", (call.x, call.writer.ints("sizes", op.sizes)), axis=op.axis)
 
 
 @emit.register
-def _slice(op: ops.Slice, call: Call) -> None:
+def _slice(op: ops.Slice, call: ExportCall) -> None:
     """Only the dimensions that are cut are named."""
     shape = call.view.input().shape
     cut = [i for i, size in enumerate(shape) if (op.sizes[i], op.steps[i]) != (size, 1)]
@@ -396,28 +396,28 @@ def _slice(op: ops.Slice, call: Call) -> None:
 
 
 @emit.register
-def _pad(op: ops.Pad, call: Call) -> None:
+def _pad(op: ops.Pad, call: ExportCall) -> None:
     value = (call.scalar(op.value),) if op.mode == "constant" else ()
     call.write("Pad", (call.x, call.writer.ints("pads", op.pads), *value), mode=op.mode)
 
 
 @emit.register
-def _gather(op: ops.Gather, call: Call) -> None:
+def _gather(op: ops.Gather, call: ExportCall) -> None:
     call.write("Gather", axis=op.axis)
 
 
 @emit.register
-def _expand(op: ops.Expand, call: Call) -> None:
+def _expand(op: ops.Expand, call: ExportCall) -> None:
     call.write("Expand", (call.x, call.writer.ints("shape", op.shape)))
 
 
 @emit.register
-def _tile(op: ops.Tile, call: Call) -> None:
+def _tile(op: ops.Tile, call: ExportCall) -> None:
     call.write("Tile", (call.x, call.writer.ints("repeats", op.repeats)))
 
 
 @emit.register
-def _cast(op: ops.Cast, call: Call) -> None:
+def _cast(op: ops.Cast, call: ExportCall) -> None:
     call.write("Cast", to=element_type(op.to))
 
 
@@ -425,7 +425,7 @@ def _cast(op: ops.Cast, call: Call) -> None:
 
 
 @emit.register
-def _opaque(op: ops.Opaque, call: Call) -> None:
+def _opaque(op: ops.Opaque, call: ExportCall) -> None:
     """The user's node again, between renamed tensors."""
     from onnx import NodeProto
 

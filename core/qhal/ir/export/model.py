@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qhal.errors import InternalError
 from qhal.ir.build import needed_nodes
-from qhal.ir.export.call import Call
+from qhal.ir.export.call import ExportCall
 from qhal.ir.export.emitters import emit, needed_opset
 from qhal.ir.export.writer import BASE_OPSET, OnnxWriter
 from qhal.ir.graph import Graph, NodeView
@@ -42,7 +42,7 @@ def to_onnx(
     for name, value in graph.constants.items():
         writer.initializer(name, value, graph.tensors[name].dtype)
     for node in nodes:
-        emit(node.op, Call(writer, NodeView(graph, node), node.inputs, node.outputs))
+        emit(node.op, ExportCall(writer, NodeView(graph, node), node.inputs, node.outputs))
     return writer.model(
         graph.name,
         {name: graph.tensors[name] for name in graph.inputs},

@@ -13,7 +13,7 @@ from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, Shapes
 from qhal.ir.onnx.bind import bind_inputs
-from qhal.ir.onnx.call import Call, Unsupported, node_name
+from qhal.ir.onnx.call import ImportCall, Unsupported, node_name
 from qhal.ir.onnx.fold import fold
 from qhal.ir.onnx.load import Source
 from qhal.ir.onnx.opaque import check_float, expansion, opaque
@@ -74,7 +74,7 @@ class _Reader:
     def _read(self, node: ir.Node) -> None:
         if node.domain == "ai.onnx":
             node.domain = ""
-        call = Call(node, self._scope)
+        call = ImportCall(node, self._scope)
         constants = fold(call)
         if constants is not None:
             for value, constant in zip(node.outputs, constants, strict=False):
@@ -85,7 +85,7 @@ class _Reader:
             if name:
                 self._scope.set_tensor(value, name)
 
-    def _emit(self, call: Call) -> Sequence[str]:
+    def _emit(self, call: ImportCall) -> Sequence[str]:
         """The tensors that the node's outputs are."""
         if (call.node.domain, call.kind) == ("", "If"):
             condition = call.constant(0)
@@ -105,13 +105,13 @@ class _Reader:
             return self._inline(call, body)
         return self._opaque(call, reason)
 
-    def _opaque(self, call: Call, reason: str) -> Sequence[str]:
+    def _opaque(self, call: ImportCall, reason: str) -> Sequence[str]:
         made = opaque(call, reason)
         sentence = f"{call.name!r} stays as it is, in float: {reason}"
         self.decisions.append(Decision(Code.OPAQUE, sentence, call.name, Severity.WARNING))
         return made
 
-    def _branch(self, call: Call, condition: bool) -> Sequence[str]:
+    def _branch(self, call: ImportCall, condition: bool) -> Sequence[str]:
         """The branch of an If whose condition is constant."""
         attribute = call.attribute("then_branch" if condition else "else_branch")
         if attribute is None:
@@ -120,7 +120,7 @@ class _Reader:
         self.walk(graph)
         return [self._scope.tensor(value) for value in graph.outputs]
 
-    def _inline(self, call: Call, body: ir.Graph) -> Sequence[str]:
+    def _inline(self, call: ImportCall, body: ir.Graph) -> Sequence[str]:
         """The body of an operator that ONNX defines by others."""
         operands = {str(v.name): v for v in call.node.inputs if v is not None}
         for value in body.inputs:
@@ -141,7 +141,7 @@ class _Reader:
         return [made.get(str(value.name), "") for value in call.node.outputs]
 
 
-def _check_dropped(call: Call) -> None:
+def _check_dropped(call: ImportCall) -> None:
     """Dropout does nothing at inference, unless its mask is used or it is told to train."""
     if call.kind == "Dropout" and call.used(1):
         raise Unsupported("its mask is used")
