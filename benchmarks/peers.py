@@ -65,14 +65,14 @@ class Qhal:
         import onnxruntime  # noqa: F401
 
         import qhal.pipeline.deploy  # noqa: F401
-        from qhal.pipeline.prepare import find_target
+        from qhal.pipeline.served import find_target
 
         self.target = target
         find_target(target, "w8a8").backend.readiness()  # loads the plugins
 
     def quantize(self, model: Path, calibration: Path) -> Any:
         """Import to lowered artifact."""
-        from qhal.pipeline.deploy import lower_line
+        from qhal.pipeline.line import lower_line
         from qhal.pipeline.options import Options
         from qhal.pipeline.session import open_session
         from qhal.pipeline.stages import Stages
@@ -81,7 +81,7 @@ class Qhal:
             data=calibration, calib_samples=len(list(calibration.iterdir())), cache=False
         )
         with open_session(model, asked) as session:
-            return lower_line(session, self.target, Stages()).subject
+            return lower_line(session, self.target, asked, Stages()).subject
 
     def load(self, subject: Any) -> Loaded:
         """The artifact in its runtime."""

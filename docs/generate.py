@@ -34,14 +34,13 @@ from qhal.plugin.info import API_VERSION, BackendInfo
 from qhal.plugin.machine_setup import Setup
 from qhal.plugin.readiness import Lack, Readiness
 from qhal.plugin.registry import registry
-from qhal.quant.constraints import recipes_of
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle import Oracle
 from qhal.targets import catalog
 from qhal.targets.capability import Arithmetic, Capabilities, Capability, KernelRow
 from qhal.targets.limit import Limit, MultipleOf, OneOf, Range
 from qhal.targets.profile import Sourced, TargetProfile
-from qhal.targets.recipe import RECIPES
+from qhal.targets.recipe import RECIPES, recipes_of
 from qhal.targets.spec import Derived, FixedQParams, PerAxis, PerGroup, QuantSpec, SameAsInput
 from qhal.targets.where import WhereBasis
 

@@ -10,9 +10,8 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 import qhal
-from qhal.report import to_text
+from qhal.report import page_of, to_text
 from qhal.report.page import Page
-from qhal.report.record_page import record_page
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "examples" / "digits"
@@ -33,7 +32,7 @@ def main() -> None:
         )
     console = Console(record=True, width=COLUMNS, file=StringIO(), highlight=False, markup=False)
     console.print("$ make demo", style="bold green")
-    console.print(to_text(shortened(record_page(record)), COLUMNS), end="")
+    console.print(to_text(shortened(page_of(record)), COLUMNS), end="")
     console.print("\n… decisions, operators and more in report.md", style="dim")
     console.save_svg(str(ROOT / "docs" / "report.svg"), title="qhal deploy")
 

@@ -19,8 +19,8 @@ from qhal.errors import QhalError
 from qhal.plugin import hookspec
 from qhal.plugin.backend import Backend
 from qhal.plugin.registry import registry
-from qhal.quant.constraints import recipes_of
 from qhal.targets.catalog import builtin
+from qhal.targets.recipe import recipes_of
 from tests.paths import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

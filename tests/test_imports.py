@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,17 @@ import pytest
 from tests.paths import ROOT
 
 CORE = ROOT / "core" / "qhal"
+ROOTS = (ROOT / "core", ROOT / "backends", ROOT / "plugins" / "qhal-example-npu")
+LAYERS = (
+    *("ir", "targets", "legal", "data", "quant", "plugin", "artifact", "results"),
+    *("verify", "measure", "report", "pipeline", "testing", "cli"),
+)
+"""Folders of the core; each imports only from those in front of it."""
+MOST_LOOSE_MODULES = 10
+
+Imports = Mapping[str, set[str]]
+"""Module -> modules that it imports."""
+
 HEAVY = {
     "ai_edge_litert",
     "flatbuffers",
@@ -70,25 +82,89 @@ def test_the_core_imports_no_backend() -> None:
     assert guilty == []
 
 
-def test_imports_run_one_way() -> None:
-    """Folders and modules of the core form layers; what loads later, in functions, is free."""
+@pytest.fixture(scope="module")
+def modules() -> Mapping[str, Path]:
+    """Every module of the core, the backends and the example plugin, with its file."""
+    return {_name(path, root): path for root in ROOTS for path in sorted(root.rglob("*.py"))}
+
+
+@pytest.fixture(scope="module")
+def imports(modules: Mapping[str, Path]) -> Imports:
+    """What each of them imports of the others, wherever in the file."""
+    return {name: set(_imported(path, modules)) - {name} for name, path in modules.items()}
+
+
+def test_no_modules_import_each_other(imports: Imports) -> None:
+    TopologicalSorter(imports).prepare()  # raises CycleError
+
+
+def test_no_parts_of_the_core_import_each_other(imports: Imports) -> None:
+    TopologicalSorter(_parts(imports)).prepare()  # raises CycleError
+
+
+def test_folders_import_one_way(imports: Imports) -> None:
+    rank = {folder: place for place, folder in enumerate(LAYERS)}
+    folders = {path.parent.name for path in CORE.glob("*/__init__.py")}
+    assert folders == rank.keys(), "LAYERS lacks a folder, or has one that is gone"
+    upward = [
+        f"{part} imports {other}"
+        for part, others in _parts(imports).items()
+        for other in others
+        if part in rank and other in rank and rank[other] > rank[part]
+    ]
+    assert upward == []
+
+
+def test_no_module_has_the_name_of_what_its_package_exports(modules: Mapping[str, Path]) -> None:
+    """Importing it would put the module where its package has the function."""
+    packages = [name for name, path in modules.items() if path.name == "__init__.py"]
+    exported = [f"{name}.{word}" for name in packages for word in _exported(name)]
+    assert "qhal.deploy" in exported
+    assert "qhal.measure.clock" in exported
+    assert [name for name in exported if name in modules] == []
+
+
+def test_few_modules_lie_loose() -> None:
+    loose = [path.stem for path in CORE.glob("*.py") if path.stem != "__init__"]
+    assert len(loose) <= MOST_LOOSE_MODULES, loose
+
+
+def _name(path: Path, root: Path) -> str:
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _imported(path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
+    """Modules that a file imports, in functions and for type checkers, too."""
+    for node in _nodes(path):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+        elif isinstance(node, ast.ImportFrom):
+            source = node.module or ""
+            for alias in node.names:
+                name = f"{source}.{alias.name}"
+                yield from (m for m in (name if name in modules else source,) if m in modules)
+
+
+def _nodes(path: Path) -> Iterator[ast.AST]:
+    """All nodes of a file, but for the public names of qhal, which are imported at first use."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if path == CORE / "__init__.py":
+        tree.body = [node for node in tree.body if not isinstance(node, ast.If)]
+    return ast.walk(tree)
+
+
+def _parts(imports: Imports) -> dict[str, set[str]]:
+    """The same between the folders and loose modules of the core."""
     parts: dict[str, set[str]] = {}
-    for path in sorted(CORE.rglob("*.py")):
-        part = _part(path)
-        parts.setdefault(part, set()).update(set(_loaded_parts(path)) - {part})
-    order = list(TopologicalSorter(parts).static_order())  # raises CycleError
-    folders = [part for part in order if (CORE / part).is_dir()]
-    assert folders.index("ir") < folders.index("targets") < folders.index("quant")
-    assert folders.index("quant") < folders.index("verify") < folders.index("report")
+    for name, others in imports.items():
+        if name.startswith("qhal."):
+            part = name.split(".")[1]
+            found = {other.split(".")[1] for other in others if other.startswith("qhal.")}
+            parts.setdefault(part, set()).update(found - {part})
+    return parts
 
 
-def _part(path: Path) -> str:
-    return path.relative_to(CORE).parts[0].removesuffix(".py")
-
-
-def _loaded_parts(path: Path) -> Iterator[str]:
-    """Folders and modules that loading a module of the core loads."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("qhal"):
-            names = (node.module or "").split(".")[1:2] or [alias.name for alias in node.names]
-            yield from (n for n in names if (CORE / n).is_dir() or (CORE / f"{n}.py").is_file())
+def _exported(package: str) -> Sequence[str]:
+    names: Sequence[str] = getattr(import_module(package), "__all__", ())
+    return names

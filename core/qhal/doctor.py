@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from enum import Enum
 from importlib import metadata
 
-import qhal
 from qhal.codec import Json, encode
 from qhal.errors import QhalError
 from qhal.host import usable_cores
@@ -19,6 +18,7 @@ from qhal.plugin.machine_setup import Setup
 from qhal.plugin.readiness import Lack, Readiness
 from qhal.plugin.registry import Registry
 from qhal.targets.profile import TargetProfile
+from qhal.version import __version__
 
 DISTRIBUTION = "quant-hal"
 
@@ -92,7 +92,7 @@ def examine(registry: Registry, targets: Sequence[str] = ()) -> tuple[Check, ...
     names = sorted(wanted if targets else wanted | registry.backends.keys())
     served = {name: [p for p in profiles if p.backend == name] for name in names}
     return (
-        Check("qhal", CheckStatus.OK, qhal.__version__),
+        Check("qhal", CheckStatus.OK, __version__),
         Check("python", CheckStatus.OK, f"{platform.python_version()} on {platform.platform()}"),
         Check("processor", CheckStatus.OK, f"{platform.machine()}, {usable_cores()} cores usable"),
         *_requirements(),

@@ -6,6 +6,7 @@ All rules for printing numbers are here. A modeled number never appears without 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from math import isfinite
@@ -38,6 +39,60 @@ class Topic(Enum):
     SIZE = "Size and memory"
     ENERGY = "Energy"
 
+
+LABELS: Mapping[Topic, Mapping[str, str]] = {
+    Topic.ACCURACY: {
+        "top1": "top-1",
+        "top1_float": "top-1, float model",
+        "top1_drop": "top-1 drop",
+        "top5": "top-5",
+        "top5_float": "top-5, float model",
+        "agreement": "agreement",
+        "sqnr": "SQNR",
+        "cosine": "cosine",
+        "max_abs_error": "largest difference from float",
+        "oracle_max_steps": "runtime to oracle, largest",
+        "oracle_within_1_step": "runtime to oracle, within 1 step",
+        "oracle_sqnr": "runtime to oracle, SQNR",
+        "oracle_reference_max_steps": "reference kernels to oracle, largest",
+        "oracle_reference_within_1_step": "reference kernels to oracle, within 1 step",
+        "emulated_reference_identical": "emulated target to host, reference kernels",
+        "emulated_identical": "emulated target to host",
+        "import_error": "imported graph to the model file",
+        "evaluation_samples": "evaluation samples",
+    },
+    Topic.LATENCY: {
+        "latency": "on the target",
+        "instructions": "instructions on the target",
+        "instructions_float": "instructions on the target, float",
+        "instructions_ratio": "instructions, float over quantized",
+        "latency_host_p50": "on this host, p50",
+        "latency_host_p90": "on this host, p90",
+        "latency_host_float_p50": "float on this host, p50",
+        "latency_host_float_p90": "float on this host, p90",
+        "speedup_host": "speed-up on this host",
+        "speedup_first": "speed-up over the first folder",
+    },
+    Topic.SIZE: {
+        "size_artifact": "artifact",
+        "size_float_artifact": "float artifact",
+        "size_ratio": "float over quantized",
+        "size_model": "the model file",
+        "stored_bits_per_weight": "stored bits per weight",
+        "compute_bits": "compute bits",
+        "macs": "multiply-accumulates",
+        "peak_memory": "peak memory",
+        "peak_memory_float": "peak memory, float",
+    },
+    Topic.ENERGY: {
+        "energy_proxy": "energy proxy",
+        "energy_proxy_float": "energy proxy, float",
+        "energy_lower_bound": "arithmetic lower bound",
+        "energy_lower_bound_float": "arithmetic lower bound, float",
+        "energy_lower_bound_ratio": "lower bounds, float over quantized",
+    },
+}
+"""qhal's own numbers: topic -> name -> what reports call it, in the order of a report."""
 
 _REMARKS = {
     Basis.MODELED: "modeled",
@@ -92,6 +147,15 @@ def remarks(metric: Metric) -> str:
     """What has to be said wherever a number stands: that nobody measured it, what it omits."""
     omits = f"without {metric.omits}" if metric.omits else ""
     return ", ".join(filter(None, (_REMARKS.get(metric.basis, ""), omits)))
+
+
+def topic_of(name: str, metric: Metric) -> Topic | None:
+    """Find the topic of a number: from its name if it is qhal's own, else what it states itself.
+
+    Returns:
+        None if it has no topic; reports print it last.
+    """
+    return next((topic for topic, labels in LABELS.items() if name in labels), metric.topic)
 
 
 _Ladder = tuple[tuple[float, str], ...]

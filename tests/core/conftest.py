@@ -18,16 +18,18 @@ from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, Graph, TensorType
 from qhal.ir.ops import Dequantize, FullyConnected, Quantize
 from qhal.metric import Basis, Metric
+from qhal.pipeline.recording import build_record
 from qhal.plugin.backend import Artifact, Backend, PlacedNode, Placement, Runner, RunOptions
 from qhal.plugin.info import BackendInfo
 from qhal.plugin.readiness import Lack, Readiness
+from qhal.plugin.registry import registry
 from qhal.quant.arithmetic import quantize
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle import Oracle
 from qhal.results.gate import Gate
 from qhal.results.plan import plan_of
 from qhal.results.reconcile import reconcile
-from qhal.results.record import RunRecord, build_record
+from qhal.results.record import RunRecord
 from qhal.targets.capability import Capabilities, KernelRow
 from qhal.targets.profile import Sourced, TargetProfile
 from qhal.targets.spec import FLOAT, Derived, PerAxis, QuantSpec
@@ -252,4 +254,5 @@ def record(toys: Toys) -> RunRecord:
         gates=(Gate("max-drop", "top-1 dropped by 2.5 points; allowed are 3", True),),
         data={"calibration": dataset, "evaluation": None},
         timings_s={"import": 0.1, "verify": 0.25},
+        registry=registry(),
     )

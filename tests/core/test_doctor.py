@@ -11,7 +11,6 @@ import pytest
 from qhal.cli.main import main
 from qhal.doctor import Check, CheckStatus, examine
 from qhal.errors import UnknownTargetError
-from qhal.plugin import registry as registry_module
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.discovery import Problem, Provider
 from qhal.plugin.info import BackendInfo
@@ -208,22 +207,20 @@ def test_an_unknown_target_is_refused() -> None:
     ],
 )
 def test_the_exit_code_says_whether_something_is_missing(
-    backend: Backend, targets: str, code: int, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, targets: str, code: int
 ) -> None:
-    monkeypatch.setattr(registry_module, "registry", lambda file=None: found(backend))
-    assert main(["doctor", targets]) == code
+    assert main(["doctor", targets], found(backend)) == code
 
 
 def test_the_command_is_printed_once_for_all_that_want_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     lacking = found(Odd("pip install odd-runtime"))
-    monkeypatch.setattr(registry_module, "registry", lambda file=None: lacking)
-    assert main(["doctor", "odd-near"]) == 3
+    assert main(["doctor", "odd-near"], lacking) == 3
     out = capsys.readouterr().out
     assert (
         "\nbackend odd, setup odd-parts:\n  it is not installed: pip install odd-runtime\n" in out
     )
-    assert main(["doctor", "odd-near", "--json"]) == 3
+    assert main(["doctor", "odd-near", "--json"], lacking) == 3
     statuses = {check["status"] for check in json.loads(capsys.readouterr().out)}
     assert statuses == {"ok", "missing"}

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from qhal.cli import options
+
+if TYPE_CHECKING:
+    from qhal.plugin.registry import Registry
 
 SUMMARY = "run deployed artifacts again on this machine, side by side, and compare with the record"
 
@@ -47,18 +51,19 @@ def add_arguments(parser: options.Parser) -> None:
     options.add_json(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
     """Run the command; exit code 1 if an emulation computes something else than this host."""
     import qhal
     from qhal.cli import console
     from qhal.cli.bars import bars
     from qhal.errors import VerificationError
+    from qhal.report import to_text
 
     given = dict(vars(arguments))
     folders, as_json = given.pop("folders"), given.pop("json")
-    report = qhal.bench(*folders, progress=bars(), **given)
+    report = qhal.bench(*folders, progress=bars(), registry=registry, **given)
     if as_json:
         console.write_json(report.to_json())
     else:
-        console.write(report.to_text())
+        console.write(to_text(report))
     return 0 if report.ok else VerificationError.exit_code

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qhal.cli import console, options
 from qhal.errors import RefusedError
+
+if TYPE_CHECKING:
+    from qhal.plugin.registry import Registry
 
 SUMMARY = "say per operator whether a target can run a model, and why not; needs no data"
 
@@ -23,13 +27,15 @@ def add_arguments(parser: options.Parser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
     """Run the command; exit code 1 if the target refuses a node."""
     import qhal
+    from qhal.report import to_text
 
     given = dict(vars(arguments))
     as_json, dump = given.pop("json"), given.pop("dump")
     given["shapes"] = options.shapes(given.pop("shape"))
+    given["registry"] = registry
     if dump:
         console.write(_dumped(dump, **given))
         return 0
@@ -37,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     if as_json:
         console.write_json(report.to_json())
     else:
-        console.write(report.to_text())
+        console.write(to_text(report))
     return 0 if report.ok else RefusedError.exit_code
 
 
@@ -49,13 +55,19 @@ def _dumped(
     shapes: Mapping[str, tuple[int, ...]],
     keep_layout: bool,
     targets_file: Path | None,
+    registry: Registry | None,
 ) -> str:
     """The graph after one stage of the line."""
+    from qhal.ir.importer import import_model
     from qhal.ir.text import to_text
-    from qhal.pipeline.prepare import find_target, prepare, read_model
+    from qhal.pipeline.prepare import prepare
+    from qhal.pipeline.served import find_target
+    from qhal.plugin.calls import naming
 
-    found = find_target(target, recipe, targets_file)
-    ready = prepare(found, read_model(model, shapes), keep_layout=keep_layout)
+    served = find_target(target, recipe, targets_file, registry=registry)
+    imported = import_model(model, shapes)
+    with naming(served.backend, "capabilities"):
+        ready = prepare(served.target, imported, keep_layout=keep_layout)
     graphs = {
         "imported": ready.imported.graph,
         "legal": ready.legal.graph,

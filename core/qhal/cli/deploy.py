@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qhal.cli import options
+
+if TYPE_CHECKING:
+    from qhal.plugin.registry import Registry
 
 SUMMARY = "quantize a model for a target, check it against the float model, and measure it"
 
@@ -93,14 +95,14 @@ def _add_output(parser: options.Parser) -> None:
     options.add_json(output)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
     """Run the command."""
     from qhal.cli.bars import bars
 
     given = dict(vars(arguments))
     as_json = given.pop("json")
     given["shapes"] = options.shapes(given.pop("shape"))
-    given["progress"] = bars()
+    given["progress"], given["registry"] = bars(), registry
     targets = given.pop("target")
     if len(targets) == 1:
         return _deploy_one(targets[0], given, as_json)
@@ -110,12 +112,13 @@ def run(arguments: argparse.Namespace) -> int:
 def _deploy_one(target: str, given: dict[str, Any], as_json: bool) -> int:
     import qhal
     from qhal.cli import console
+    from qhal.report import to_text
 
     record = qhal.deploy(target=target, **given)
     if as_json:
         console.write_json(record.to_json())
     else:
-        console.write(record.to_text())
+        console.write(to_text(record))
     return 0
 
 
@@ -123,11 +126,10 @@ def _deploy_all(targets: list[str], given: dict[str, Any], as_json: bool) -> int
     import qhal
     from qhal.cli import console
     from qhal.report import to_text
-    from qhal.report.fleet_page import fleet_page
 
     fleet = qhal.deploy_all(targets=targets, **given)
     if as_json:
         console.write_json(fleet.to_json())
     else:
-        console.write(to_text(fleet_page(Path(given["model"]).name, fleet)))
+        console.write(to_text(fleet))
     return fleet.exit_code

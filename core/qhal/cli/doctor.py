@@ -12,6 +12,7 @@ from qhal.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from qhal.doctor import Check
+    from qhal.plugin.registry import Registry
 
 SUMMARY = "say what is installed, what is missing, and the command that fixes it"
 
@@ -35,12 +36,12 @@ def add_arguments(parser: options.Parser) -> None:
     options.add_json(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
     """Run the command; exit code 3 if something is missing."""
     from qhal.doctor import CheckStatus, examine
-    from qhal.plugin.registry import registry
+    from qhal.plugin.registry import given_or_installed
 
-    checks = examine(registry(arguments.targets_file), arguments.target)
+    checks = examine(given_or_installed(registry, arguments.targets_file), arguments.target)
     if arguments.json:
         console.write_json([check.to_json() for check in checks])
     else:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from qhal.cli import console, options
+
+if TYPE_CHECKING:
+    from qhal.plugin.registry import Registry
 
 SUMMARY = "tell what was decided about one node or tensor of a deployed model, and why"
 
@@ -18,13 +22,14 @@ def add_arguments(parser: options.Parser) -> None:
     options.add_json(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the command."""
-    from qhal.report.explain import explain
+def run(arguments: argparse.Namespace, _registry: Registry | None = None) -> int:
+    """Run the command; a record needs no plugins."""
+    from qhal.report import to_text
+    from qhal.results.explanation import explain
 
     explanation = explain(arguments.record, arguments.node)
     if arguments.json:
         console.write_json(explanation.to_json())
     else:
-        console.write(explanation.to_text())
+        console.write(to_text(explanation))
     return 0

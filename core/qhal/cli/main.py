@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import StringIO
 from types import FrameType
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from qhal.cli import bench, check, console, deploy, doctor, explain, plugins, setup, targets
 from qhal.cli.options import Parser, advice
@@ -32,6 +32,9 @@ from qhal.errors import (
 from qhal.output import in_words, is_full_disk
 from qhal.version import __version__
 
+if TYPE_CHECKING:
+    from qhal.plugin.registry import Registry
+
 
 class Command(Protocol):
     """What the module of a command has."""
@@ -42,7 +45,7 @@ class Command(Protocol):
         """Declare the command's arguments."""
         ...
 
-    def run(self, arguments: Namespace) -> int:
+    def run(self, arguments: Namespace, registry: Registry | None = None, /) -> int:
         """Do the work and return the exit code."""
         ...
 
@@ -81,16 +84,17 @@ def parser() -> Parser:
     return top
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, registry: Registry | None = None) -> int:
     """Run the command and return its exit code.
 
     Args:
         argv: arguments without the program's name; those of the process if None.
+        registry: backends and targets; None for those that are installed here.
     """
     _prepare_process()
     try:
         with _signals():
-            code = _run(sys.argv[1:] if argv is None else argv)
+            code = _run(sys.argv[1:] if argv is None else argv, registry)
             sys.stdout.flush()
         return code
     except KeyboardInterrupt:  # raised by somebody else's handler
@@ -110,11 +114,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error)
 
 
-def _run(argv: Sequence[str]) -> int:
+def _run(argv: Sequence[str], registry: Registry | None) -> int:
     arguments = _parse(argv)
     command = COMMANDS[arguments.command]
     del arguments.command, arguments.parser
-    return command.run(arguments)
+    return command.run(arguments, registry)
 
 
 def _parse(argv: Sequence[str]) -> Namespace:

@@ -18,11 +18,11 @@ def add_arguments(parser: options.Parser) -> None:
     options.add_json(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
     """Run the command."""
-    from qhal.plugin.registry import registry
+    from qhal.plugin.registry import given_or_installed
 
-    found = registry()
+    found = given_or_installed(registry)
     if arguments.json:
         console.write_json(_to_json(found))
         return 0

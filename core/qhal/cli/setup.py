@@ -12,6 +12,7 @@ from qhal.errors import OptionError, PluginError, QhalError
 if TYPE_CHECKING:
     from qhal.plugin.backend import Backend
     from qhal.plugin.machine_setup import Setup
+    from qhal.plugin.registry import Registry
 
 SUMMARY = "prepare what a target needs on this machine, or list what can be prepared"
 
@@ -22,11 +23,12 @@ def add_arguments(parser: options.Parser) -> None:
     options.add_json(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
     """Run the command; exit code 3 if the machine lacks what the preparation needs."""
-    from qhal.plugin.registry import registry
+    from qhal.plugin.registry import given_or_installed
 
-    offers = [offer for backend in registry().backends.values() for offer in _offers(backend)]
+    backends = given_or_installed(registry).backends.values()
+    offers = [offer for backend in backends for offer in _offers(backend)]
     if arguments.name is None:
         _list([setup for _, setup in offers], arguments.json)
         return 0

@@ -41,11 +41,11 @@ def add_arguments(parser: options.Parser) -> None:
     options.add_json(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
     """Run the command."""
-    from qhal.plugin.registry import registry
+    from qhal.plugin.registry import given_or_installed
 
-    found = registry(arguments.targets_file)
+    found = given_or_installed(registry, arguments.targets_file)
     if arguments.name:
         profiles = [found.profile(arguments.name)]
     else:

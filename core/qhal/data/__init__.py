@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from qhal.data.dataset import Dataset, Source, load_dataset
 from qhal.data.preprocess import PRESETS, Preprocess, load_preprocess
-from qhal.data.split import DEFAULT_CALIB_SAMPLES, DataSplit, split
+from qhal.data.splitting import DEFAULT_CALIB_SAMPLES, DataSplit, split
 
 __all__ = [
     "DEFAULT_CALIB_SAMPLES",

@@ -18,6 +18,9 @@ Array = npt.NDArray[np.generic]
 Arrays = Mapping[str, Array]
 """Arrays by name, such as the inputs or the outputs of a model."""
 
+Shapes = Mapping[str, tuple[int, ...]]
+"""Shapes by name of the input, where a model leaves dimensions free."""
+
 
 @dataclass(frozen=True)
 class TensorType:

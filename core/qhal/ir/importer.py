@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from qhal.decisions import Decision
-from qhal.ir.graph import Graph
+from qhal.ir.graph import Graph, Shapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +30,7 @@ class Imported:
     size_bytes: int
 
 
-def import_model(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Imported:
+def import_model(path: str | Path, shapes: Shapes | None = None) -> Imported:
     """Read a float ONNX model of opset 7 or newer.
 
     Dimensions are bound, functions inlined, constants folded, and usual decompositions
@@ -54,7 +53,7 @@ def import_model(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Imported:
 
     source = load(Path(path))
     with np.errstate(all="ignore"):  # what comes out is checked instead
-        graph, decisions = read(source, shapes)
+        graph, decisions = read(source, shapes or {})
         graph = recognize(graph)
     weights = source.weights
     return Imported(graph, decisions, weights.sha256(), source.opset, weights.size_bytes)

@@ -11,17 +11,16 @@ from qhal.artifact.runnable import Subject
 from qhal.data import Source
 from qhal.decisions import Code, Decision, Severity
 from qhal.errors import MissingDependencyError, ModelShapeError, OptionError
-from qhal.ir.importer import Imported
+from qhal.ir.importer import Imported, import_model
 from qhal.measure import Clocked, Pair, clock, peak_memories, ratio
 from qhal.metric import Metric
 from qhal.pipeline.deployed import Deployed, open_deployed
-from qhal.pipeline.prepare import Target, prepare, read_model
+from qhal.pipeline.prepare import prepare
 from qhal.pipeline.sample import InputSample, first_sample, random_sample
-from qhal.plugin.backend import Backend
-from qhal.plugin.calls import call
-from qhal.plugin.registry import packages
+from qhal.pipeline.served import serve
+from qhal.plugin.calls import naming
+from qhal.plugin.registry import Registry, given_or_installed
 from qhal.progress import SILENT, Progress
-from qhal.quant.constraints import find_recipe
 from qhal.results.bench import BenchReport, BenchResult, origin_of
 from qhal.version import __version__
 
@@ -34,6 +33,7 @@ def bench(
     threads: int = 1,
     budget_s: float = 2.0,
     progress: Progress = SILENT,
+    registry: Registry | None = None,
 ) -> BenchReport:
     """Measure artifacts again, in turn, so that their times can be compared.
 
@@ -50,6 +50,7 @@ def bench(
         threads: threads to measure with.
         budget_s: about how long the clock runs for each folder.
         progress: who shows the progress of long stages.
+        registry: the backends; None for those that are installed here.
 
     Raises:
         QhalError: a folder is not what its record says, the model is another one, the data do
@@ -60,7 +61,8 @@ def bench(
         raise OptionError(f"threads is {threads}.", "At least 1 is needed.")
     if preprocess is not None and data is None:
         raise OptionError(f"There are no data to preprocess by {preprocess}.", "Give --data, too.")
-    entries = [_enter(open_deployed(folder), model, data, preprocess) for folder in folders]
+    opened = (open_deployed(folder, registry=registry) for folder in folders)
+    entries = [_enter(deployed, model, data, preprocess) for deployed in opened]
     with progress.stage("measure"):
         pairs = [entry.pair for entry in entries]
         clocked = clock(pairs, threads=threads, budget_s=budget_s * len(pairs))
@@ -69,7 +71,7 @@ def bench(
         for entry, ran in zip(entries, clocked, strict=True):
             results.append(_result(entry, ran, clocked[0]))
             advance(1)
-    versions = host.versions(packages())
+    versions = host.versions(given_or_installed(registry).packages)
     return BenchReport(tuple(results), threads, __version__, versions, host.describe())
 
 
@@ -163,13 +165,13 @@ def _baseline(deployed: Deployed, model: Path) -> Subject:
             f"{deployed.folder}: the backend {backend.info.name} takes no float model.",
             "Leave out --model.",
         )
-    profile = deployed.runnable.profile
-    caps = call(backend, Backend.capabilities, profile)
-    target = Target(profile, backend, caps, find_recipe(record.recipe, caps, profile.name))
-    target.check_can_lower()
+    served = serve(backend, deployed.runnable.profile, record.recipe)
+    served.check_can_lower()
     keep_layout = bool(record.options.get("keep_layout"))
-    ready = prepare(target, _original(deployed, model), keep_layout=keep_layout)
-    return target.lower(ready.float_model)
+    imported = _original(deployed, model)
+    with naming(backend, "capabilities"):
+        ready = prepare(served.target, imported, keep_layout=keep_layout)
+    return served.lower(ready.float_model)
 
 
 def _original(deployed: Deployed, model: Path) -> Imported:
@@ -181,7 +183,7 @@ def _original(deployed: Deployed, model: Path) -> Imported:
     info = deployed.record.model
     hint = f"It was made from {info.file}."
     try:
-        imported = read_model(model, {port.name: port.shape for port in info.inputs})
+        imported = import_model(model, {port.name: port.shape for port in info.inputs})
     except ModelShapeError as error:
         raise OptionError(
             f"{model} is not the model of {deployed.folder}: {error.message}", hint

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qhal.pipeline.prepare import Shapes, find_target, prepare, read_model
+from qhal.ir.graph import Shapes
+from qhal.ir.importer import import_model
+from qhal.pipeline.prepare import prepare
+from qhal.pipeline.served import find_target
 from qhal.plugin.backend import Backend
-from qhal.plugin.calls import call
+from qhal.plugin.calls import call, naming
+from qhal.plugin.registry import Registry
 from qhal.quant.model import QuantModel
 from qhal.results.check import CheckReport, check_report
 
@@ -19,6 +23,7 @@ def check(
     shapes: Shapes | None = None,
     keep_layout: bool = False,
     targets_file: str | Path | None = None,
+    registry: Registry | None = None,
 ) -> CheckReport:
     """Say for every operator of a model which kernel of the target takes it, or why none does.
 
@@ -29,17 +34,20 @@ def check(
         shapes: input name -> shape, where the model leaves dimensions free.
         keep_layout: keep the model's order of dimensions at inputs and outputs.
         targets_file: a ``targets.toml`` with further devices.
+        registry: backends and targets; None for those that are installed here.
 
     Raises:
         QhalError: the model, the target or the recipe is not usable; a refusal by the target is
             a report whose ``ok`` is false, not an error.
     """
-    chosen = find_target(target, recipe, targets_file)
-    ready = prepare(chosen, read_model(model, shapes), keep_layout=keep_layout)
+    served = find_target(target, recipe, targets_file, registry=registry)
+    imported = import_model(model, shapes)
+    with naming(served.backend, "capabilities"):
+        ready = prepare(served.target, imported, keep_layout=keep_layout)
     graph = ready.laid.graph
     rows = {name: choice.row for name, choice in ready.choices.items() if choice.row is not None}
     planned = QuantModel(graph, kernels=rows, recipe=recipe)
-    foreseen = call(chosen.backend, Backend.foresee, planned, chosen.profile)
+    foreseen = call(served.backend, Backend.foresee, planned, served.target.profile)
     named = ((ready.choices[node.name], node) for node in graph.nodes)
     reasons = tuple(d for choice, node in named if (d := choice.decision(node)) is not None)
     decisions = (*ready.decisions, *reasons, *foreseen)

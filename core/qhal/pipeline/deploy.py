@@ -1,33 +1,18 @@
-"""The straight line: one float model and its data in, a folder with a proven artifact out."""
+"""``qhal deploy`` for one target: one job."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
-from qhal.artifact.runnable import Subject
 from qhal.data import Source
-from qhal.decisions import Decision
-from qhal.measure import measure
-from qhal.measure.energy import energy
-from qhal.output import REPORT, OutputFolder, check_free, default_folder
-from qhal.pipeline.float_passes import FLOAT_PASSES, run_float_passes
-from qhal.pipeline.gates import accuracy_gate, fallback_gate
+from qhal.output import default_folder
+from qhal.pipeline.job import Job, execute
 from qhal.pipeline.options import OptionKeywords, Options
-from qhal.pipeline.prepare import Prepared, find_target, prepare
-from qhal.pipeline.session import Session, open_session
-from qhal.pipeline.stages import Stages
+from qhal.pipeline.session import open_session
+from qhal.plugin.registry import Registry
 from qhal.progress import SILENT, Progress
-from qhal.quant.assign import assign
-from qhal.quant.calibrate import calibrate
-from qhal.quant.constraints import constrain, refuse, wider_recipes
-from qhal.quant.model import QuantModel
-from qhal.results.gate import Gate
-from qhal.results.plan import plan_of
-from qhal.results.reconcile import reconcile
-from qhal.results.record import FILE_NAME, RunRecord, build_record
-from qhal.verify import check_import, verify
+from qhal.results.record import RunRecord
 
 
 def deploy(
@@ -36,6 +21,7 @@ def deploy(
     target: str,
     data: Source,
     progress: Progress = SILENT,
+    registry: Registry | None = None,
     **options: Unpack[OptionKeywords],
 ) -> RunRecord:
     """Quantize a model for a target, prove the artifact, measure it, and write it all down.
@@ -45,6 +31,7 @@ def deploy(
         target: name of a device, as in ``qhal targets``.
         data: calibration data, see :class:`qhal.pipeline.options.Options`.
         progress: who shows the progress of long stages.
+        registry: backends and targets; None for those that are installed here.
         **options: the other fields of :class:`qhal.pipeline.options.Options`.
 
     Returns:
@@ -54,136 +41,8 @@ def deploy(
         QhalError: something in the input is not usable, a gate was not met, or something that
             is needed is not installed. Nothing is written then.
     """
-    asked = Options(data, **options)
-    with open_session(Path(model), asked) as session:
-        return run_line(session, target, asked.out, progress)
-
-
-def run_line(
-    session: Session, name: str, out: str | Path | None = None, progress: Progress = SILENT
-) -> RunRecord:
-    """The line for one target, from top to bottom: every value is made once and never changed.
-
-    Args:
-        session: the model, its data, and what the user asked for.
-        name: of the target.
-        out: the output folder; None names it after model, target and recipe.
-        progress: who shows the progress of long stages.
-    """
-    stages, options = Stages(), session.options
-    folder = Path(out or default_folder(session.model, name, options.recipe))
-    check_free(folder, options.force)
-    lowered = lower_line(session, name, stages, progress)
-    imported, subject = session.imported, lowered.subject
-    with stages("verify"):
-        evaluation = session.evaluation
-        first = evaluation.sample(0)
-        matching = check_import(imported.graph, evaluation.reference, first)
-        verified = verify(
-            subject,
-            evaluation,
-            samples=options.eval_samples,
-            oracle_samples=session.oracle_samples,
-            progress=progress,
-        )
-    with stages("measure"):
-        size, threads = imported.size_bytes, options.threads
-        measured = measure(
-            subject, lowered.baseline, first, model_bytes=size, threads=threads, progress=progress
-        )
-        joules = energy(subject.model, lowered.float_model, subject.profile, measured.metrics)
-        placement = subject.placement()
-    made_by = (lowered, verified, measured, joules)
-    decisions = [d for made in made_by for d in made.decisions]
-    gated = accuracy_gate(verified.metrics, options.max_drop, lowered.wider_recipes, decisions)
-    executed = reconcile(plan_of(subject.model, lowered.prepared.choices), placement)
-    record = build_record(
-        path=session.model,
-        imported=imported,
-        subject=subject,
-        runtime=verified.runtime,
-        metrics={**verified.metrics, **matching, **measured.metrics, **joules.metrics},
-        decisions=[*decisions, *gated.decisions, *executed.decisions],
-        plan=executed.plan,
-        options={"target": name, **options.as_given()},
-        gates=(*lowered.gates, *gated.gates),
-        data=session.data.describe(),
-        timings_s=stages.timings_s,
-    )
-    _write(folder, record, subject, options.force)
-    return record
-
-
-@dataclass(frozen=True, eq=False)
-class LoweredModel:
-    """What the first half of the line makes: an artifact that nobody has run yet.
-
-    Attributes:
-        subject: the quantized model and its artifact.
-        baseline: the float model through the same backend; None if it takes none.
-        float_model: the float model in the target's layout.
-        prepared: the model as it was quantized, with the kernel of every node.
-        gates: limits of the user that are met so far.
-        decisions: in the order of the line.
-    """
-
-    subject: Subject
-    baseline: Subject | None
-    float_model: QuantModel
-    prepared: Prepared
-    gates: tuple[Gate, ...]
-    decisions: tuple[Decision, ...]
-
-    @property
-    def wider_recipes(self) -> tuple[str, ...]:
-        """Recipes of the target that keep more of the model than the one that was asked for."""
-        target = self.prepared.target
-        return tuple(recipe.name for recipe in wider_recipes(target.recipe, target.caps))
-
-
-def lower_line(
-    session: Session, name: str, stages: Stages, progress: Progress = SILENT
-) -> LoweredModel:
-    """The first half of the line: from the model file to the lowered artifact."""
-    options = session.options
-    with stages("import"):
-        target = find_target(name, options.recipe, options.targets_file)
-        target.check_can_lower()
-        imported = session.imported
-    with stages("prepare"):
-        ready = prepare(target, imported, keep_layout=options.keep_layout)
-        refuse(ready.choices, ready.laid.graph, name)
-    with stages("data"):
-        data = session.data
-    fitted = run_float_passes(ready, session, stages, FLOAT_PASSES)
-    with stages("prepare"):
-        constraints = constrain(fitted.laid.graph, target.caps, target.policy, fitted.choices)
-        gates = fallback_gate(fitted.choices, options.max_fallback)
-    with stages("calibrate"):
-        calibration = calibrate(
-            fitted.legal.graph,
-            data.calibration,
-            fitted.laid.sources_of(constraints.to_observe),
-            fitted.laid.sources_of(constraints.to_average),
-            cache=session.cache,
-            progress=progress,
-        )
-    with stages("assign"):
-        stats, order = fitted.laid.with_sources(calibration.stats), fitted.laid.element_order
-        assigned = assign(constraints, stats, options.observer, order)
-    with stages("lower"):
-        subject = target.lower(assigned.model)
-    with stages("baseline"):
-        float_model = ready.float_model
-        baseline = target.lower(float_model) if target.backend.info.lowers_float else None
-    made_by = (fitted, data, constraints, assigned, subject.artifact)
-    decisions = tuple(d for made in made_by for d in made.decisions)
-    return LoweredModel(subject, baseline, float_model, fitted, gates, decisions)
-
-
-def _write(folder: Path, record: RunRecord, subject: Subject, force: bool) -> None:
-    with OutputFolder(folder, force=force) as output:
-        for name, content in subject.artifact.files.items():
-            output.write(name, content)
-        output.write(FILE_NAME, record.dumps())
-        output.write(REPORT, record.to_markdown())
+    asked, path = Options(data, **options), Path(model)
+    folder = Path(asked.out or default_folder(path, target, asked.recipe))
+    job = Job(path, target, asked, folder)
+    with open_session(path, asked, registry=registry) as session:
+        return execute(job, session, progress)

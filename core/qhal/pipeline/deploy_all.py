@@ -1,4 +1,4 @@
-"""One calibration, many targets: the same line for each, and one summary."""
+"""``qhal deploy`` for several targets: a job for each over one calibration, and one summary."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Unpack
 
 from qhal.data import Source
-from qhal.errors import InternalError, OptionError, QhalError
+from qhal.errors import OptionError
 from qhal.output import default_folder
-from qhal.pipeline.deploy import run_line
+from qhal.pipeline.job import Job, run
 from qhal.pipeline.options import OptionKeywords, Options
-from qhal.pipeline.session import Session, open_session
-from qhal.plugin.registry import registry
+from qhal.pipeline.session import open_session
+from qhal.plugin.registry import Registry, given_or_installed
 from qhal.progress import SILENT, Progress
-from qhal.results.fleet import Fleet, Outcome
+from qhal.results.fleet import Fleet
 
 
 def deploy_all(
@@ -23,6 +23,7 @@ def deploy_all(
     targets: Sequence[str],
     data: Source,
     progress: Progress = SILENT,
+    registry: Registry | None = None,
     **options: Unpack[OptionKeywords],
 ) -> Fleet:
     """Deploy a model for several targets; import, data and calibration happen once.
@@ -35,6 +36,7 @@ def deploy_all(
         targets: names of devices, each once.
         data: calibration data, see :class:`qhal.pipeline.options.Options`.
         progress: who shows the progress of long stages.
+        registry: backends and targets; None for those that are installed here.
         **options: the other fields of :class:`qhal.pipeline.options.Options`.
 
     Raises:
@@ -46,30 +48,19 @@ def deploy_all(
             f"The targets {','.join(targets)!r} are not different names.",
             "Give each target once, separated by commas.",
         )
-    asked = Options(data, **options)
-    known = registry(asked.targets_file)
+    asked, path = Options(data, **options), Path(model)
+    known = given_or_installed(registry, asked.targets_file)
     for name in targets:
         known.profile(name)
-    with open_session(Path(model), asked, several=True) as session:
-        _ = session.imported, session.data
-        return Fleet(tuple(_outcome(session, name, progress) for name in targets))
+    jobs = [_job(path, name, asked) for name in targets]
+    with open_session(path, asked, several=True, registry=known) as session:
+        session.load_model()
+        session.load_data()
+        return Fleet(path.name, tuple(run(job, session, progress) for job in jobs))
 
 
-def _outcome(session: Session, name: str, progress: Progress) -> Outcome:
-    out, recipe = session.options.out, session.options.recipe
-    folder = Path(out) / name if out is not None else default_folder(session.model, name, recipe)
-    try:
-        return Outcome(name, folder, run_line(session, name, folder, progress))
-    except QhalError as error:
-        return Outcome(name, error=error)
-    except Exception as error:  # noqa: BLE001 - a bug met by one target must not cost the others
-        return Outcome(name, error=_bug(name, error))
-
-
-def _bug(name: str, error: Exception) -> InternalError:
-    found = InternalError(
-        f"Target {name} met an unexpected {type(error).__name__}: {error}.",
-        "This is a bug in qhal; deploy this target alone for the details.",
-    )
-    found.__cause__ = error
-    return found
+def _job(model: Path, target: str, options: Options) -> Job:
+    """Make the job of a target, with a folder of its own."""
+    if options.out is not None:
+        return Job(model, target, options, Path(options.out) / target)
+    return Job(model, target, options, default_folder(model, target, options.recipe))

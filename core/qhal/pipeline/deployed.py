@@ -11,7 +11,7 @@ from qhal.artifact.ports import Adapter, Port
 from qhal.artifact.runnable import Runnable
 from qhal.errors import ArtifactError, MissingDependencyError, PluginError, RecordError
 from qhal.plugin.backend import Artifact, Backend
-from qhal.plugin.registry import registry
+from qhal.plugin.registry import Registry, given_or_installed
 from qhal.results.record import FileInfo, RunRecord
 
 _MEND = "What was changed has no record: copy the whole folder again, or run `qhal deploy` again."
@@ -35,8 +35,12 @@ class Deployed:
         return self.runnable.folder
 
 
-def open_deployed(folder: str | Path) -> Deployed:
+def open_deployed(folder: str | Path, *, registry: Registry | None = None) -> Deployed:
     """Read an output folder; what is in its files is what its record says, byte for byte.
+
+    Args:
+        folder: the output folder.
+        registry: where the backend is looked up; None for what is installed here.
 
     Raises:
         RecordError: it is not a folder, or there is no record in it that this qhal understands.
@@ -49,13 +53,13 @@ def open_deployed(folder: str | Path) -> Deployed:
     record = RunRecord.load(path)
     adapter = Adapter(record.model.inputs, record.model.outputs)
     artifact = _artifact(path, record, adapter)
-    backend, profile = _backend(path, record), record.target.profile
+    backend, profile = _backend(path, record, registry), record.target.profile
     return Deployed(record, Runnable(artifact, backend, profile, adapter, folder=path))
 
 
-def _backend(folder: Path, record: RunRecord) -> Backend:
+def _backend(folder: Path, record: RunRecord, registry: Registry | None) -> Backend:
     try:
-        return registry().backend(record.target.backend)
+        return given_or_installed(registry).backend(record.target.backend)
     except MissingDependencyError as error:
         raise MissingDependencyError(f"{folder}: {error.message}", error.hint) from error
 

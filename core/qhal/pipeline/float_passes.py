@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from qhal.ir.graph import Graph, Node, NodeView
-from qhal.pipeline.prepare import Prepared, Target, prepare
+from qhal.pipeline.prepare import Prepared, prepare
 from qhal.pipeline.session import Session
 from qhal.pipeline.stages import Stages
 from qhal.quant.equalize import Chain, equalize
@@ -17,6 +17,7 @@ from qhal.quant.rewritten import Rewritten
 from qhal.targets.capability import KernelRow
 from qhal.targets.recipe import Recipe
 from qhal.targets.spec import PerAxis, PerTensor
+from qhal.targets.target import Target
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,16 @@ def run_float_passes(
     for each in passes:
         with stages(each.name):
             if each.applies(ready):
-                ready = _prepared_again(ready, each.run(ready, session), session)
+                ready = _prepared_again(ready, each.run(ready, session))
     return ready
 
 
-def _prepared_again(ready: Prepared, made: Rewritten, session: Session) -> Prepared:
+def _prepared_again(ready: Prepared, made: Rewritten) -> Prepared:
     if made.graph is ready.imported.graph:
         return ready
     decisions = (*ready.imported.decisions, *made.decisions)
     imported = replace(ready.imported, graph=made.graph, decisions=decisions)
-    return prepare(ready.target, imported, keep_layout=session.options.keep_layout)
+    return prepare(ready.target, imported, keep_layout=ready.keep_layout)
 
 
 # --- equalization -----------------------------------------------------------------
@@ -79,7 +80,7 @@ def _equalize(ready: Prepared, session: Session) -> Rewritten:
     which all targets share, are of the graph as it was imported, so this pass is the first one.
     """
     graph, target = ready.imported.graph, ready.target
-    fitting = [found for found in session.findings if _fits(graph, found.chain, target)]
+    fitting = [found for found in session.find_chains() if _fits(graph, found.chain, target)]
     return equalize(graph, fitting)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypedDict
 
 from qhal.data import DEFAULT_CALIB_SAMPLES, Source
 from qhal.errors import OptionError
-from qhal.pipeline.prepare import Shapes
+from qhal.ir.graph import Shapes
 from qhal.quant.range_estimators import DEFAULT_RANGE_ESTIMATOR, RANGE_ESTIMATORS
 
 
@@ -97,6 +98,28 @@ class Options:
             if value is not None and value < least:
                 raise OptionError(f"{name} is {value}.", f"At least {least} is needed.")
 
+    def __getstate__(self) -> dict[str, object]:
+        """Say clearly which data no other process could have.
+
+        Raises:
+            OptionError: they are a function that cannot be pickled.
+        """
+        for name in ("data", "eval"):
+            if callable(getattr(self, name)):
+                _check_pickles(name, getattr(self, name))
+        return dict(vars(self))
+
     def as_given(self) -> dict[str, object]:
         """The fields by name, for the record."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _check_pickles(option: str, function: object) -> None:
+    """Functions are pickled by name, so that one inside another, or a lambda, cannot be."""
+    try:
+        pickle.dumps(function)
+    except Exception as error:  # whatever its parts raise
+        raise OptionError(
+            f"{option} is a function that cannot be sent to another process: {error}.",
+            "Give it as package.module:function.",
+        ) from error

@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 from qhal.data import DataSplit, load_dataset, split
 from qhal.data.spool import Spool
 from qhal.host import cache_folder
-from qhal.ir.importer import Imported
+from qhal.ir.importer import Imported, import_model
 from qhal.pipeline.options import Options
-from qhal.pipeline.prepare import read_model
+from qhal.plugin.registry import Registry, given_or_installed
 from qhal.quant.equalize import Finding, survey
 from qhal.verify import ORACLE_SAMPLES, Evaluation, FloatReference, check_labels
 
@@ -23,9 +23,12 @@ from qhal.verify import ORACLE_SAMPLES, Evaluation, FloatReference, check_labels
 class Session:
     """One model, its data and its float results.
 
+    Each is made by a call, at the first one; further calls return the same value.
+
     Attributes:
         model: path of the user's model.
         options: what the user asked for.
+        registry: backends and targets; None for those that are installed here.
         cache: folder of calibration statistics, None for none.
         spools: where decoded samples and float results are kept for further targets; None
             keeps none.
@@ -33,18 +36,46 @@ class Session:
 
     model: Path
     options: Options
+    registry: Registry | None = None
     cache: Path | None = None
     spools: tuple[Spool, Spool] | None = None
 
-    @cached_property
-    def imported(self) -> Imported:
-        """The user's model as a canonical graph."""
-        return read_model(self.model, self.options.shapes)
+    def load_plugins(self) -> Registry:
+        """Take the registry that was handed in, else load the one of this process."""
+        return self._plugins
+
+    def load_model(self) -> Imported:
+        """Import the user's model as a canonical graph."""
+        return self._imported
+
+    def load_data(self) -> DataSplit:
+        """Read calibration and evaluation data, for the inputs of the model."""
+        return self._data
+
+    def find_chains(self) -> tuple[Finding, ...]:
+        """Survey what could be equalized, whatever the target."""
+        return self._findings
+
+    def load_reference(self) -> Evaluation:
+        """Put the evaluation data beside the float model that they are compared with."""
+        return self._evaluation
+
+    @property
+    def oracle_samples(self) -> int:
+        """Samples that the oracle computes; fewer if several targets are verified in one run."""
+        return ORACLE_SAMPLES // 2 if self.spools else ORACLE_SAMPLES
 
     @cached_property
-    def data(self) -> DataSplit:
-        """Calibration and evaluation data."""
-        graph, options = self.imported.graph, self.options
+    def _plugins(self) -> Registry:
+        return given_or_installed(self.registry, self.options.targets_file)
+
+    @cached_property
+    def _imported(self) -> Imported:
+        return import_model(self.model, self.options.shapes)
+
+    @cached_property
+    def _data(self) -> DataSplit:
+        graph, options = self._imported.graph, self.options
         inputs = {name: graph.tensors[name] for name in graph.inputs}
         sources = [options.data] if options.eval is None else [options.data, options.eval]
         loaded = [
@@ -64,32 +95,28 @@ class Session:
         return divided
 
     @cached_property
-    def findings(self) -> tuple[Finding, ...]:
-        """What could be equalized, whatever the target."""
-        return survey(self.imported.graph, self.data.calibration)
-
-    @property
-    def oracle_samples(self) -> int:
-        """Samples that the oracle computes; fewer if several targets are verified in one run."""
-        return ORACLE_SAMPLES // 2 if self.spools else ORACLE_SAMPLES
+    def _findings(self) -> tuple[Finding, ...]:
+        return survey(self._imported.graph, self._data.calibration)
 
     @cached_property
-    def evaluation(self) -> Evaluation:
-        """The evaluation data with the float model's results."""
-        reference = FloatReference(self.model, self.imported.graph.outputs)
+    def _evaluation(self) -> Evaluation:
+        reference = FloatReference(self.model, self._imported.graph.outputs)
         inputs, outputs = self.spools or (None, None)
-        return Evaluation(self.data.evaluation, reference, inputs, outputs)
+        return Evaluation(self._data.evaluation, reference, inputs, outputs)
 
 
 @contextmanager
-def open_session(model: Path, options: Options, *, several: bool = False) -> Iterator[Session]:
-    """A session for one target, or for several, which then share all that does not differ.
+def open_session(
+    model: Path, options: Options, *, several: bool = False, registry: Registry | None = None
+) -> Iterator[Session]:
+    """Open a session for one target, or for several, which then share all that does not differ.
 
-    Statistics are shared even if the user wants none to be kept for the next run.
+    Nothing is read yet. Statistics are shared even if the user wants none to be kept for the
+    next run.
     """
     cache = cache_folder() if options.cache else None
     if not several:
-        yield Session(model, options, cache)
+        yield Session(model, options, registry, cache)
         return
     with Spool() as inputs, Spool() as outputs, TemporaryDirectory(prefix="qhal-") as folder:
-        yield Session(model, options, cache or Path(folder), (inputs, outputs))
+        yield Session(model, options, registry, cache or Path(folder), (inputs, outputs))

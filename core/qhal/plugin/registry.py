@@ -15,7 +15,7 @@ from qhal.plugin.discovery import Found, Problem, Provider, discover
 from qhal.targets import catalog
 from qhal.targets.profile import RUNS_ON, TargetProfile
 
-__all__ = ["Problem", "Provider", "Registry", "packages", "provider_of", "registry"]
+__all__ = ["Problem", "Provider", "Registry", "given_or_installed", "provider_of", "registry"]
 
 _NEAR = 0.8
 """How alike a key and a misspelled one are: ``flash_bytes`` and ``flsh_bytes``."""
@@ -101,6 +101,17 @@ class Registry:
             )
         return self.backends[name]
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Distributions that the backends run on."""
+        stated = (backend.info.packages.values() for backend in self.backends.values())
+        return tuple(dict.fromkeys(name for names in stated for name in names))
+
+    def provider_of(self, backend: Backend) -> Provider | None:
+        """Find the plugin that brings a backend; None if it is none of these."""
+        known = self.backends.get(backend.info.name) is backend
+        return self.backend_providers.get(backend.info.name) if known else None
+
     def _hint(self, name: str) -> str:
         near = difflib.get_close_matches(name.lower(), self.targets, 3)
         parts = [f"Did you mean {' or '.join(near)}?"] if near else []
@@ -123,12 +134,6 @@ def provider_of(backend: Backend) -> Provider | None:
     found = _plugins()
     known = found.backends.get(backend.info.name) is backend
     return found.backend_providers.get(backend.info.name) if known else None
-
-
-def packages() -> tuple[str, ...]:
-    """Distributions that the backends of this process run on."""
-    stated = (b.info.packages.values() for b in _plugins().backends.values())
-    return tuple(dict.fromkeys(name for names in stated for name in names))
 
 
 def registry(targets_file: str | Path | None = None) -> Registry:
@@ -154,6 +159,19 @@ def registry(targets_file: str | Path | None = None) -> Registry:
         problems=found.problems,
         facts=facts,
     )
+
+
+def given_or_installed(given: Registry | None, targets_file: str | Path | None = None) -> Registry:
+    """Take the registry that was handed in, else that of this process.
+
+    Args:
+        given: complete as it is.
+        targets_file: as in :func:`registry`; not read if a registry was handed in.
+
+    Raises:
+        CatalogError: the user's file is missing or malformed.
+    """
+    return registry(targets_file) if given is None else given
 
 
 def _check_options(profile: TargetProfile, backend: Backend) -> None:

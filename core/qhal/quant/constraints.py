@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qhal.decisions import Decision
-from qhal.errors import RefusedError, UnknownRecipeError
+from qhal.errors import RefusedError
 from qhal.ir.graph import Graph, Node
 from qhal.ir.ops import Role
 from qhal.quant.choice import Choice, Verdict
@@ -16,7 +16,6 @@ from qhal.quant.relations import relate
 from qhal.quant.select import select
 from qhal.targets.capability import Arithmetic, Capabilities
 from qhal.targets.policy import Policy
-from qhal.targets.recipe import RECIPES, Recipe
 from qhal.targets.spec import QuantSpec, SameAsInput
 
 
@@ -73,36 +72,6 @@ class Constraints:
     def _has_coarse_weight(self, node: Node) -> bool:
         form = self.qdq.forms.get(node.inputs[1])
         return form is not None and isinstance(form.spec, QuantSpec) and form.spec.coarse
-
-
-def recipes_of(caps: Capabilities) -> tuple[Recipe, ...]:
-    """The recipes for which a target has at least one kernel of a weighted operator."""
-    rows = [row for capability in caps.kernels for row in capability.rows if row.weight]
-    return tuple(r for r in RECIPES if any(r.accepts(row, weighted=True) for row in rows))
-
-
-def wider_recipes(recipe: Recipe, caps: Capabilities) -> tuple[Recipe, ...]:
-    """The recipes of a target that keep more of activations, and no less of weights."""
-    if not recipe.narrow:
-        return ()
-    others = (r for r in recipes_of(caps) if not r.narrow)
-    return tuple(r for r in others if r.weight_bits >= recipe.weight_bits)
-
-
-def find_recipe(name: str, caps: Capabilities, target: str) -> Recipe:
-    """The recipe of this name.
-
-    Raises:
-        UnknownRecipeError: there is no such recipe, or the target has no kernels for it.
-    """
-    have = {recipe.name: recipe for recipe in recipes_of(caps)}
-    if name in have:
-        return have[name]
-    known = any(recipe.name == name for recipe in RECIPES)
-    what = f"target {target} has no kernels for it" if known else "there is no such recipe"
-    raise UnknownRecipeError(
-        f"Recipe {name!r}: {what}.", f"Recipes of {target}: {', '.join(have) or 'none'}."
-    )
 
 
 def refuse(choices: Mapping[str, Choice], graph: Graph, target: str = "") -> None:

@@ -13,13 +13,8 @@ from qhal.results.fleet import Fleet, Outcome
 _COLUMNS = ("target", "top-1", "drop", "samples", "SQNR", "speed", "artifact")
 
 
-def fleet_page(model: str, fleet: Fleet) -> Page:
-    """One table over all targets, then why some failed.
-
-    Args:
-        model: file name of the model.
-        fleet: the outcomes.
-    """
+def fleet_page(fleet: Fleet) -> Page:
+    """Lay out one table over all targets, then why some failed."""
     failed = [outcome for outcome in fleet.outcomes if outcome.error is not None]
     done = len(fleet.outcomes) - len(failed)
     rows = tuple(_row(outcome) for outcome in fleet.outcomes)
@@ -31,7 +26,7 @@ def fleet_page(model: str, fleet: Fleet) -> Page:
         Section("Failed", items=tuple(_failure(outcome) for outcome in failed)),
     )
     verdict = f"Done: {done} of {counted(len(fleet.outcomes), 'target')}."
-    return Page(f"{model} for {len(fleet.outcomes)} targets", verdict, sections)
+    return Page(f"{fleet.model} for {counted(len(fleet.outcomes), 'target')}", verdict, sections)
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from qhal.report.page import Page, Section, Table
+from qhal.report.pages import Result, page_of
 
 
-def to_markdown(page: Page) -> str:
-    """The text of ``report.md``."""
+def to_markdown(report: Result | Page) -> str:
+    """Write a result, or a page of one, as ``report.md`` has it."""
+    page = page_of(report)
     blocks = [f"# {_escape(page.title)}", f"**{_escape(page.verdict)}**"]
     for section in page.sections:
         if not section.empty:

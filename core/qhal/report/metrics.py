@@ -7,61 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from qhal.metric import Metric, Topic
+from qhal.metric import LABELS, Metric, Topic
 from qhal.report.page import Section, Table
-
-_SECTIONS: Mapping[Topic, Mapping[str, str]] = {
-    Topic.ACCURACY: {
-        "top1": "top-1",
-        "top1_float": "top-1, float model",
-        "top1_drop": "top-1 drop",
-        "top5": "top-5",
-        "top5_float": "top-5, float model",
-        "agreement": "agreement",
-        "sqnr": "SQNR",
-        "cosine": "cosine",
-        "max_abs_error": "largest difference from float",
-        "oracle_max_steps": "runtime to oracle, largest",
-        "oracle_within_1_step": "runtime to oracle, within 1 step",
-        "oracle_sqnr": "runtime to oracle, SQNR",
-        "oracle_reference_max_steps": "reference kernels to oracle, largest",
-        "oracle_reference_within_1_step": "reference kernels to oracle, within 1 step",
-        "emulated_reference_identical": "emulated target to host, reference kernels",
-        "emulated_identical": "emulated target to host",
-        "import_error": "imported graph to the model file",
-        "evaluation_samples": "evaluation samples",
-    },
-    Topic.LATENCY: {
-        "latency": "on the target",
-        "instructions": "instructions on the target",
-        "instructions_float": "instructions on the target, float",
-        "instructions_ratio": "instructions, float over quantized",
-        "latency_host_p50": "on this host, p50",
-        "latency_host_p90": "on this host, p90",
-        "latency_host_float_p50": "float on this host, p50",
-        "latency_host_float_p90": "float on this host, p90",
-        "speedup_host": "speed-up on this host",
-        "speedup_first": "speed-up over the first folder",
-    },
-    Topic.SIZE: {
-        "size_artifact": "artifact",
-        "size_float_artifact": "float artifact",
-        "size_ratio": "float over quantized",
-        "size_model": "the model file",
-        "stored_bits_per_weight": "stored bits per weight",
-        "compute_bits": "compute bits",
-        "macs": "multiply-accumulates",
-        "peak_memory": "peak memory",
-        "peak_memory_float": "peak memory, float",
-    },
-    Topic.ENERGY: {
-        "energy_proxy": "energy proxy",
-        "energy_proxy_float": "energy proxy, float",
-        "energy_lower_bound": "arithmetic lower bound",
-        "energy_lower_bound_float": "arithmetic lower bound, float",
-        "energy_lower_bound_ratio": "lower bounds, float over quantized",
-    },
-}
 
 _ONLY_IN_THE_RECORD = frozenset(
     {
@@ -90,24 +37,19 @@ def cell(metrics: Mapping[str, Metric], name: str) -> str:
 
 def labeled(metrics: Mapping[str, Metric]) -> tuple[tuple[str, str], ...]:
     """Names and what they are called, in the order of the report; then those without a place."""
-    known = {name: text for labels in _SECTIONS.values() for name, text in labels.items()}
+    known = {name: text for labels in LABELS.values() for name, text in labels.items()}
     named = [(name, text) for name, text in known.items() if name in metrics]
     hidden = known.keys() | _ONLY_IN_THE_RECORD
     return (*named, *((n, m.label or n) for n, m in metrics.items() if n not in hidden))
 
 
-def topic_of(name: str, metric: Metric) -> Topic | None:
-    """The section that a metric stands in; None if it has none of its own."""
-    return next((topic for topic, labels in _SECTIONS.items() if name in labels), metric.topic)
-
-
 def metric_sections(metrics: Mapping[str, Metric]) -> tuple[Section, ...]:
     """Tables of all metrics; what has no place of its own comes last."""
-    named = {name for labels in _SECTIONS.values() for name in labels} | _ONLY_IN_THE_RECORD
+    named = {name for labels in LABELS.values() for name in labels} | _ONLY_IN_THE_RECORD
     rest = {n: m for n, m in metrics.items() if n not in named and not n.startswith("sqnr[")}
     sections = []
     for topic in Topic:
-        own = [(text, metrics[n]) for n, text in _SECTIONS[topic].items() if n in metrics]
+        own = [(text, metrics[n]) for n, text in LABELS[topic].items() if n in metrics]
         sections.append(_section(topic.value, (*own, *_about(topic, rest))))
     return (*sections, _outputs(metrics), _section("Other figures", _about(None, rest)))
 

@@ -8,6 +8,7 @@ import textwrap
 from io import StringIO
 
 from qhal.report.page import Page, Section, Table
+from qhal.report.pages import Result, page_of
 
 _PIPED_COLUMNS = 120
 _GAP = 2
@@ -16,14 +17,14 @@ _LONGEST_NAME = 20
 """What stands first in a row is not broken if it is no longer than that."""
 
 
-def to_text(page: Page, width: int | None = None) -> str:
-    """The page as plain text, without control characters.
+def to_text(report: Result | Page, width: int | None = None) -> str:
+    """Write a result, or a page of one, as plain text without control characters.
 
     Args:
-        page: what to print.
+        report: what to print.
         width: columns; None for the terminal's, or 120 where there is none.
     """
-    width = width or _width()
+    page, width = page_of(report), width or _width()
     blocks = [
         f"{page.title}\n{'=' * min(len(page.title), width)}",
         _fill(page.verdict, width),

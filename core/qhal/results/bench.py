@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from qhal.codec import Json, encode
 from qhal.decisions import Decision
-from qhal.metric import Metric, Topic
+from qhal.metric import Metric, Topic, topic_of
 from qhal.results.record import RunRecord
 
 SCHEMA_VERSION = 1
@@ -94,18 +94,9 @@ class BenchReport:
         body: dict[str, Json] = encode(self)
         return {"schema_version": body.pop("schema_version"), "ok": self.ok, **body}
 
-    def to_text(self) -> str:
-        """The report, for a terminal."""
-        from qhal.report import to_text
-        from qhal.report.bench_page import bench_page
-
-        return to_text(bench_page(self))
-
 
 def origin_of(record: RunRecord, names: Container[str]) -> Origin:
     """What a record says about the numbers of these names, and about the speed."""
-    from qhal.report.metrics import topic_of
-
     return Origin(
         record.model.file,
         record.target.name,

@@ -102,13 +102,6 @@ class CheckReport:
             "decisions": encode(self.decisions),
         }
 
-    def to_text(self) -> str:
-        """The report, for a terminal."""
-        from qhal.report import to_text
-        from qhal.report.check_page import check_page
-
-        return to_text(check_page(self))
-
 
 def check_report(
     model: str,

@@ -40,8 +40,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Fleet:
-    """The outcomes of all targets, in the order that they were asked for."""
+    """The outcomes of all targets, in the order that they were asked for.
 
+    Attributes:
+        model: file name of the model.
+        outcomes: one per target.
+    """
+
+    model: str
     outcomes: tuple[Outcome, ...]
 
     @property
@@ -54,5 +60,6 @@ class Fleet:
         return {
             "schema_version": SCHEMA_VERSION,
             "ok": not self.exit_code,
+            "model": self.model,
             "outcomes": [outcome.to_json() for outcome in self.outcomes],
         }

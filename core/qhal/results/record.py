@@ -8,29 +8,19 @@ and the state of the host.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from hashlib import sha256
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from qhal import host
 from qhal.artifact.ports import Port
-from qhal.artifact.runnable import Subject
 from qhal.codec import Json, decode, dumps, encode
 from qhal.decisions import Decision
 from qhal.errors import InternalError, RecordError
 from qhal.metric import Metric
 from qhal.output import MARKER
-from qhal.plugin.backend import Artifact, Backend
-from qhal.plugin.registry import packages, provider_of
 from qhal.results.gate import Gate
 from qhal.results.plan import Plan
 from qhal.targets.profile import Sourced, TargetProfile
-from qhal.version import __version__
-
-if TYPE_CHECKING:
-    from qhal.ir.importer import Imported
 
 SCHEMA_VERSION = 1
 FILE_NAME = MARKER
@@ -158,20 +148,6 @@ class RunRecord:
         """The text of ``record.json``."""
         return dumps(self.to_json())
 
-    def to_text(self) -> str:
-        """The report, for a terminal."""
-        from qhal.report import to_text
-        from qhal.report.record_page import record_page
-
-        return to_text(record_page(self))
-
-    def to_markdown(self) -> str:
-        """The report, as the text of ``report.md``."""
-        from qhal.report import to_markdown
-        from qhal.report.record_page import record_page
-
-        return to_markdown(record_page(self))
-
     @staticmethod
     def from_json(value: Json, where: str = "record") -> RunRecord:
         """A record from a JSON object.
@@ -229,105 +205,3 @@ def _check_version(value: Json, where: str) -> None:
             f"{where} has schema version {version}; this qhal reads {SCHEMA_VERSION}.",
             "An older qhal wrote it: run `qhal deploy` again to renew it.",
         )
-
-
-# --- building one ---------------------------------------------------------------
-
-
-def build_record(
-    *,
-    path: Path,
-    imported: Imported,
-    subject: Subject,
-    runtime: str,
-    metrics: Mapping[str, Metric],
-    decisions: Iterable[Decision],
-    plan: Plan,
-    options: Mapping[str, object],
-    gates: Iterable[Gate],
-    data: Mapping[str, object],
-    timings_s: Mapping[str, float],
-) -> RunRecord:
-    """The record of a run; hashes, versions and the host are found out here.
-
-    Args:
-        path: the user's model file.
-        imported: what import made of it.
-        subject: what was lowered, and what ships.
-        runtime: what ran it here; empty if nothing did.
-        metrics: of verification, measurement and energy.
-        decisions: of all stages; one that was recorded twice is kept once.
-        plan: declared and, where known, placed and executed.
-        options: what the user asked for; values that JSON lacks are written as text.
-        gates: limits that the user set.
-        data: calibration and evaluation data.
-        timings_s: stage -> seconds.
-    """
-    return RunRecord(
-        model=_model_info(path, imported, subject),
-        target=_target_info(subject.profile),
-        recipe=subject.model.recipe,
-        artifact=_artifact_info(subject.artifact, runtime),
-        metrics=dict(metrics),
-        decisions=tuple(dict.fromkeys(decisions)),
-        plan=plan,
-        qhal=__version__,
-        options=_plain(options),
-        gates=tuple(gates),
-        data=_plain(data),
-        versions=_versions(subject.backend),
-        host=host.describe(),
-        timings_s={stage: round(seconds, 6) for stage, seconds in timings_s.items()},
-    )
-
-
-def _versions(backend: Backend) -> dict[str, str]:
-    """Versions of what qhal and the backends run on, and of the plugin that lowered."""
-    provider = provider_of(backend)
-    return host.versions((*packages(), *(() if provider is None else (provider.distribution,))))
-
-
-def _plain(values: Mapping[str, object]) -> dict[str, object]:
-    """Values as JSON has them; what it lacks (paths, functions) becomes text."""
-    return json.loads(json.dumps(values, default=str))  # type: ignore[no-any-return]
-
-
-def _model_info(path: Path, imported: Imported, subject: Subject) -> ModelInfo:
-    adapter, artifact = subject.adapter, subject.artifact
-    return ModelInfo(
-        path.name,
-        imported.sha256,
-        imported.size_bytes,
-        imported.opset,
-        _named(adapter.inputs, artifact.input_names),
-        _named(adapter.outputs, artifact.output_names),
-    )
-
-
-def _named(ports: Iterable[Port], runtime_names: Mapping[str, str]) -> tuple[Port, ...]:
-    """Ports with the names that the artifact's runtime has for them."""
-    return tuple(
-        replace(port, artifact_name=runtime_names.get(port.name, port.name)) for port in ports
-    )
-
-
-def _target_info(profile: TargetProfile) -> TargetInfo:
-    return TargetInfo(
-        profile.name,
-        profile.backend,
-        profile.title,
-        dict(profile.facts),
-        dict(profile.options),
-        profile.origin,
-    )
-
-
-def _artifact_info(artifact: Artifact, runtime: str) -> ArtifactInfo:
-    names = sorted(artifact.files, key=lambda name: (name != artifact.main, name))
-    files = tuple(_file_info(name, artifact) for name in names)
-    return ArtifactInfo(artifact.main, files, runtime)
-
-
-def _file_info(name: str, artifact: Artifact) -> FileInfo:
-    content = artifact.files[name]
-    return FileInfo(name, sha256(content).hexdigest(), len(content), name in artifact.auxiliary)

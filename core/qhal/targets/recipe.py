@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qhal.errors import UnknownRecipeError
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView
-from qhal.targets.capability import KernelRow
+from qhal.targets.capability import Capabilities, KernelRow
 
 
 @dataclass(frozen=True)
@@ -73,3 +74,33 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe("fp16", "16-bit float", _FLOAT, frozenset({DType.FLOAT16})),
     Recipe("bf16", "bfloat16 weights and products", _FLOAT | _BFLOAT, _BFLOAT),
 )
+
+
+def recipes_of(caps: Capabilities) -> tuple[Recipe, ...]:
+    """List the recipes for which a target has at least one kernel of a weighted operator."""
+    rows = [row for capability in caps.kernels for row in capability.rows if row.weight]
+    return tuple(r for r in RECIPES if any(r.accepts(row, weighted=True) for row in rows))
+
+
+def wider_recipes(recipe: Recipe, caps: Capabilities) -> tuple[Recipe, ...]:
+    """List the recipes of a target that keep more of activations, and no less of weights."""
+    if not recipe.narrow:
+        return ()
+    others = (r for r in recipes_of(caps) if not r.narrow)
+    return tuple(r for r in others if r.weight_bits >= recipe.weight_bits)
+
+
+def find_recipe(name: str, caps: Capabilities, target: str) -> Recipe:
+    """Look up the recipe of this name.
+
+    Raises:
+        UnknownRecipeError: there is no such recipe, or the target has no kernels for it.
+    """
+    have = {recipe.name: recipe for recipe in recipes_of(caps)}
+    if name in have:
+        return have[name]
+    known = any(recipe.name == name for recipe in RECIPES)
+    what = f"target {target} has no kernels for it" if known else "there is no such recipe"
+    raise UnknownRecipeError(
+        f"Recipe {name!r}: {what}.", f"Recipes of {target}: {', '.join(have) or 'none'}."
+    )

@@ -16,8 +16,10 @@ import pytest
 from qhal.artifact.ports import Adapter
 from qhal.data import Dataset
 from qhal.errors import RefusedError
+from qhal.ir.importer import import_model
 from qhal.metric import Basis
-from qhal.pipeline.prepare import find_target, prepare, read_model
+from qhal.pipeline.prepare import prepare
+from qhal.pipeline.served import find_target
 from qhal.plugin.backend import Artifact, RunOptions, Trial
 from qhal.plugin.registry import registry
 from qhal.quant.assign import assign
@@ -41,8 +43,8 @@ SHAPES = {"mobilenet_v2": {"input": (1, 3, 224, 224)}}
 @cache
 def quantize(file: Path, target: str) -> tuple[QuantModel, Dataset]:
     """A model of the zoo, calibrated with noise: placement and memory do not depend on data."""
-    chosen = find_target(target, "w8a8")
-    ready = prepare(chosen, read_model(file, SHAPES.get(file.stem)))
+    chosen = find_target(target, "w8a8").target
+    ready = prepare(chosen, import_model(file, SHAPES.get(file.stem)))
     refuse(ready.choices, ready.laid.graph, target)
     constraints = constrain(ready.laid.graph, chosen.caps, chosen.recipe, ready.choices)
     data = random_data(ready.imported.graph, count=4)

@@ -9,7 +9,8 @@ import pytest
 
 from qhal.data import Dataset, load_dataset
 from qhal.ir.importer import import_model
-from qhal.pipeline.prepare import Prepared, Target, find_target, prepare
+from qhal.pipeline.prepare import Prepared, prepare
+from qhal.pipeline.served import Served, find_target
 from qhal.plugin.backend import RunOptions
 from qhal.quant.assign import assign
 from qhal.quant.calibrate import calibrate
@@ -20,15 +21,16 @@ from qhal.quant.oracle import Oracle
 
 def quantize(
     model: Path, recipe: str, samples: dict[str, np.ndarray]
-) -> tuple[Target, Prepared, QuantModel, Dataset]:
-    target = find_target("cpu", recipe)
+) -> tuple[Served, Prepared, QuantModel, Dataset]:
+    served = find_target("cpu", recipe)
+    target = served.target
     ready = prepare(target, import_model(model, {}))
     graph = ready.imported.graph
     constraints = constrain(ready.laid.graph, target.caps, target.recipe, ready.choices)
     dataset = load_dataset(samples, {name: graph.tensors[name] for name in graph.inputs})
     observe, average = constraints.to_observe, constraints.to_average
     stats = calibrate(ready.legal.graph, dataset, observe, average).stats
-    return target, ready, assign(constraints, stats, "minmax").model, dataset
+    return served, ready, assign(constraints, stats, "minmax").model, dataset
 
 
 def random(*shape: int) -> np.ndarray:
@@ -44,8 +46,8 @@ MODELS = {
 
 @pytest.mark.parametrize("name", MODELS)
 def test_w8a8_runs_on_integers_and_equals_the_oracle(zoo: Path, name: str) -> None:
-    target, ready, model, dataset = quantize(zoo / "models" / f"{name}.onnx", "w8a8", MODELS[name])
-    backend, profile = target.backend, target.profile
+    served, ready, model, dataset = quantize(zoo / "models" / f"{name}.onnx", "w8a8", MODELS[name])
+    backend, profile = served.backend, served.target.profile
     artifact = backend.lower(model, profile)
     placement = backend.placement(artifact, profile)
     assert placement is not None
@@ -68,7 +70,7 @@ def test_w8a8_runs_on_integers_and_equals_the_oracle(zoo: Path, name: str) -> No
 @pytest.mark.parametrize(("recipe", "ratio"), [("w8", 0.3), ("fp16", 0.55)])
 def test_stored_weights_make_the_file_smaller(zoo: Path, recipe: str, ratio: float) -> None:
     path = zoo / "models" / "mlperf_tiny_ad.onnx"
-    target, ready, model, _ = quantize(path, recipe, MODELS["mlperf_tiny_ad"])
-    lower = target.backend.lower
-    baseline = lower(QuantModel(ready.laid.graph), target.profile)
-    assert lower(model, target.profile).size_bytes < ratio * baseline.size_bytes
+    served, ready, model, _ = quantize(path, recipe, MODELS["mlperf_tiny_ad"])
+    lower, profile = served.backend.lower, served.target.profile
+    baseline = lower(QuantModel(ready.laid.graph), profile)
+    assert lower(model, profile).size_bytes < ratio * baseline.size_bytes

@@ -11,7 +11,7 @@ from qhal.data import Dataset, load_dataset
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, TensorType
-from qhal.pipeline.prepare import find_target
+from qhal.pipeline.served import find_target
 from qhal.quant.assign import assign
 from qhal.quant.calibrate import calibrate
 from qhal.quant.choice import Choice
@@ -58,7 +58,7 @@ def single(op: ops.Op, operands: Sequence[Shape | Constant]) -> Graph:
 
 def quantize(graph: Graph, recipe: str = "w8a8", target: str = "openvino-cpu") -> Quantized:
     """Solve, calibrate on random data, and assign."""
-    found = find_target(target, recipe)
+    found = find_target(target, recipe).target
     choices = select(graph, found.caps, found.recipe)
     constraints = constrain(graph, found.caps, found.recipe, choices)
     data = random_data(graph)

@@ -10,11 +10,11 @@ import pytest
 from qhal.doctor import examine
 from qhal.errors import CatalogError, MissingDependencyError
 from qhal.ir import ops
-from qhal.pipeline.prepare import find_target
+from qhal.pipeline.served import find_target
 from qhal.plugin.backend import RunOptions
 from qhal.plugin.registry import registry
-from qhal.quant.constraints import recipes_of
 from qhal.targets.profile import TargetProfile
+from qhal.targets.recipe import recipes_of
 from qhal_backends.openvino import plugin
 from qhal_backends.openvino.capabilities import capabilities
 from qhal_backends.openvino.devices import DEVICES
@@ -65,10 +65,10 @@ def test_bits_of_weights_that_no_kernel_has(device: str, bits: str) -> None:
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugin, "find_spec", lambda name: None)
     for name in ("openvino-cpu", "openvino-npu"):
-        target = find_target(name, "w8a8")
-        assert INSTALL in str(BACKEND.readiness(target.profile).run)
+        served = find_target(name, "w8a8")
+        assert INSTALL in str(BACKEND.readiness(served.target.profile).run)
         with pytest.raises(MissingDependencyError) as caught:
-            target.check_can_lower()
+            served.check_can_lower()
         assert INSTALL in str(caught.value)
         assert caught.value.exit_code == 3
 

@@ -11,7 +11,8 @@ from qhal.data import load_dataset
 from qhal.ir.cost import macs
 from qhal.ir.graph import NodeView
 from qhal.ir.importer import import_model
-from qhal.pipeline.prepare import find_target, prepare
+from qhal.pipeline.prepare import prepare
+from qhal.pipeline.served import find_target
 from qhal.plugin.backend import RunOptions
 from qhal.quant.assign import assign
 from qhal.quant.calibrate import calibrate
@@ -29,7 +30,8 @@ MODELS = {
 
 @pytest.mark.parametrize("name", MODELS)
 def test_w8a8_runs_on_integers_and_equals_the_oracle(zoo: Path, name: str) -> None:
-    target = find_target("openvino-cpu", "w8a8")
+    served = find_target("openvino-cpu", "w8a8")
+    target = served.target
     ready = prepare(target, import_model(zoo / "models" / f"{name}.onnx", {}))
     graph = ready.laid.graph
     random = np.random.default_rng(0)
@@ -42,15 +44,15 @@ def test_w8a8_runs_on_integers_and_equals_the_oracle(zoo: Path, name: str) -> No
     stats = calibrate(ready.legal.graph, data, constraints.to_observe, constraints.to_average)
     model = assign(constraints, stats.stats, "minmax").model
 
-    artifact = target.backend.lower(model, target.profile)
-    placement = target.backend.placement(artifact, target.profile)
+    artifact = served.backend.lower(model, target.profile)
+    placement = served.backend.placement(artifact, target.profile)
     assert placement is not None
     executed = {node.name: node.executed_dtype for node in placement.nodes}
     work = {node.name: macs(NodeView(graph, node)) for node in graph.nodes}
     integer = sum(work[n] for n in work if executed.get(n) in ("uint8", "int8"))
     assert integer >= 0.95 * sum(work.values())
 
-    runner = target.backend.load(artifact, target.profile, RunOptions())
+    runner = served.backend.load(artifact, target.profile, RunOptions())
     assert runner is not None
     for index in range(2):
         sample = data.sample(index)

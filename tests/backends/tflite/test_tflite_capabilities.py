@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from qhal.quant.constraints import recipes_of
 from qhal.targets.capability import Capabilities
+from qhal.targets.recipe import recipes_of
 from qhal_backends.edgetpu.capabilities import capabilities as edgetpu
 from qhal_backends.tflite.capabilities import capabilities as tflite
 

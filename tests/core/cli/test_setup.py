@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import NoReturn
 
 import pytest
 
 from qhal.cli.main import main
 from qhal.errors import MissingDependencyError
-from qhal.plugin import registry as registry_module
 from qhal.plugin.backend import Backend
 from qhal.plugin.info import BackendInfo
 from qhal.plugin.machine_setup import Setup
@@ -47,21 +47,21 @@ def _fail(progress: Progress) -> str:
     raise MissingDependencyError("No hammer.", "Run: buy hammer")
 
 
-@pytest.fixture(autouse=True)
-def _only_this_backend(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = Registry({"preparing": Preparing()}, {})
-    monkeypatch.setattr(registry_module, "registry", lambda: found)
+def setup(*arguments: str, backends: Sequence[Backend] = ()) -> int:
+    """Run ``qhal setup`` where only these backends are installed; without any, one is."""
+    found = Registry({backend.info.name: backend for backend in backends or [Preparing()]}, {})
+    return main(["setup", *arguments], found)
 
 
 def test_without_a_name_all_are_listed(capsys: Captured) -> None:
-    assert main(["setup"]) == 0
+    assert setup() == 0
     listed = capsys.readouterr().out
     assert "spare parts" in listed
     assert "qhal setup parts" in listed
 
 
 def test_the_list_as_json(capsys: Captured) -> None:
-    assert main(["setup", "--json"]) == 0
+    assert setup("--json") == 0
     assert json.loads(capsys.readouterr().out) == [
         {"name": "parts", "title": "spare parts", "missing": "no parts: qhal setup parts"},
         {"name": "tools", "title": "tools", "missing": ""},
@@ -69,17 +69,17 @@ def test_the_list_as_json(capsys: Captured) -> None:
 
 
 def test_a_name_is_prepared(capsys: Captured) -> None:
-    assert main(["setup", "parts"]) == 0
+    assert setup("parts") == 0
     assert capsys.readouterr().out == "All there.\n"
 
 
 def test_what_is_missing_is_exit_code_3(capsys: Captured) -> None:
-    assert main(["setup", "tools"]) == 3
+    assert setup("tools") == 3
     assert "Run: buy hammer" in capsys.readouterr().err
 
 
 def test_an_unknown_name_gets_a_near_one(capsys: Captured) -> None:
-    assert main(["setup", "part"]) == 2
+    assert setup("part") == 2
     assert "Did you mean parts?" in capsys.readouterr().err
 
 
@@ -98,28 +98,18 @@ class Mute(Preparing):
         raise RuntimeError("no idea")
 
 
-def _install(monkeypatch: pytest.MonkeyPatch, *backends: Backend) -> None:
-    found = Registry({backend.info.name: backend for backend in backends}, {})
-    monkeypatch.setattr(registry_module, "registry", lambda: found)
-
-
-def test_a_name_that_two_backends_have_is_nobodys(
-    capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _install(monkeypatch, Preparing(), Rival())
-    assert main(["setup", "parts"]) == 2
+def test_a_name_that_two_backends_have_is_nobodys(capsys: Captured) -> None:
+    rivals = (Preparing(), Rival())
+    assert setup("parts", backends=rivals) == 2
     assert "'parts' is provided by backend 'preparing' and backend 'rival'" in (
         capsys.readouterr().err
     )
-    assert main(["setup"]) == 0
+    assert setup(backends=rivals) == 0
     assert capsys.readouterr().out.count("spare parts") == 2
 
 
-def test_a_backend_that_cannot_tell_hides_no_other(
-    capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _install(monkeypatch, Mute(), Preparing())
-    assert main(["setup", "parts"]) == 0
+def test_a_backend_that_cannot_tell_hides_no_other(capsys: Captured) -> None:
+    assert setup("parts", backends=(Mute(), Preparing())) == 0
     out, err = capsys.readouterr()
     assert out == "All there.\n"
     assert "The backend 'mute' broke in setups: RuntimeError: no idea." in err

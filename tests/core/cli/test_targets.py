@@ -7,7 +7,6 @@ import json
 import pytest
 
 from qhal.cli.main import main
-from qhal.plugin import registry as registry_module
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.info import BackendInfo
 from qhal.plugin.readiness import Lack, Readiness
@@ -45,21 +44,16 @@ def devices(*names: str, family: str = "Devices", backend: str = "partial") -> l
     return [TargetProfile(name, backend, f"The device {name}", family) for name in names]
 
 
-def show(
-    monkeypatch: pytest.MonkeyPatch, capsys: Captured, *profiles: TargetProfile, **settings: str
-) -> list[str]:
+def show(capsys: Captured, *profiles: TargetProfile, **settings: str) -> list[str]:
     """The lines of the list; without settings the backend lacks nothing."""
     found = Registry({"partial": Partial(**settings)}, {p.name: p for p in profiles})
-    monkeypatch.setattr(registry_module, "registry", lambda file=None: found)
-    assert main(["targets"]) == 0
+    assert main(["targets"], found) == 0
     return capsys.readouterr().out.splitlines()
 
 
-def test_families_keep_their_order_and_names_count(
-    monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
+def test_families_keep_their_order_and_names_count(capsys: Captured) -> None:
     zebras = devices("u85-1024", "u55-256", "u55-64", "u55-128", family="Zebras")
-    lines = show(monkeypatch, capsys, *zebras, *devices("ant", family="Ants"))
+    lines = show(capsys, *zebras, *devices("ant", family="Ants"))
     assert lines == [
         "Zebras: artifacts are written and run here",
         "  u55-64    The device u55-64",
@@ -74,11 +68,9 @@ def test_families_keep_their_order_and_names_count(
     ]
 
 
-def test_a_reason_that_all_share_is_said_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
+def test_a_reason_that_all_share_is_said_once(capsys: Captured) -> None:
     listed = devices("a", "b", "c")
-    lines = show(monkeypatch, capsys, *listed, install="pip install partial")
+    lines = show(capsys, *listed, install="pip install partial")
     assert lines[:2] == [
         "Devices: artifacts cannot be written here",
         "  no writer: pip install partial",
@@ -86,10 +78,8 @@ def test_a_reason_that_all_share_is_said_once(
     assert sum("pip install partial" in line for line in lines) == 1
 
 
-def test_a_device_that_differs_says_so_itself(
-    monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
-    lines = show(monkeypatch, capsys, *devices("far", "near-1", "near-2"))
+def test_a_device_that_differs_says_so_itself(capsys: Captured) -> None:
+    lines = show(capsys, *devices("far", "near-1", "near-2"))
     assert lines[:3] == [
         "Devices: artifacts are written and run here",
         "  far     The device far",
@@ -97,8 +87,8 @@ def test_a_device_that_differs_says_so_itself(
     ]
 
 
-def test_a_backend_that_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
-    lines = show(monkeypatch, capsys, *devices("lost", backend="absent"))
+def test_a_backend_that_is_missing(capsys: Captured) -> None:
+    lines = show(capsys, *devices("lost", backend="absent"))
     assert "the backend 'absent' is not installed" in lines[1]
 
 

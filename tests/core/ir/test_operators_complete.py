@@ -126,7 +126,7 @@ TABLES = (
     Table("layout rule", "core/qhal/ir/layout/rules.py", has_layout_rule, BY_TRAITS),
     Table("cost", "core/qhal/ir/cost.py", has_cost),
     Table("mapping from ONNX", f"{ONNX_MAPPINGS}/table.py", is_mapped),
-    Table("ONNX form", "core/qhal/ir/export/emit.py", is_exported),
+    Table("ONNX form", "core/qhal/ir/export/emitters.py", is_exported),
     Table("float kernel", "core/qhal/quant/oracle/real.py", is_computed),
     Table("function", "core/qhal/quant/oracle/functions.py", is_tabulated),
     Table("kernel row", f"{BACKENDS}/cpu/capabilities.py", runs_on("cpu"), LACKING),
@@ -144,7 +144,7 @@ EXCEPT: dict[tuple[str, str], str] = {
         for kind in ("Quantize", "Dequantize", "Requantize")
         for file in (
             f"{ONNX_MAPPINGS}/table.py",
-            "core/qhal/ir/export/emit.py",
+            "core/qhal/ir/export/emitters.py",
             f"{BACKENDS}/cpu/capabilities.py",
             f"{BACKENDS}/openvino/capabilities.py",
             f"{BACKENDS}/tflite/capabilities.py",
@@ -162,7 +162,7 @@ EXCEPT: dict[tuple[str, str], str] = {
         )
     },
     (f"{ONNX_MAPPINGS}/table.py", "Rsqrt"): "ONNX has none; a power of -0.5 becomes one",
-    ("core/qhal/ir/export/emit.py", "Rsqrt"): "ONNX has none; it is written as two nodes",
+    ("core/qhal/ir/export/emitters.py", "Rsqrt"): "ONNX has none; it is written as two nodes",
     (f"{BACKENDS}/tflite/capabilities.py", "Erf"): "TFLite has none; GELU is taken as a whole",
 }
 """(file of a table, operator) -> why it has no entry there."""

@@ -26,9 +26,10 @@ from qhal.legal.legalize import Legalized, legalize
 from qhal.quant.assign import Assignment, assign
 from qhal.quant.calibrate import calibrate
 from qhal.quant.choice import Choice
-from qhal.quant.constraints import Constraints, constrain, find_recipe
+from qhal.quant.constraints import Constraints, constrain
 from qhal.quant.equalize import equalize, survey
 from qhal.quant.select import select
+from qhal.targets.recipe import find_recipe
 from tests.conftest import Golden
 from tests.core.passes.models import CAPS, MODELS, data_of
 

@@ -95,13 +95,13 @@ def test_the_report_is_json_and_text(report: BenchReport, folders: tuple[Path, P
     assert (body["schema_version"], body["ok"], body["threads"]) == (1, True, 1)
     p50 = body["results"][0]["metrics"]["latency_host_p50"]
     assert {"value", "unit", "basis", "low", "high", "note", "label", "topic", "omits"} == set(p50)
-    text = to_text(bench_page(report), 200)
+    text = to_text(report, 200)
     for words in ("Bench of 2 folders", "p50 here", "speed over the first", "speed over float"):
         assert words in text
     assert "int8: " in text
     assert all(str(folder) in text.replace("\n", "") for folder in folders)
     alone = replace(report, results=report.results[:1])
-    assert "speed over the first" not in to_text(bench_page(alone), 200)
+    assert "speed over the first" not in to_text(alone, 200)
 
 
 def test_folders_of_one_name_keep_their_paths(report: BenchReport) -> None:
@@ -224,7 +224,7 @@ def test_what_is_known_without_running_is_told(
     (decision,) = result.decisions
     assert decision.code is Code.NOT_RUNNABLE
     assert "not here: pip install it. It has no latency here" in decision.sentence
-    text = to_text(bench_page(report), 200)
+    text = to_text(report, 200)
     assert "not timed on this host, 7 us (estimated by the compiler) on the target" in text
     speed_then = next(line for line in text.splitlines() if line.startswith("on this host, p50"))
     assert re.match(r"on this host, p50 +– +\S+ us .*only in the record", speed_then)
@@ -257,6 +257,6 @@ def test_an_emulation_with_other_bits_is_a_failed_proof(
     monkeypatch.setattr(CpuBackend, "examine", lambda *_: found)
     report = qhal.bench(folders[0], **QUICK)
     assert report.ok is report.to_json()["ok"] is proven
-    text = to_text(bench_page(report), 400)
+    text = to_text(report, 400)
     assert ("Not proven: int8 computes something else" in text) is not proven
     assert ("int8: The last bit. (QD521, info)" in text) is not proven

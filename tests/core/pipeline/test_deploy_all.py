@@ -23,7 +23,6 @@ from qhal.plugin.readiness import Lack, Readiness
 from qhal.plugin.registry import registry
 from qhal.quant import calibrate
 from qhal.report import to_text
-from qhal.report.fleet_page import fleet_page
 from qhal.results.fleet import Fleet, Outcome
 from qhal.results.record import RunRecord
 from tests.paths import ROOT
@@ -51,11 +50,12 @@ def test_a_target_that_fails_does_not_stop_the_others(tmp_path: Path, odd: Path)
     assert RunRecord.load(tmp_path / "out" / "cpu").target.name == "cpu"
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["cpu"]
     assert fleet.exit_code == 2
-    text = to_text(fleet_page("digits.onnx", fleet), 200)
+    text = to_text(fleet, 200)
+    assert text.startswith("digits.onnx for 2 targets\n")
     assert "Done: 1 of 2 targets." in text
     assert "- odd: error QH304: " in text
     body = fleet.to_json()
-    assert list(body) == ["schema_version", "ok", "outcomes"]
+    assert list(body) == ["schema_version", "ok", "model", "outcomes"]
     assert (body["schema_version"], body["ok"]) == (1, False)
 
 
@@ -131,9 +131,9 @@ def test_a_folder_that_exists_stops_its_target_alone(tmp_path: Path, odd: Path) 
 def test_the_worst_failure_is_the_exit_code() -> None:
     refused = Outcome("a", error=RefusedError("No kernel."))
     missing = Outcome("b", error=MissingDependencyError("Not installed."))
-    assert Fleet(()).exit_code == 0
-    assert Fleet((refused,)).exit_code == 1
-    assert Fleet((missing, refused)).exit_code == 3
+    assert Fleet("m.onnx", ()).exit_code == 0
+    assert Fleet("m.onnx", (refused,)).exit_code == 1
+    assert Fleet("m.onnx", (missing, refused)).exit_code == 3
 
 
 def test_the_summary_fits_80_columns(tmp_path: Path, record: RunRecord) -> None:
@@ -153,7 +153,7 @@ def test_the_summary_fits_80_columns(tmp_path: Path, record: RunRecord) -> None:
     records = [replace(record, metrics=metrics) for metrics in found]
     done = [Outcome(name, tmp_path / name, records[i % 4]) for i, name in enumerate(names)]
     missing = Outcome("tflite", error=MissingDependencyError("No LiteRT.", "Run: pip install it"))
-    text = to_text(fleet_page("digits.onnx", Fleet((*done, missing))), 80)
+    text = to_text(Fleet("digits.onnx", (*done, missing)), 80)
     assert "Top-1 of the float model: 90.00 %; drops are in points." in text
     table = text.partition("target ")[2].partition("Failed")[0]
     assert max(map(len, table.splitlines())) <= 80

@@ -10,8 +10,7 @@ import pytest
 
 from qhal.errors import ArtifactError, MissingDependencyError, QhalError, RecordError
 from qhal.pipeline.deployed import open_deployed
-from qhal.plugin import registry as registry_module
-from qhal.plugin.registry import Registry
+from qhal.plugin.registry import Registry, registry
 from qhal.results.record import RunRecord
 from tests.core.conftest import Toys
 
@@ -27,15 +26,13 @@ def folder(toys: Toys, record: RunRecord, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def installed(toys: Toys, monkeypatch: pytest.MonkeyPatch) -> None:
+def plugins(toys: Toys) -> Registry:
     """The toy's backend as a plugin."""
-    backend = toys.subject(toys.transposed()).backend
-    found = Registry({"toy": backend}, {})
-    monkeypatch.setattr("qhal.pipeline.deployed.registry", lambda: found)
+    return Registry({"toy": toys.subject(toys.transposed()).backend}, {})
 
 
-def test_the_artifact_is_what_was_lowered(toys: Toys, folder: Path, installed: None) -> None:
-    deployed = open_deployed(folder)
+def test_the_artifact_is_what_was_lowered(toys: Toys, folder: Path, plugins: Registry) -> None:
+    deployed = open_deployed(folder, registry=plugins)
     artifact, lowered = deployed.runnable.artifact, toys.subject(toys.transposed()).artifact
     assert artifact.files == lowered.files
     assert (artifact.main, artifact.auxiliary) == ("model.toy", frozenset({"notes.txt"}))
@@ -44,15 +41,15 @@ def test_the_artifact_is_what_was_lowered(toys: Toys, folder: Path, installed: N
     assert artifact.size_bytes == len(lowered.files["model.toy"])
 
 
-def test_the_target_is_that_of_the_record(folder: Path, installed: None) -> None:
-    profile = open_deployed(folder).runnable.profile
+def test_the_target_is_that_of_the_record(folder: Path, plugins: Registry) -> None:
+    profile = open_deployed(folder, registry=plugins).runnable.profile
     assert (profile.name, profile.backend) == ("npu", "toy")
     assert profile.facts["clock_hz"].value == 1e9
 
 
-def test_files_that_no_record_knows_do_not_matter(folder: Path, installed: None) -> None:
+def test_files_that_no_record_knows_do_not_matter(folder: Path, plugins: Registry) -> None:
     (folder / "report.md").write_text("read me")
-    assert "report.md" not in open_deployed(folder).runnable.artifact.files
+    assert "report.md" not in open_deployed(folder, registry=plugins).runnable.artifact.files
 
 
 def _refusal(folder: Path, kind: type[QhalError]) -> QhalError:
@@ -114,7 +111,7 @@ def test_what_is_no_output_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_backend_that_is_not_installed(folder: Path) -> None:
-    assert "toy" not in registry_module.registry().backends
+    assert "toy" not in registry().backends
     error = _refusal(folder, MissingDependencyError)
     assert str(folder) in error.message
     assert "The backend 'toy' is not installed" in error.message

@@ -20,7 +20,7 @@ from qhal.pipeline.float_passes import (
     FloatPass,
     run_float_passes,
 )
-from qhal.pipeline.prepare import Prepared, Target, prepare
+from qhal.pipeline.prepare import Prepared, prepare
 from qhal.pipeline.session import Session
 from qhal.pipeline.stages import Stages
 from qhal.quant.equalize import Finding, find_chains
@@ -29,6 +29,7 @@ from qhal.targets.capability import Capability, KernelRow
 from qhal.targets.policy import Policy
 from qhal.targets.recipe import RECIPES, Recipe
 from qhal.targets.spec import Derived, PerAxis, PerTensor, QuantSpec
+from qhal.targets.target import Target
 from tests.core.quant.targets import INT8, INT16, WEIGHT, capabilities, weighted
 
 PER_TENSOR = QuantSpec(INT8.dtype, PerTensor(), symmetric=True)
@@ -42,11 +43,8 @@ class Shared:
 
     findings: tuple[Finding, ...]
 
-    @property
-    def options(self) -> Any:
-        return self
-
-    keep_layout: bool = False
+    def find_chains(self) -> tuple[Finding, ...]:
+        return self.findings
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def ready(
         weighted(activation=INT16),
     )
     caps = capabilities(floats=False, extra=(Capability("DepthwiseConv", rows, "tests"), *extra))
-    target = PolicyTarget(cast(Any, None), cast(Any, None), caps, W8A8, own=policy)
+    target = PolicyTarget(cast(Any, None), caps, W8A8, own=policy)
     (chain,) = find_chains(graph)
     scale = np.array([1.0, 0.1], np.float32)
     gain_db = 30.0 if silu else 3.0

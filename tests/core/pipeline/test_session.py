@@ -21,13 +21,13 @@ def session(max_drop: float | None, **labels: np.ndarray) -> Session:
 
 def test_a_limit_without_labels_is_told_with_the_data() -> None:
     with pytest.raises(LabelError, match="--max-drop needs labels"):
-        _ = session(1.0).data
-    assert session(None).data.evaluation.labels is None
+        session(1.0).load_data()
+    assert session(None).load_data().evaluation.labels is None
 
 
 def test_a_limit_with_labels_that_do_not_fit_says_why() -> None:
     labels = np.arange(96, 100)
     with pytest.raises(LabelError, match="labels go from"):
-        _ = session(1.0, labels=labels).data
-    assert session(None, labels=labels).data.evaluation.labels is not None
-    assert session(1.0, labels=np.arange(4)).data.evaluation.labels is not None
+        session(1.0, labels=labels).load_data()
+    assert session(None, labels=labels).load_data().evaluation.labels is not None
+    assert session(1.0, labels=np.arange(4)).load_data().evaluation.labels is not None

@@ -36,11 +36,11 @@ from qhal.ir.ops import (
 )
 from qhal.pipeline.gates import fallback_gate
 from qhal.quant.choice import Verdict
-from qhal.quant.constraints import constrain, find_recipe
+from qhal.quant.constraints import constrain
 from qhal.quant.select import select
 from qhal.targets.capability import Capabilities, Capability, KernelRow
 from qhal.targets.limit import limit
-from qhal.targets.recipe import RECIPES, Recipe
+from qhal.targets.recipe import RECIPES, Recipe, find_recipe
 from qhal.targets.spec import (
     FLOAT,
     Derived,

@@ -15,11 +15,11 @@ from qhal.ir.verify import verify
 from qhal.measure.counted import bits
 from qhal.quant.arithmetic import broadcast_params, rounded
 from qhal.quant.assign import Assignment, assign
-from qhal.quant.constraints import constrain, find_recipe
+from qhal.quant.constraints import constrain
 from qhal.quant.oracle import Oracle
 from qhal.results.plan import plan_of
 from qhal.targets.capability import Capabilities, Capability, KernelRow
-from qhal.targets.recipe import Recipe
+from qhal.targets.recipe import Recipe, find_recipe
 from qhal.targets.spec import (
     BFLOAT,
     FLOAT,

@@ -16,13 +16,13 @@ from qhal.ir.ops import FullyConnected, Reduce
 from qhal.ir.verify import verify
 from qhal.quant.assign import assign
 from qhal.quant.choice import Verdict
-from qhal.quant.constraints import constrain, find_recipe
+from qhal.quant.constraints import constrain
 from qhal.quant.model import QuantModel
 from qhal.quant.oracle import Oracle
 from qhal.quant.select import select
 from qhal.targets.capability import Capabilities, Capability, KernelRow
 from qhal.targets.policy import Policy
-from qhal.targets.recipe import RECIPES, Recipe
+from qhal.targets.recipe import RECIPES, Recipe, find_recipe
 from qhal.targets.spec import FLOAT
 from tests.core.quant.targets import INT8, INT16, weighted
 from tests.core.quant.test_assign import seen

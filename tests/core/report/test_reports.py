@@ -12,13 +12,15 @@ from qhal.decisions import Code, Decision, Severity
 from qhal.errors import OptionError
 from qhal.metric import Basis, Metric, Topic
 from qhal.quant.choice import Choice, Verdict
-from qhal.report import to_markdown, to_text
+from qhal.report import page_of, to_markdown, to_text
 from qhal.report.check_page import check_page
-from qhal.report.explain import explain
 from qhal.report.metrics import labeled
 from qhal.report.page import Page, Section, Table
 from qhal.report.record_page import record_page
+from qhal.results.bench import BenchReport
 from qhal.results.check import CheckReport, check_report
+from qhal.results.explanation import explain
+from qhal.results.fleet import Fleet, Outcome
 from qhal.results.gate import Gate
 from qhal.results.record import RunRecord
 from qhal.targets.where import Where, WhereBasis
@@ -29,12 +31,32 @@ _OF_THIS_MACHINE = re.compile(r"^(\| host \|).*\|$", re.MULTILINE)
 
 
 def test_markdown_golden(record: RunRecord, golden: Golden) -> None:
-    text = _OF_THIS_MACHINE.sub(r"\1 … |", to_markdown(record_page(record)))
+    text = _OF_THIS_MACHINE.sub(r"\1 … |", to_markdown(record))
     golden("report.md", text)
 
 
+def test_every_result_is_rendered_alike(record: RunRecord, toys: Toys) -> None:
+    bench = BenchReport((), 1, "0.1", {}, {})
+    fleet = Fleet("toy.onnx", (Outcome("npu", Path("out"), record),))
+    check = _check(toys, Verdict.NATIVE)
+    titles = {}
+    for result in (record, check, bench, fleet, explain(record, "fc")):
+        page = page_of(result)
+        assert page_of(page) is page
+        assert to_text(result) == to_text(page)
+        assert to_markdown(result) == to_markdown(page)
+        titles[type(result).__name__] = page.title
+    assert titles == {
+        "RunRecord": "toy_v2.onnx for npu, w8a8",
+        "CheckReport": "toy.onnx for npu, w8a8",
+        "BenchReport": "Bench of 0 folders",
+        "Fleet": "toy.onnx for 1 target",
+        "Explanation": "fc",
+    }
+
+
 def test_the_verdict_comes_first(record: RunRecord) -> None:
-    verdict = to_markdown(record_page(record)).splitlines()[2]
+    verdict = to_markdown(record).splitlines()[2]
     assert verdict.startswith("**Done: top-1 87.50 % (float 90.00 %); 1 to 3 ms (modeled) on ")
     assert "this host" not in verdict  # the target has a figure of its own
     assert "1 warning, listed below" in verdict
@@ -92,7 +114,7 @@ def test_what_a_backend_found_has_its_own_label_and_section(record: RunRecord) -
 
 
 def test_text_says_the_same_within_the_width(record: RunRecord) -> None:
-    text = to_text(record_page(record), width=90)
+    text = to_text(record, width=90)
     assert max(map(len, text.splitlines())) <= 90
     for words in ("Accuracy", "FULLY_CONNECTED", "QD301", "What to run next", "energy proxy"):
         assert words in text
@@ -115,11 +137,11 @@ def test_what_nodes_take_is_listed_the_costliest_first(record: RunRecord) -> Non
     assert section.table is not None
     takes = "3 cycles (estimated by the compiler)"
     assert section.table.rows[0] == ("b", some.op, "NPU", takes, "75.00 %")
-    assert takes in explain(costly, "b").to_text()
+    assert takes in to_text(explain(costly, "b"))
 
 
 def test_names_do_not_break_the_table(record: RunRecord) -> None:
-    line = next(x for x in to_markdown(record_page(record)).splitlines() if "A toy" in x)
+    line = next(x for x in to_markdown(record).splitlines() if "A toy" in x)
     assert line == "| target | npu: A toy \\| NPU |"
 
 
@@ -141,7 +163,7 @@ def test_what_was_not_run_is_followed_by_an_action(record: RunRecord) -> None:
 
 def test_long_lists_are_cut(record: RunRecord) -> None:
     many = tuple(Decision(Code.BOUNDARY, f"step {i}.", str(i), Severity.INFO) for i in range(1000))
-    text = to_markdown(record_page(replace(record, decisions=many)))
+    text = to_markdown(replace(record, decisions=many))
     assert "step 0. (and 999 more)" in text
     assert len(text.splitlines()) < 100
 
@@ -160,7 +182,7 @@ def test_check_of_a_model_that_fits(toys: Toys) -> None:
     assert report.ok
     assert report.to_json()["counts"] == {"native": 1, "fallback": 0, "host": 0, "refused": 0}
     assert check_page(report).verdict == "Yes: 1 of 1 node as the recipe wants."
-    assert "int8 per-axis" in report.to_text()
+    assert "int8 per-axis" in to_text(report)
 
 
 def test_check_of_a_model_that_does_not(toys: Toys) -> None:
@@ -194,7 +216,7 @@ def test_explain_a_node(record: RunRecord) -> None:
     found = explain(record, "fc")
     assert [node.name for node in found.nodes] == ["fc"]
     assert {tensor.name for tensor in found.tensors} == {"x", "w", "b", "y"}
-    text = found.to_text()
+    text = to_text(found)
     for words in ("int8 per-axis", "Gemm_0", "scale of x x scale of w", "FULLY_CONNECTED int8"):
         assert words in text
     assert "3 values, 0.00787402 to 0.0314961 along axis 0" in " ".join(text.split())
@@ -208,7 +230,7 @@ def test_explain_a_tensor(record: RunRecord) -> None:
     found = explain(record, "w")
     assert [tensor.name for tensor in found.tensors] == ["w"]
     assert [node.name for node in found.nodes] == ["fc"]
-    assert "Constant int8[3x4], read by fc." in found.to_text()
+    assert "Constant int8[3x4], read by fc." in to_text(found)
 
 
 def test_explain_reads_files(record: RunRecord, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qhal import verify as verifying
 from qhal.decisions import Code
 from qhal.errors import LabelError, ModelInvalidError, VerificationError
 from qhal.ir import ops
@@ -23,6 +22,7 @@ from qhal.verify import (
     FloatReference,
     check_import,
     check_labels,
+    verification,
     verify,
 )
 from tests.core.conftest import Toys
@@ -193,7 +193,7 @@ def test_the_size_of_the_model_says_how_much_the_oracle_is_given(
     samples: int,
     compared: int,
 ) -> None:
-    monkeypatch.setattr(verifying, "_ORACLE_PACE", verifying._Pace("it", macs_per_s, 8.0))
+    monkeypatch.setattr(verification, "_ORACLE_PACE", verification._Pace("it", macs_per_s, 8.0))
     evaluation = Evaluation(toys.samples(100), reference)
     found = verify(toys.subject(toys.model, missing="no runtime"), evaluation)
     assert found.metrics["evaluation_samples"].value == samples

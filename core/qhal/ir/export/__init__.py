@@ -7,7 +7,7 @@ backends that write ONNX of their own.
 from __future__ import annotations
 
 from qhal.ir.export.call import ExportCall
-from qhal.ir.export.emit import emit, needed_opset
+from qhal.ir.export.emitters import emit, needed_opset
 from qhal.ir.export.model import to_onnx
 from qhal.ir.export.writer import BASE_OPSET, OnnxWriter
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qhal.errors import InternalError
 from qhal.ir.build import needed_nodes
 from qhal.ir.export.call import ExportCall
-from qhal.ir.export.emit import emit, needed_opset
+from qhal.ir.export.emitters import emit, needed_opset
 from qhal.ir.export.writer import BASE_OPSET, OnnxWriter
 from qhal.ir.graph import Graph, NodeView
 

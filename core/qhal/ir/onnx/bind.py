@@ -10,12 +10,10 @@ import onnx_ir as ir
 from qhal.decisions import Code, Decision
 from qhal.errors import ModelInvalidError, ModelShapeError
 from qhal.ir.dtypes import DType
-from qhal.ir.graph import TensorType
+from qhal.ir.graph import Shapes, TensorType
 
 Dim = int | str
 """A size, or the name of a free dimension."""
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)

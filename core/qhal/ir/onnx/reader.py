@@ -11,8 +11,8 @@ from qhal.decisions import Code, Decision, Severity
 from qhal.errors import ModelInvalidError
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
-from qhal.ir.graph import Graph
-from qhal.ir.onnx.bind import Shapes, bind_inputs
+from qhal.ir.graph import Graph, Shapes
+from qhal.ir.onnx.bind import bind_inputs
 from qhal.ir.onnx.call import ImportCall, Unsupported, node_name
 from qhal.ir.onnx.fold import fold
 from qhal.ir.onnx.load import Source

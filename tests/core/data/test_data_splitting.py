@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qhal.data import Dataset, load_dataset, split
-from qhal.data.split import spread
+from qhal.data.splitting import spread
 from qhal.decisions import Code, Severity
 from qhal.errors import OptionError
 from qhal.ir.graph import TensorType

@@ -11,7 +11,7 @@ from qhal.artifact.runnable import Runnable
 from qhal.errors import VerificationError
 from qhal.ir.graph import Array
 from qhal.measure import Pair, clock, peak_memories, ratio
-from qhal.measure.clock import Clocked
+from qhal.measure.timing import Clocked
 from tests.core.conftest import Toys
 
 

@@ -1,0 +1,81 @@
+"""A job: everything that one deployment depends on, as a value that another process can take."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from qhal.errors import InternalError, QhalError
+from qhal.pipeline.line import run_line
+from qhal.pipeline.options import Options
+from qhal.pipeline.session import Session, open_session
+from qhal.progress import SILENT, Progress
+from qhal.results.fleet import Outcome
+from qhal.results.record import RunRecord
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model for one target.
+
+    It can be pickled, unless its data are a function that no other process could import.
+
+    Attributes:
+        model: path of the user's model.
+        target: name of the target.
+        options: what the user asked for.
+        folder: the output folder.
+    """
+
+    model: Path
+    target: str
+    options: Options
+    folder: Path
+
+    @property
+    def recipe(self) -> str:
+        """Name of the recipe."""
+        return self.options.recipe
+
+
+def execute(job: Job, session: Session, progress: Progress = SILENT) -> RunRecord:
+    """Do a job and write its folder.
+
+    Args:
+        job: what to do.
+        session: of the same model and data; other jobs may share it.
+        progress: who shows the progress of long stages.
+
+    Raises:
+        QhalError: something in the input is not usable, a gate was not met, or something that
+            is needed is not installed. Nothing is written then.
+    """
+    return run_line(session, job.target, job.options, job.folder, progress)
+
+
+def run(job: Job, session: Session | None = None, progress: Progress = SILENT) -> Outcome:
+    """Do a job and answer with what became of it, whatever goes wrong.
+
+    Args:
+        job: what to do.
+        session: of the same model and data; other jobs may share it. None opens one.
+        progress: who shows the progress of long stages.
+    """
+    opened = nullcontext(session) if session else open_session(job.model, job.options)
+    try:
+        with opened as used:
+            return Outcome(job.target, job.folder, execute(job, used, progress))
+    except QhalError as error:
+        return Outcome(job.target, error=error)
+    except Exception as error:  # noqa: BLE001 - a bug met by one job must not cost the others
+        return Outcome(job.target, error=_bug(job.target, error))
+
+
+def _bug(name: str, error: Exception) -> InternalError:
+    found = InternalError(
+        f"Target {name} met an unexpected {type(error).__name__}: {error}.",
+        "This is a bug in qhal; deploy this target alone for the details.",
+    )
+    found.__cause__ = error
+    return found

@@ -1,0 +1,81 @@
+"""A target beside the backend that serves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from qhal.artifact.ports import Adapter
+from qhal.artifact.runnable import Subject
+from qhal.decisions import Decision
+from qhal.errors import MissingDependencyError
+from qhal.plugin.backend import Backend
+from qhal.plugin.calls import call
+from qhal.plugin.registry import Registry, given_or_installed
+from qhal.quant.model import QuantModel
+from qhal.targets.profile import TargetProfile
+from qhal.targets.recipe import find_recipe
+from qhal.targets.target import Target
+
+
+@dataclass(frozen=True)
+class Served:
+    """A target and its backend.
+
+    Attributes:
+        backend: who serves the target.
+        target: a value that knows no backend.
+    """
+
+    backend: Backend
+    target: Target
+
+    def check_can_lower(self) -> None:
+        """Raise MissingDependencyError if the backend lacks a package that lowering needs."""
+        profile = self.target.profile
+        lack = call(self.backend, Backend.readiness, profile).lower
+        if lack is not None:
+            message = f"Target {profile.name} cannot be lowered here."
+            raise MissingDependencyError(message, str(lack))
+
+    def lower(self, model: QuantModel) -> Subject:
+        """Write the target's form of a quantized (or plain float) model."""
+        profile = self.target.profile
+        artifact = call(self.backend, Backend.lower, model, profile)
+        return Subject(artifact, self.backend, profile, Adapter.of_model(model), model)
+
+
+def find_target(
+    name: str,
+    recipe: str,
+    targets_file: str | Path | None = None,
+    *,
+    registry: Registry | None = None,
+) -> Served:
+    """Look up a target and check that it has the recipe.
+
+    Args:
+        name: of the target.
+        recipe: name of the recipe.
+        targets_file: see :func:`qhal.plugin.registry.given_or_installed`.
+        registry: backends and targets; None for those that are installed here.
+
+    Raises:
+        UnknownTargetError: no plugin has it.
+        UnknownRecipeError: there is no such recipe, or the target has no kernels for it.
+    """
+    known = given_or_installed(registry, targets_file)
+    backend, profile = known.resolve(name)
+    return serve(backend, profile, recipe, known.doubts(profile))
+
+
+def serve(
+    backend: Backend, profile: TargetProfile, recipe: str, doubts: tuple[Decision, ...] = ()
+) -> Served:
+    """Ask a backend what a device can execute, and check that it has the recipe.
+
+    Raises:
+        UnknownRecipeError: there is no such recipe, or the target has no kernels for it.
+    """
+    caps = call(backend, Backend.capabilities, profile)
+    return Served(backend, Target(profile, caps, find_recipe(recipe, caps, profile.name), doubts))

@@ -1,0 +1,236 @@
+"""An artifact is run beside the oracle and the user's float model, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from qhal.artifact.runnable import Subject, run_raw
+from qhal.decisions import Code, Decision, Severity
+from qhal.ir.cost import macs
+from qhal.ir.graph import Array, Arrays, NodeView
+from qhal.metric import Basis, Metric
+from qhal.plugin.backend import Runner, RunOptions
+from qhal.progress import SILENT, Progress
+from qhal.verify.accuracy import Accuracy, scores_output, unfit_labels
+from qhal.verify.evaluation import Evaluation
+from qhal.verify.oracle_gap import OracleGap
+
+ORACLE_SAMPLES = 8
+ORACLE_BUDGET_S = 8.0
+"""The oracle is exact, not fast: it is given what takes about so long."""
+ORACLE_MACS_PER_S = 2e9
+"""Measured on one core with the models of the zoo: 1.3e9 to 1.3e10, depthwise ones slowest. No
+clock decides how many samples are taken, so that two runs take the same ones."""
+
+RUNNER_BUDGET_S = 30.0
+FEWEST_SAMPLES = 32
+
+_REFERENCE = "oracle_reference"
+"""Prefix of the metrics of a runtime's reference kernels."""
+
+_Run = Callable[[Arrays], dict[str, Array]]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found out.
+
+    Attributes:
+        metrics: accuracy and the gap to the oracle.
+        decisions: warnings about them.
+        runtime: name and version of the runtime that ran the artifact; empty if none did.
+    """
+
+    metrics: Mapping[str, Metric]
+    decisions: tuple[Decision, ...] = ()
+    runtime: str = ""
+
+
+def verify(
+    subject: Subject,
+    evaluation: Evaluation,
+    *,
+    samples: int | None = None,
+    oracle_samples: int = ORACLE_SAMPLES,
+    progress: Progress = SILENT,
+) -> Verification:
+    """Run the artifact on evaluation samples and compare.
+
+    With a runtime on this machine: ``samples`` of them against the float model (None: all, or
+    what a slow runtime does in about :data:`RUNNER_BUDGET_S`, which is a decision), and the
+    first ``oracle_samples`` of these against the oracle, the runtime's reference kernels
+    included where it has them. Without one, the oracle takes the artifact's place, on what it
+    does in about :data:`ORACLE_BUDGET_S`.
+
+    Labels that cannot be the model's are left out, which is a decision: a folder of images may
+    hold those of another task.
+
+    Raises:
+        VerificationError: the artifact does not load, does not run, gives NaN, or computes
+            something else than the oracle.
+    """
+    runner = subject.load()
+    if runner is None:
+        return _verify_by_oracle(subject, evaluation, samples, progress)
+    pace = _Pace("the runtime", subject.backend.info.runner_macs_per_s, RUNNER_BUDGET_S)
+    evaluation, reduced = _affordable(subject, evaluation, samples, pace)
+    accuracy = _compare(subject, evaluation, _bound(subject, runner), "verify", progress)
+    metrics = accuracy.metrics(Basis.MEASURED_HOST)
+    decisions = [*reduced, *_about_labels(subject, evaluation, accuracy)]
+    runners = _runners(subject, runner)
+    gaps = _oracle_gaps(subject, evaluation, runners, oracle_samples, progress)
+    for prefix, gap in gaps.items():
+        name = runners[prefix].runtime
+        gap.check(name)
+        metrics.update(gap.metrics(prefix))
+        excused = prefix != _REFERENCE and _REFERENCE in gaps and gaps[_REFERENCE].close
+        decisions.extend(gap.decisions(name, excused))
+    return Verification(metrics, tuple(decisions), runner.runtime)
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """About how fast samples are computed; by the model's size alone, whatever the host does.
+
+    Attributes:
+        who: computes them.
+        macs_per_s: None if it is fast enough for any number of samples.
+        budget_s: how long it may take.
+    """
+
+    who: str
+    macs_per_s: float | None
+    budget_s: float
+
+    def sample_s(self, subject: Subject) -> float:
+        """Time for one sample; 0 if it does not matter."""
+        if self.macs_per_s is None:
+            return 0.0
+        graph = subject.graph
+        return sum(macs(NodeView(graph, node)) for node in graph.nodes) / self.macs_per_s
+
+    def most(self, subject: Subject, total: int, fewest: int) -> int:
+        """How many of ``total`` samples to take: what fits, but not less than ``fewest``."""
+        each_s = self.sample_s(subject)
+        return total if not each_s else min(total, max(fewest, int(self.budget_s / each_s)))
+
+
+_ORACLE_PACE = _Pace("the oracle", ORACLE_MACS_PER_S, ORACLE_BUDGET_S)
+
+
+def _affordable(
+    subject: Subject, evaluation: Evaluation, asked: int | None, pace: _Pace
+) -> tuple[Evaluation, list[Decision]]:
+    """The samples to run: those that were asked for, or what can be done in good time."""
+    total = len(evaluation)
+    if asked is not None:
+        return evaluation.spread(asked), []
+    count = pace.most(subject, total, FEWEST_SAMPLES)
+    if count == total:
+        return evaluation, []
+    sentence = (
+        f"Accuracy was measured on {count} of {total} samples, spread evenly: {pace.who} takes "
+        f"about {pace.sample_s(subject):.2g} s for each. --eval-samples sets another number."
+    )
+    reduced = Decision(Code.EVALUATION_REDUCED, sentence, severity=Severity.WARNING)
+    return evaluation.spread(count), [reduced]
+
+
+def _bound(subject: Subject, runner: Runner) -> _Run:
+    return lambda inputs: run_raw(runner, subject, inputs)
+
+
+def _runners(subject: Subject, runner: Runner) -> dict[str, Runner]:
+    """The runner, and the one on reference kernels where the runtime says that it has them."""
+    found = {"oracle": runner}
+    reference = subject.load(RunOptions(reference=True))
+    if reference is not None and reference.runtime != runner.runtime:
+        found[_REFERENCE] = reference
+    return found
+
+
+def _verify_by_oracle(
+    subject: Subject, evaluation: Evaluation, samples: int | None, progress: Progress
+) -> Verification:
+    from qhal.quant.oracle import Oracle
+
+    oracle, total = Oracle(subject.model), len(evaluation)
+    evaluation, reduced = _affordable(subject, evaluation, samples, _ORACLE_PACE)
+    accuracy = _compare(subject, evaluation, oracle.run, "verify with the oracle", progress)
+    sentence = (
+        f"The artifact was not run: {subject.why_not()}. Accuracy is the oracle's, "
+        f"on {accuracy.samples} of {total} samples; latency was not measured."
+    )
+    decision = Decision(Code.NOT_RUNNABLE, sentence, severity=Severity.WARNING)
+    decisions = (decision, *reduced, *_about_labels(subject, evaluation, accuracy))
+    return Verification(accuracy.metrics(Basis.COUNTED_EMULATED), decisions)
+
+
+def _unfit(subject: Subject, evaluation: Evaluation) -> str:
+    labels = evaluation.labels
+    return "" if labels is None else unfit_labels(subject.graph, labels, subject.model.params)
+
+
+def _about_labels(subject: Subject, evaluation: Evaluation, accuracy: Accuracy) -> list[Decision]:
+    scores, why = accuracy.scores, _unfit(subject, evaluation)
+    if why:
+        sentence = f"The labels are not used: {why}."
+        return [Decision(Code.LABELS_UNUSED, sentence, severity=Severity.WARNING)]
+    if not scores.label_shift:
+        return []
+    now, then = (100 * n / scores.top1.rows for n in (scores.top1.reference, max(scores.shifted)))
+    sentence = (
+        f"The float model's top-1 is {now:.1f} %, and would be {then:.1f} % with labels "
+        f"{scores.label_shift:+d}: see --label-offset."
+    )
+    return [Decision(Code.LABELS_SHIFTED, sentence, severity=Severity.WARNING)]
+
+
+def _compare(
+    subject: Subject, evaluation: Evaluation, run: _Run, title: str, progress: Progress
+) -> Accuracy:
+    """Stream the samples through both models; they run side by side, one thread each."""
+    accuracy = Accuracy(scores_output(subject.graph, subject.model.params))
+    adapter = subject.adapter
+    labels = _labels_by_sample(subject, evaluation)
+    with (
+        progress.stage(title, total=len(evaluation)) as advance,
+        ThreadPoolExecutor(1, "float-reference") as pool,
+    ):
+        for index in range(len(evaluation)):
+            sample = evaluation.sample(index)
+            expected = pool.submit(evaluation.expected, index, sample)
+            outputs = adapter.to_user(run(adapter.to_artifact(sample)))
+            accuracy.add(expected.result(), outputs, None if labels is None else labels[index])
+            advance(1)
+    return accuracy
+
+
+def _labels_by_sample(subject: Subject, evaluation: Evaluation) -> Array | None:
+    """Labels that fit, (samples, batch); None where there are none."""
+    return None if _unfit(subject, evaluation) else evaluation.labels
+
+
+def _oracle_gaps(
+    subject: Subject,
+    evaluation: Evaluation,
+    runners: Mapping[str, Runner],
+    samples: int,
+    progress: Progress,
+) -> dict[str, OracleGap]:
+    """The gap of every runner to one oracle, on the same samples."""
+    from qhal.quant.oracle import Oracle
+
+    oracle, adapter = Oracle(subject.model), subject.adapter
+    gaps = {prefix: OracleGap(subject.model) for prefix in runners}
+    samples = _ORACLE_PACE.most(subject, min(samples, len(evaluation)), fewest=1)
+    with progress.stage("compare with the oracle", total=samples) as advance:
+        for index in range(samples):
+            inputs = adapter.to_artifact(evaluation.sample(index))
+            expected = oracle.run(inputs)
+            for prefix, runner in runners.items():
+                gaps[prefix].add(expected, run_raw(runner, subject, inputs))
+            advance(1)
+    return gaps
