@@ -35,7 +35,7 @@ def import_model(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Imported:
     """Read a float ONNX model of opset 7 or newer.
 
     Dimensions are bound, functions inlined, constants folded, and usual decompositions
-    recognised. Weights stay memory-mapped where nothing had to change them.
+    recognized. Weights stay memory-mapped where nothing had to change them.
 
     Args:
         path: the model; external weight files lie in its folder.

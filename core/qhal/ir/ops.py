@@ -299,7 +299,7 @@ class Unary(Op):
         return self.function
 
 
-# --- normalisation and reduction ----------------------------------------------
+# --- normalization and reduction ----------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -319,7 +319,7 @@ class LogSoftmax(Op):
 
 @dataclass(frozen=True)
 class LayerNorm(Op):
-    """Normalise over the axes from ``axis`` on; operands x, scale, bias (optional)."""
+    """Normalize over the axes from ``axis`` on; operands x, scale, bias (optional)."""
 
     axis: int
     epsilon: float = 1e-5
@@ -327,7 +327,7 @@ class LayerNorm(Op):
 
 @dataclass(frozen=True)
 class InstanceNorm(Op):
-    """Normalise each channel over its spatial dimensions; operands x, scale (C), bias (C)."""
+    """Normalize each channel over its spatial dimensions; operands x, scale (C), bias (C)."""
 
     epsilon: float = 1e-5
     layout: Layout = Layout.NCHW
@@ -530,7 +530,7 @@ class Opaque(Op):
         domain: operator set; empty for ai.onnx.
         op_type: ONNX operator.
         opset: version of that domain.
-        proto: the serialised ``onnx.NodeProto`` (its tensor names are not significant).
+        proto: the serialized ``onnx.NodeProto`` (its tensor names are not significant).
         reason: why it has no canonical form, one sentence.
     """
 
@@ -555,7 +555,7 @@ OPERATORS: tuple[type[Op], ...] = tuple(
 
 
 def kinds_of(operator: type[Op]) -> tuple[str, ...]:
-    """The names under which capabilities know an operator; none for :class:`Opaque`."""
+    """Return the names under which capabilities know an operator; none for :class:`Opaque`."""
     if operator is Opaque:
         return ()
     if operator is Unary:

@@ -8,7 +8,7 @@ from qhal.ir.onnx.call import Mapper
 from qhal.ir.onnx.map_einsum import EINSUM
 from qhal.ir.onnx.map_elementwise import ELEMENTWISE, MICROSOFT
 from qhal.ir.onnx.map_movement import MOVEMENT
-from qhal.ir.onnx.map_normalize import NORMALISING
+from qhal.ir.onnx.map_normalize import NORMALIZING
 from qhal.ir.onnx.map_products import PRODUCTS
 from qhal.ir.onnx.map_spatial import SPATIAL
 
@@ -17,7 +17,7 @@ _STANDARD: Mapping[str, Mapper] = {
     **PRODUCTS,
     **EINSUM,
     **SPATIAL,
-    **NORMALISING,
+    **NORMALIZING,
     **MOVEMENT,
 }
 
