@@ -75,13 +75,13 @@ class Constraints:
 
 
 def recipes_of(caps: Capabilities) -> tuple[Recipe, ...]:
-    """The recipes for which a target has at least one kernel of a weighted operator."""
+    """Return the recipes for which a target has at least one kernel of a weighted operator."""
     rows = [row for capability in caps.kernels for row in capability.rows if row.weight]
     return tuple(r for r in RECIPES if any(r.accepts(row, weighted=True) for row in rows))
 
 
 def wider_recipes(recipe: Recipe, caps: Capabilities) -> tuple[Recipe, ...]:
-    """The recipes of a target that keep more of activations, and no less of weights."""
+    """Return the target's recipes with more bits for activations and no fewer for weights."""
     if not recipe.narrow:
         return ()
     others = (r for r in recipes_of(caps) if not r.narrow)
@@ -89,7 +89,7 @@ def wider_recipes(recipe: Recipe, caps: Capabilities) -> tuple[Recipe, ...]:
 
 
 def find_recipe(name: str, caps: Capabilities, target: str) -> Recipe:
-    """The recipe of this name.
+    """Find the recipe of this name.
 
     Raises:
         UnknownRecipeError: there is no such recipe, or the target has no kernels for it.
@@ -110,7 +110,7 @@ def refuse(choices: Mapping[str, Choice], graph: Graph, target: str = "") -> Non
     Args:
         choices: node -> kernel row or refusal.
         graph: whose nodes they are.
-        target: name of the target, for the message; empty if nobody knows it.
+        target: name of the target, for the message; empty if it is unknown.
     """
     refused = [c for c in choices.values() if c.verdict is Verdict.REFUSED]
     if not refused:

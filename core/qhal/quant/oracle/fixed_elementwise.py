@@ -18,8 +18,8 @@ from qhal.quant.oracle.through_float import by_integers
 from qhal.quant.oracle.values import Array
 
 
-def centred(x: Array, params: QuantParams) -> Int64:
-    """Integers less their zero point."""
+def centered(x: Array, params: QuantParams) -> Int64:
+    """Subtract the zero point from integers."""
     return x.astype(np.int64) - int(params.zero_point)
 
 
@@ -30,7 +30,7 @@ def clamped(x: Int64, params: QuantParams, limits: tuple[int, int] | None = None
 
 
 def build_sum(context: KernelContext) -> Kernel:
-    """Add and Sub: both operands in units of 2**-left_shift of twice the larger scale.
+    """Build Add and Sub: both operands in units of 2**-left_shift of twice the larger scale.
 
     (tflite/kernels/add.cc, sub.cc; reference/integer_ops/add.h.) The left shift is 20 for
     8-bit operands, 15 for 16-bit ones.
@@ -47,7 +47,7 @@ def build_sum(context: KernelContext) -> Kernel:
 
     def run(operands: Operands) -> tuple[Array, ...]:
         a, b = (
-            multiplier.apply(centred(x, params) << left_shift)
+            multiplier.apply(centered(x, params) << left_shift)
             for x, params, multiplier in zip(operands_of(operands), sources, inputs, strict=True)
         )
         return (clamped(total.apply(a + sign * b), output, limits),)
@@ -56,7 +56,7 @@ def build_sum(context: KernelContext) -> Kernel:
 
 
 def build_product(context: KernelContext) -> Kernel:
-    """Mul: one rescaling of the product (tflite/kernels/mul.cc, factors in float32)."""
+    """Build Mul: one rescaling of the product (tflite/kernels/mul.cc, factors in float32)."""
     op = context.op
     assert isinstance(op, ops.Mul)
     left, right, output = context.input_params(0), context.input_params(1), context.output_params()
@@ -65,7 +65,7 @@ def build_product(context: KernelContext) -> Kernel:
 
     def run(operands: Operands) -> tuple[Array, ...]:
         a, b = operands_of(operands)
-        product = centred(a, left) * centred(b, right)
+        product = centered(a, left) * centered(b, right)
         return (clamped(multiplier.apply(product), output, limits),)
 
     return run
@@ -77,19 +77,19 @@ _BOUNDS = {ops.Relu: (0.0, np.inf), ops.Relu6: (0.0, 6.0)}
 
 
 def build_clip(context: KernelContext) -> Kernel:
-    """Relu, Relu6 and Clip: rescale, then clamp (``QuantizedReluX``, activations.cc)."""
+    """Build Relu, Relu6 and Clip: rescale, then clamp (``QuantizedReluX``, activations.cc)."""
     op = context.op
     low, high = (op.low, op.high) if isinstance(op, ops.Clip) else _BOUNDS[type(op)]
     source, output = context.input_params(), context.output_params()
     multiplier = Multiplier.of(np.float32(source.scale / output.scale))
     limits = clamp_range(low, high, output, context.arithmetic)
     return by_integers(
-        source, lambda x: clamped(multiplier.apply(centred(x, source)), output, limits)
+        source, lambda x: clamped(multiplier.apply(centered(x, source)), output, limits)
     )
 
 
 def build_leaky_relu(context: KernelContext) -> Kernel:
-    """LeakyRelu (reference/leaky_relu.h): one multiplier for each sign."""
+    """Build LeakyRelu (reference/leaky_relu.h): one multiplier for each sign."""
     op = context.op
     assert isinstance(op, ops.LeakyRelu)
     source, output = context.input_params(), context.output_params()
@@ -99,7 +99,7 @@ def build_leaky_relu(context: KernelContext) -> Kernel:
     sign = -1 if op.alpha < 0 else 1
 
     def function(x: Array) -> Array:
-        value = centred(x, source)
+        value = centered(x, source)
         scaled = np.where(value >= 0, positive.apply(value), sign * negative.apply(value))
         return clamped(scaled, output)
 
@@ -107,7 +107,7 @@ def build_leaky_relu(context: KernelContext) -> Kernel:
 
 
 def build_prelu(context: KernelContext) -> Kernel:
-    """PRelu (reference/prelu.h)."""
+    """Build PRelu (reference/prelu.h)."""
     source, slope, output = (
         context.input_params(0),
         context.input_params(1),
@@ -119,24 +119,24 @@ def build_prelu(context: KernelContext) -> Kernel:
 
     def run(operands: Operands) -> tuple[Array, ...]:
         x, alpha = operands_of(operands)
-        value = centred(x, source)
-        below = negative.apply(value * centred(alpha, slope))
+        value = centered(x, source)
+        below = negative.apply(value * centered(alpha, slope))
         return (clamped(np.where(value >= 0, positive.apply(value), below), output),)
 
     return run
 
 
 def build_abs(context: KernelContext) -> Kernel:
-    """Abs (tflite/kernels/elementwise.cc)."""
+    """Build Abs (tflite/kernels/elementwise.cc)."""
     source, output = context.input_params(), context.output_params()
     multiplier = Multiplier.of(np.float32(source.scale / output.scale))
     return by_integers(
-        source, lambda x: clamped(multiplier.apply(np.abs(centred(x, source))), output)
+        source, lambda x: clamped(multiplier.apply(np.abs(centered(x, source))), output)
     )
 
 
 def build_hard_swish(context: KernelContext) -> Kernel | None:
-    """HardSwish of 8-bit integers in 16-bit fixed point (reference/hard_swish.h)."""
+    """Build HardSwish of 8-bit integers in 16-bit fixed point (reference/hard_swish.h)."""
     source, output = context.input_params(), context.output_params()
     if source.dtype.bits > 8:
         return None
@@ -146,7 +146,7 @@ def build_hard_swish(context: KernelContext) -> Kernel | None:
     to_relu = Multiplier.of(np.float32(fine_scale / relu_scale))
 
     def function(x: Array) -> Array:
-        fine = centred(x, source) << 7
+        fine = centered(x, source) << 7
         value = _high_mul16(fine, _to_int16(to_output.mantissa))
         gate = _hard_swish_gate(fine, to_relu)
         doubled = np.trunc(gate * value / (1 << 15)).astype(np.int64)
@@ -157,7 +157,7 @@ def build_hard_swish(context: KernelContext) -> Kernel | None:
 
 
 def _hard_swish_gate(fine: Int64, to_relu: Multiplier) -> Int64:
-    """min(max(x + 3, 0), 6) / 6 with 15 fractional bits."""
+    """Compute min(max(x + 3, 0), 6) / 6 with 15 fractional bits."""
     shift = int(to_relu.shift)
     value = _int16(fine << (shift - 1)) if shift > 0 else fine
     value = _high_mul16(value, _to_int16(to_relu.mantissa))
@@ -169,7 +169,7 @@ def _hard_swish_gate(fine: Int64, to_relu: Multiplier) -> Int64:
 
 
 def _high_mul16(a: Int64, b: Int64) -> Int64:
-    """16-bit ``SaturatingRoundingDoublingHighMul``: rounds half up."""
+    """Compute 16-bit ``SaturatingRoundingDoublingHighMul``: round half up."""
     return _int16((a * b + (1 << 14)) >> 15)
 
 
@@ -178,5 +178,5 @@ def _int16(x: Int64) -> Int64:
 
 
 def _to_int16(mantissa: Int64) -> Int64:
-    """``DownScaleInt32ToInt16Multiplier``."""
+    """Compute ``DownScaleInt32ToInt16Multiplier``."""
     return np.where(mantissa >= INT32_MAX - (1 << 15), 0x7FFF, (mantissa + (1 << 15)) >> 16)

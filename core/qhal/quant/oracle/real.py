@@ -24,13 +24,13 @@ from qhal.quant.oracle.weighted import GEOMETRIES, activate, build_weighted
 
 
 def build_function(context: KernelContext) -> Kernel:
-    """A function of one operand."""
+    """Build a function of one operand."""
     function = function_of(context.op)
     return lambda operands: (function(operands_of(operands)[0]),)
 
 
 def divide(a: Array, b: Array) -> Array:
-    """Quotient; integers divide towards zero, as ONNX has it."""
+    """Compute the quotient; integers divide towards zero, as ONNX has it."""
     with np.errstate(divide="ignore", invalid="ignore"):
         if np.issubdtype(a.dtype, np.integer):
             return np.asarray(np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b)), a.dtype)
@@ -68,13 +68,13 @@ def _build_arithmetic(context: KernelContext) -> Kernel:
 
 
 def build_pair(context: KernelContext) -> Kernel:
-    """A function of two operands without activation."""
+    """Build a function of two operands without activation."""
     function = _PAIRS[type(context.op)]
     return lambda operands: (function(*operands_of(operands)),)
 
 
 def build_relation(context: KernelContext) -> Kernel:
-    """A relation of two operands."""
+    """Build a relation of two operands."""
     op = context.op
     assert isinstance(op, ops.Compare)
     relation = _RELATIONS[op.relation]
@@ -87,11 +87,11 @@ def _build_cast(context: KernelContext) -> Kernel:
     return lambda operands: (operands_of(operands)[0].astype(op.to.numpy),)
 
 
-# --- normalisation and reduction ----------------------------------------------
+# --- normalization and reduction ----------------------------------------------
 
 
 def softmax(x: Array, axis: int) -> Array:
-    """Softmax over an axis."""
+    """Compute softmax over an axis."""
     grown = np.exp(x - x.max(axis=axis, keepdims=True))
     return np.asarray(grown / grown.sum(axis=axis, keepdims=True))
 
@@ -114,11 +114,11 @@ def _build_log_softmax(context: KernelContext) -> Kernel:
     return run
 
 
-def _normalise(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
+def _normalize(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
     mean = x.mean(axis=axes, keepdims=True)
-    centred = x - mean
-    variance = np.square(centred).mean(axis=axes, keepdims=True)
-    return np.asarray(centred / np.sqrt(variance + x.dtype.type(epsilon)))
+    centered = x - mean
+    variance = np.square(centered).mean(axis=axes, keepdims=True)
+    return np.asarray(centered / np.sqrt(variance + x.dtype.type(epsilon)))
 
 
 def _build_layer_norm(context: KernelContext) -> Kernel:
@@ -127,7 +127,7 @@ def _build_layer_norm(context: KernelContext) -> Kernel:
 
     def run(operands: Operands) -> tuple[Array, ...]:
         x, scale, *bias = operands_of(operands)
-        found = _normalise(x, tuple(range(op.axis, x.ndim)), op.epsilon) * scale
+        found = _normalize(x, tuple(range(op.axis, x.ndim)), op.epsilon) * scale
         return (found + bias[0] if bias else found,)
 
     return run
@@ -140,7 +140,7 @@ def _build_instance_norm(context: KernelContext) -> Kernel:
     def run(operands: Operands) -> tuple[Array, ...]:
         x, scale, bias = operands_of(operands)
         x = windows.channels_last(x, op.layout)
-        found = _normalise(x, tuple(range(1, x.ndim - 1)), op.epsilon) * scale + bias
+        found = _normalize(x, tuple(range(1, x.ndim - 1)), op.epsilon) * scale + bias
         return (windows.from_channels_last(found, op.layout),)
 
     return run
@@ -155,7 +155,7 @@ REDUCTIONS: Mapping[str, Callable[..., Array]] = {
 
 
 def build_reduce(context: KernelContext) -> Kernel:
-    """Mean, Sum, Max or Min over axes."""
+    """Build Mean, Sum, Max or Min over axes."""
     op = context.op
     assert isinstance(op, ops.Reduce)
     function = REDUCTIONS[op.function]
@@ -168,7 +168,7 @@ def build_reduce(context: KernelContext) -> Kernel:
 
 
 def build_arg_max(context: KernelContext) -> Kernel:
-    """Index of the first largest element."""
+    """Build the index of the first largest element."""
     op = context.op
     assert isinstance(op, ops.ArgMax)
 
@@ -199,7 +199,7 @@ def _build_average_pool(context: KernelContext) -> Kernel:
 
 
 def build_resize(context: KernelContext) -> Kernel:
-    """Resample, nearest or linear."""
+    """Build resampling, nearest or linear."""
     op = context.op
     assert isinstance(op, ops.Resize)
     return (

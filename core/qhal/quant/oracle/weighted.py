@@ -39,19 +39,19 @@ class Numbers:
     epilogue: Epilogue
     dtype: npt.DTypeLike
 
-    def centre(self, x: Array) -> Array:
-        """Input less its zero point, in the type of the products."""
-        centred = x.astype(self.weight.dtype, copy=bool(self.zero_point))
+    def center(self, x: Array) -> Array:
+        """Subtract the zero point from the input, in the type of the products."""
+        centered = x.astype(self.weight.dtype, copy=bool(self.zero_point))
         if self.zero_point:
-            centred -= self.weight.dtype.type(self.zero_point)
-        return centred
+            centered -= self.weight.dtype.type(self.zero_point)
+        return centered
 
 
 Geometry = Callable[[KernelContext, Numbers], Kernel]
 
 
 def build_weighted(context: KernelContext) -> Kernel:
-    """The kernel of a weighted operator: integer for a quantized node, float for any other.
+    """Build a weighted operator's kernel: integer for a quantized node, float for any other.
 
     Constants are prepared once. A computed weight arrives as the other operands do: integers
     for a quantized node, real numbers otherwise.
@@ -93,7 +93,7 @@ def _real_epilogue(bias: Array | None, activation: Activation) -> Epilogue:
 
 
 def activate(x: Array, activation: Activation) -> Array:
-    """A fused activation on real numbers."""
+    """Apply a fused activation to real numbers."""
     if activation is Activation.NONE:
         return x
     high = 6 if activation is Activation.RELU6 else None
@@ -104,9 +104,9 @@ def _integer_numbers(context: KernelContext, weight: Array, bias: Array | None) 
     source, output = context.input_params(0), context.output_params()
     params = context.input_params(1)
     _, zero_point = scalar(source)
-    centred = centred_weight(weight, params)
+    centered = centered_weight(weight, params)
     largest = max(source.dtype.qmax - zero_point, zero_point - source.dtype.qmin)
-    work = windows.exact_type(float(largest), centred, output_axis(context.op))
+    work = windows.exact_type(float(largest), centered, output_axis(context.op))
     factors = _factors(context)
     limits = activation_range(context.op.fused, output, context.arithmetic)
     # LiteRT 2's reference kernel of FullyConnected does not use the fixed-point multiplier.
@@ -115,11 +115,11 @@ def _integer_numbers(context: KernelContext, weight: Array, bias: Array | None) 
     else:
         wide = source.dtype.bits > 8 and (bias is None or bias.dtype == np.int64)
         epilogue = rescaler(factors, bias, output, limits, context.arithmetic, wide)
-    return Numbers(centred.astype(work), zero_point, epilogue, output.dtype.numpy)
+    return Numbers(centered.astype(work), zero_point, epilogue, output.dtype.numpy)
 
 
 def _factors(context: KernelContext) -> npt.NDArray[np.float64]:
-    """``s_input * s_weight / s_output``, in the precision in which the runtime divides."""
+    """Compute ``s_input * s_weight / s_output``, in the precision of the runtime's division."""
     work = np.float64 if context.arithmetic.is_fixed_point else np.float32
     source, weight, output = (
         context.input_params(0),
@@ -133,8 +133,8 @@ def _factors(context: KernelContext) -> npt.NDArray[np.float64]:
     return factors
 
 
-def centred_weight(weight: Array, params: QuantParams) -> Array:
-    """Integers less their zero point, in the smallest type that surely holds them."""
+def centered_weight(weight: Array, params: QuantParams) -> Array:
+    """Subtract the zero point, in the smallest type that surely holds the result."""
     work = np.int16 if params.dtype.bits <= 8 else np.int64
     _, zero_point = broadcast_params(params, weight.shape)
     return np.asarray(np.subtract(weight, zero_point.astype(work), dtype=work))
@@ -186,7 +186,7 @@ def _transposed(context: KernelContext, given: Numbers) -> Kernel:
     out = windows.spatial(context.output_type().shape, op.layout)
 
     def run(operands: Operands) -> tuple[Array, ...]:
-        x = given.centre(windows.channels_last(operands_of(operands)[0], op.layout))
+        x = given.center(windows.channels_last(operands_of(operands)[0], op.layout))
         full = windows.crop(windows.scatter(x, matrix, window), window.begins, out)
         found = given.epilogue(full.reshape(-1, full.shape[-1])).reshape(full.shape)
         return (windows.from_channels_last(found.astype(given.dtype, copy=False), op.layout),)
@@ -195,7 +195,7 @@ def _transposed(context: KernelContext, given: Numbers) -> Kernel:
 
 
 def _transposed_weight(weight: Array, op: ops.ConvTranspose) -> Array:
-    """The weight as (groups, taps, I/groups, O/groups)."""
+    """Reshape the weight to (groups, taps, I/groups, O/groups)."""
     if op.layout is Layout.NHWC:
         taps = weight.reshape(weight.shape[0], -1, weight.shape[-1])
         return np.ascontiguousarray(taps.transpose(1, 2, 0))[np.newaxis]
@@ -208,7 +208,7 @@ def _fully_connected(context: KernelContext, given: Numbers) -> Kernel:
     matrix = np.ascontiguousarray(given.weight.T)
 
     def run(operands: Operands) -> tuple[Array, ...]:
-        x = given.centre(operands_of(operands)[0])
+        x = given.center(operands_of(operands)[0])
         found = given.epilogue(x.reshape(-1, x.shape[-1]) @ matrix)
         return (found.reshape(*x.shape[:-1], -1).astype(given.dtype, copy=False),)
 
@@ -233,7 +233,7 @@ def _window(
 def _padded(operands: Operands, layout: Layout, window: SlidingWindow, given: Numbers) -> Array:
     x = windows.channels_last(operands_of(operands)[0], layout)
     if x.shape[1:-1] == window.padded and not any(window.begins):
-        return given.centre(x)
+        return given.center(x)
     padded = windows.pad(x, window, given.zero_point, given.weight.dtype)
     if given.zero_point:
         padded -= given.weight.dtype.type(given.zero_point)
