@@ -38,7 +38,7 @@ class Runnable:
         return self.folder / self.artifact.main
 
     def load(self, options: RunOptions | None = None) -> Runner | None:
-        """The loaded artifact, or None if it cannot run on this machine.
+        """Load the artifact; None if it cannot run on this machine.
 
         Raises:
             VerificationError: the runtime is here but does not take the artifact.
@@ -51,20 +51,20 @@ class Runnable:
         # Runtimes raise what they like; whatever it is, the artifact is not usable.
         except PluginError as error:
             raise VerificationError(
-                f"The runtime does not load {self.path}. {error.message}", error.hint
+                f"The runtime cannot load {self.path}. {error.message}", error.hint
             ) from error
 
     def why_not(self) -> str:
-        """Why :meth:`load` gave None, without a full stop."""
+        """Say why :meth:`load` gave None, without a full stop."""
         why = ask(self.backend, Backend.unavailable_on, self.profile)
         return (why or f"backend {self.backend.name} has no runtime here").rstrip(".")
 
     def placement(self) -> Placement | None:
-        """What the runtime or compiler did with each node; None if nobody can tell."""
+        """Return what the runtime or compiler did with each node; None if it is unknown."""
         return ask(self.backend, Backend.placement, self.artifact, self.profile)
 
     def trial(self, sample: Arrays) -> Trial:
-        """The artifact with a sample of the user's inputs, as backends examine it."""
+        """Return the artifact with a sample of the user's inputs, as backends examine it."""
         return Trial(self.artifact, self.adapter.to_artifact(sample))
 
 
@@ -96,7 +96,8 @@ def run_raw(runner: Runner, runnable: Runnable, inputs: Arrays) -> dict[str, Arr
         raise
     except Exception as error:
         raise VerificationError(
-            f"{runnable.path} does not run: {_one_line(error)}.", report_to(runnable.backend)
+            f"The runtime cannot run {runnable.path}: {_one_line(error)}.",
+            report_to(runnable.backend),
         ) from error
     for port in runnable.adapter.outputs:
         expected = port.artifact_shape

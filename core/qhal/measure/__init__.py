@@ -20,7 +20,7 @@ __all__ = ["Clocked", "Measurement", "Pair", "clock", "measure", "peak_memories"
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured, counted and modelled.
+    """What was measured, counted and modeled.
 
     Attributes:
         metrics: name -> number.

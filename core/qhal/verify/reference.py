@@ -25,7 +25,7 @@ class FloatReference:
     """The user's model in ONNX Runtime, on one thread, so that results are reproducible."""
 
     def __init__(self, model: str | Path | bytes, outputs: Sequence[str]) -> None:
-        """Load a model file, or a serialised model.
+        """Load a model file, or a serialized model.
 
         Raises:
             ModelInvalidError: ONNX Runtime does not take it.
@@ -35,7 +35,7 @@ class FloatReference:
         self._inputs = {port.name: port.type for port in self._session.get_inputs()}
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
-        """The outputs for one sample; what the file has in another float type is float32 here.
+        """Return the outputs for one sample; other float types of the file are float32 here.
 
         Raises:
             ModelInvalidError: ONNX Runtime fails on it.
