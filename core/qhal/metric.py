@@ -1,6 +1,6 @@
 """A number that says what it is: value, unit, and where it comes from.
 
-All rules for printing numbers are here. A modelled number never appears without the word
+All rules for printing numbers are here. A modeled number never appears without the word
 "modelled" and its band, and a number that is not finite cannot be made.
 """
 
@@ -31,7 +31,7 @@ class Basis(Enum):
 
 
 class Topic(Enum):
-    """What a number tells about; the value heads its section of a report."""
+    """What a number describes; the value heads its section of a report."""
 
     ACCURACY = "Accuracy"
     LATENCY = "Latency"
@@ -44,7 +44,7 @@ _REMARKS = {
     Basis.ESTIMATED_COMPILER: "estimated by the compiler",
     Basis.COUNTED_EMULATED: "emulated",
 }
-"""What is printed behind a number that nobody measured, wherever it is printed."""
+"""What is printed after a number that was not measured, wherever it is printed."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Metric:
         value: finite.
         unit: one of the keys of :data:`UNITS`, or any other word, which is printed as it is.
         basis: where it comes from.
-        low: lower end of the band, in the same unit; a modelled number must have one.
+        low: lower end of the band, in the same unit; a modeled number must have one.
         high: upper end of the band.
         note: one short sentence, such as what the band means.
         label: what reports call a number that a backend found; empty for qhal's own.
@@ -79,7 +79,7 @@ class Metric:
         if not all(map(isfinite, present)):
             raise InternalError(f"a metric in {self.unit or 'no unit'} is not finite: {present}.")
         if self.basis is Basis.MODELLED and len(present) < 3:
-            raise InternalError(f"a modelled metric ({self.value} {self.unit}) has no band.")
+            raise InternalError(f"a modeled metric ({self.value} {self.unit}) has no band.")
 
     def __str__(self) -> str:
         text = format_value(self.value, self.unit)
@@ -89,7 +89,7 @@ class Metric:
 
 
 def remarks(metric: Metric) -> str:
-    """What has to be said wherever a number stands: that nobody measured it, what it omits."""
+    """Return what to print beside the number: that it was not measured, and what it omits."""
     omits = f"without {metric.omits}" if metric.omits else ""
     return ", ".join(filter(None, (_REMARKS.get(metric.basis, ""), omits)))
 
@@ -112,7 +112,7 @@ _PLURALS = frozenset({"steps", "points", "bits"})
 
 
 def format_value(value: float, unit: str) -> str:
-    """A value with its unit, scaled for reading: ``format_value(2.3e6, "ns") == "2.30 ms"``."""
+    """Format a value, scaled for reading: ``format_value(2.3e6, "ns") == "2.30 ms"``."""
     if unit == "fraction":
         return f"{100 * value:.2f} %"
     if unit == "ratio":
@@ -129,12 +129,12 @@ def format_value(value: float, unit: str) -> str:
 
 
 def counted(number: int, word: str) -> str:
-    """``1 node``, ``2 nodes``."""
+    """Format a count: ``1 node``, ``2 nodes``."""
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def format_band(low: float | None, high: float | None, unit: str) -> str:
-    """``1.2 to 3.4 ms``, or nothing where either end is absent."""
+    """Format ``1.2 to 3.4 ms``; empty where either end is absent."""
     if low is None or high is None:
         return ""
     first, last = format_value(low, unit), format_value(high, unit)
@@ -147,7 +147,7 @@ def _rung(value: float, ladder: _Ladder) -> tuple[float, str]:
 
 
 def _digits(value: float, whole: bool = False) -> str:
-    """About three significant digits, never in scientific notation unless it is tiny."""
+    """Format with about three significant digits, in scientific notation only if it is tiny."""
     magnitude = abs(value)
     if value == int(value) and (whole or magnitude < 1000):
         return f"{int(value):,}"
