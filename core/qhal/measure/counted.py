@@ -72,7 +72,7 @@ def constant_bytes(model: QuantModel, unit: str | None = None) -> int:
 
 
 def planned_weight_bytes(model: QuantModel) -> int:
-    """Count the bytes of a model's weights without parameters, in the types of its kernel rows.
+    """Count the weight bytes of a model without parameters, in the types of its kernel rows.
 
     Scales, biases and whatever else a file holds come on top.
     """

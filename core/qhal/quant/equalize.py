@@ -142,7 +142,7 @@ class Finding:
             f"or at {least:.2g} if that is more."
         )
         sentence = (
-            f"The {self.peak.size} channels of {self.chain.tensor} range from "
+            f"The {self.peak.size} channels of {self.chain.tensor} have peaks from "
             f"{float(self.peak.min()):.3g} to {float(self.peak.max()):.3g}. They were scaled to "
             f"a common range: {self.gain_db:.1f} dB less rounding error in "
             f"{', '.join(reader.name for reader in self.chain.readers)}.{gated}"
