@@ -116,7 +116,7 @@ class UnknownRecipeError(QhalError):
     code = "QH303"
 
 
-class CatalogueError(QhalError):
+class CatalogError(QhalError):
     """A ``targets.toml`` is malformed."""
 
     code = "QH304"

@@ -1,7 +1,7 @@
 """A number that says what it is: value, unit, and where it comes from.
 
 All rules for printing numbers are here. A modeled number never appears without the word
-"modelled" and its band, and a number that is not finite cannot be made.
+"modeled" and its band, and a number that is not finite cannot be made.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Basis(Enum):
     """Counted or computed in an emulation of the target, the oracle included."""
     ESTIMATED_COMPILER = "estimated-compiler"
     """What the vendor's compiler says."""
-    MODELLED = "modelled"
+    MODELED = "modeled"
     """A formula over published figures. Always has a band."""
 
 
@@ -40,7 +40,7 @@ class Topic(Enum):
 
 
 _REMARKS = {
-    Basis.MODELLED: "modelled",
+    Basis.MODELED: "modeled",
     Basis.ESTIMATED_COMPILER: "estimated by the compiler",
     Basis.COUNTED_EMULATED: "emulated",
 }
@@ -78,7 +78,7 @@ class Metric:
         present = [x for x in (self.value, self.low, self.high) if x is not None]
         if not all(map(isfinite, present)):
             raise InternalError(f"a metric in {self.unit or 'no unit'} is not finite: {present}.")
-        if self.basis is Basis.MODELLED and len(present) < 3:
+        if self.basis is Basis.MODELED and len(present) < 3:
             raise InternalError(f"a modeled metric ({self.value} {self.unit}) has no band.")
 
     def __str__(self) -> str:

@@ -15,7 +15,7 @@ from qhal.codec import decode, dumps, encode
 from qhal.decisions import Code, Decision, Severity
 
 
-class Colour(Enum):
+class Color(Enum):
     RED = "red"
     BLUE = ("blue", "the other one")
 
@@ -28,7 +28,7 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Tree:
-    colour: Colour
+    color: Color
     leaves: tuple[Leaf, ...] = ()
     by_name: Mapping[str, Leaf] = field(default_factory=dict)
     best: Leaf | None = None
@@ -36,7 +36,7 @@ class Tree:
     count: int = 0
 
 
-TREE = Tree(Colour.BLUE, (Leaf("a", 1.5),), {"b": Leaf("b")}, None, {"x": [1, None]}, 3)
+TREE = Tree(Color.BLUE, (Leaf("a", 1.5),), {"b": Leaf("b")}, None, {"x": [1, None]}, 3)
 
 
 def test_round_trip() -> None:
@@ -52,7 +52,7 @@ def test_decisions_are_written_by_their_code() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"colour": "green"}, "record.colour is 'green', which is not a valid colour"),
+        ({"color": "green"}, "record.color is 'green', which is not a valid color"),
         ({"count": 1.5}, "record.count is a float, expected a int"),
         ({"count": True}, "record.count is a bool"),
         ({"leaves": [{"value": 1}]}, "record.leaves[0] lacks the key 'name'"),

@@ -11,7 +11,7 @@ from qhal.ir.graph import Arrays
 from qhal.measure.clock import Clocked, Pair, clock, ratio
 from qhal.measure.counted import bits, sizes
 from qhal.measure.memory import peak_memories
-from qhal.measure.modelled import target_latency
+from qhal.measure.modeled import target_latency
 from qhal.metric import Metric
 from qhal.progress import SILENT, Progress
 

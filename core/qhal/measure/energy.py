@@ -138,7 +138,7 @@ def _times(latency: Metric, power_w: float, note: str) -> Metric:
     factor = power_w * _PJ_PER_W_NS
     low = latency.value if latency.low is None else latency.low
     high = latency.value if latency.high is None else latency.high
-    return Metric(latency.value * factor, "pJ", Basis.MODELLED, low * factor, high * factor, note)
+    return Metric(latency.value * factor, "pJ", Basis.MODELED, low * factor, high * factor, note)
 
 
 # --- the lower bound ------------------------------------------------------------
@@ -155,13 +155,13 @@ def _bounds(model: QuantModel, baseline: QuantModel | None) -> dict[str, Metric]
     note = "float over quantized, both from the same table"
     value = theirs[0] / ours[0]
     found["energy_lower_bound_ratio"] = Metric(
-        value, "ratio", Basis.MODELLED, ratios[0], ratios[1], note
+        value, "ratio", Basis.MODELED, ratios[0], ratios[1], note
     )
     return found
 
 
 def _bound(ends: tuple[float, float]) -> Metric:
-    return Metric(ends[0], "pJ", Basis.MODELLED, ends[0], ends[1], _BOUND_NOTE)
+    return Metric(ends[0], "pJ", Basis.MODELED, ends[0], ends[1], _BOUND_NOTE)
 
 
 def lower_bound_pj(model: QuantModel) -> tuple[float, float]:

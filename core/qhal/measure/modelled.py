@@ -43,7 +43,7 @@ def target_latency(model: QuantModel, profile: TargetProfile) -> dict[str, Metri
     low_ns, high_ns = ends
     middle_ns = (low_ns + high_ns) / 2
     omits = _omits(model)
-    metric = Metric(middle_ns, "ns", Basis.MODELLED, low_ns, high_ns, _NOTE, omits=omits)
+    metric = Metric(middle_ns, "ns", Basis.MODELED, low_ns, high_ns, _NOTE, omits=omits)
     return {"latency": metric}
 
 

@@ -1,4 +1,4 @@
-"""The catalogue: devices as data, read from ``targets.toml``.
+"""The catalog: devices as data, read from ``targets.toml``.
 
 ::
 
@@ -17,7 +17,7 @@
     extends = "cortex-m7"              # everything else is taken from there, but
     title = "My board"                 # no options if the backend is another one
 
-qhal's own catalogue lies beside the package. A ``targets.toml`` in the working folder, or the
+qhal's own catalog lies beside the package. A ``targets.toml`` in the working folder, or the
 file given with ``--targets``, adds devices, changes them, and extends them.
 """
 
@@ -33,11 +33,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from qhal.errors import CatalogueError
+from qhal.errors import CatalogError
 from qhal.targets.profile import Sourced, TargetProfile
 
 FILE_NAME = "targets.toml"
-ORIGIN = "qhal's catalogue"
+ORIGIN = "qhal's catalog"
 """Where the devices that qhal ships come from; those of a user come from a file."""
 
 Profiles = Mapping[str, TargetProfile]
@@ -73,19 +73,19 @@ def builtin() -> Profiles:
 
 
 def user_file(explicit: str | Path | None = None) -> Path | None:
-    """Find the user's own catalogue: the given one, else ``targets.toml`` in the working folder.
+    """Find the user's own catalog: the given one, else ``targets.toml`` in the working folder.
 
     qhal's own file is not the user's, even if the working folder is qhal's repository.
 
     Raises:
-        CatalogueError: the given file is missing, or what has the name is not a file.
+        CatalogError: the given file is missing, or what has the name is not a file.
     """
     path = Path(FILE_NAME if explicit is None else explicit)
     if explicit is None and not os.path.lexists(path):
         return None
     if not path.is_file():
         hint = "Rename it." if explicit is None else "Check --targets."
-        raise CatalogueError(f"The catalogue {path} is not a file.", hint)
+        raise CatalogError(f"The catalog {path} is not a file.", hint)
     own = resources.files("qhal").joinpath(FILE_NAME)
     is_own = isinstance(own, Path) and path.samefile(own)
     return None if explicit is None and is_own else path
@@ -95,19 +95,19 @@ def read(path: Path, known: Profiles) -> Profiles:
     """Read the devices of a file; ``known`` are those that it can extend.
 
     Raises:
-        CatalogueError: the file cannot be read or a key in it is wrong; names file and key.
+        CatalogError: the file cannot be read or a key in it is wrong; names file and key.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise CatalogueError(f"Cannot read the catalogue {path}: {error.strerror}.") from error
+        raise CatalogError(f"Cannot read the catalog {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise CatalogueError(f"The catalogue {path} is not UTF-8 text.") from error
+        raise CatalogError(f"The catalog {path} is not UTF-8 text.") from error
     return parse(text, str(path), known)
 
 
 def parse(text: str, origin: str, known: Profiles) -> Profiles:
-    """Parse the devices in a catalogue's text.
+    """Parse the devices in a catalog's text.
 
     Args:
         text: TOML.
@@ -115,14 +115,14 @@ def parse(text: str, origin: str, known: Profiles) -> Profiles:
         known: profiles of other origins that ``extends`` may name.
 
     Raises:
-        CatalogueError: names file, key path, the offending value and what is allowed.
+        CatalogError: names file, key path, the offending value and what is allowed.
     """
     try:
         document = tomllib.loads(text)
     except ValueError as error:  # also of integers with more digits than Python converts
-        raise CatalogueError(f"{origin} is not valid TOML: {error}.") from error
+        raise CatalogError(f"{origin} is not valid TOML: {error}.") from error
     except RecursionError as error:
-        raise CatalogueError(f"{origin} is nested too deeply.") from error
+        raise CatalogError(f"{origin} is nested too deeply.") from error
     where = _Key(origin)
     where.only(document, ("targets",))
     tables = where.at("targets").table(document.get("targets", {}))
@@ -139,8 +139,8 @@ class _Key:
     def at(self, key: str) -> _Key:
         return _Key(self.origin, f"{self.path}.{key}" if self.path else key)
 
-    def error(self, sentence: str, hint: str = "") -> CatalogueError:
-        return CatalogueError(f"{self.origin}: {self.path or 'the file'} {sentence}.", hint)
+    def error(self, sentence: str, hint: str = "") -> CatalogError:
+        return CatalogError(f"{self.origin}: {self.path or 'the file'} {sentence}.", hint)
 
     def table(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):

@@ -150,7 +150,7 @@ CASES = [
     Case("DepthToSpace", IMAGE, "DepthToSpace", {"blocksize": 2}, (), 7),
     Case("DepthToSpace", IMAGE, "DepthToSpace", {"blocksize": 2, "mode": "CRD"}, (), 11),
     Case("SpaceToDepth", (1, 3, 4, 4), "SpaceToDepth", {"blocksize": 2}),
-    # normalisation
+    # normalization
     Case("BatchNormalization", IMAGE, "Mul Add", {}, NORM, 7),
     Case("BatchNormalization", IMAGE, "Mul Add", {}, NORM, 15),
     Case("BatchNormalization", (3, 4), "Mul Add", {"spatial": 0}, NORM, 7),

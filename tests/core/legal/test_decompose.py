@@ -193,7 +193,7 @@ def test_transposed_groups_come_apart() -> None:
 @pytest.mark.parametrize(
     "op", [ops.DepthToSpace(2), ops.DepthToSpace(2, "CRD"), ops.SpaceToDepth(2)]
 )
-def test_written_out_blocks_are_recognised(op: ops.Op) -> None:
+def test_written_out_blocks_are_recognized(op: ops.Op) -> None:
     graph = single(op)
     pieces = ("Reshape", "Transpose")
     apart, _ = decompose(graph, target(*pieces))

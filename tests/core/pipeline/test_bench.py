@@ -118,7 +118,7 @@ def test_nothing_in_the_folder_changes(folders: tuple[Path, Path]) -> None:
     assert state() == before
 
 
-def test_a_users_own_target_needs_no_catalogue(tmp_path: Path) -> None:
+def test_a_users_own_target_needs_no_catalog(tmp_path: Path) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text('[targets.my-server]\nextends = "cpu"\ntitle = "Mine"\n')
     data = DIGITS / "calibration.npz"

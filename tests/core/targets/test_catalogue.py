@@ -1,4 +1,4 @@
-"""The catalogue's format is strict: every mistake names file and key."""
+"""The catalog's format is strict: every mistake names file and key."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from qhal.errors import CatalogueError
-from qhal.targets import catalogue
+from qhal.errors import CatalogError
+from qhal.targets import catalog
 from tests.paths import ROOT
 
 GOOD = """
@@ -31,7 +31,7 @@ facts.clock_hz = { value = 1e6, unit = "Hz", source = "data sheet, page 5" }
 
 
 def test_a_profile_is_read() -> None:
-    npu = catalogue.parse(GOOD, "a.toml", {})["npu"]
+    npu = catalog.parse(GOOD, "a.toml", {})["npu"]
     assert (npu.backend, npu.title, npu.family, npu.origin) == (
         "npu-backend",
         "An NPU",
@@ -44,7 +44,7 @@ def test_a_profile_is_read() -> None:
 
 
 def test_extends_takes_everything_that_is_not_given() -> None:
-    profiles = catalogue.parse(GOOD, "a.toml", {})
+    profiles = catalog.parse(GOOD, "a.toml", {})
     slow = profiles["slow"]
     assert (slow.name, slow.title, slow.backend) == ("slow", "A slow NPU", "npu-backend")
     assert slow.facts["clock_hz"].value == 1e6
@@ -52,22 +52,22 @@ def test_extends_takes_everything_that_is_not_given() -> None:
 
 
 def test_extending_ones_own_name_changes_the_layer_below() -> None:
-    below = catalogue.parse(GOOD, "a.toml", {})
-    above = catalogue.parse('[targets.npu]\nextends = "npu"\ntitle = "Mine"\n', "b.toml", below)
+    below = catalog.parse(GOOD, "a.toml", {})
+    above = catalog.parse('[targets.npu]\nextends = "npu"\ntitle = "Mine"\n', "b.toml", below)
     assert above["npu"].title == "Mine"
     assert above["npu"].facts == below["npu"].facts
     assert above["npu"].origin == "b.toml"
 
 
 def test_changing_a_device_without_extending_it_gets_a_hint() -> None:
-    below = catalogue.parse(GOOD, "a.toml", {})
-    with pytest.raises(CatalogueError, match=r"targets\.npu has no backend") as caught:
-        catalogue.parse('[targets.npu]\ntitle = "Mine"\n', "b.toml", below)
+    below = catalog.parse(GOOD, "a.toml", {})
+    with pytest.raises(CatalogError, match=r"targets\.npu has no backend") as caught:
+        catalog.parse('[targets.npu]\ntitle = "Mine"\n', "b.toml", below)
     assert caught.value.hint.startswith('extends = "npu" takes everything else')
 
 
 def test_another_backend_takes_no_options_over() -> None:
-    below = catalogue.parse(GOOD, "a.toml", {})
+    below = catalog.parse(GOOD, "a.toml", {})
     text = """
 [targets.same]
 extends = "npu"
@@ -78,15 +78,15 @@ extends = "npu"
 backend = "other-backend"
 options.speed = "low"
 """
-    above = catalogue.parse(text, "b.toml", below)
+    above = catalog.parse(text, "b.toml", below)
     assert above["same"].options == {"mode": "fast", "speed": "low"}
     assert above["other"].options == {"speed": "low"}
     assert above["other"].facts == below["npu"].facts
 
 
 def test_an_empty_file_adds_nothing() -> None:
-    assert catalogue.parse("", "a.toml", {}) == {}
-    assert catalogue.parse("# nothing yet\n[targets]\n", "a.toml", {}) == {}
+    assert catalog.parse("", "a.toml", {}) == {}
+    assert catalog.parse("# nothing yet\n[targets]\n", "a.toml", {}) == {}
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_an_empty_file_adds_nothing() -> None:
     ],
 )
 def test_mistakes_in_a_target(text: str, words: str) -> None:
-    with pytest.raises(CatalogueError) as caught:
-        catalogue.parse(text, "a.toml", {})
+    with pytest.raises(CatalogError) as caught:
+        catalog.parse(text, "a.toml", {})
     assert words in str(caught.value)
 
 
@@ -156,8 +156,8 @@ def test_mistakes_in_a_target(text: str, words: str) -> None:
 )
 def test_mistakes_in_a_fact(fact: str, words: str) -> None:
     text = f'[targets.x]\nbackend = "b"\ntitle = "X"\n[targets.x.facts]\n{fact}\n'
-    with pytest.raises(CatalogueError) as caught:
-        catalogue.parse(text, "a.toml", {})
+    with pytest.raises(CatalogError) as caught:
+        catalog.parse(text, "a.toml", {})
     assert words in str(caught.value)
 
 
@@ -168,11 +168,11 @@ backend = "b"
 title = "X"
 facts.input_bytes_per_s = { value = 5, unit = "B/s", source = "s" }
 """
-    assert catalogue.parse(text, "a.toml", {})["x"].facts["input_bytes_per_s"].unit == "B/s"
+    assert catalog.parse(text, "a.toml", {})["x"].facts["input_bytes_per_s"].unit == "B/s"
 
 
 def test_every_number_that_qhal_ships_has_a_source() -> None:
-    for profile in catalogue.builtin().values():
+    for profile in catalog.builtin().values():
         for key, fact in profile.facts.items():
             assert len(fact.source) > 10, f"{profile.name}.{key}"
 
@@ -180,32 +180,32 @@ def test_every_number_that_qhal_ships_has_a_source() -> None:
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     path = tmp_path / "targets.toml"
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(CatalogueError, match=r"targets\.toml is not UTF-8 text\."):
-        catalogue.read(path, {})
+    with pytest.raises(CatalogError, match=r"targets\.toml is not UTF-8 text\."):
+        catalog.read(path, {})
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(CatalogueError, match=r"^Cannot read the catalogue .*: Is a directory\.$"):
-        catalogue.read(tmp_path, {})
+    with pytest.raises(CatalogError, match=r"^Cannot read the catalog .*: Is a directory\.$"):
+        catalog.read(tmp_path, {})
 
 
 def test_what_is_not_a_file_is_not_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert catalogue.user_file() is None
+    assert catalog.user_file() is None
     path = tmp_path / "targets.toml"
     path.mkdir()
-    with pytest.raises(CatalogueError, match=r"targets\.toml is not a file"):
-        catalogue.user_file()
+    with pytest.raises(CatalogError, match=r"targets\.toml is not a file"):
+        catalog.user_file()
     path.rmdir()
     path.symlink_to("nowhere")
-    with pytest.raises(CatalogueError, match=r"targets\.toml is not a file"):
-        catalogue.user_file()
-    with pytest.raises(CatalogueError, match="is not a file"):
-        catalogue.user_file(tmp_path)
+    with pytest.raises(CatalogError, match=r"targets\.toml is not a file"):
+        catalog.user_file()
+    with pytest.raises(CatalogError, match="is not a file"):
+        catalog.user_file(tmp_path)
 
 
-def test_the_repositorys_own_catalogue_is_not_a_users(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_repositorys_own_catalog_is_not_a_users(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert catalogue.user_file() is None
+    assert catalog.user_file() is None
