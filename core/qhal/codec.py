@@ -24,7 +24,7 @@ _LINE_WIDTH = 100
 
 
 def encode(value: object) -> Json:
-    """The JSON form of a value.
+    """Convert a value to its JSON form.
 
     Raises:
         ValueError: a float is not finite, or the type has no JSON form.
@@ -45,7 +45,7 @@ def encode(value: object) -> Json:
 
 
 def decode(kind: type[T], value: object, where: str = "record") -> T:
-    """A dataclass from its JSON form.
+    """Read a dataclass from its JSON form.
 
     Raises:
         ValueError: something is missing, unknown or of another type; the message starts with
@@ -55,7 +55,7 @@ def decode(kind: type[T], value: object, where: str = "record") -> T:
 
 
 def dumps(value: object) -> str:
-    """JSON text for people and diffs: nested, but what fits on a line stays on one."""
+    """Write JSON text for people and diffs: nested, but what fits on a line stays on one."""
     return _pretty(value, 0) + "\n"
 
 
@@ -101,7 +101,7 @@ def _decode_enum(kind: type[Enum], value: object, where: str) -> Enum:
     for member in kind:
         if _enum_text(member) == value:
             return member
-    raise ValueError(f"{where} is {value!r}, which is no {kind.__name__.lower()}")
+    raise ValueError(f"{where} is {value!r}, which is not a valid {kind.__name__.lower()}")
 
 
 def _enum_text(member: Enum) -> Any:

@@ -18,45 +18,51 @@ class Code(Enum):
     """The stable codes. A member's value is (code, meaning)."""
 
     # QD1xx import and legalization
-    BATCH_BOUND = ("QD101", "a free leading dimension was bound to 1")
-    SHAPE_BOUND = ("QD102", "a free dimension was bound with --shape")
-    OPAQUE = ("QD103", "an ONNX operator has no canonical form and stays as it is, in float")
+    BATCH_BOUND = ("QD101", "a free leading dimension was set to 1")
+    SHAPE_BOUND = ("QD102", "a free dimension was set with --shape")
+    OPAQUE = ("QD103", "an ONNX operator has no canonical form and is kept as it is, in float")
     UNROLLED = ("QD104", "a recurrent operator was unrolled for a fixed length")
-    DECOMPOSED = ("QD105", "an operator that the target lacks was written as others")
-    TRANSPOSE_KEPT = ("QD106", "a transpose that nothing absorbs stays in the artifact")
+    DECOMPOSED = ("QD105", "an operator that the target lacks was rewritten with others")
+    TRANSPOSE_KEPT = ("QD106", "a transpose could not be removed and stays in the artifact")
     LAYOUT = (
         "QD107",
-        "inputs or outputs of the artifact have another order of dimensions than the model's",
+        "the order of dimensions of an artifact's input or output differs from the model's",
     )
-    FLOAT_CONVERTED = ("QD109", "a float16, bfloat16 or float64 tensor is float32 in qhal")
+    FLOAT_CONVERTED = ("QD109", "a float16, bfloat16 or float64 tensor was converted to float32")
     # QD2xx data and calibration
-    CALIBRATION_SPLIT = ("QD201", "evaluation data were taken from what calibration did not use")
-    EVALUATION_OVERLAP = ("QD202", "evaluation and calibration data overlap")
-    CONSTANT_RANGE = ("QD203", "a tensor had one value in all samples; its scale is a convention")
-    RANGE_CLIPPED = ("QD204", "the observer chose a range smaller than what it saw")
-    SAMPLES_SKIPPED = ("QD205", "fewer samples than asked for were available")
-    LABELS_UNUSED = ("QD207", "labels do not belong to the model's outputs and were not used")
+    CALIBRATION_SPLIT = ("QD201", "evaluation uses the samples that calibration did not use")
+    EVALUATION_OVERLAP = ("QD202", "evaluation and calibration use some of the same data")
+    CONSTANT_RANGE = (
+        "QD203",
+        "a tensor had the same value in every sample; its scale was set by convention",
+    )
+    RANGE_CLIPPED = ("QD204", "the observer chose a range narrower than the values that it saw")
+    SAMPLES_SKIPPED = ("QD205", "fewer samples were available than requested")
+    LABELS_UNUSED = ("QD207", "labels do not fit the model's outputs and were not used")
     EVALUATION_REDUCED = (
         "QD208",
-        "a slow runtime, or the oracle, was given a part of the evaluation data",
+        "a slow runtime, or the oracle, ran only a part of the evaluation data",
     )
-    LABELS_SHIFTED = ("QD209", "labels look as if they were off by one")
-    DROP_IN_DOUBT = ("QD210", "top-1 dropped, by so few samples that chance may explain it")
+    LABELS_SHIFTED = ("QD209", "labels seem to be off by one")
+    DROP_IN_DOUBT = ("QD210", "top-1 dropped, but by so few samples that it may be chance")
     # QD3xx constraints
-    FLOAT_FALLBACK = ("QD301", "a node runs in float because no kernel of the recipe takes it")
-    UNIT_FALLBACK = ("QD302", "a node runs on another unit than the target's main one")
-    REFUSED = ("QD303", "no kernel of the target takes the node")
+    FLOAT_FALLBACK = ("QD301", "a node runs in float because no kernel of the recipe supports it")
+    UNIT_FALLBACK = ("QD302", "a node does not run on the target's main unit")
+    REFUSED = ("QD303", "no kernel of the target supports the node")
     BOUNDARY = ("QD304", "a conversion (Quantize, Dequantize or Requantize) was inserted")
-    RELATION = ("QD305", "a Requantize was inserted where tensors must share parameters")
+    RELATION = (
+        "QD305",
+        "a Requantize was inserted where tensors must share quantization parameters",
+    )
     FOLLOWED_FLOAT = ("QD306", "a data-movement node stays in float because its input is float")
     OUTPUT_PROMOTED = (
         "QD307",
-        "a mean or wide softmax that is a float output runs in float: 8 bits are too coarse for it",
+        "a mean or wide softmax that is a float output runs in float: 8 bits are too coarse",
     )
     STEEP_OPERAND = (
         "QD308",
-        "a node that leads to a logarithm, root or quotient runs in float: near zero, where these "
-        "are steep, integers are too coarse",
+        "a node that feeds a logarithm, root or quotient runs in float: these are steep near "
+        "zero, where integers are too coarse",
     )
     # QD4xx parameters
     BIAS_SCALE_RAISED = (
@@ -66,11 +72,11 @@ class Code(Enum):
     BIAS_CORRECTED = ("QD402", "biases were corrected for the mean error of quantized weights")
     ROUNDED_WITH_GPTQ = (
         "QD403",
-        "weights were rounded with GPTQ, later ones making up for the errors of earlier ones",
+        "weights were rounded with GPTQ: each rounding error is compensated in later weights",
     )
     EQUALIZED = (
         "QD404",
-        "channels in front of depthwise convolutions were scaled to one range",
+        "channels in front of depthwise convolutions were scaled to a common range",
     )
     # QD5xx lowering and running
     NOT_COMPILED = (
@@ -78,36 +84,39 @@ class Code(Enum):
         "the vendor's compiler is not installed; the artifact was not compiled",
     )
     COMPILED = ("QD502", "the vendor's compiler was run on the artifact")
-    PLACEMENT_DIFFERS = ("QD503", "the runtime did not run a node as it was declared")
+    PLACEMENT_DIFFERS = ("QD503", "the runtime did not run a node as declared")
     NOT_RUNNABLE = ("QD504", "the artifact cannot run on this machine; nothing was measured")
     ENERGY_UNAVAILABLE = (
         "QD505",
-        "the target has no sourced power figure; no energy proxy is given",
+        "the target has no power figure with a source, so there is no energy proxy",
     )
     NOT_FASTER = ("QD506", "the quantized artifact is not faster than the float one on this host")
-    ORACLE_GAP = ("QD507", "the runtime and the oracle differ by more than one step somewhere")
+    ORACLE_GAP = (
+        "QD507",
+        "some outputs of the runtime and the oracle differ by more than one quantization step",
+    )
     RUNTIME_SETTING = (
         "QD508",
-        "the artifact computes as planned with a setting of the runtime that no file can hold",
+        "the artifact needs a runtime setting that its file cannot store",
     )
-    FACT_UNKNOWN = ("QD509", "a fact of the target looks like another one, misspelled")
+    FACT_UNKNOWN = ("QD509", "a fact of the target looks like a misspelled known one")
     MEMORY_UNCHECKED = (
         "QD510",
-        "a memory of the target, or what the model takes of it, is not known: not compared",
+        "the size of a target's memory, or the model's need of it, is unknown and was not checked",
     )
-    UNFIT = ("QD511", "the target has kernels for the model, and refuses it as a whole")
+    UNFIT = ("QD511", "the target has a kernel for every node but cannot run the model as a whole")
     SATURATING_SUMS = (
         "QD514",
-        "on processors without VNNI the runtime saturates sums that the plan takes exactly",
+        "on processors without VNNI, the runtime saturates sums that the plan computes exactly",
     )
     EXECUTION_UNTOLD = (
         "QD515",
-        "the runtime does not tell whether products run in the integers that they were declared in",
+        "the runtime does not report whether products run in their declared integer types",
     )
     NOT_EMULATED = ("QD520", "the artifact was not run in an emulation of the target")
     EMULATION_DIFFERS = (
         "QD521",
-        "the emulated target computes something else than this host from the same artifact",
+        "the emulated target and this host compute different results from the same artifact",
     )
     MORE_INSTRUCTIONS = (
         "QD522",
@@ -131,7 +140,7 @@ class Decision:
 
     Attributes:
         code: what kind of decision.
-        sentence: the whole story in one sentence, with the offending value.
+        sentence: what happened and why in one sentence, with the offending value.
         subject: name of the node or tensor it is about; empty for the whole model.
         severity: how much it matters.
     """

@@ -30,7 +30,7 @@ class QhalError(Exception):
 
 
 def in_one_line(error: BaseException) -> str:
-    """Type and text of an exception that somebody else raised: ``KeyError: 'x'``."""
+    """Return type and text of another library's exception, such as ``KeyError: 'x'``."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}".removesuffix(": ")
 
@@ -51,7 +51,7 @@ class ModelInvalidError(QhalError):
 
 
 class ModelShapeError(QhalError):
-    """A dimension is free or does not fit, and ``--shape`` has to bind it."""
+    """A dimension is free or does not fit; set it with ``--shape``."""
 
     code = "QH103"
 
@@ -78,7 +78,7 @@ class DataShapeError(QhalError):
 
 
 class DataValueError(QhalError):
-    """The data hold NaN, Inf, or what the input's type or the float model cannot take."""
+    """The data hold NaN, Inf, or values that the input's type or the float model cannot take."""
 
     code = "QH203"
 
@@ -132,13 +132,13 @@ class OutputError(QhalError):
 
 
 class RecordError(QhalError):
-    """A record cannot be read, or has a schema version that is not understood."""
+    """A record cannot be read, or its schema version is unknown."""
 
     code = "QH402"
 
 
 class ArtifactError(QhalError):
-    """The files of an output folder are not those that its record tells about."""
+    """The files in an output folder are not those that its record lists."""
 
     code = "QH403"
 
@@ -161,7 +161,7 @@ class FallbackGateError(QhalError):
 
 
 class AccuracyGateError(QhalError):
-    """The accuracy dropped by more than ``--max-drop`` percentage points, 1 if it is not given."""
+    """The accuracy dropped by more than ``--max-drop`` percentage points (1 by default)."""
 
     code = "QH503"
     exit_code = 1

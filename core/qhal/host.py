@@ -26,7 +26,7 @@ _ISA_FLAGS = (
 
 
 def versions(further: Iterable[str] = ()) -> dict[str, str]:
-    """Version of Python and of every distribution that is installed.
+    """Return the versions of Python and of every distribution that is installed.
 
     Args:
         further: distributions beside those of :data:`PACKAGES`, such as what backends run on.
@@ -41,7 +41,7 @@ def versions(further: Iterable[str] = ()) -> dict[str, str]:
 
 
 def describe() -> dict[str, object]:
-    """Processor, instruction sets that matter for int8, cores, memory, load and system."""
+    """Describe processor, instruction sets for int8, cores, memory, load and system."""
     cpu = _cpu_info()
     found: dict[str, object] = {
         "cpu": cpu.get("model name") or platform.processor() or platform.machine(),
@@ -58,14 +58,14 @@ def describe() -> dict[str, object]:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def load_average() -> float | None:
-    """Runnable processes, averaged over the last minute; None where the system has no such."""
+    """Return runnable processes, averaged over the last minute; None if the system has no count."""
     try:
         return round(os.getloadavg()[0], 2)
     except (AttributeError, OSError):
@@ -73,7 +73,7 @@ def load_average() -> float | None:
 
 
 def memory_bytes() -> int | None:
-    """Physical memory; None where the system does not say."""
+    """Return physical memory; None where the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -81,7 +81,7 @@ def memory_bytes() -> int | None:
 
 
 def peak_memory_bytes() -> int | None:
-    """The largest resident size of this process so far; None where the system does not say."""
+    """Return the largest resident size of this process so far; None if it is not reported."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
     except OSError:
@@ -91,7 +91,7 @@ def peak_memory_bytes() -> int | None:
 
 
 def cache_folder() -> Path | None:
-    """Where qhal keeps what can be made again.
+    """Return the folder for what qhal can make again.
 
     ``$QHAL_CACHE``, else ``qhal`` in the user's cache folder; None if the user has no home.
     """
@@ -106,7 +106,7 @@ def cache_folder() -> Path | None:
 
 
 def _cpu_info() -> dict[str, str]:
-    """The first processor's fields of /proc/cpuinfo; empty elsewhere."""
+    """Read the first processor's fields of /proc/cpuinfo; empty elsewhere."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

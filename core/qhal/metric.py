@@ -32,7 +32,7 @@ class Basis(Enum):
 
 
 class Topic(Enum):
-    """What a number tells about; the value heads its section of a report."""
+    """What a number describes; the value heads its section of a report."""
 
     ACCURACY = "Accuracy"
     LATENCY = "Latency"
@@ -99,7 +99,7 @@ _REMARKS = {
     Basis.ESTIMATED_COMPILER: "estimated by the compiler",
     Basis.COUNTED_EMULATED: "emulated",
 }
-"""What is printed behind a number that nobody measured, wherever it is printed."""
+"""What is printed after a number that was not measured, wherever it is printed."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Metric:
 
 
 def remarks(metric: Metric) -> str:
-    """What has to be said wherever a number stands: that nobody measured it, what it omits."""
+    """Return what to print beside the number: that it was not measured, and what it omits."""
     omits = f"without {metric.omits}" if metric.omits else ""
     return ", ".join(filter(None, (_REMARKS.get(metric.basis, ""), omits)))
 
@@ -176,7 +176,7 @@ _PLURALS = frozenset({"steps", "points", "bits"})
 
 
 def format_value(value: float, unit: str) -> str:
-    """A value with its unit, scaled for reading: ``format_value(2.3e6, "ns") == "2.30 ms"``."""
+    """Format a value, scaled for reading: ``format_value(2.3e6, "ns") == "2.30 ms"``."""
     if unit == "fraction":
         return f"{100 * value:.2f} %"
     if unit == "ratio":
@@ -193,12 +193,12 @@ def format_value(value: float, unit: str) -> str:
 
 
 def counted(number: int, word: str) -> str:
-    """``1 node``, ``2 nodes``."""
+    """Format a count: ``1 node``, ``2 nodes``."""
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def format_band(low: float | None, high: float | None, unit: str) -> str:
-    """``1.2 to 3.4 ms``, or nothing where either end is absent."""
+    """Format ``1.2 to 3.4 ms``; empty where either end is absent."""
     if low is None or high is None:
         return ""
     first, last = format_value(low, unit), format_value(high, unit)
@@ -211,7 +211,7 @@ def _rung(value: float, ladder: _Ladder) -> tuple[float, str]:
 
 
 def _digits(value: float, whole: bool = False) -> str:
-    """About three significant digits, never in scientific notation unless it is tiny."""
+    """Format with about three significant digits, in scientific notation only if it is tiny."""
     magnitude = abs(value)
     if value == int(value) and (whole or magnitude < 1000):
         return f"{int(value):,}"

@@ -35,7 +35,7 @@ _EXPLAINED = {
 
 
 def default_folder(model: Path, target: str, recipe: str) -> Path:
-    """Where the output goes if nobody says: ``<model>-<target>-<recipe>`` in the working folder."""
+    """Name the default output: ``<model>-<target>-<recipe>`` in the working folder."""
     return Path(f"{model.stem}-{target}-{recipe}")
 
 
@@ -157,7 +157,7 @@ class OutputFolder:
         _fsync_folder(self.path.parent)
 
     def _replace(self) -> None:
-        """Swap the old folder for the new one; the old one comes back if that fails."""
+        """Swap the old folder for the new one; restore the old one if that fails."""
         self.path.rename(self._aside)
         self._staging.rename(self.path)
 
@@ -194,7 +194,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def in_words(error: OSError, what: str) -> OutputError:
-    """The OutputError for an OSError that came up while writing ``what``."""
+    """Make the OutputError for an OSError raised while writing ``what``."""
     reason, hint = _EXPLAINED.get(
         error.errno or 0, (error.strerror or str(error), "Choose another folder with --out.")
     )
@@ -202,5 +202,5 @@ def in_words(error: OSError, what: str) -> OutputError:
 
 
 def is_full_disk(error: OSError) -> bool:
-    """True if there is no room to write, wherever that was."""
+    """Return True if there is no room to write, wherever that was."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -52,7 +52,7 @@ def test_decisions_are_written_by_their_code() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"color": "green"}, "record.color is 'green', which is no color"),
+        ({"color": "green"}, "record.color is 'green', which is not a valid color"),
         ({"count": 1.5}, "record.count is a float, expected a int"),
         ({"count": True}, "record.count is a bool"),
         ({"leaves": [{"value": 1}]}, "record.leaves[0] lacks the key 'name'"),

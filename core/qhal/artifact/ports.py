@@ -43,7 +43,7 @@ class Port:
     zero_point: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what nobody could convert.
+        """Refuse ports that cannot be converted.
 
         Raises:
             ValueError: an element type is unknown, or the shapes do not agree.
@@ -54,7 +54,7 @@ class Port:
         order = self.permutation or axes
         if sorted(order) != axes or self.artifact_shape != tuple(self.shape[i] for i in order):
             raise ValueError(
-                f"{self.name} has the shape {list(self.shape)}, which is not "
+                f"{self.name} has shape {list(self.shape)}, but the artifact has "
                 f"{list(self.artifact_shape)} in the order {list(order)}"
             )
 
@@ -66,7 +66,7 @@ class Port:
         return QuantParams.per_tensor(DType(self.artifact_dtype), self.scale, self.zero_point or 0)
 
     def to_artifact(self, array: Array) -> Array:
-        """A user's array in the artifact's order of dimensions and element type."""
+        """Convert a user's array to the artifact's order of dimensions and element type."""
         params = self.params
         if self.permutation:
             array = np.transpose(array, self.permutation)
@@ -75,7 +75,7 @@ class Port:
         return np.asarray(array, DType(self.artifact_dtype).numpy, order="C")
 
     def to_user(self, array: Array) -> Array:
-        """An artifact's array in the user's order of dimensions, dequantized."""
+        """Convert an artifact's array to the user's order of dimensions, dequantized."""
         params = self.params
         if params is not None:
             array = dequantize(array, params)
@@ -98,7 +98,7 @@ class Adapter:
 
     @staticmethod
     def of_model(model: QuantModel) -> Adapter:
-        """From a lowered model, which states permutations and parameters."""
+        """Make the adapter of a lowered model, which states permutations and parameters."""
         graph = model.graph
         inputs, outputs = (
             tuple(_port(model, name) for name in names) for names in (graph.inputs, graph.outputs)
@@ -106,16 +106,16 @@ class Adapter:
         return Adapter(inputs, outputs)
 
     def to_artifact(self, inputs: Arrays) -> dict[str, Array]:
-        """The user's arrays in the artifact's order of dimensions and element types."""
+        """Convert the user's arrays to the artifact's order of dimensions and element types."""
         return {port.name: port.to_artifact(inputs[port.name]) for port in self.inputs}
 
     def to_user(self, outputs: Arrays) -> dict[str, Array]:
-        """The artifact's outputs in the user's order of dimensions, dequantized."""
+        """Convert the artifact's outputs to the user's order of dimensions, dequantized."""
         return {port.name: port.to_user(outputs[port.name]) for port in self.outputs}
 
 
 def _port(model: QuantModel, name: str) -> Port:
-    """What is an integer with parameters here is a float32 in the user's model."""
+    """Describe one input or output; an integer with parameters is float32 for the user."""
     ours, params = model.graph.tensors[name], model.params.get(name)
     permutation = tuple(model.graph.permutations.get(name, ()))
     return Port(

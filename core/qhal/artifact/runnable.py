@@ -39,7 +39,7 @@ class Runnable:
         return self.folder / self.artifact.main
 
     def load(self, options: RunOptions | None = None) -> Runner | None:
-        """The loaded artifact, or None if it cannot run on this machine.
+        """Load the artifact; None if it cannot run on this machine.
 
         Raises:
             VerificationError: the runtime is here but does not take the artifact.
@@ -52,11 +52,11 @@ class Runnable:
         # Runtimes raise what they like; whatever it is, the artifact is not usable.
         except PluginError as error:
             raise VerificationError(
-                f"The runtime does not load {self.path}. {error.message}", error.hint
+                f"The runtime cannot load {self.path}. {error.message}", error.hint
             ) from error
 
     def why_not(self) -> str:
-        """Why :meth:`load` gave None, without a full stop."""
+        """Say why :meth:`load` gave None, without a full stop."""
         why = self._lack or f"backend {self.backend.info.name} has no runtime here"
         return str(why).rstrip(".")
 
@@ -65,11 +65,11 @@ class Runnable:
         return call(self.backend, Backend.readiness, self.profile).run
 
     def placement(self) -> Placement | None:
-        """What the runtime or compiler did with each node; None if unknown."""
+        """Return what the runtime or compiler did with each node; None if it is unknown."""
         return call(self.backend, Backend.placement, self.artifact, self.profile)
 
     def trial(self, sample: Arrays) -> Trial:
-        """The artifact with a sample of the user's inputs, as backends examine it."""
+        """Return the artifact with a sample of the user's inputs, as backends examine it."""
         return Trial(self.artifact, self.adapter.to_artifact(sample))
 
 
@@ -104,7 +104,7 @@ def run_raw(runner: Runner, runnable: Runnable, inputs: Arrays) -> dict[str, Arr
         outputs = runner.run(inputs)
     except PluginError as error:
         raise VerificationError(
-            f"{runnable.path} does not run: {_reason(error)}.", error.hint
+            f"The runtime cannot run {runnable.path}: {_reason(error)}.", error.hint
         ) from error
     for port in runnable.adapter.outputs:
         expected = port.artifact_shape
@@ -118,5 +118,5 @@ def run_raw(runner: Runner, runnable: Runnable, inputs: Arrays) -> dict[str, Arr
 
 
 def _reason(error: PluginError) -> str:
-    """What the runtime itself said; the hint says whose it is."""
+    """Quote what the runtime itself said; the hint says whose bug it is."""
     return " ".join(str(error.__cause__ or error.message).split()).rstrip(".")

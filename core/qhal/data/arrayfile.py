@@ -57,11 +57,11 @@ class StoredArray:
         return prod(self.shape[1:]) * self.dtype.itemsize
 
     def __getitem__(self, index: int) -> Array:
-        """One sample, as an array of its own."""
+        """Return one sample, as an array of its own."""
         return self._read(index * self.sample_bytes, self.shape[1:])
 
     def whole(self) -> Array:
-        """All of it; for small arrays such as labels."""
+        """Read all of it; for small arrays such as labels."""
         return self._read(0, self.shape)
 
     def close(self) -> None:
@@ -98,7 +98,7 @@ class _Header:
 
 
 def open_npy(path: Path) -> StoredArray:
-    """The array in a ``.npy`` file.
+    """Open the array in a ``.npy`` file.
 
     Raises:
         DataFileError: the file is damaged, or of a kind that is not read.
@@ -112,7 +112,7 @@ def open_npy(path: Path) -> StoredArray:
 
 
 def open_npz(path: Path) -> dict[str, StoredArray]:
-    """The arrays in an ``.npz`` file, by name.
+    """Open the arrays in an ``.npz`` file, by name.
 
     Raises:
         DataFileError: the file is damaged, or holds something else than plain arrays.
@@ -144,7 +144,7 @@ def _member(path: Path, archive: ZipFile, info: ZipInfo) -> StoredArray:
 
 
 def _data_offset(path: Path, info: ZipInfo) -> int:
-    """Where a member's bytes begin: after its local header, which repeats name and extras."""
+    """Find where a member's bytes begin: after its local header, which repeats name and extras."""
     with path.open("rb") as file:
         file.seek(info.header_offset)
         local = file.read(_LOCAL_HEADER_BYTES)
@@ -159,7 +159,7 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _decompress(path: Path, member: str) -> IO[bytes]:
-    """A member's bytes in a temporary file that vanishes when it is closed."""
+    """Unpack a member into a temporary file that vanishes when it is closed."""
     file = tempfile.TemporaryFile()  # noqa: SIM115  (the array owns and closes it)
     try:
         with ZipFile(path) as archive, archive.open(member) as packed:
@@ -204,7 +204,7 @@ def _check_kind(name: str, dtype: np.dtype[np.generic], fortran_order: bool) -> 
 def _check_size(name: str, header: _Header, size_bytes: int) -> None:
     if min(header.shape, default=0) < 0 or header.total_bytes > size_bytes:
         raise DataFileError(
-            f"{name} announces shape {header.shape} of {header.dtype} "
+            f"{name} declares shape {header.shape} of {header.dtype} "
             f"({header.total_bytes:,} bytes), but has {size_bytes:,} bytes.",
             "The file is truncated or damaged; write it again.",
         )

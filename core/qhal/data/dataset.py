@@ -53,11 +53,11 @@ class Dataset:
     source_labels: Labels | None = None
 
     def __len__(self) -> int:
-        """Number of samples."""
+        """Return the number of samples."""
         return len(self.indices)
 
     def sample(self, index: int) -> dict[str, Array]:
-        """The model's inputs for one sample, with their shapes (batch included) and types.
+        """Return the model's inputs for one sample, in their shapes (batch included) and types.
 
         Raises:
             DataFileError: it cannot be read.
@@ -73,7 +73,7 @@ class Dataset:
             raise type(error)(message, error.hint) from error
 
     def where(self, index: int) -> str:
-        """What a sample is called in messages."""
+        """Name a sample as messages do."""
         return self.source.where(int(self.indices[index]))
 
     @property
@@ -92,11 +92,11 @@ class Dataset:
         return digest.hexdigest()
 
     def select(self, indices: Sequence[int] | npt.NDArray[np.intp]) -> Dataset:
-        """The data set of some of the samples."""
+        """Return the data set of some of the samples."""
         return replace(self, indices=self.indices[np.asarray(indices, np.intp)])
 
     def describe(self) -> dict[str, object]:
-        """What a record says about it, JSON values only."""
+        """Describe the data set for a record, in JSON values only."""
         return {
             "source": self.source.name,
             "kind": self.source.kind,
@@ -107,7 +107,7 @@ class Dataset:
         }
 
     def _form(self) -> list[object]:
-        """What turns content into inputs: two data sets that agree on it agree on the inputs."""
+        """List what turns content into inputs; data sets that agree on it agree on the inputs."""
         steps = self.preprocess.to_json() if self.preprocess else {}
         steps.pop("name", None)
         types = {name: [self.fits[name][0], str(kind)] for name, kind in self.inputs.items()}
@@ -147,7 +147,7 @@ def load_dataset(
     found = _open(source, inputs, labels)
     if found.kind == "images" and steps is None:
         raise PreprocessError(
-            f"{found.name} holds images, and nothing says how they become the model's input.",
+            f"{found.name} holds images, but no preprocessing was given.",
             f"Give --preprocess: {', '.join(PRESETS)} or a .toml file.",
         )
     fits = _fits(_match(found, inputs), inputs, steps)
@@ -196,7 +196,10 @@ def _open_file(path: Path, inputs: Sequence[str], labels: str | None) -> SampleS
     found = None
     if label_name:
         if len(arrays[label_name].shape) > 2:
-            raise LabelError(f"The labels in {path} have shape {arrays[label_name].shape}.")
+            raise LabelError(
+                f"The labels in {path} have shape {arrays[label_name].shape}.",
+                "Give one class index (an integer) per sample.",
+            )
         found = arrays[label_name].whole()
     return ArraySource("npz", str(path), rest, found)
 
@@ -223,7 +226,8 @@ def _find_labels(source: SampleSource, choice: str | None) -> Labels | None:
         return None
     if not path.is_file():
         raise LabelError(
-            f"There are no labels {choice!r}: neither an array of {source.name} nor a file."
+            f"There are no labels {choice!r}: {source.name} has no such array, "
+            "and there is no such file."
         )
     if path.suffix.lower() == ".npy":
         return labels_of_array(open_npy(path).whole(), len(source), str(path))
@@ -239,7 +243,7 @@ def _find_labels(source: SampleSource, choice: str | None) -> Labels | None:
 
 
 def _match(source: SampleSource, inputs: Inputs) -> dict[str, str]:
-    """Input -> name of the array that it takes."""
+    """Map each input to the name of the array that it takes."""
     if len(inputs) == 1 and len(source.names) == 1:
         return {next(iter(inputs)): source.names[0]}
     missing = [name for name in inputs if name not in source.names]
@@ -248,7 +252,7 @@ def _match(source: SampleSource, inputs: Inputs) -> dict[str, str]:
         want = ", ".join(f"{name!r} {kind}" for name, kind in inputs.items())
         raise DataShapeError(
             f"The data have no array for input {missing[0]!r}: {source.name} has {have}.",
-            f"The model's inputs are {want}; name the arrays like them.",
+            f"The model's inputs are {want}; give the arrays these names.",
         )
     return {name: name for name in inputs}
 
@@ -256,7 +260,7 @@ def _match(source: SampleSource, inputs: Inputs) -> dict[str, str]:
 def _fits(
     arrays: Mapping[str, str], inputs: Inputs, preprocess: Preprocess | None
 ) -> dict[str, tuple[str, Fit]]:
-    """How each input is made.
+    """Choose how each input is made.
 
     With preprocessing, inputs that have the shape of an image are preprocessed and the others
     taken as they are; if there is none of that shape, the values of float inputs are scaled.
@@ -277,7 +281,7 @@ def _named(arrays: Mapping[str, Array], key: str) -> Array:
 
 
 def _decoder_version(kind: str) -> str:
-    """What decodes images takes part in what they decode to."""
+    """Name the image decoder: its version affects the decoded images."""
     if kind != "images":
         return ""
     import PIL

@@ -36,7 +36,7 @@ class AsIs:
     type: TensorType
 
     def __call__(self, raw: Array) -> Array:
-        """The array in the input's shape and type.
+        """Convert the array to the input's shape and type.
 
         Raises:
             DataShapeError: it has another shape or family of types.
@@ -53,10 +53,10 @@ class AsIs:
             if have == "integer" and want == "float":
                 hint = (
                     "Pixels need --preprocess: raw keeps their values, unit divides by 255, "
-                    "imagenet-torch and imagenet-tf normalize. Other integers: save as float32."
+                    "imagenet-torch and imagenet-tf normalize. Save other integers as float32."
                 )
             raise DataShapeError(
-                f"Input {self.name!r} takes {self.type.dtype.value}, the data are {raw.dtype}.",
+                f"Input {self.name!r} takes {self.type.dtype.value}, but the data are {raw.dtype}.",
                 hint,
             )
 
@@ -70,7 +70,7 @@ class Scaled:
     preprocess: Preprocess
 
     def __call__(self, raw: Array) -> Array:
-        """``(raw * scale - mean) / std`` in the input's shape and type."""
+        """Compute ``(raw * scale - mean) / std`` in the input's shape and type."""
         values = with_batch(raw, self.name, self.type)
         if not self.preprocess.is_identity:
             factor, shift = _affine(self.preprocess, 1, self.name)
@@ -115,7 +115,7 @@ class Picture:
         )
 
     def __call__(self, raw: Array) -> Array:
-        """The preprocessed image.
+        """Preprocess the image.
 
         Raises:
             DataShapeError: the array is not an image.
@@ -146,7 +146,7 @@ class Picture:
             return to_gray(_pixels_of(image, "turned gray"))
         if have != self.channels:
             raise DataShapeError(
-                f"Input {self.name!r} has {self.channels} channels, the image has {have}."
+                f"Input {self.name!r} has {self.channels} channels, but the image has {have}."
             )
         return image
 
@@ -173,7 +173,7 @@ class Picture:
 
 
 def fit_for(name: str, kind: TensorType, preprocess: Preprocess | None, *, image: bool) -> Fit:
-    """How arrays become an input.
+    """Choose how arrays become an input.
 
     Args:
         name: of the input.
@@ -188,7 +188,7 @@ def fit_for(name: str, kind: TensorType, preprocess: Preprocess | None, *, image
         return AsIs(name, kind)
     if not kind.dtype.is_float and not preprocess.is_identity:
         raise PreprocessError(
-            f"Input {name!r} takes {kind.dtype.value}; {preprocess.name} makes fractions.",
+            f"Input {name!r} takes {kind.dtype.value}; {preprocess.name} produces fractions.",
             "Use --preprocess raw.",
         )
     if not image:
@@ -201,14 +201,14 @@ def fit_for(name: str, kind: TensorType, preprocess: Preprocess | None, *, image
 
 
 def is_image(kind: TensorType, preprocess: Preprocess) -> bool:
-    """True if an input has the shape of one image in either layout."""
+    """Return True if an input has the shape of one image in either layout."""
     if len(kind.shape) != 4 or kind.shape[0] != 1:
         return False
     return preprocess.layout is not None or kind.shape[1] in _CHANNELS or kind.shape[3] in _CHANNELS
 
 
 def with_batch(raw: Array, name: str, kind: TensorType) -> Array:
-    """The array in the input's shape, which may have one more leading dimension of 1.
+    """Put the array in the input's shape, which may have one more leading dimension of 1.
 
     Raises:
         DataShapeError: it has another shape.
@@ -221,14 +221,14 @@ def with_batch(raw: Array, name: str, kind: TensorType) -> Array:
         str(shape) for shape in dict.fromkeys((kind.shape[kind.shape[:1] == (1,) :], kind.shape))
     )
     raise DataShapeError(
-        f"Input {name!r} takes shape {kind.shape}, a sample of the data has shape {raw.shape}.",
-        f"Give {per_sample} per sample (in an array of samples, after the axis that counts them); "
+        f"Input {name!r} takes shape {kind.shape}, but a sample of the data has shape {raw.shape}.",
+        f"Give {per_sample} per sample (an array of samples has one more axis in front); "
         "images in another layout or size need --preprocess.",
     )
 
 
 def converted(values: Array, name: str, kind: TensorType) -> Array:
-    """Values in the input's type, contiguous.
+    """Convert values to the input's type, contiguous.
 
     Raises:
         DataValueError: NaN, Inf, or an integer that the type cannot hold.
@@ -257,13 +257,13 @@ def _holds(wanted: np.dtype[np.generic], values: Array) -> bool:
 
 
 def _as_image(raw: Array, name: str) -> Array:
-    """The array as (height, width, channels)."""
+    """Convert the array to (height, width, channels)."""
     image = raw[0] if raw.ndim == 4 and raw.shape[0] == 1 else raw
     if image.ndim == 2:
         image = image[..., None]
     if image.ndim != 3 or image.dtype.kind not in "uif":
         raise DataShapeError(
-            f"Input {name!r} takes an image, a sample of the data is {raw.dtype} {raw.shape}.",
+            f"Input {name!r} takes an image, but a sample of the data is {raw.dtype} {raw.shape}.",
             "Images have shape (height, width), (height, width, channels) or "
             "(channels, height, width).",
         )
@@ -275,7 +275,7 @@ def _pixels_of(image: Array, verb: str) -> Array:
     if image.dtype != np.uint8:
         raise PreprocessError(
             f"Only uint8 images can be {verb}; these are {image.dtype} {image.shape}.",
-            "Give them as uint8, or in the size and with the channels of the model's input.",
+            "Give them as uint8, or with the size and channels of the model's input.",
         )
     return image
 
@@ -286,9 +286,9 @@ def _layout(name: str, kind: TensorType, preprocess: Preprocess) -> str:
     first, last = kind.shape[1] in _CHANNELS, kind.shape[3] in _CHANNELS
     if first == last:
         raise PreprocessError(
-            f"Input {name!r} has shape {kind.shape}; it does not show which axis holds the "
-            "channels.",
-            'Say so in a preprocessing file: layout = "nchw" or layout = "nhwc".',
+            f"Input {name!r} has shape {kind.shape}, from which it is unclear which axis holds "
+            "the channels.",
+            'State it in a preprocessing file: layout = "nchw" or layout = "nhwc".',
         )
     return "nchw" if first else "nhwc"
 
@@ -305,12 +305,12 @@ def _check_crop(picture: Picture) -> None:
 def _affine(
     preprocess: Preprocess, channels: int, name: str
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Factor and shift per channel, so that ``x * factor + shift`` is the normalized value."""
+    """Return factor and shift per channel: ``x * factor + shift`` is the normalized value."""
     for key, values in (("mean", preprocess.mean), ("std", preprocess.std)):
         if len(values) not in (1, channels):
             raise PreprocessError(
-                f"Preprocessing {preprocess.name} has {len(values)} values of {key}; "
-                f"input {name!r} has {channels} channel{'s' if channels > 1 else ''}.",
+                f"Preprocessing {preprocess.name} has {len(values)} values of {key}, "
+                f"but input {name!r} has {channels} channel{'s' if channels > 1 else ''}.",
                 "Give one value, or one per channel.",
             )
     mean, std = np.array(preprocess.mean), np.array(preprocess.std)

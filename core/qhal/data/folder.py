@@ -38,14 +38,14 @@ class FileSource(SampleSource):
         return len(self.files)
 
     def content(self, index: int) -> Iterable[bytes | memoryview]:
-        """The bytes of the file."""
+        """Yield the bytes of the file."""
         try:
             return (self.files[index].read_bytes(),)
         except OSError as error:
             raise _unreadable(self.files[index], error) from error
 
     def where(self, index: int) -> str:
-        """The path of the file."""
+        """Return the path of the file."""
         return str(self.files[index])
 
 
@@ -55,7 +55,7 @@ class ImageFolder(FileSource):
     names = (UNNAMED,)
 
     def read(self, index: int) -> Mapping[str, Array]:
-        """The decoded image."""
+        """Decode the image."""
         return {UNNAMED: decode_image(self.files[index])}
 
 
@@ -65,7 +65,7 @@ class NpyFolder(FileSource):
     names = (UNNAMED,)
 
     def read(self, index: int) -> Mapping[str, Array]:
-        """The array in the file."""
+        """Read the array in the file."""
         return {UNNAMED: _load(self.files[index])[UNNAMED]}
 
 
@@ -73,17 +73,17 @@ class NpzFolder(FileSource):
     """One ``.npz`` per sample, with an array per input."""
 
     def __init__(self, kind: str, folder: Path, files: Sequence[Path]) -> None:
-        """The first file says which arrays there are."""
+        """Take the names of the arrays from the first file."""
         super().__init__(kind, folder, files)
         self.names = tuple(_load(files[0]))
 
     def read(self, index: int) -> Mapping[str, Array]:
-        """The arrays in the file."""
+        """Read the arrays in the file."""
         return _load(self.files[index])
 
 
 def open_folder(folder: Path) -> FileSource:
-    """The samples in a folder; labels and hidden files are none.
+    """Open the samples in a folder; skip labels and hidden files.
 
     Raises:
         DataFileError: there are no samples, or samples of several kinds.
@@ -108,7 +108,7 @@ def open_folder(folder: Path) -> FileSource:
 
 
 def label_file(folder: Path) -> Path | None:
-    """``labels.csv``, or an array of labels such as ``labels.npy``, if there is one."""
+    """Find ``labels.csv``, or an array of labels such as ``labels.npy``."""
     candidates = [folder / CSV_NAME, *(folder / f"{name}.npy" for name in LABEL_NAMES)]
     return next((path for path in candidates if path.is_file()), None)
 
@@ -119,7 +119,7 @@ def _is_sample(path: Path) -> bool:
 
 
 def _load(path: Path) -> dict[str, Array]:
-    """The arrays in a ``.npy`` or ``.npz`` file of one sample."""
+    """Load the arrays in a ``.npy`` or ``.npz`` file of one sample."""
     try:
         # From bytes: numpy.load leaves a damaged file open.
         loaded = np.load(BytesIO(path.read_bytes()), allow_pickle=False)

@@ -43,7 +43,7 @@ class _Item:
 
 
 def find_function(reference: str) -> Callable[[], object]:
-    """The function that ``package.module:function`` names; the working folder is searched too.
+    """Import the function that ``package.module:function`` names, also from the working folder.
 
     Raises:
         DataFileError: the module or the function cannot be loaded.
@@ -54,14 +54,14 @@ def find_function(reference: str) -> Callable[[], object]:
         for part in attribute.split("."):
             found = getattr(found, part)
     if not callable(found):
-        raise DataFileError(f"{reference} is not a function.", "Name one without arguments.")
+        raise DataFileError(f"{reference} is not a function.", "Name a function without arguments.")
     return found  # type: ignore[no-any-return]
 
 
 def open_function(
     function: Callable[[], object], name: str, inputs: Sequence[str], labels: str | None
 ) -> SampleSource:
-    """The samples that a function makes.
+    """Open the samples that a function makes.
 
     Raises:
         DataFileError: the function fails, or makes no samples.
@@ -86,7 +86,7 @@ def open_function(
 def open_mapping(
     made: Mapping[Any, Any], kind: str, name: str, inputs: Sequence[str], labels: str | None
 ) -> ArraySource:
-    """Arrays by name, the first axis of each counting the samples."""
+    """Open arrays by name, the first axis of each counting the samples."""
     arrays = {str(key): _as_array(value, name) for key, value in made.items()}
     rest, label_name = split_labels(arrays, inputs, labels)
     return ArraySource(kind, name, rest, arrays[label_name] if label_name else None)
@@ -112,7 +112,7 @@ class _Fetched(SampleSource):
         return self._length
 
     def read(self, index: int) -> Arrays:
-        """The arrays of item ``index``."""
+        """Return the arrays of item ``index``."""
         return self._item(index).arrays
 
     def _item(self, index: int) -> _Item:
@@ -141,7 +141,7 @@ class _Spooled(SampleSource):
         return len(self._ends)
 
     def read(self, index: int) -> Arrays:
-        """The arrays of a sample, in the order in which they were written."""
+        """Return the arrays of a sample, in the order in which they were written."""
         start = self._ends[index - 1] if index else 0
         with self._lock:
             self._file.seek(start)
@@ -177,7 +177,7 @@ def _fill(file: IO[bytes], items: Iterator[_Item], name: str) -> SampleSource:
 
 
 def _drained(items: Iterator[object], name: str) -> Iterator[object]:
-    """The items, with errors of the user's generator told apart from ours."""
+    """Yield the items; distinguish errors of the user's generator from qhal's own."""
     while True:
         with _user_code(name):
             try:
@@ -235,7 +235,7 @@ def _as_array(value: object, where: str) -> Array:
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise DataShapeError(f"{where} gives a sample that is no array: {error}.") from error
+        raise DataShapeError(f"{where} gives a sample that is not an array: {error}.") from error
     if array.dtype.kind not in "biuf":
         raise DataShapeError(
             f"{where} gives {type(value).__name__} values of type {array.dtype}.",
@@ -250,7 +250,7 @@ def _listed(names: Iterable[str]) -> str:
 
 @contextmanager
 def _user_code(name: str) -> Iterator[None]:
-    """Errors of the user's code become a clear one of ours; the original is its cause."""
+    """Turn errors of the user's code into a clear one of qhal's; the original is its cause."""
     try:
         yield
     except Exception as error:

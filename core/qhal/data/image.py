@@ -76,14 +76,14 @@ def center_crop(pixels: Array, size: Size) -> Array:
 
 
 def to_gray(pixels: Array) -> Array:
-    """RGB uint8 to one channel with the weights of ITU-R 601-2, as Pillow does."""
+    """Convert RGB uint8 to one channel with the weights of ITU-R 601-2, as Pillow does."""
     from PIL import Image
 
     return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).convert("L"))[..., None]
 
 
 def covering_size(image: Size, target: Size, margin: float) -> Size:
-    """The size at which an image of the same aspect ratio just covers the target.
+    """Return the size at which an image of the same aspect ratio just covers the target.
 
     For a square target that makes the shorter side ``margin`` times the target's side.
     """
@@ -92,6 +92,6 @@ def covering_size(image: Size, target: Size, margin: float) -> Size:
 
 
 def shorter_side_size(image: Size, side: int) -> Size:
-    """The size at which the shorter side has the given length, with the same aspect ratio."""
+    """Return the size at which the shorter side has the given length, at the same aspect ratio."""
     factor = side / min(image)
     return max(side, round(image[0] * factor)), max(side, round(image[1] * factor))

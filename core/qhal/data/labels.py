@@ -22,7 +22,7 @@ Labels = npt.NDArray[np.int64]
 
 
 def read_labels_csv(path: Path) -> dict[str, int]:
-    """File name -> class index.
+    """Read a map from file name to class index.
 
     The first row names the columns; ``file`` and ``class_index`` are used, others are ignored.
 
@@ -39,7 +39,7 @@ def read_labels_csv(path: Path) -> dict[str, int]:
 
 
 def labels_of_files(files: Sequence[Path], path: Path) -> Labels:
-    """The label of every file, in order.
+    """Return the label of every file, in order.
 
     Raises:
         LabelError: a file has no label, or a label has no file.
@@ -79,7 +79,7 @@ def labels_of_array(values: Array, samples: int, name: str) -> Labels:
 
 
 def shifted(labels: Labels, offset: int) -> Labels:
-    """Labels in the model's numbering.
+    """Shift labels to the model's numbering.
 
     Raises:
         LabelError: one becomes negative.

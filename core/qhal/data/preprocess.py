@@ -32,7 +32,7 @@ class Preprocess:
         mean: subtracted after ``scale``; one value, or one per channel in the model's order.
         std: divisor after that; one value, or one per channel.
         channel_order: what the model wants, ``rgb`` or ``bgr``.
-        layout: of the model's input, ``nchw`` or ``nhwc``; None to tell it from the shape (the
+        layout: of the model's input, ``nchw`` or ``nhwc``; None to infer it from the shape (the
             axis with 1 or 3 elements holds the channels).
         resize: an int scales the shorter side to that length, a pair to that height and width.
             None: nothing if the image has the input's size; otherwise it is scaled, with its
@@ -59,7 +59,7 @@ class Preprocess:
         return (self.scale, set(self.mean), set(self.std)) == (1.0, {0.0}, {1.0})
 
     def to_json(self) -> dict[str, object]:
-        """The fields, for the record."""
+        """Return the fields, for the record."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
@@ -85,7 +85,7 @@ PRESETS: Mapping[str, Preprocess] = {
 
 
 def load_preprocess(choice: str | Path) -> Preprocess:
-    """A preset by its name, or a TOML file.
+    """Load a preset by its name, or a TOML file.
 
     Raises:
         PreprocessError: there is no such preset or file, or the file is malformed.
@@ -133,7 +133,7 @@ def _number(value: object) -> float:
     if isinstance(value, str):
         value = float(Fraction(value))
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise ValueError('a number such as 0.5, or a fraction such as "1/255", is wanted')
+        raise ValueError('expected a number such as 0.5, or a fraction such as "1/255"')
     return float(value)
 
 
@@ -148,7 +148,7 @@ def _list_of(item: Callable[[object], float]) -> Callable[[object], tuple[float,
     def parse(value: object) -> tuple[float, ...]:
         values = value if isinstance(value, list) else [value]
         if not values:
-            raise ValueError("one number, or one per channel, is wanted")
+            raise ValueError("expected one number, or one per channel")
         return tuple(item(v) for v in values)
 
     return parse
@@ -156,7 +156,7 @@ def _list_of(item: Callable[[object], float]) -> Callable[[object], tuple[float,
 
 def _pixels(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1 << 16:
-        raise ValueError("a number of pixels is wanted, such as 256, or [height, width]")
+        raise ValueError("expected a number of pixels, such as 256, or [height, width]")
     return value
 
 
@@ -167,14 +167,14 @@ def _side_or_size(value: object) -> int | Size:
 def _size(value: object) -> Size:
     sides = value if isinstance(value, list) else [value, value]
     if len(sides) != 2:
-        raise ValueError("[height, width] is wanted")
+        raise ValueError("expected [height, width]")
     return _pixels(sides[0]), _pixels(sides[1])
 
 
 def _one_of(*words: str) -> Callable[[object], str]:
     def parse(value: object) -> str:
         if not isinstance(value, str) or value not in words:
-            raise ValueError(f"one of {', '.join(words)} is wanted")
+            raise ValueError(f"expected one of {', '.join(words)}")
         return value
 
     return parse

@@ -15,7 +15,7 @@ LABEL_NAMES = ("labels", "label", "y")
 """Names under which arrays of labels are found."""
 
 UNNAMED = ""
-"""The name of a sample's array where there is one and nobody named it."""
+"""The name of a sample's array where there is one without a name."""
 
 
 class SampleSource(ABC):
@@ -35,24 +35,24 @@ class SampleSource(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of samples."""
+        """Return the number of samples."""
 
     @abstractmethod
     def read(self, index: int) -> Mapping[str, Array]:
-        """The arrays of a sample, as they are in the source.
+        """Read the arrays of a sample, as they are in the source.
 
         Raises:
             DataFileError: they cannot be read.
         """
 
     def content(self, index: int) -> Iterable[bytes | memoryview]:
-        """What identifies the content of a sample, for the fingerprint."""
+        """Yield what identifies the content of a sample, for the fingerprint."""
         for name, array in sorted(self.read(index).items()):
             yield f"{name} {array.dtype.str} {array.shape}\n".encode()
             yield np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
     def where(self, index: int) -> str:
-        """What a sample is called in messages."""
+        """Name a sample as messages do."""
         return f"sample {index} of {self.name}"
 
 
@@ -70,7 +70,7 @@ class SampleArray(Protocol):
         ...
 
     def __getitem__(self, index: int, /) -> Array:
-        """One sample."""
+        """Return one sample."""
         ...
 
 
@@ -101,14 +101,14 @@ class ArraySource(SampleSource):
         return self._length
 
     def read(self, index: int) -> Mapping[str, Array]:
-        """The sample's slice of every array."""
+        """Return the sample's slice of every array."""
         return {name: np.asarray(array[index]) for name, array in self._arrays.items()}
 
 
 def split_labels(
     arrays: Mapping[str, SampleArray], inputs: Iterable[str], labels: str | None
 ) -> tuple[dict[str, SampleArray], str | None]:
-    """Tell the array of labels from the others.
+    """Split the arrays into samples and labels.
 
     Args:
         arrays: all that were found.
@@ -134,7 +134,7 @@ def _common_length(name: str, arrays: Mapping[str, SampleArray]) -> int:
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{key!r} has {length}" for key, length in lengths.items())
         raise DataShapeError(
-            f"The arrays in {name} do not agree on the number of samples: {listed}.",
+            f"The arrays in {name} have different numbers of samples: {listed}.",
             "The first axis of every array counts the samples.",
         )
     length = next(iter(lengths.values()))

@@ -23,7 +23,7 @@ class DataSplit:
     decisions: tuple[Decision, ...]
 
     def describe(self) -> dict[str, object]:
-        """Both data sets, for the record."""
+        """Describe both data sets for the record."""
         return {
             "calibration": self.calibration.describe(),
             "evaluation": self.evaluation.describe(),
@@ -61,14 +61,14 @@ def split(
 
 
 def spread(length: int, count: int) -> npt.NDArray[np.intp]:
-    """``count`` of the numbers below ``length``, ascending, at equal distances."""
+    """Choose ``count`` of the numbers below ``length``, ascending, at equal distances."""
     return np.asarray((2 * np.arange(count) + 1) * length // (2 * count), np.intp)
 
 
 def _fewer(have: int, asked: int) -> tuple[Decision, ...]:
     if have >= asked:
         return ()
-    sentence = f"Calibration uses all {have} samples; {asked} were asked for."
+    sentence = f"Calibration uses all {have} samples; {asked} were requested."
     return (Decision(Code.SAMPLES_SKIPPED, sentence),)
 
 
@@ -76,16 +76,16 @@ def _divided(calibration: int, evaluation: int) -> Decision:
     total = calibration + evaluation
     return Decision(
         Code.CALIBRATION_SPLIT,
-        f"{calibration} of {total} samples, spread evenly, calibrate; the other {evaluation} "
-        "evaluate.",
+        f"Calibration uses {calibration} of {total} samples, spread evenly; evaluation uses the "
+        f"other {evaluation}.",
     )
 
 
 def _all_used(samples: int) -> Decision:
     return Decision(
         Code.EVALUATION_OVERLAP,
-        f"All {samples} samples calibrate and evaluate, so the accuracy is flattered; give other "
-        "data to evaluate on, or fewer calibration samples.",
+        f"Calibration and evaluation both use all {samples} samples, so the accuracy is too "
+        "optimistic. Give separate evaluation data, or fewer calibration samples.",
         severity=Severity.WARNING,
     )
 
@@ -96,8 +96,8 @@ def _same_source(dataset: Dataset, evaluation: Dataset) -> tuple[Decision, ...]:
     return (
         Decision(
             Code.EVALUATION_OVERLAP,
-            f"{evaluation.source.name} is used to calibrate and to evaluate, so the accuracy is "
-            "flattered.",
+            f"Calibration and evaluation both use {evaluation.source.name}, so the accuracy is too "
+            "optimistic.",
             severity=Severity.WARNING,
         ),
     )

@@ -40,7 +40,7 @@ class Spool:
     _used: int = 0
 
     def __enter__(self) -> Spool:
-        """The file exists already; leaving the block removes it."""
+        """Return the spool, whose file exists already; leaving the block removes it."""
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -48,7 +48,7 @@ class Spool:
         self._file.close()
 
     def get(self, index: int, make: Callable[[], Mapping[str, Array]]) -> dict[str, Array]:
-        """The arrays of one sample; made at the first request, and later while there is no room."""
+        """Return the arrays of one sample; make them at first, and later while there is no room."""
         if index in self._places:
             return {name: self._read(place) for name, place in self._places[index].items()}
         arrays = {name: np.ascontiguousarray(a) for name, a in make().items()}

@@ -34,7 +34,7 @@ class GraphBuilder:
         self._nodes: list[Node] = []
         self._node_names: set[str] = set()
         self._next_suffix: dict[str, int] = {}
-        # Names that nodes to be emitted later will bring: a fresh node must not take them.
+        # Names that nodes to be emitted later will use: a fresh node must not take them.
         self._reserved = {node.name for node in start.nodes} if start else set()
 
     # --- reading --------------------------------------------------------------
@@ -45,17 +45,17 @@ class GraphBuilder:
         return tuple(self._nodes)
 
     def type(self, name: str) -> TensorType:
-        """Type of a tensor."""
+        """Return the type of a tensor."""
         return self._types[name]
 
     def value(self, name: str) -> Array | None:
-        """Value of a constant; None for other tensors and for ""."""
+        """Return the value of a constant; None for other tensors and for ""."""
         return self._values.get(name)
 
     # --- names, inputs, constants ---------------------------------------------
 
     def fresh(self, hint: str) -> str:
-        """A tensor name that is not in use: ``hint``, or ``hint`` with a number."""
+        """Return a tensor name that is not in use: ``hint``, or ``hint`` with a number."""
         return self._unique(hint or "tensor", self._types)
 
     def _unique(self, hint: str, *taken: set[str] | dict[str, TensorType]) -> str:
@@ -76,7 +76,7 @@ class GraphBuilder:
         return self.define(self.fresh(hint), array)
 
     def define(self, name: str, array: Array) -> str:
-        """Set a constant under exactly this name; a constant of that name is replaced."""
+        """Set a constant under exactly this name, in place of one that has it."""
         value = np.asarray(array)
         self._types[name] = TensorType(tuple(value.shape), DType.of(value))
         self._values[name] = value
@@ -123,7 +123,7 @@ class GraphBuilder:
         output: str | None = None,
         origin: Sequence[str] = (),
     ) -> str:
-        """:meth:`add` for an operator with a single output."""
+        """Call :meth:`add` for an operator with a single output and return its name."""
         outputs = None if output is None else (output,)
         (made,) = self.add(op, inputs, name=name, outputs=outputs, origin=origin)
         return made
@@ -147,14 +147,14 @@ class GraphBuilder:
         self._node_names.add(node.name)
 
     def _keeps(self, name: str, inferred: TensorType) -> bool:
-        """True if the known type fits: what quantization chose is not inferred away."""
+        """Return True if the known type fits: what quantization chose is not inferred away."""
         known = self._types.get(name)
         if known is None or known.shape != inferred.shape:
             return False
         return same_kind(known.dtype, inferred.dtype)
 
     def declare(self, name: str, type: TensorType) -> str:
-        """State the type of a tensor that a node emitted later will make."""
+        """State the type of a tensor that a later node will produce."""
         self._types[name] = type
         return name
 
@@ -163,7 +163,7 @@ class GraphBuilder:
     def build(
         self, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None
     ) -> Graph:
-        """The graph, without the nodes, tensors and constants that no output needs.
+        """Build the graph, without the nodes, tensors and constants that no output needs.
 
         Args:
             inputs: the graph's inputs; those declared if None. Unused ones stay.
@@ -180,7 +180,7 @@ class GraphBuilder:
 
 
 def needed_nodes(nodes: Sequence[Node], outputs: Sequence[str]) -> list[Node]:
-    """The nodes that ``outputs`` depend on, in order."""
+    """Return the nodes that ``outputs`` depend on, in order."""
     live = set(outputs)
     kept: list[Node] = []
     for node in reversed(nodes):

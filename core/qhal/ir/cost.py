@@ -31,13 +31,13 @@ _PER_ELEMENT: Mapping[str, int] = {
 
 
 def macs(view: NodeView) -> int:
-    """Multiply-accumulates of one execution; 0 where the operator has no products to sum."""
+    """Count the multiply-accumulates of one execution; 0 without products to sum."""
     count = _MACS.get(type(view.op))
     return count(view) if count else 0
 
 
 def operations(view: NodeView) -> int:
-    """Arithmetic operations: two per multiply-accumulate, else those per element.
+    """Count arithmetic operations: two per multiply-accumulate, else those per element.
 
     Data movement counts nothing; its price is the bytes.
     """
@@ -49,18 +49,18 @@ def operations(view: NodeView) -> int:
 
 
 def is_counted(operator: type[Op]) -> bool:
-    """True if it is stated, under each of its names, what the operator costs."""
+    """Return True if each name of the operator has a stated cost."""
     by_type = operator in _MACS or operator in _OPERATIONS
     return by_type or all(kind in _PER_ELEMENT for kind in ops.kinds_of(operator))
 
 
 def size_bytes(type: TensorType) -> int:
-    """Bytes of a densely stored tensor."""
+    """Return the bytes of a densely stored tensor."""
     return (type.elements * type.dtype.bits + 7) // 8
 
 
 def _conv(view: NodeView) -> int:
-    """Every result is a sum over one filter: ``weight elements / output channels`` products."""
+    """Count one filter per result: ``weight elements / output channels`` products."""
     weight = view.input(1)
     return view.output().elements * (weight.elements // weight.shape[0])
 
@@ -71,7 +71,7 @@ def _depthwise(view: NodeView) -> int:
 
 
 def _conv_transpose(view: NodeView) -> int:
-    """Every operand element is spread over the filter of its channel."""
+    """Count the filter of its channel for every operand element."""
     channels = _channels(view.input(), view.op)
     return view.input().elements * (view.input(1).elements // channels)
 
@@ -90,7 +90,7 @@ def _matmul(view: NodeView) -> int:
 
 
 def _recurrent(view: NodeView) -> int:
-    """The two weights are applied once per time step and sample."""
+    """Count the two weights once per time step and sample."""
     times, batch, _ = view.input().shape
     return times * batch * (view.input(1).elements + view.input(2).elements)
 
@@ -116,7 +116,7 @@ def _pool(view: NodeView) -> int:
 
 
 def _resize(view: NodeView) -> int:
-    """Each result of a linear one is a weighted sum of two neighbors per dimension."""
+    """Count linear resampling: each result is a weighted sum of two neighbors per dimension."""
     assert isinstance(view.op, ops.Resize)
     neighbors = 0 if view.op.mode == "nearest" else 1 << len(view.op.sizes)
     return view.output().elements * 2 * neighbors

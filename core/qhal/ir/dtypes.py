@@ -87,9 +87,9 @@ class DType(Enum):
 
     def _check_integer(self) -> None:
         if not self.is_integer:
-            raise InternalError(f"elements of type {self.value} are no integers.")
+            raise InternalError(f"elements of type {self.value} are not integers.")
 
     @classmethod
     def of(cls, array: npt.NDArray[np.generic]) -> DType:
-        """The element type of a NumPy array; raises ValueError for others (strings …)."""
+        """Return the element type of a NumPy array; raise ValueError for others (strings …)."""
         return cls(array.dtype.name)

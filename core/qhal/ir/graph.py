@@ -100,7 +100,7 @@ class Graph:
         tensors: Mapping[str, TensorType] | None = None,
         constants: Mapping[str, Array] | None = None,
     ) -> Graph:
-        """A copy with other nodes; tensors and constants that nothing names are dropped."""
+        """Copy the graph with other nodes; drop tensors and constants that nothing names."""
         nodes = tuple(nodes)
         used = {*self.inputs, *self.outputs}
         used.update(name for n in nodes for name in (*n.inputs, *n.outputs) if name)
@@ -127,21 +127,21 @@ class NodeView:
         return self.node.op
 
     def input(self, index: int = 0) -> TensorType:
-        """Type of operand ``index``."""
+        """Return the type of operand ``index``."""
         return self.graph.tensors[self.node.inputs[index]]
 
     def output(self, index: int = 0) -> TensorType:
-        """Type of result ``index``."""
+        """Return the type of result ``index``."""
         return self.graph.tensors[self.node.outputs[index]]
 
     def has(self, index: int) -> bool:
-        """True if operand ``index`` is there."""
+        """Return True if operand ``index`` is there."""
         return index < len(self.node.inputs) and bool(self.node.inputs[index])
 
     def is_constant(self, index: int) -> bool:
-        """True if operand ``index`` is a constant."""
+        """Return True if operand ``index`` is a constant."""
         return self.has(index) and self.node.inputs[index] in self.graph.constants
 
     def constant(self, index: int) -> Array:
-        """Value of the constant operand ``index``."""
+        """Return the value of the constant operand ``index``."""
         return self.graph.constants[self.node.inputs[index]]

@@ -16,7 +16,7 @@ class Layout(Enum):
     NHWC = "NHWC"
 
     def channel_axis(self, rank: int) -> int:
-        """Axis of the channels of an activation of this rank."""
+        """Return the axis of the channels of an activation of this rank."""
         return 1 if self is Layout.NCHW else rank - 1
 
 
@@ -81,12 +81,12 @@ class Op:
         return type(self).__name__
 
     def role(self, index: int) -> Role:
-        """The role of operand ``index``."""
+        """Return the role of operand ``index``."""
         return self.roles[min(index, len(self.roles) - 1)]
 
     @classmethod
     def carries_activation(cls) -> bool:
-        """True if an activation can be fused into the operator."""
+        """Return True if an activation can be fused into the operator."""
         return any(field.name == "activation" for field in fields(cls))
 
     @property

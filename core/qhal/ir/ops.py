@@ -555,7 +555,7 @@ OPERATORS: tuple[type[Op], ...] = tuple(
 
 
 def kinds_of(operator: type[Op]) -> tuple[str, ...]:
-    """The names under which capabilities know an operator; none for :class:`Opaque`."""
+    """Return the names under which capabilities know an operator; none for :class:`Opaque`."""
     if operator is Opaque:
         return ()
     if operator is Unary:

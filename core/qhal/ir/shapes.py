@@ -22,7 +22,7 @@ _STORED = frozenset(d for d in DType if d.is_float or d.name in _STORED_INTEGERS
 
 
 def infer(op: Op, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]:
-    """The types of the results of ``op``.
+    """Infer the types of the results of ``op``.
 
     Element types follow operand 0 except where the operator fixes them. In a quantized
     graph the parameters decide instead, see :func:`same_kind`.
@@ -41,7 +41,7 @@ def infer(op: Op, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]
 
 
 def rule_of(operator: type[Op]) -> Rule | None:
-    """The shape rule of an operator; None for one that has none.
+    """Return the shape rule of an operator; None for one that has none.
 
     Element-wise operators of one element type share one, unless :data:`_RULES` has another.
     """
@@ -51,12 +51,12 @@ def rule_of(operator: type[Op]) -> Rule | None:
 
 
 def same_kind(a: DType, b: DType) -> bool:
-    """True if equal, or if both are types that quantization may put in each other's place."""
+    """Return True if equal, or if quantization may put one type in the other's place."""
     return a is b or (a in _STORED and b in _STORED)
 
 
 def broadcast(*shapes: Ints) -> Ints:
-    """The shape that NumPy broadcasting gives; raises ValueError if there is none."""
+    """Return the shape that NumPy broadcasting gives; raise ValueError if there is none."""
     try:
         return tuple(np.broadcast_shapes(*shapes))
     except ValueError:
@@ -70,7 +70,7 @@ def _check_axis(axis: int, rank: int) -> None:
 
 def _check_entries(name: str, values: Ints, count: int) -> None:
     if len(values) != count:
-        raise ValueError(f"{name} {values} has {len(values)} entries, {count} are needed")
+        raise ValueError(f"{name} {values} has {len(values)} entries, expected {count}")
 
 
 # --- element-wise -------------------------------------------------------------
@@ -92,7 +92,7 @@ def _compare(op: ops.Compare, inputs: Operands) -> Results:
 def _where(_: ops.Where, inputs: Operands) -> Results:
     condition, a, b = (operand(inputs, i) for i in range(3))
     if condition.dtype is not DType.BOOL:
-        raise ValueError(f"the condition is {condition}, bool is needed")
+        raise ValueError(f"the condition is {condition}, expected bool")
     if not same_kind(a.dtype, b.dtype):
         raise ValueError(f"the operands {a} and {b} have different element types")
     return (replace(a, shape=broadcast(condition.shape, a.shape, b.shape)),)
@@ -120,7 +120,7 @@ def _fully_connected(_: ops.FullyConnected, inputs: Operands) -> Results:
 def _matmul(_: ops.MatMul, inputs: Operands) -> Results:
     a, b = operand(inputs, 0), operand(inputs, 1)
     if not a.shape or not b.shape:
-        raise ValueError(f"a matrix product needs dimensions, the operands are {a} and {b}")
+        raise ValueError(f"a matrix product needs operands with dimensions, these are {a} and {b}")
     left = a.shape if len(a.shape) > 1 else (1, *a.shape)
     right = b.shape if len(b.shape) > 1 else (*b.shape, 1)
     if left[-1] != right[-2]:
@@ -133,7 +133,7 @@ def _matmul(_: ops.MatMul, inputs: Operands) -> Results:
 def _recurrent(op: ops.Lstm | ops.Gru, inputs: Operands, gates: int, states: int) -> Results:
     x, hidden = operand(inputs, 0), op.hidden_size
     if len(x.shape) != 3:
-        raise ValueError(f"{op.kind} needs an operand (time, batch, features), it is {x}")
+        raise ValueError(f"{op.kind} needs an operand (time, batch, features), this one is {x}")
     times, batch, features = x.shape
     directions = 2 if op.direction == "bidirectional" else 1
     wanted: list[Ints] = [
@@ -144,7 +144,7 @@ def _recurrent(op: ops.Lstm | ops.Gru, inputs: Operands, gates: int, states: int
     for index, shape in enumerate(wanted, start=1):
         found = operand(inputs, index) if index < 3 else optional(inputs, index)
         if found is not None and found.shape != shape:
-            raise ValueError(f"operand {index} of {op.kind} is {found}, {shape} is needed")
+            raise ValueError(f"operand {index} of {op.kind} is {found}, expected {shape}")
     state = replace(x, shape=(directions, batch, hidden))
     return (replace(x, shape=(times, directions, batch, hidden)), *[state] * states)
 
@@ -287,7 +287,7 @@ def _cast(op: ops.Cast, inputs: Operands) -> Results:
 
 
 def _quantize(_: ops.Quantize, inputs: Operands) -> Results:
-    """int8 stands for whatever type the parameters of the output name."""
+    """Take int8 to stand for whatever type the parameters of the output name."""
     return (replace(operand(inputs, 0), dtype=DType.INT8),)
 
 

@@ -15,7 +15,7 @@ Pool = ops.MaxPool | ops.AveragePool
 
 
 def operand(inputs: Operands, index: int, what: str = "operand") -> TensorType:
-    """Operand ``index``; raises ValueError if it is absent."""
+    """Return operand ``index``; raise ValueError if it is absent."""
     found = inputs[index] if index < len(inputs) else None
     if found is None:
         raise ValueError(f"{what} {index} is absent")
@@ -23,12 +23,12 @@ def operand(inputs: Operands, index: int, what: str = "operand") -> TensorType:
 
 
 def optional(inputs: Operands, index: int) -> TensorType | None:
-    """Operand ``index`` or None."""
+    """Return operand ``index`` or None."""
     return inputs[index] if index < len(inputs) else None
 
 
 def split_dims(x: TensorType, layout: Layout) -> tuple[int, int, Ints]:
-    """Batch, channels and spatial dimensions of an activation."""
+    """Split an activation's shape into batch, channels and spatial dimensions."""
     if len(x.shape) < 3:
         raise ValueError(f"a spatial operator needs at least rank 3, the operand is {x}")
     if layout is Layout.NCHW:
@@ -37,7 +37,7 @@ def split_dims(x: TensorType, layout: Layout) -> tuple[int, int, Ints]:
 
 
 def join_dims(batch: int, channels: int, spatial: Ints, layout: Layout) -> Ints:
-    """The shape of an activation; inverse of :func:`split_dims`."""
+    """Return the shape of an activation; the inverse of :func:`split_dims`."""
     if layout is Layout.NCHW:
         return (batch, channels, *spatial)
     return (batch, *spatial, channels)
@@ -45,12 +45,12 @@ def join_dims(batch: int, channels: int, spatial: Ints, layout: Layout) -> Ints:
 
 def _expect_rank(name: str, values: Ints, rank: int) -> None:
     if len(values) != rank:
-        raise ValueError(f"{name} {values} has {len(values)} entries, {rank} are needed")
+        raise ValueError(f"{name} {values} has {len(values)} entries, expected {rank}")
 
 
 def _expect_shape(what: str, found: Ints, wanted: Ints) -> None:
     if found != wanted:
-        raise ValueError(f"{what} has shape {found}, {wanted} is needed")
+        raise ValueError(f"{what} has shape {found}, expected {wanted}")
 
 
 def _positive(spatial: Ints) -> Ints:
@@ -60,7 +60,7 @@ def _positive(spatial: Ints) -> Ints:
 
 
 def window_sizes(spatial: Ints, kernel: Ints, strides: Ints, pads: Ints, dilations: Ints) -> Ints:
-    """How many windows fit into each padded spatial dimension (ONNX, floor)."""
+    """Count the windows that fit into each padded spatial dimension (ONNX, floor)."""
     rank = len(spatial)
     for name, values in (("kernel", kernel), ("strides", strides), ("dilations", dilations)):
         _expect_rank(name, values, rank)
@@ -76,7 +76,7 @@ def window_sizes(spatial: Ints, kernel: Ints, strides: Ints, pads: Ints, dilatio
 
 
 def kernel_dims(weight: Ints, layout: Layout) -> Ints:
-    """Spatial dimensions of the weight of a convolution."""
+    """Return the spatial dimensions of the weight of a convolution."""
     return weight[2:] if layout is Layout.NCHW else weight[1:-1]
 
 
@@ -87,13 +87,15 @@ def _check_bias(inputs: Operands, channels: int) -> None:
 
 
 def conv(op: ops.Conv, inputs: Operands) -> Results:
-    """Result of a convolution."""
+    """Infer the result of a convolution."""
     x, weight = operand(inputs, 0), operand(inputs, 1, "weight")
     batch, channels, spatial = split_dims(x, op.layout)
     kernel = kernel_dims(weight.shape, op.layout)
     outputs = weight.shape[0]
     if channels % op.groups or outputs % op.groups:
-        raise ValueError(f"{channels} -> {outputs} channels do not divide into {op.groups} groups")
+        raise ValueError(
+            f"{channels} -> {outputs} channels cannot be divided into {op.groups} groups"
+        )
     wanted = join_dims(outputs, channels // op.groups, kernel, op.layout)
     _expect_shape("the weight", weight.shape, wanted)
     _check_bias(inputs, outputs)
@@ -102,7 +104,7 @@ def conv(op: ops.Conv, inputs: Operands) -> Results:
 
 
 def depthwise_conv(op: ops.DepthwiseConv, inputs: Operands) -> Results:
-    """Result of a depthwise convolution."""
+    """Infer the result of a depthwise convolution."""
     x, weight = operand(inputs, 0), operand(inputs, 1, "weight")
     batch, channels, spatial = split_dims(x, op.layout)
     kernel = kernel_dims(weight.shape, op.layout)
@@ -116,7 +118,7 @@ def depthwise_conv(op: ops.DepthwiseConv, inputs: Operands) -> Results:
 
 
 def conv_transpose(op: ops.ConvTranspose, inputs: Operands) -> Results:
-    """Result of a transposed convolution."""
+    """Infer the result of a transposed convolution."""
     x, weight = operand(inputs, 0), operand(inputs, 1, "weight")
     batch, channels, spatial = split_dims(x, op.layout)
     kernel = kernel_dims(weight.shape, op.layout)
@@ -151,7 +153,7 @@ def _transposed_sizes(op: ops.ConvTranspose, spatial: Ints, kernel: Ints) -> Int
 
 
 def pool(op: Pool, inputs: Operands) -> Results:
-    """Result of a pooling."""
+    """Infer the result of a pooling."""
     x = operand(inputs, 0)
     batch, channels, spatial = split_dims(x, op.layout)
     ones = (1,) * len(spatial)
@@ -160,7 +162,7 @@ def pool(op: Pool, inputs: Operands) -> Results:
 
 
 def resize(op: ops.Resize, inputs: Operands) -> Results:
-    """Result of a resampling."""
+    """Infer the result of a resampling."""
     x = operand(inputs, 0)
     batch, channels, spatial = split_dims(x, op.layout)
     _expect_rank("sizes", op.sizes, len(spatial))
@@ -168,29 +170,29 @@ def resize(op: ops.Resize, inputs: Operands) -> Results:
 
 
 def depth_to_space(op: ops.DepthToSpace, inputs: Operands) -> Results:
-    """Result of moving channels to space."""
+    """Infer the result of moving channels to space."""
     x = operand(inputs, 0)
     batch, channels, spatial = split_dims(x, op.layout)
     area = op.block ** len(spatial)
     if channels % area:
-        raise ValueError(f"{channels} channels do not divide into blocks of {area}")
+        raise ValueError(f"{channels} channels cannot be divided into blocks of {area}")
     sizes = tuple(size * op.block for size in spatial)
     return (replace(x, shape=join_dims(batch, channels // area, sizes, op.layout)),)
 
 
 def space_to_depth(op: ops.SpaceToDepth, inputs: Operands) -> Results:
-    """Result of moving space to channels."""
+    """Infer the result of moving space to channels."""
     x = operand(inputs, 0)
     batch, channels, spatial = split_dims(x, op.layout)
     if any(size % op.block for size in spatial):
-        raise ValueError(f"the spatial shape {spatial} does not divide into blocks of {op.block}")
+        raise ValueError(f"the spatial shape {spatial} cannot be divided into blocks of {op.block}")
     sizes = tuple(size // op.block for size in spatial)
     area = op.block ** len(spatial)
     return (replace(x, shape=join_dims(batch, channels * area, sizes, op.layout)),)
 
 
 def instance_norm(op: ops.InstanceNorm, inputs: Operands) -> Results:
-    """Result of an instance normalization."""
+    """Infer the result of an instance normalization."""
     x = operand(inputs, 0)
     _, channels, _ = split_dims(x, op.layout)
     for index, what in ((1, "the scale"), (2, "the bias")):

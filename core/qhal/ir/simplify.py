@@ -79,7 +79,7 @@ def _is_idle(graph: Graph, node: Node) -> bool:
 
 
 def _changes_nothing(op: Op, shape: Ints) -> bool:
-    """True if ``op`` returns its operand, given that shape and element type stay the same."""
+    """Return True if ``op`` returns its operand when shape and element type stay the same."""
     match op:
         case ops.Reshape() | ops.Expand() | ops.Tile() | ops.Cast() | ops.Concat() | ops.Split():
             return True
@@ -107,7 +107,7 @@ def _joined(graph: Graph) -> Graph:
 
 
 def _join(graph: Graph, node: Node, makers: Mapping[str, Node]) -> Node:
-    """The node without the one before it, if it can do the work of both."""
+    """Return the node without the one before it, if it can do the work of both."""
     before = makers.get(node.inputs[0]) if node.inputs else None
     if before is None:
         return node
@@ -127,7 +127,7 @@ def _after(before: Node, node: Node, op: Op) -> Node:
 
 
 def _as_reshape(graph: Graph, node: Node) -> Node:
-    """A Transpose that only moves dimensions of size 1 moves no data."""
+    """Write a Transpose that only moves dimensions of size 1 as a Reshape: it moves no data."""
     if not isinstance(node.op, ops.Transpose):
         return node
     shape = tuple(graph.tensors[node.outputs[0]].shape)
@@ -136,7 +136,7 @@ def _as_reshape(graph: Graph, node: Node) -> Node:
 
 
 def _as_mean(graph: Graph, node: Node) -> Node:
-    """An average over the whole image: a mean may rescale where a pool may not."""
+    """Write an average over the whole image as a mean, which may rescale where a pool may not."""
     op = node.op
     if not isinstance(op, ops.AveragePool) or op.layout is not Layout.NCHW or any(op.pads):
         return node
@@ -149,7 +149,7 @@ def _as_mean(graph: Graph, node: Node) -> Node:
 
 
 def _without_pad(graph: Graph, pad: Node, node: Node) -> Node:
-    """A window with the zeros (or lowest values) of an explicit Pad as its own padding."""
+    """Give a window the zeros (or lowest values) of an explicit Pad as its own padding."""
     if not isinstance(pad.op, ops.Pad) or pad.op.mode != "constant":
         return node
     layout: Layout = getattr(node.op, "layout", Layout.NCHW)
@@ -168,7 +168,7 @@ def _without_pad(graph: Graph, pad: Node, node: Node) -> Node:
 
 
 def _spatial_pads(pads: Ints, rank: int, layout: Layout) -> Ints | None:
-    """The spatial part of pads, or None if other axes are padded or any pad is negative."""
+    """Return the spatial part of pads; None if other axes are padded or any pad is negative."""
     channel = layout.channel_axis(rank)
     others = [pads[axis + side] for axis in (0, channel) for side in (0, rank)]
     if any(others) or min(pads) < 0:
@@ -186,12 +186,12 @@ def _counts_all(op: ops.AveragePool) -> bool:
 
 
 def _fits(op: ops.MaxPool, added: Ints) -> bool:
-    """ONNX wants every window to see an element: padding stays smaller than the kernel."""
+    """Return True if every window sees an element, as ONNX wants it: pads below the kernel size."""
     return all(pad < size for pad, size in zip(_sum(op.pads, added), op.kernel * 2, strict=True))
 
 
 def _never_wins(graph: Graph, pad: Node, value: float) -> bool:
-    """True if the padded value cannot exceed an element: it is the lowest, or all are >= 0."""
+    """Return True if padding never exceeds an element: it is the lowest, or all are >= 0."""
     if value == -inf or value <= _LOWEST:
         return True
     maker = graph.producers.get(pad.inputs[0])
@@ -199,5 +199,5 @@ def _never_wins(graph: Graph, pad: Node, value: float) -> bool:
 
 
 def is_nonnegative(view: NodeView) -> bool:
-    """True if no result of the node is below zero."""
+    """Return True if no result of the node is below zero."""
     return view.op.traits.nonnegative or view.op.fused is not ops.Activation.NONE

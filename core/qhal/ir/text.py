@@ -44,19 +44,19 @@ class _Printer:
         self._params = params
 
     def tensor(self, name: str) -> str:
-        """``%name: type`` with its parameters."""
+        """Print ``%name: type`` with its parameters."""
         if not name:
             return "-"
         suffix = f" {self._params[name]}" if name in self._params else ""
         return f"%{name}: {self._graph.tensors[name]}{suffix}"
 
     def permutation(self, name: str) -> str:
-        """The permutation of an input or output against the user's model."""
+        """Print the permutation of an input or output against the user's model."""
         perm = self._graph.permutations.get(name)
         return f" permuted {perm}" if perm else ""
 
     def node(self, node: Node) -> str:
-        """``%out: type = Kind(%in, …) {attributes}``."""
+        """Print ``%out: type = Kind(%in, …) {attributes}``."""
         outputs = ", ".join(self.tensor(name) for name in node.outputs)
         inputs = ", ".join(f"%{name}" if name else "-" for name in node.inputs)
         return f"{outputs} = {node.op.kind}({inputs}){_attributes(node.op)}"
@@ -80,7 +80,7 @@ def _attribute(value: object) -> str:
 
 
 def _value(array: Array) -> str:
-    """Small constants in full, others by their content hash."""
+    """Print small constants in full, others by their content hash."""
     if array.size <= _SHOWN_VALUES:
         return f"[{', '.join(_number(v) for v in array.ravel().tolist())}]"
     return f"sha256:{sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:12]}"

@@ -29,7 +29,7 @@ def verify(graph: Graph) -> None:
         defined.update(filter(None, node.outputs))
     for name in graph.outputs:
         if name not in defined:
-            raise _broken(f"output {name!r} is never made")
+            raise _broken(f"no node produces output {name!r}")
 
 
 def _broken(what: str) -> InternalError:
@@ -40,7 +40,7 @@ def _broken(what: str) -> InternalError:
 
 
 def _verify_names(graph: Graph) -> None:
-    """Single assignment, unique node names, and a type for every name."""
+    """Check single assignment, unique node names, and a type for every name."""
     made = [name for node in graph.nodes for name in node.outputs if name]
     assigned = Counter([*dict.fromkeys(graph.inputs), *graph.constants, *made])
     for name, count in assigned.items():
@@ -70,7 +70,7 @@ def _verify_constant(name: str, declared: TensorType, value: Array) -> None:
 def _verify_order(node: Node, defined: set[str]) -> None:
     for name in filter(None, node.inputs):
         if name not in defined:
-            raise _broken(f"node {node.name!r} reads {name!r} before it is made")
+            raise _broken(f"node {node.name!r} reads {name!r} before it is produced")
 
 
 def _verify_types(graph: Graph, node: Node) -> None:
@@ -86,12 +86,12 @@ def _verify_types(graph: Graph, node: Node) -> None:
         if name and not _agree(graph.tensors[name], wanted):
             raise _broken(
                 f"{name!r} is {graph.tensors[name]}, node {node.name!r} ({node.op.kind}) "
-                f"makes {wanted}"
+                f"produces {wanted}"
             )
 
 
 def _verify_count(node: Node, count: int) -> None:
-    """Recurrent operators may leave out their last results."""
+    """Check the number of outputs; recurrent operators may leave out their last ones."""
     least = 1 if node.op.traits.recurrent else count
     if not least <= len(node.outputs) <= count:
         raise _broken(f"node {node.name!r} ({node.op.kind}) has {len(node.outputs)} outputs")

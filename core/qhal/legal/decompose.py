@@ -21,7 +21,7 @@ _MAX_ROUNDS = 4
 def decompose(graph: Graph, caps: Capabilities) -> tuple[Graph, tuple[Decision, ...]]:
     """Replace each node that ``caps`` lacks by a form of which it has every piece.
 
-    A node without such a form stays as it is. What a form brings may break a rule of
+    A node without such a form stays as it is. What a form adds may break a rule of
     ``caps.native`` in turn, so it is gone through again.
     """
     decisions: tuple[Decision, ...] = ()
@@ -48,7 +48,7 @@ def _round(graph: Graph, caps: Capabilities) -> tuple[Graph, tuple[Decision, ...
 
 
 def _why_foreign(view: NodeView, caps: Capabilities) -> str:
-    """Why a node cannot be left as it is; "" if it can."""
+    """Say why a node cannot be left as it is; "" if it can."""
     if isinstance(view.op, ops.Opaque):
         return ""
     rule = caps.native.get(view.op.kind)
@@ -64,7 +64,7 @@ def _is_native(node: Node, caps: Capabilities) -> bool:
 def _form(
     node: Node, scope: Surroundings, caps: Capabilities, above: frozenset[str]
 ) -> Fragment | None:
-    """The first form that the target has; one without further decomposition is preferred."""
+    """Find the first form that the target has, preferably one without further decomposition."""
     fragments = _drafts(node, scope)
     for fragment in fragments:
         if all(_is_native(inner, caps) for inner in fragment.nodes):
@@ -77,7 +77,7 @@ def _form(
 
 
 def _drafts(node: Node, scope: Surroundings) -> list[Fragment]:
-    """All forms that the node's attributes and constants allow."""
+    """Draft all forms that the node's attributes and constants allow."""
     found = []
     for form in FORMS.get(node.op.kind, ()):
         draft = Draft(scope, node)
@@ -90,7 +90,7 @@ def _drafts(node: Node, scope: Surroundings) -> list[Fragment]:
 def _completed(
     fragment: Fragment, scope: Surroundings, caps: Capabilities, above: frozenset[str]
 ) -> Fragment | None:
-    """The fragment with each piece that is lacking decomposed in turn; None if one cannot be."""
+    """Decompose each piece that is lacking in turn; None if one cannot be."""
     inner = fragment.over(scope)
     parts = []
     for node in fragment.nodes:
@@ -131,13 +131,13 @@ def _decision(graph: Graph, node: Node, fragment: Fragment, why: str) -> Decisio
         return Decision(
             Code.UNROLLED,
             f"{kind} {node.name!r} was unrolled for {times} time step{plural}; the artifact "
-            f"takes sequences of this length only.",
+            f"accepts only sequences of this length.",
             node.name,
         )
     counts = Counter(inner.op.kind for inner in fragment.nodes)
     pieces = ", ".join(k if n == 1 else f"{n} {k}" for k, n in counts.items())
     return Decision(
         Code.DECOMPOSED,
-        f"{kind} {node.name!r} was written as {pieces}: {why}.",
+        f"{kind} {node.name!r} was replaced by {pieces}: {why}.",
         node.name,
     )

@@ -43,7 +43,7 @@ def fuse_activations(graph: Graph, caps: Capabilities) -> Graph:
 
 
 def _chain(graph: Graph, caps: Capabilities, node: Node) -> list[Node]:
-    """The node that can compute the activation ``node``, and the moves between; or nothing."""
+    """Find the node that can compute the activation ``node``, and the moves between; or nothing."""
     activation = _FUSIBLE.get(type(node.op))
     if activation is None:
         return []
@@ -61,7 +61,7 @@ def _chain(graph: Graph, caps: Capabilities, node: Node) -> list[Node]:
 
 
 def _fused(builder: GraphBuilder, chain: list[Node], node: Node) -> list[Node]:
-    """The chain with the activation in its first node; what flows through it is renamed."""
+    """Put the activation into the chain's first node; rename what flows through it."""
     host, *moves = chain
     names = [builder.fresh(f"{n.outputs[0]}/{node.op.kind}") for n in chain[:-1]]
     host = replace(

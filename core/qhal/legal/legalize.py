@@ -1,6 +1,6 @@
 """Make a canonical graph legal for a target: only operators that it has, where possible.
 
-The order matters: windows are brought into the dimensions that the target has, what it lacks
+The order matters: windows are rewritten in the dimensions that the target has, what it lacks
 is then written as other operators (recurrent ones are unrolled), data movement that moves
 nothing is dropped, and activations are fused last, because decompositions make new ones (and
 moves that stood around an activation meet then).

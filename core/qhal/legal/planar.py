@@ -19,7 +19,7 @@ _POOLING = ops.MaxPool | ops.AveragePool
 
 
 def to_planar(graph: Graph) -> tuple[Graph, tuple[Decision, ...]]:
-    """Write 1-D convolutions, poolings and resampling in 2-D, and transposed groups apart.
+    """Write 1-D convolutions, poolings and resampling in 2-D, and ungroup transposed ones.
 
     Runtimes that compute channels last have no others.
     """
@@ -33,26 +33,26 @@ def to_planar(graph: Graph) -> tuple[Graph, tuple[Decision, ...]]:
             continue
         result, reason = sentence
         insert(builder, node, draft.finished((result,)))
-        text = f"{node.op.kind} {node.name!r} was written {reason}."
+        text = f"{node.op.kind} {node.name!r} was rewritten {reason}."
         decisions.append(Decision(Code.DECOMPOSED, text, node.name))
     return (builder.build(), tuple(decisions)) if decisions else (graph, ())
 
 
 def _is_line(graph: Graph, node: Node) -> bool:
-    """True for a window operator over (N, C, L)."""
+    """Return True for a window operator over (N, C, L)."""
     if not isinstance(node.op, _WEIGHTED | _POOLING | ops.Resize):
         return False
     return len(graph.tensors[node.inputs[0]].shape) == 3
 
 
 def _planar(d: Draft) -> tuple[str, str]:
-    """(N, C, L) as (N, C, 1, L)."""
+    """Write (N, C, L) as (N, C, 1, L)."""
     n, c, length = d.shape(d.input(0))
     image = d("image", ops.Reshape((n, c, 1, length)), d.input(0))
     weights = [_planar_weight(d), *d.node.inputs[2:]] if isinstance(d.node.op, _WEIGHTED) else []
     made = d("plane", _in_plane(d.node.op), image, *weights)
     n, c, _, length = d.shape(made)
-    return d("line", ops.Reshape((n, c, length)), made), "in two dimensions of which one is 1"
+    return d("line", ops.Reshape((n, c, length)), made), "as a 2-D operator with height 1"
 
 
 def _planar_weight(d: Draft) -> str:
@@ -80,7 +80,7 @@ def _in_plane(op: Op) -> Op:
 
 
 def _ungrouped(d: Draft) -> tuple[str, str] | None:
-    """A grouped ConvTranspose with constant operands, one group at a time."""
+    """Write a grouped ConvTranspose with constant operands, one group at a time."""
     op = d.node.op
     weight, bias = d.constant_input(1), d.constant_input(2)
     if not isinstance(op, ops.ConvTranspose) or op.groups == 1:
@@ -95,7 +95,7 @@ def _ungrouped(d: Draft) -> tuple[str, str] | None:
         if bias is not None:
             operands.append(d.constant(f"bias{i}", bias[i * outputs : (i + 1) * outputs]))
         made.append(d(f"group{i}", replace(op, groups=1), *operands))
-    return _joined(d, made), f"as {op.groups} convolutions of one group each"
+    return _joined(d, made), f"as {op.groups} convolutions with one group each"
 
 
 def _joined(d: Draft, parts: Sequence[str]) -> str:

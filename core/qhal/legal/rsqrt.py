@@ -11,7 +11,7 @@ from qhal.targets.capability import Capabilities
 
 
 def use_rsqrt(graph: Graph, caps: Capabilities) -> Graph:
-    """``a / sqrt(b)`` as ``a * rsqrt(b)`` for targets that have Rsqrt, but not Sqrt and Div."""
+    """Write ``a / sqrt(b)`` as ``a * rsqrt(b)`` for targets with Rsqrt, but not Sqrt and Div."""
     lacks = not (caps.has("Sqrt") and caps.has("Div"))
     roots = {node.name: root for node in graph.nodes if (root := _root(graph, node))}
     if not (lacks and caps.has("Rsqrt") and roots):
@@ -26,7 +26,7 @@ def use_rsqrt(graph: Graph, caps: Capabilities) -> Graph:
 
 
 def _root(graph: Graph, node: Node) -> Node | None:
-    """The square root that a division divides by."""
+    """Find the square root that a division divides by."""
     if not isinstance(node.op, ops.Div):
         return None
     root = graph.producers.get(node.inputs[1])

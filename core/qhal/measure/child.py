@@ -18,7 +18,7 @@ from qhal.targets.profile import TargetProfile
 
 
 def main(folder: Path) -> int:
-    """Load the artifact, run it once, print this process's peak memory in bytes."""
+    """Load the artifact, run it once, and print this process's peak memory in bytes."""
     task: dict[str, Any] = json.loads((folder / TASK_FILE).read_text(encoding="utf-8"))
     profile = decode(TargetProfile, task["profile"])
     artifact = Artifact(

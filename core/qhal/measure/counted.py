@@ -13,7 +13,7 @@ from qhal.results.plan import declared_type
 
 
 def sizes(artifact: Artifact, baseline: Artifact | None, model_bytes: int) -> dict[str, Metric]:
-    """File sizes: the artifact's, the float artifact's, the user's model's, and their ratio."""
+    """Return the file sizes of artifact, float artifact and user's model, and their ratio."""
     found = {"size_artifact": _bytes(artifact.size_bytes), "size_model": _bytes(model_bytes)}
     if baseline is not None and artifact.size_bytes:
         ratio = baseline.size_bytes / artifact.size_bytes
@@ -24,7 +24,7 @@ def sizes(artifact: Artifact, baseline: Artifact | None, model_bytes: int) -> di
 
 
 def bits(model: QuantModel) -> dict[str, Metric]:
-    """Bits that are stored and bits that are computed in: two things that often differ."""
+    """Count the bits that are stored and the bits that are computed in, which often differ."""
     found = {}
     elements, stored = _stored_bits(model)
     if elements:
@@ -44,7 +44,7 @@ def bits(model: QuantModel) -> dict[str, Metric]:
 
 
 def macs_per_type(model: QuantModel) -> dict[DType, int]:
-    """Multiply-accumulates by the element type of their activations."""
+    """Count multiply-accumulates by the element type of their activations."""
     found: dict[DType, int] = {}
     for node in model.graph.nodes:
         count = macs(NodeView(model.graph, node))
@@ -55,12 +55,12 @@ def macs_per_type(model: QuantModel) -> dict[DType, int]:
 
 
 def sorted_items(per_type: dict[DType, int]) -> list[tuple[DType, int]]:
-    """Largest count first."""
+    """Sort by count, the largest first."""
     return sorted(per_type.items(), key=lambda item: (-item[1], item[0].value))
 
 
 def constant_bytes(model: QuantModel, unit: str | None = None) -> int:
-    """Bytes of all constants, each once; with ``unit``, of the nodes that run there."""
+    """Count the bytes of all constants, each once; with ``unit``, of the nodes that run there."""
     names = {
         name
         for node in model.graph.nodes
@@ -72,7 +72,7 @@ def constant_bytes(model: QuantModel, unit: str | None = None) -> int:
 
 
 def planned_weight_bytes(model: QuantModel) -> int:
-    """Bytes of the weights of a model without parameters, in the types of its kernel rows.
+    """Count the weight bytes of a model without parameters, in the types of its kernel rows.
 
     Scales, biases and whatever else a file holds come on top.
     """
@@ -88,13 +88,13 @@ def planned_weight_bytes(model: QuantModel) -> int:
 
 
 def unit_of(model: QuantModel, node: str) -> str:
-    """Where a node is to run; "" is the target's main unit."""
+    """Return where a node is to run; "" is the target's main unit."""
     row = model.kernels.get(node)
     return "" if row is None else row.unit
 
 
 def _stored_bits(model: QuantModel) -> tuple[int, int]:
-    """Elements of all weights, and the bits that they take."""
+    """Count the elements of all weights, and the bits that they take."""
     names = {
         name
         for node in model.graph.nodes
@@ -108,7 +108,7 @@ def _stored_bits(model: QuantModel) -> tuple[int, int]:
 
 
 def _stored_type(model: QuantModel, name: str) -> DType:
-    """Element type in the file; NumPy holds 4-bit integers in 8 bits."""
+    """Return the element type in the file; NumPy holds 4-bit integers in 8 bits."""
     params = model.params.get(name)
     return model.graph.tensors[name].dtype if params is None else params.dtype
 

@@ -106,23 +106,23 @@ def _proxy(
 ) -> tuple[dict[str, Metric], tuple[Decision, ...]]:
     power = profile.facts.get("active_power_w")
     if power is None:
-        why = f"Target {profile.name} has no sourced power figure (fact active_power_w)"
+        why = f"Target {profile.name} has no power figure with a source (fact active_power_w)"
         return {}, (_unavailable(why),)
     latencies = _target_latencies(profile, metrics)
     if not latencies:
         why = f"The latency on target {profile.name} is neither measured nor modeled"
         return {}, (_unavailable(why),)
-    note = f"{power.value:g} W active power x latency; no meter was read"
+    note = f"{power.value:g} W active power times latency; no meter was read"
     return {name: _times(latency, power.value, note) for name, latency in latencies.items()}, ()
 
 
 def _unavailable(why: str) -> Decision:
-    sentence = f"{why}: no energy proxy is given. A meter is unavailable too."
+    sentence = f"{why}, so there is no energy proxy. There is no power meter either."
     return Decision(Code.ENERGY_UNAVAILABLE, sentence)
 
 
 def _target_latencies(profile: TargetProfile, metrics: Mapping[str, Metric]) -> dict[str, Metric]:
-    """Latencies that are the target's: the modeled one, or the host's if it is the target."""
+    """Return the target's latencies: the modeled one, or the host's if it is the target."""
     if "latency" in metrics:
         return {"energy_proxy": metrics["latency"]}
     if profile.options.get(RUNS_ON) != "host":
@@ -152,7 +152,7 @@ def _bounds(model: QuantModel, baseline: QuantModel | None) -> dict[str, Metric]
     theirs = lower_bound_pj(baseline)
     found["energy_lower_bound_float"] = _bound(theirs)
     ratios = sorted(a / b for a, b in zip(theirs, ours, strict=True))
-    note = "float over quantized, both by the same table"
+    note = "float over quantized, both from the same table"
     value = theirs[0] / ours[0]
     found["energy_lower_bound_ratio"] = Metric(
         value, "ratio", Basis.MODELED, ratios[0], ratios[1], note
@@ -165,7 +165,7 @@ def _bound(ends: tuple[float, float]) -> Metric:
 
 
 def lower_bound_pj(model: QuantModel) -> tuple[float, float]:
-    """Arithmetic lower bound per inference, by the low and the high figures of the table.
+    """Return the arithmetic lower bound per inference, by the table's low and high figures.
 
     Weights, inputs and outputs cross the memory interface once; activations in between stay on
     the chip. Operations that are not multiply-accumulates count as additions.

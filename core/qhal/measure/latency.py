@@ -61,7 +61,7 @@ class Timing:
 
 
 def speedup(slow: Timing, fast: Timing) -> tuple[float, float, float]:
-    """Ratio of the medians, with the smallest and largest ratio of any window."""
+    """Return the ratio of the medians, with the smallest and largest ratio of any window."""
     pairs = zip(slow.medians_ns, fast.medians_ns, strict=True)
     ratios = [a / b for a, b in pairs]
     whole = slow.p50_ns / fast.p50_ns
@@ -91,7 +91,7 @@ def interleave(
 
 
 def _warm_up(run: Run, budget_s: float) -> int:
-    """Run until caches and clocks have settled; returns the time of the last run in ns."""
+    """Run until caches and clocks have settled; return the time of the last run in ns."""
     began, last = perf_counter_ns(), 0
     for _ in range(_WARM_UP_RUNS):
         last = _time(run)

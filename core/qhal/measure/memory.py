@@ -28,11 +28,11 @@ _NOTE = "a fresh Python process that loads the artifact and runs it once, interp
 
 
 def peak_memories(pair: Pair, clocked: Clocked) -> dict[str, Metric]:
-    """Peak memory of what ran; the child processes run side by side.
+    """Measure the peak memory of what ran; the child processes run side by side.
 
     Args:
         pair: what to load.
-        clocked: tells what runs on this host at all.
+        clocked: says what runs on this host at all.
     """
     ran: dict[str, Runnable] = {}
     if clocked.subject is not None:
@@ -45,7 +45,7 @@ def peak_memories(pair: Pair, clocked: Clocked) -> dict[str, Metric]:
 
 
 def peak_memory(subject: Runnable, inputs: Mapping[str, Array]) -> Metric | None:
-    """Peak resident memory of a fresh process that loads the artifact and runs it once.
+    """Measure the peak memory of a fresh process that loads the artifact and runs it once.
 
     Args:
         subject: what to load; its backend must be installed as a plugin.

@@ -1,4 +1,4 @@
-"""Latency of an accelerator from its published figures, where nobody can hold a clock to it.
+"""Latency of an accelerator from its published figures, where it cannot be timed.
 
     invocation + input bytes / link rate + streamed weight bytes / stream rate + operations / rate
 
@@ -17,7 +17,7 @@ from qhal.metric import Basis, Metric, counted
 from qhal.quant.model import QuantModel
 from qhal.targets.profile import TargetProfile
 
-_NOTE = "from published figures, if the target takes all that is planned for it"
+_NOTE = "from published figures, if the target runs all that is planned for it"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Work:
 
 
 def target_latency(model: QuantModel, profile: TargetProfile) -> dict[str, Metric]:
-    """``latency`` on the target, modeled; nothing where the profile lacks the figures."""
+    """Model ``latency`` on the target; nothing where the profile lacks the figures."""
     ends = latency_range_ns(work_of(model), profile)
     if ends is None:
         return {}
@@ -48,7 +48,7 @@ def target_latency(model: QuantModel, profile: TargetProfile) -> dict[str, Metri
 
 
 def work_of(model: QuantModel) -> Work:
-    """The work of the nodes that are planned for the main unit."""
+    """Sum up the work of the nodes that are planned for the main unit."""
     graph = model.graph
     nodes = (node for node in graph.nodes if not unit_of(model, node.name))
     return Work(
@@ -59,7 +59,7 @@ def work_of(model: QuantModel) -> Work:
 
 
 def latency_range_ns(work: Work, profile: TargetProfile) -> tuple[float, float] | None:
-    """The fastest and the slowest latency that the profile's figures allow.
+    """Return the fastest and the slowest latency that the profile's figures allow.
 
     Facts that are read: ``sustained_low_ops_per_s`` and ``sustained_high_ops_per_s`` (without
     both the result is None), ``invocation_s``, ``input_bytes_per_s``, and for streaming
@@ -71,7 +71,7 @@ def latency_range_ns(work: Work, profile: TargetProfile) -> tuple[float, float] 
 
 
 def _end_s(work: Work, profile: TargetProfile, end: str) -> float | None:
-    """The latency in seconds by the ``low`` or the ``high`` figures."""
+    """Return the latency in seconds by the ``low`` or the ``high`` figures."""
     rate = _fact(profile, f"sustained_{end}_ops_per_s")
     if not rate:
         return None
@@ -90,7 +90,7 @@ def _fact(profile: TargetProfile, key: str) -> float:
 
 
 def _transfer_s(size: float, rate: float) -> float:
-    """No known rate: the transfer is not in the model."""
+    """Return the time of a transfer; 0 if its rate is unknown."""
     return size / rate if rate else 0.0
 
 

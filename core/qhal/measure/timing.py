@@ -30,7 +30,7 @@ class Pair:
     sample: Arrays
 
     def examine(self) -> Findings:
-        """What the backend itself can find out."""
+        """Return what the backend itself can find out."""
         baseline = None if self.baseline is None else self.baseline.trial(self.sample)
         subject = self.subject.trial(self.sample)
         backend, profile = self.subject.backend, self.subject.profile
@@ -104,7 +104,7 @@ class Clocked:
 
 
 def ratio(slow: Timing, fast: Timing, note: str) -> Metric:
-    """How many times as fast one artifact is as another that was timed in turn with it."""
+    """Return how many times as fast one artifact is as another that was timed in turn with it."""
     value, low, high = speedup(slow, fast)
     return Metric(value, "ratio", Basis.MEASURED_HOST, low, high, note)
 
@@ -142,7 +142,7 @@ def clock(pairs: Sequence[Pair], *, threads: int, budget_s: float) -> tuple[Cloc
 
 
 def _load(pair: Pair, options: RunOptions) -> list[tuple[Runnable, Runner]]:
-    """The artifact, and the float one if that runs here too; empty if the artifact does not."""
+    """Load the artifact and, if it runs here too, the float one; empty if the artifact does not."""
     found = []
     for runnable in filter(None, (pair.subject, pair.baseline)):
         runner = runnable.load(options)
@@ -153,7 +153,7 @@ def _load(pair: Pair, options: RunOptions) -> list[tuple[Runnable, Runner]]:
 
 
 def _bound(runner: Runner, runnable: Runnable, sample: Arrays) -> Run:
-    """A call that is timed; the first one is looked at."""
+    """Make a call that is timed, after looking at the first one."""
     inputs = runnable.adapter.to_artifact(sample)
     run_raw(runner, runnable, inputs)
     return lambda: runner.run(inputs)

@@ -53,7 +53,7 @@ def quantize(array: Array, params: QuantParams) -> Array:
 
 
 def dequantize(ints: Array, params: QuantParams) -> npt.NDArray[np.float32]:
-    """The real numbers that integers stand for.
+    """Compute the real numbers that integers stand for.
 
     Args:
         ints: integers or codes, of the shape that ``params`` describes.
@@ -87,7 +87,7 @@ def _nearest(array: Array, params: QuantParams, codebook: npt.NDArray[np.float32
 
 
 def rounded(array: Array, dtype: DType) -> Array:
-    """Real numbers in a float type, half to even.
+    """Round real numbers to a float type, half to even.
 
     Args:
         array: float32, any shape.
@@ -108,7 +108,7 @@ def rounded(array: Array, dtype: DType) -> Array:
 def broadcast_params(
     params: QuantParams, shape: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.float32], Int64]:
-    """Scale and zero point in a form that broadcasts against an array of ``shape``."""
+    """Return scale and zero point, shaped to broadcast against an array of ``shape``."""
     if params.axis is None:
         return params.scale, params.zero_point
     if not params.group_size:
@@ -122,7 +122,7 @@ def broadcast_params(
 
 
 def params_from_range(low: float, high: float, spec: QuantSpec) -> QuantParams:
-    """Per-tensor parameters that cover ``[low, high]`` and zero.
+    """Return per-tensor parameters that cover ``[low, high]`` and zero.
 
     The range is widened to hold zero, and the zero point is an integer, so that zero is exact
     (padding and ReLU depend on it). Of the two zero points that the ends of the range suggest,
@@ -137,7 +137,7 @@ def params_from_range(low: float, high: float, spec: QuantSpec) -> QuantParams:
 
 
 def channel_params(low: Float64, high: Float64, spec: QuantSpec, axis: int) -> QuantParams:
-    """Parameters of an activation with one scale per channel, and one zero point for all.
+    """Return parameters of an activation with a scale per channel and one zero point for all.
 
     Kernels subtract one zero point from all of their input. It is the one with the smallest
     steps, relative to the range of each channel, in the mean square.
@@ -162,7 +162,7 @@ def channel_params(low: Float64, high: Float64, spec: QuantSpec, axis: int) -> Q
 
 
 def weight_params(weight: Array, spec: QuantSpec, axis: int = 0) -> QuantParams:
-    """Parameters that cover a weight exactly, at the granularity of ``spec``.
+    """Return parameters that cover a weight exactly, at the granularity of ``spec``.
 
     Args:
         weight: real numbers; any rank with per axis and per group.
@@ -194,7 +194,7 @@ def weight_params(weight: Array, spec: QuantSpec, axis: int = 0) -> QuantParams:
 
 
 def bias_params(source: QuantParams, weight: QuantParams, dtype: DType) -> QuantParams:
-    """Parameters of a bias: ``scale = s_input * s_weight``, zero point 0.
+    """Return parameters of a bias: ``scale = s_input * s_weight``, zero point 0.
 
     Args:
         source: the layer's input, per tensor.
@@ -208,7 +208,7 @@ def bias_params(source: QuantParams, weight: QuantParams, dtype: DType) -> Quant
 
 
 def fixed_params(spec: FixedQParams) -> QuantParams:
-    """Parameters that the hardware fixes."""
+    """Return parameters that the hardware fixes."""
     return QuantParams.per_tensor(spec.dtype, spec.scale, spec.zero_point)
 
 
@@ -246,7 +246,7 @@ def _fill_empty(scale: Float64, empty: npt.NDArray[np.bool_]) -> Float64:
 
 
 def _grouped(weight: Array, axis: int, size: int) -> Array:
-    """Weights as (O, groups, size); a short last group is filled with zeros."""
+    """Reshape weights to (O, groups, size); fill a short last group with zeros."""
     rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
     missing = -rows.shape[1] % size
     if missing:

@@ -102,7 +102,7 @@ class _Assigner:
         return params_from_range(low, high, replace(spec, granularity=PerTensor()))
 
     def _channel_params(self, group: tuple[str, ...]) -> QuantParams | None:
-        """Parameters per channel; None where a scale has to be shared.
+        """Return parameters per channel; None where a scale has to be shared.
 
         The extremes of a channel count as far as they lie in the range that the observer chose
         for the whole tensor.
@@ -156,12 +156,13 @@ class _Assigner:
 
     def _note_range(self, name: str, stats: TensorStats, chosen: Range) -> None:
         if stats.minimum == stats.maximum:
-            sentence = f"{name} was {stats.minimum:g} in every sample; its scale is a convention."
+            value = f"{stats.minimum:g} in every sample"
+            sentence = f"{name} was {value}; its scale was set by convention."
             self._decide(Code.CONSTANT_RANGE, sentence, name)
         elif chosen[0] > min(stats.minimum, 0.0) or chosen[1] < max(stats.maximum, 0.0):
             sentence = (
-                f"{name} was seen from {stats.minimum:.4g} to {stats.maximum:.4g} and is clipped "
-                f"to {chosen[0]:.4g} … {chosen[1]:.4g} by the {self.observer} observer."
+                f"The {self.observer} observer clipped {name} from {stats.minimum:.4g} … "
+                f"{stats.maximum:.4g} to {chosen[0]:.4g} … {chosen[1]:.4g}."
             )
             self._decide(Code.RANGE_CLIPPED, sentence, name)
 
@@ -211,7 +212,7 @@ class _Assigner:
         self.decisions.extend(result.decisions)
 
     def _store_plain(self, node: Node, name: str, form: ConstantForm) -> None:
-        """A weight or bias in half precision, or a recurrent weight: stored without correction."""
+        """Store a half-precision weight or bias, or a recurrent weight, without correction."""
         assert isinstance(form.spec, QuantSpec)
         value = self.constraints.qdq.graph.constants[name]
         if not form.spec.quantized:
@@ -268,7 +269,7 @@ def _is_weight(node: Node, index: int) -> bool:
 
 
 def _strictest(specs: list[QuantSpec | FixedQParams]) -> QuantSpec:
-    """One spec that satisfies all members of a group."""
+    """Return one spec that satisfies all members of a group."""
     plain = [spec for spec in specs if isinstance(spec, QuantSpec)]
     return replace(
         plain[0],

@@ -91,7 +91,7 @@ def calibrate(
             layer, else axis 1. In front of a depthwise convolution the extremes of each channel
             are kept too.
         cache: folder that remembers statistics between runs; None for none.
-        progress: is told of each sample.
+        progress: is advanced with each sample.
 
     Raises:
         DataValueError: one of the tensors becomes NaN or Inf.
@@ -110,7 +110,7 @@ def calibrate(
 
 
 def _check_finite(stats: Mapping[str, TensorStats]) -> None:
-    """Only what is asked for has to be finite: a mask of -Inf in front of a Softmax is sound."""
+    """Check only what is asked for: a mask of -Inf in front of a Softmax is sound."""
     broken = [name for name, kept in stats.items() if not kept.is_finite]
     if broken:
         raise DataValueError(
@@ -124,7 +124,7 @@ def _check_finite(stats: Mapping[str, TensorStats]) -> None:
 def _remembered(
     graph: Graph, dataset: Dataset, plan: _Plan, cache: Path, progress: Progress
 ) -> dict[str, TensorStats]:
-    """Statistics from the cache, or new ones that are then put there."""
+    """Return statistics from the cache; collect new ones and put them there if it has none."""
     entries = _entries(graph, plan)
     key = stats_cache.cache_key(entries.values(), dataset.fingerprint, runtime_version())
     found = stats_cache.load(cache, key)
@@ -139,7 +139,7 @@ def _remembered(
 
 
 def _plan(graph: Graph) -> _Plan:
-    """Every non-constant float tensor, in the graph's order."""
+    """Plan every non-constant float tensor, in the graph's order."""
     channels = _channels(graph)
     made = [name for node in graph.nodes for name in node.outputs if name]
     return {
@@ -150,7 +150,7 @@ def _plan(graph: Graph) -> _Plan:
 
 
 def _channels(graph: Graph) -> dict[str, _Channels]:
-    """Operand of a weighted node -> what is kept of its channels."""
+    """Map each operand of a weighted node to what is kept of its channels."""
     axes: dict[str, int] = {}
     wide: set[str] = set()
     fields: dict[str, set[ReceptiveField]] = {}
@@ -171,7 +171,7 @@ def _channels(graph: Graph) -> dict[str, _Channels]:
 
 
 def _receptive_field(graph: Graph, node: Node) -> ReceptiveField | None:
-    """The receptive field of a layer with a constant weight."""
+    """Return the receptive field of a layer with a constant weight."""
     weight = graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
     return None if weight is None else receptive_field_of(node.op, weight.shape)
 
@@ -191,7 +191,7 @@ def _weighted_operand(graph: Graph, node: Node) -> Iterator[tuple[str, int]]:
 
 
 def _moved_from(graph: Graph, node: Node, axis: int) -> int | None:
-    """The axis of the operand that a move makes ``axis`` of its result; None if there is none."""
+    """Find the operand's axis that a move makes ``axis`` of its result; None if there is none."""
     if isinstance(node.op, Transpose):
         return node.op.perm[axis]
     if not isinstance(node.op, Reshape):
@@ -209,12 +209,12 @@ def _check_wanted(graph: Graph, plan: _Plan, wanted: Collection[str]) -> None:
     missing = sorted(name for name in wanted if name not in plan)
     if missing:
         raise InternalError(
-            f"no statistics can be collected of {', '.join(missing)} in {graph.name!r}."
+            f"no statistics can be collected for {', '.join(missing)} in {graph.name!r}."
         )
 
 
 def _entries(graph: Graph, plan: _Plan) -> dict[str, str]:
-    """Tensor -> what identifies its statistics in the cache."""
+    """Map each tensor to what identifies its statistics in the cache."""
     digests = stats_cache.tensor_digests(graph)
     return {name: f"{digests[name]}/{channels}" for name, channels in plan.items()}
 
@@ -252,7 +252,7 @@ def _covariances(collectors: Mapping[str, CovarianceCollector]) -> dict[str, Flo
 
 
 def _evaluate(graph: Graph, dataset: Dataset, tensors: list[str]) -> Iterator[Mapping[str, Array]]:
-    """Inputs and tensors of each sample; overwritten when the next one is asked for.
+    """Yield inputs and tensors of each sample; the next one overwrites them.
 
     While the caller looks at one sample, the next one already runs, in the other slot.
     """

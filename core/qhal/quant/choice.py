@@ -74,7 +74,7 @@ class Choice:
         return self.quantized and self.row is not None and isinstance(self.row.output, SameAsInput)
 
     def decision(self, node: Node) -> Decision | None:
-        """What the record says of the choice; None for a native one."""
+        """Return the record's decision about the choice; None for a native one."""
         code, severity = {
             Verdict.NATIVE: (None, Severity.INFO),
             Verdict.FALLBACK: (Code.FLOAT_FALLBACK, Severity.WARNING),
@@ -159,14 +159,14 @@ def _first_broken(view: NodeView, row: KernelRow, limits: tuple[Limit, ...]) -> 
     for index, name in enumerate(view.node.inputs):
         role = view.op.role(index)
         if name and role in (Role.WEIGHT, Role.BIAS) and not view.is_constant(index):
-            return f"operand {name} is the {role.value} and not a constant"
+            return f"operand {name}, the {role.value}, is not a constant"
         if row.activation.quantized and role is Role.ACTIVATION and not _is_finite(view, index):
-            return f"operand {name} holds Inf or NaN, for which there is no integer"
+            return f"operand {name} holds Inf or NaN, which integers cannot represent"
     return next((text for limit in limits if (text := broken_by(limit, view)) is not None), None)
 
 
 def _is_finite(view: NodeView, index: int) -> bool:
-    """False for a constant with Inf or NaN."""
+    """Return False for a constant with Inf or NaN."""
     if not view.is_constant(index):
         return True
     value = clip_if_mask(view.graph, view.node.inputs[index])
@@ -174,7 +174,7 @@ def _is_finite(view: NodeView, index: int) -> bool:
 
 
 def fall_back(view: NodeView, caps: Capabilities, reason: str) -> Choice:
-    """The first row in float that takes the node, with the reason for it; else a refusal."""
+    """Choose the first row in float that takes the node, for the given reason; else refuse."""
     name, reasons = view.node.name, [reason]
     for row, source, limits in _rows(view.op.kind, caps):
         if not _is_float_row(row):
@@ -205,7 +205,7 @@ def _touches_float(view: NodeView) -> bool:
 
 
 def _without_floats(view: NodeView, caps: Capabilities) -> Choice:
-    """A node on indices or booleans: nothing to quantize, but the runtime must have it."""
+    """Choose for a node on indices or booleans: nothing to quantize, but it needs a kernel."""
     choice = fall_back(view, caps, f"it works on {view.input().dtype.value}")
     if choice.row is None:
         return choice

@@ -127,7 +127,7 @@ class StatsCollector:
                 self._widen_channels(_channel_extremes(values, self._axis))
 
     def stats(self) -> TensorStats:
-        """The statistics so far; there must have been at least one non-empty sample."""
+        """Return the statistics so far; at least one sample must have been non-empty."""
         self._flush()
         mean = None if self._channel_sum is None else self._channel_sum / self._samples
         extremes = self._channel_extremes
@@ -169,7 +169,7 @@ class StatsCollector:
 
 
 def frame(low: float, high: float) -> tuple[int, int, int]:
-    """The bins that span a range: exponent, first bin and number of bins (at most MAX_BINS).
+    """Return the bins that span a range: exponent, first bin and number of bins.
 
     The exponent grows, and never shrinks, as the range grows.
     """
@@ -184,13 +184,13 @@ def frame(low: float, high: float) -> tuple[int, int, int]:
 
 
 def _strided_picks(flat: npt.NDArray[np.float32], sample: int) -> npt.NDArray[np.float32]:
-    """At most MAX_PICKS elements; an odd stride avoids always hitting the same channels."""
+    """Pick at most MAX_PICKS elements; an odd stride avoids always hitting the same channels."""
     stride = ceil(flat.size / MAX_PICKS) | 1
     return flat[(sample * _OFFSET_STRIDE) % stride :: stride]
 
 
 def _reframe(histogram: Histogram, exponent: int, first: int, bins: int) -> Histogram:
-    """The same counts over bins at least as wide that span at least as much."""
+    """Move the counts to bins at least as wide that span at least as much."""
     if (histogram.exponent, histogram.first, len(histogram.counts)) == (exponent, first, bins):
         return histogram
     merged = histogram.first + np.arange(len(histogram.counts), dtype=np.int64)
@@ -209,7 +209,7 @@ def _add_counts(histogram: Histogram, chunk: npt.NDArray[np.float32]) -> Histogr
 
 
 def _channel_means(values: Array, axis: int) -> Floats:
-    """Mean over all axes but one, float64 (C,)."""
+    """Average over all axes but one, float64 (C,)."""
     channels = values.shape[axis]
     if axis == values.ndim - 1:
         rows = np.asarray(values, np.float32).reshape(-1, channels)
@@ -220,7 +220,7 @@ def _channel_means(values: Array, axis: int) -> Floats:
 
 
 def _channel_extremes(values: Array, axis: int) -> Floats:
-    """Smallest and largest element over all axes but one, float64 (2, C)."""
+    """Find the smallest and largest element over all axes but one, float64 (2, C)."""
     others = tuple(i for i in range(values.ndim) if i != axis)
     real = np.asarray(values, np.float32)
     return np.stack((real.min(axis=others), real.max(axis=others))).astype(np.float64)

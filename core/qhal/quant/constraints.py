@@ -80,7 +80,7 @@ def refuse(choices: Mapping[str, Choice], graph: Graph, target: str = "") -> Non
     Args:
         choices: node -> kernel row or refusal.
         graph: whose nodes they are.
-        target: name of the target, for the message; empty if nobody knows it.
+        target: name of the target, for the message; empty if it is unknown.
     """
     refused = [c for c in choices.values() if c.verdict is Verdict.REFUSED]
     if not refused:

@@ -24,7 +24,7 @@ LARGEST_PATCH = 256
 SAMPLES = 32
 """Samples that patches are taken from; more where a sample has few places."""
 ROWS_PER_WEIGHT = 8
-"""Patches that it takes to tell a covariance; with fewer, rounding by it made models worse."""
+"""Patches needed to estimate a covariance; with fewer, rounding by it made models worse."""
 
 _MORE_ROWS = 128
 _OFFSET_STRIDE = 40503  # odd, near 2^16 / golden ratio: successive samples pick other places
@@ -60,7 +60,7 @@ class ReceptiveField:
 
 
 def receptive_field_of(op: Op, weight: Ints) -> ReceptiveField | None:
-    """The receptive field of a layer with a weight of this shape; None if none is kept."""
+    """Return the receptive field of a layer with a weight of this shape; None if none is kept."""
     field = None
     if isinstance(op, FullyConnected):
         field = ReceptiveField(1, weight[1])
@@ -72,7 +72,7 @@ def receptive_field_of(op: Op, weight: Ints) -> ReceptiveField | None:
 
 
 def _grouping(op: Conv | DepthwiseConv, weight: Ints) -> tuple[int, int]:
-    """Groups, and channels of each."""
+    """Return the number of groups, and of channels of each."""
     if isinstance(op, DepthwiseConv):
         outputs = weight[0] if op.layout is Layout.NCHW else weight[-1]
         return outputs // op.multiplier, 1
@@ -105,14 +105,14 @@ class CovarianceCollector:
         self._samples += 1
 
     def covariance(self) -> Floats | None:
-        """Covariances (groups, K, K); None if too few places were seen to tell."""
+        """Return covariances (groups, K, K); None if too few places were seen."""
         if self._rows < ROWS_PER_WEIGHT * self._field.weights:
             return None
         mean = np.asarray(self._sum) / self._rows
         return np.asarray(self._products) / self._rows - mean[:, :, None] * mean[:, None, :]
 
     def _patches(self, values: Array) -> npt.NDArray[np.float32]:
-        """Patches (groups, places, K), the weights of an output in the order of NCHW."""
+        """Cut patches (groups, places, K), the weights of an output in the order of NCHW."""
         field = self._field
         if not field.kernel:
             rows = values.reshape(-1, field.depth)
@@ -125,14 +125,14 @@ class CovarianceCollector:
         return by_group.transpose(2, 0, 3, 1).reshape(field.groups, len(found), -1)
 
     def _picks(self, total: int) -> npt.NDArray[np.intp]:
-        """Evenly spread numbers below ``total``, other ones in each sample."""
+        """Pick evenly spread numbers below ``total``, other ones in each sample."""
         count = min(self._wanted_of_sample, total)
         start = self._samples * _OFFSET_STRIDE % total
         return (start + np.arange(count) * (total // count)) % total
 
 
 def _places(field: ReceptiveField, axis: int, length: int) -> int:
-    """Places of a window along one spatial dimension."""
+    """Count the places of a window along one spatial dimension."""
     begin, end = field.pads[axis], field.pads[axis + len(field.kernel)]
     reach = field.dilations[axis] * (field.kernel[axis] - 1) + 1
     return int((length + begin + end - reach) // field.strides[axis] + 1)
@@ -141,7 +141,7 @@ def _places(field: ReceptiveField, axis: int, length: int) -> int:
 def _gathered(
     values: Array, field: ReceptiveField, places: tuple[npt.NDArray[np.intp], ...]
 ) -> npt.NDArray[np.float32]:
-    """What windows see at these places, (places, *kernel, C); zero where they see padding."""
+    """Gather what windows see at these places, (places, *kernel, C); zero for padding."""
     rank, inside = len(field.kernel), np.ones((), np.bool_)
     indices = []
     for axis, place in enumerate(places[1:]):

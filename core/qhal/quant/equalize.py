@@ -136,16 +136,16 @@ class Finding:
     @property
     def decision(self) -> Decision:
         """The sentence for the record."""
-        gated = " A product in front of each sigmoid undoes it there." if self.chain.gates else ""
+        gated = " A multiplication in front of each sigmoid undoes it." if self.chain.gates else ""
         least = _CUT_OFF * _LEAST_CLIPPED_LEVELS / _LEVELS
         clipped = (
-            f" Values above {_HEADROOM:g} times the largest of a channel, but none below "
-            f"{least:.2g}, are now cut off by its ReLU6."
+            f" Its ReLU6 now clips a channel at {_HEADROOM:g} times the largest value seen, "
+            f"or at {least:.2g} if that is more."
         )
         sentence = (
-            f"The {self.peak.size} channels of {self.chain.tensor} reach from "
-            f"{float(self.peak.min()):.3g} to {float(self.peak.max()):.3g}; they were scaled to "
-            f"one range, for {self.gain_db:.1f} dB less rounding error in "
+            f"The {self.peak.size} channels of {self.chain.tensor} have peaks from "
+            f"{float(self.peak.min()):.3g} to {float(self.peak.max()):.3g}. They were scaled to "
+            f"a common range: {self.gain_db:.1f} dB less rounding error in "
             f"{', '.join(reader.name for reader in self.chain.readers)}.{gated}"
             f"{clipped if self.chain.clips else ''}"
         )
@@ -153,7 +153,7 @@ class Finding:
 
 
 def survey(graph: Graph, samples: Dataset) -> tuple[Finding, ...]:
-    """What could be equalized.
+    """Find what could be equalized.
 
     Args:
         graph: float canonical graph in NCHW.
@@ -188,7 +188,7 @@ def equalize(graph: Graph, findings: Sequence[Finding]) -> Rewritten:
 
 
 def find_chains(graph: Graph) -> tuple[Chain, ...]:
-    """All chains of a graph, in the order of what their depthwise convolutions read."""
+    """Find all chains of a graph, in the order of what their depthwise convolutions read."""
     read = [n.inputs[0] for n in graph.nodes if isinstance(n.op, DepthwiseConv)]
     found = (_chain(graph, tensor) for tensor in dict.fromkeys(read))
     return tuple(chain for chain in found if chain is not None)
@@ -212,7 +212,7 @@ def _chain(graph: Graph, tensor: str) -> Chain | None:
 
 
 def _is_foldable(graph: Graph, node: Node, kinds: type[Op] | tuple[type[Op], ...]) -> bool:
-    """True for a convolution with constant weights and, if there is one, a constant bias."""
+    """Return True for a convolution with constant weights and a constant bias or none."""
     operands = [name for name in node.inputs[1:] if name]
     return isinstance(node.op, kinds) and all(name in graph.constants for name in operands)
 
@@ -226,7 +226,7 @@ def _is_producer(graph: Graph, node: Node) -> bool:
 
 
 def _passes_scale(graph: Graph, node: Node) -> bool:
-    """True if scaling a channel of the operand scales that channel of the result."""
+    """Return True if scaling a channel of the operand scales that channel of the result."""
     op, rank = node.op, len(graph.tensors[node.inputs[0]].shape)
     if not all(name in graph.constants for name in node.inputs[1:]):
         return False
@@ -239,7 +239,7 @@ def _passes_scale(graph: Graph, node: Node) -> bool:
 
 
 def _channel_peaks(graph: Graph, chains: Sequence[Chain], samples: Dataset) -> dict[str, Float]:
-    """Tensor of each chain -> largest useful magnitude of each channel over a few samples."""
+    """Map each chain's tensor to the largest useful magnitude per channel in a few samples."""
     run = FloatRun(graph, sorted({name for chain in chains for name in chain.scaled}))
     peaks = {c.tensor: np.zeros(graph.tensors[c.tensor].shape[1], np.float32) for c in chains}
     for index in range(0, len(samples), ceil(len(samples) / _SAMPLES)):
@@ -255,7 +255,7 @@ def _channel_peaks(graph: Graph, chains: Sequence[Chain], samples: Dataset) -> d
 
 
 def _largest(values: Array, useful_low: float) -> Float:
-    """Largest magnitude of each channel in what is not too low to matter; copies nothing."""
+    """Find each channel's largest magnitude that is high enough to matter; copy nothing."""
     rows = np.asarray(values, np.float32)
     others = (0, *range(2, rows.ndim))
     low = np.maximum(rows.min(axis=others), np.float32(useful_low))
@@ -268,7 +268,7 @@ def _finding(graph: Graph, chain: Chain, peak: Float) -> Finding:
 
 
 def _scale(peak: Float) -> Float:
-    """Peaks relative to the largest one, in multiples of 1/255; ones if nothing is known."""
+    """Return peaks relative to the largest one, in multiples of 1/255; ones if none are known."""
     largest = float(peak.max(initial=0.0))
     if not np.isfinite(largest) or largest == 0.0:
         return np.ones_like(peak)
@@ -277,13 +277,13 @@ def _scale(peak: Float) -> Float:
 
 
 def _clipped_scale(peak: Float) -> Float:
-    """By how much each channel can be magnified and stay below the 6 of a ReLU6 for sure."""
+    """Return how much each channel can grow and surely stay below the 6 of a ReLU6."""
     levels = np.ceil(_HEADROOM * peak / _CUT_OFF * _LEVELS)
     return np.asarray(np.clip(levels, _LEAST_CLIPPED_LEVELS, _LEVELS) / _LEVELS, np.float32)
 
 
 def _gain_db(graph: Graph, chain: Chain, scale: Float) -> float:
-    """Rounding errors reach the readers with the power of their weights, and of the scale."""
+    """Compare rounding errors at the readers, weighted by the power of their weights and scale."""
     before = after = 0.0
     for reader in chain.readers:
         weight = graph.constants[reader.inputs[1]].astype(np.float64)
@@ -317,7 +317,7 @@ def rescale(graph: Graph, chains: Sequence[Chain], scales: Mapping[str, Float]) 
 
 
 def _folded(builder: GraphBuilder, node: Node, made: Float | None, read: Float | None) -> Node:
-    """A convolution with the scales of its result (divided) and its operand (multiplied)."""
+    """Fold the scales of its result (divided) and operand (multiplied) into a convolution."""
     if made is None and read is None:
         return node
     names = list(node.inputs)
@@ -340,7 +340,7 @@ def _folded(builder: GraphBuilder, node: Node, made: Float | None, read: Float |
 
 
 def _emit_gate(builder: GraphBuilder, node: Node, scale: Float) -> None:
-    """``x * sigmoid(s * x)``: SiLU of ``s * x``, divided by ``s``."""
+    """Emit ``x * sigmoid(s * x)``: SiLU of ``s * x``, divided by ``s``."""
     (source,), (result,) = node.inputs, node.outputs
     column = scale.reshape(-1, *(1 for _ in builder.type(source).shape[2:]))
     factor = builder.constant(f"{node.name}/scale", column)

@@ -45,7 +45,7 @@ class FloatRun:
         self._session = _guarded(
             lambda: _session(proto.SerializeToString(), threads or _spare_cores()),
             lambda reason: ModelInvalidError(
-                f"onnxruntime does not take the float model {graph.name!r}: {reason}"
+                f"onnxruntime cannot load the float model {graph.name!r}: {reason}"
             ),
         )
         self._taken = {argument.name for argument in self._session.get_inputs()}
@@ -73,8 +73,8 @@ class FloatRun:
         _guarded(
             lambda: self._session.run_with_iobinding(binding),
             lambda reason: DataValueError(
-                f"onnxruntime fails to run the float model on {where or 'the inputs'}: {reason}",
-                "Check that the values make sense to the model, such as indices within a table.",
+                f"onnxruntime cannot run the float model on {where or 'the inputs'}: {reason}",
+                "Check that the values are valid for the model, such as indices within a table.",
             ),
         )
         return dict(results)
@@ -91,14 +91,14 @@ class FloatRun:
 
 
 def runtime_version() -> str:
-    """Name and version of what runs the float model."""
+    """Return name and version of the runtime of the float model."""
     import onnxruntime
 
     return f"onnxruntime {onnxruntime.__version__}"
 
 
 def tensor_bytes(graph: Graph, tensors: Sequence[str]) -> int:
-    """Bytes that the values of the tensors take in one sample."""
+    """Count the bytes that the values of the tensors take in one sample."""
     kinds = [graph.tensors[name] for name in tensors]
     return sum(kind.elements * kind.dtype.numpy.itemsize for kind in kinds)
 
@@ -121,7 +121,7 @@ def _session(model: bytes, threads: int) -> Any:
 
 @cache
 def _runtime_errors() -> tuple[type[Exception], ...]:
-    """onnxruntime's exceptions; they have no base of their own."""
+    """Return onnxruntime's exceptions; they have no base of their own."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     kinds = (kind for kind in vars(state).values() if isinstance(kind, type))
@@ -129,7 +129,7 @@ def _runtime_errors() -> tuple[type[Exception], ...]:
 
 
 def _guarded(call: Callable[[], T], error: Callable[[str], QhalError]) -> T:
-    """Call into onnxruntime; what it raises becomes one of our errors."""
+    """Call into onnxruntime; turn what it raises into one of qhal's errors."""
     try:
         return call()
     except _runtime_errors() as raised:
@@ -137,6 +137,6 @@ def _guarded(call: Callable[[], T], error: Callable[[str], QhalError]) -> T:
 
 
 def _first_line(error: BaseException) -> str:
-    """onnxruntime's message without its C++ stack."""
+    """Return onnxruntime's message without its C++ stack."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -59,7 +59,7 @@ def output_error(error: Floats, covariance: Floats) -> float:
 
 
 def _error_shares(covariance: Floats) -> Floats:
-    """How much of the error at input i goes to input j > i, (groups, K, K)."""
+    """Return how much of the error at input i goes to input j > i, (groups, K, K)."""
     size = covariance.shape[-1]
     variance = np.trace(covariance, axis1=1, axis2=2) / size
     damping = np.where(variance > 0, _DAMPING * variance, 1.0)

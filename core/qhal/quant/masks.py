@@ -42,7 +42,7 @@ SILU_LOW = -8.0
 
 
 MASK_LOW = -1e3
-"""What is added to a score, or put in its place, may be cut here: no scores lie so far apart.
+"""What is added to a score, or put in its place, may be cut here: no two scores differ so much.
 
 At -1e4 a mask's steps were 390 times those of the sum, and XNNPACK's kernel, which is made for up
 to 256 times, gave 4 dB where the reference kernel gave 34.
@@ -80,7 +80,7 @@ def softmax_axis(graph: Graph, tensor: str) -> int | None:
 
 
 def is_in_scores(graph: Graph, tensor: str) -> bool:
-    """Tell whether a tensor is scores or their mask: only a softmax reads its sum or choice.
+    """Check whether a tensor is scores or their mask: only a softmax reads its sum or choice.
 
     So is the constant that the complement of a mask of zeros and ones is multiplied by.
     """
@@ -89,12 +89,12 @@ def is_in_scores(graph: Graph, tensor: str) -> bool:
 
 
 def is_mask(graph: Graph, tensor: str) -> bool:
-    """Tell whether a tensor is a constant among scores: it may saturate, its range is free."""
+    """Check whether a tensor is a constant among scores: it may saturate, its range is free."""
     return tensor in graph.constants and is_in_scores(graph, tensor)
 
 
 def clip_if_mask(graph: Graph, tensor: str) -> Array:
-    """Take the value of a constant, cut at :data:`MASK_LOW` if it is a mask."""
+    """Return the value of a constant, cut at :data:`MASK_LOW` if it is a mask."""
     value = graph.constants[tensor]
     return np.maximum(value, np.float32(MASK_LOW)) if is_mask(graph, tensor) else value
 
@@ -129,7 +129,7 @@ def clip_stats(stats: TensorStats, useful: Range) -> TensorStats:
 
 
 def _clip_histogram(histogram: Histogram, low: float, high: float) -> Histogram:
-    """What lies outside counts in the bins of the two ends."""
+    """Count what lies outside in the bins of the two ends."""
     last = len(histogram.counts) - 1
     ends = np.floor(np.array((low, high)) / histogram.width) - histogram.first
     begin, end = (int(e) for e in np.clip(ends, 0, last))
@@ -140,7 +140,7 @@ def _clip_histogram(histogram: Histogram, low: float, high: float) -> Histogram:
 
 
 def _is_silu(graph: Graph, tensor: str, readers: Sequence[Node]) -> bool:
-    """True for ``x * sigmoid(x)`` written as two operators."""
+    """Return True for ``x * sigmoid(x)`` written as two operators."""
     gates = [node for node in readers if isinstance(node.op, Sigmoid)]
     products = [node for node in readers if isinstance(node.op, Mul)]
     if len(gates) != 1 or len(products) != 1 or len(readers) != 2:
@@ -154,13 +154,13 @@ def _reader_range(node: Node, tensor: str, bits: int) -> Range:
 
 
 def _sigmoid_range(node: Node, bits: int) -> Range:
-    """Beyond it the result is within half a step of 0 or 1, at a scale of ``2**-bits``."""
+    """Find where the result is over half a step from 0 and 1, at a scale of ``2**-bits``."""
     end = log(2.0 * 2.0**bits)
     return -end, end
 
 
 def _tanh_range(node: Node, bits: int) -> Range:
-    """Beyond it the result is within half a step of -1 or 1, at a scale of ``2**(1 - bits)``."""
+    """Find where the result is over half a step from -1 and 1, at a scale of ``2**(1 - bits)``."""
     end = 0.5 * log(4.0 * 2.0 ** (bits - 1))
     return -end, end
 

@@ -33,11 +33,11 @@ class QuantParams:
 
     @staticmethod
     def per_tensor(dtype: DType, scale: float, zero_point: int) -> QuantParams:
-        """Parameters with one scale."""
+        """Make parameters with one scale."""
         return QuantParams(dtype, np.asarray(scale, np.float32), np.asarray(zero_point, np.int64))
 
     def same_as(self, other: QuantParams) -> bool:
-        """True if both map every integer to the same real number."""
+        """Return True if both map every integer to the same real number."""
         return (
             self.dtype is other.dtype
             and self.axis == other.axis
@@ -47,7 +47,7 @@ class QuantParams:
         )
 
     def __str__(self) -> str:
-        """Scales and zero points; of many scales only their range."""
+        """Print scales and zero points; of many scales only their range."""
         if self.scale.ndim == 0:
             return f"<s={float(self.scale):.9g} z={int(self.zero_point)}>"
         low, high = float(self.scale.min()), float(self.scale.max())

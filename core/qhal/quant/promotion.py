@@ -64,7 +64,7 @@ def promote_released(task: SelectionTask, choices: Choices) -> Choices:
 
 
 def _why_release(graph: Graph, node: Node, choices: Choices, arriving: Collection[str]) -> str:
-    """Why a movement may stay in float; "" if it may not."""
+    """Say why a movement may stay in float; "" if it may not."""
     readers = [r for out in node.outputs for r in graph.consumers[out]]
     is_output = not readers or bool(set(node.outputs) & set(graph.outputs))
     names = _activations(graph, node)
@@ -85,7 +85,7 @@ def _activations(graph: Graph, node: Node) -> list[str]:
 
 
 def _all_float(graph: Graph, node: Node, choices: Choices) -> bool:
-    """True if every operand comes from a node that runs in float (an input is neutral)."""
+    """Return True if every operand comes from a node that runs in float (an input is neutral)."""
     producers = [graph.producers.get(name) for name in _activations(graph, node)]
     return bool(producers) and all(
         p is not None and choices[p.name].runs_in_float for p in producers
@@ -93,7 +93,7 @@ def _all_float(graph: Graph, node: Node, choices: Choices) -> bool:
 
 
 def _gives_float(graph: Graph, node: Node, choice: Choice, arriving: Collection[str]) -> bool:
-    """True if a node's results are float, or would be if movement stayed in float.
+    """Return True if a node's results are float, or would be if movement stayed in float.
 
     Args:
         graph: the graph.
@@ -116,7 +116,7 @@ def _follow(view: NodeView, caps: Capabilities, choice: Choice, why: str) -> Cho
 
 
 def promote_steep_operands(task: SelectionTask, choices: Choices) -> Choices:
-    """Promote what only leads to the operand of a logarithm, root or quotient in float.
+    """Promote what only feeds a logarithm, root or quotient in float.
 
     Near zero these are steep and integers have one step: ``log(max(x, 1e-10))`` of a rounded
     ``max`` is the logarithm of zero. Products and tables stay as they are.
@@ -138,7 +138,7 @@ def promote_steep_operands(task: SelectionTask, choices: Choices) -> Choices:
 
 
 def _steep_operands(view: NodeView) -> tuple[str, ...]:
-    """Operands of which the node is steep near zero."""
+    """Return the operands of which the node is steep near zero."""
     op, inputs = view.op, view.node.inputs
     if isinstance(op, Div):
         return inputs[1:]
@@ -149,7 +149,7 @@ def _lead_in_float(view: NodeView, caps: Capabilities, choice: Choice) -> Choice
     is_product = Role.WEIGHT in view.op.roles or isinstance(view.op, MatMul)
     if is_product or not _activations(view.graph, view.node):
         return choice
-    why = "its result is the operand of a function that is steep near zero"
+    why = "its result feeds a function that is steep near zero"
     return _promoted(view, caps, choice, Code.STEEP_OPERAND, why)
 
 
@@ -171,7 +171,7 @@ def promote_outputs(task: SelectionTask, choices: Choices) -> Choices:
     promoted = dict(choices)
     leaving = _leaving(graph, choices)
     finer: set[str] = set()
-    why = "its result has finer steps than the integers and is an output"
+    why = "its result is an output and has finer steps than integers can hold"
     for node in graph.nodes:
         view, choice = NodeView(graph, node), promoted[node.name]
         moves = choice.moves and not finer.isdisjoint(node.inputs)
@@ -183,7 +183,7 @@ def promote_outputs(task: SelectionTask, choices: Choices) -> Choices:
 
 
 def _leaving(graph: Graph, choices: Choices) -> frozenset[str]:
-    """Integer nodes whose result is moved to the model's outputs and read by nothing else."""
+    """Find integer nodes whose result only moves to the model's outputs."""
     leaving: set[str] = set()
     moving: set[str] = set()
     for node in reversed(graph.nodes):

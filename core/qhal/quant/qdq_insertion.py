@@ -138,7 +138,7 @@ class _Inserter:
         self.nodes.append(replace(node, inputs=inputs, outputs=outputs))
 
     def _output_name(self, name: str, spec: QuantSpec | FixedQParams) -> str:
-        """The user's name of an output belongs to the float tensor after the last conversion."""
+        """Keep the user's name of an output for the float tensor after the last conversion."""
         is_output = name in self.graph.outputs and self.graph.tensors[name].dtype.is_float
         if is_output and spec.quantized and not self.integer_io:
             return self._fresh(f"{name}__quantized")
@@ -164,14 +164,14 @@ class _Inserter:
         return self._converted(name, self._coarsest(name, _held(row.activation)), node)
 
     def _coarsest(self, source: str, spec: QuantSpec) -> QuantSpec:
-        """``spec``, but with one scale if any reader of the same type wants one scale."""
+        """Return ``spec``, but with one scale if any reader of the same type wants one scale."""
         wanted = (self._row(reader).activation for reader in self.graph.consumers[source])
         shared = [other for other in wanted if other.dtype is spec.dtype]
         single = any(other.granularity == PerTensor() for other in shared)
         return replace(spec, granularity=PerTensor()) if single else spec
 
     def _converted(self, source: str, spec: QuantSpec, reader: Node) -> str:
-        """The tensor that holds ``source`` in the wanted type; it is converted at first need."""
+        """Return the tensor that holds ``source`` in the wanted type; convert it at first need."""
         have = self.here[source]
         if self.tensors[have].dtype is spec.dtype:
             return have
@@ -190,12 +190,12 @@ class _Inserter:
         self.here[source] = have
         self.nodes.append(Node(f"{name}/step", op, (have,), (name,)))
         change = f"{came_from.value} to {spec.dtype.value}"
-        sentence = f"{op.kind} of {source} ({change}) for {reader}."
+        sentence = f"Inserted {op.kind} of {source} ({change}) for {reader}."
         self.decisions.append(Decision(Code.BOUNDARY, sentence, source))
         return name
 
     def _constant(self, source: str, form: ConstantForm | None) -> str:
-        """One copy of a constant per form and reader; the first one keeps the name."""
+        """Copy a constant once per form and reader; the first copy keeps the name."""
         key = (source, form)
         if key not in self.placed:
             taken = source in self.tensors
@@ -208,7 +208,7 @@ class _Inserter:
         return self.placed[key]
 
     def _zero_bias(self, node: Node, row: KernelRow) -> str:
-        """A bias of zeros, so that bias correction has where to put its result."""
+        """Add a bias of zeros, so that bias correction has where to put its result."""
         name = self._fresh(f"{node.name}__bias")
         weight = self.graph.constants[node.inputs[1]]
         count = weight.shape[output_axis(node.op)] * stacked_groups(node.op)
@@ -226,7 +226,7 @@ class _Inserter:
 
 
 def _wants_bias(node: Node, row: KernelRow) -> bool:
-    """True for an integer layer that may have a bias and has none."""
+    """Return True for an integer layer that may have a bias and has none."""
     layer = isinstance(node.op, Conv | DepthwiseConv | ConvTranspose | FullyConnected)
     absent = len(node.inputs) < 3 or not node.inputs[2]
     return layer and absent and isinstance(row.bias, Derived) and row.activation.quantized
@@ -241,7 +241,7 @@ def _conversion(have: DType, want: QuantSpec) -> tuple[Op, str]:
 
 
 def _form(name: str, node: Node, row: KernelRow, index: int, graph: Graph) -> ConstantForm | None:
-    """The form in which a node reads a constant; None if it stays as it is."""
+    """Return the form in which a node reads a constant; None if it stays as it is."""
     if not graph.tensors[name].dtype.is_float:
         return None
     role = node.op.role(index)
@@ -253,7 +253,7 @@ def _form(name: str, node: Node, row: KernelRow, index: int, graph: Graph) -> Co
 
 
 def _held(spec: QuantSpec) -> QuantSpec:
-    """The form of a tensor that a kernel reads as ``spec``.
+    """Return the form of a tensor that a kernel reads as ``spec``.
 
     A tensor in float is float32; a kernel that computes in fewer bits rounds as it reads.
     """

@@ -96,14 +96,14 @@ def _mse(stats: TensorStats, spec: QuantSpec) -> Range:
 
 
 def _candidate_ends(extreme: float) -> Floats:
-    """From the extreme towards 0, in equal parts; 0 itself is left out unless it is the extreme."""
+    """List ends from the extreme towards 0, in equal parts; 0 only if it is the extreme."""
     if extreme == 0.0:
         return np.zeros(1)
     return extreme * np.linspace(1.0, 1.0 / _CANDIDATES, _CANDIDATES)
 
 
 def _clip_errors(histogram: Histogram, ends: Floats) -> tuple[Floats, Floats]:
-    """Summed squared distances of all values below, and above, each of the ends."""
+    """Sum the squared distances of all values below, and above, each of the ends."""
     edges = histogram.edges
     centers = (edges[:-1] + edges[1:]) / 2.0
     moments = np.stack([histogram.counts, histogram.counts * centers])
@@ -116,7 +116,7 @@ def _clip_errors(histogram: Histogram, ends: Floats) -> tuple[Floats, Floats]:
 
 
 def _squares(moments: Floats, ends: Floats) -> Floats:
-    """Sum of (x - end)^2 from the sums of 1, x and x^2."""
+    """Compute the sum of (x - end)^2 from the sums of 1, x and x^2."""
     count, first, second = moments
     return np.asarray(np.maximum(second - 2.0 * ends * first + ends**2 * count, 0.0))
 

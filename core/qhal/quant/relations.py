@@ -90,7 +90,7 @@ class _Relater:
                 self.pins[roots[0]] = self.pins.pop(root)
 
     def _share(self, node: Node) -> None:
-        """All activations and results share; pinned operands that differ are requantized."""
+        """Share parameters of activations and results; requantize pinned operands that differ."""
         operands = [name for name in dict.fromkeys(node.inputs) if name in self.parent]
         pins = {name: self.pins.get(self._root(name)) for name in operands}
         agree = len(set(pins.values())) == 1
@@ -107,8 +107,8 @@ class _Relater:
         self.observed[copy] = self.observed[name]
         self.tensors[copy] = self.tensors[name]
         sentence = (
-            f"Requantize of {name} for {node.op.kind} {node.name}: its parameters are fixed "
-            f"at {pinned}, and the node wants one scale for all operands."
+            f"Inserted Requantize of {name} for {node.op.kind} {node.name}: its parameters are "
+            f"fixed at {pinned}, but the node needs one scale for all operands."
         )
         self.decisions.append(Decision(Code.RELATION, sentence, name))
         return copy

@@ -29,7 +29,7 @@ _ALONE: Mapping[Activation, Op] = {Activation.RELU: Relu(), Activation.RELU6: Re
 
 
 def tensor_digests(graph: Graph) -> dict[str, str]:
-    """Tensor -> digest of the computation that it is the result of."""
+    """Map each tensor to a digest of the computation that it is the result of."""
     found: dict[str, str] = {"": ""}
     for name in graph.inputs:
         found[name] = _digest("input", name, str(graph.tensors[name]))
@@ -43,7 +43,7 @@ def tensor_digests(graph: Graph) -> dict[str, str]:
 
 
 def cache_key(entries: Iterable[str], fingerprint: str, runtime: str) -> str:
-    """The name under which a set of statistics over some data is stored.
+    """Name a set of statistics over some data, as it is stored.
 
     Args:
         entries: what identifies each statistic: digest of the tensor and what is kept of it.
@@ -54,7 +54,7 @@ def cache_key(entries: Iterable[str], fingerprint: str, runtime: str) -> str:
 
 
 def load(folder: Path, key: str) -> dict[str, TensorStats] | None:
-    """Statistics by entry; None if there are none, or the file is damaged."""
+    """Load statistics by entry; None if there are none, or the file is damaged."""
     try:
         content = BytesIO(_file(folder, key).read_bytes())
         return _unpack(dict(np.load(content, allow_pickle=False)))
@@ -88,7 +88,7 @@ def _write_atomically(target: Path, content: bytes) -> None:
 
 
 def _node_digests(node: Node, operands: list[str]) -> list[str]:
-    """A digest per output; a fused activation counts as a node of its own."""
+    """Compute a digest per output; a fused activation counts as a node of its own."""
     op = node.op
     if op.fused is Activation.NONE:
         return [_digest(repr(op), str(i), *operands) for i in range(len(node.outputs))]
@@ -104,7 +104,7 @@ def _digest(*parts: str, content: Array | None = None) -> str:
 
 
 def _pack(stats: Mapping[str, TensorStats]) -> bytes:
-    """All statistics as a handful of arrays; ragged ones are joined, with their lengths."""
+    """Pack all statistics into a handful of arrays; join ragged ones, with their lengths."""
     kept = [stats[entry] for entry in sorted(stats)]
     counts = [s.histogram.counts for s in kept]
     means = [np.zeros(0) if s.channel_mean is None else s.channel_mean for s in kept]
@@ -152,7 +152,7 @@ def _unpack(arrays: Mapping[str, Array]) -> dict[str, TensorStats]:
 
 
 def _covariances(arrays: Mapping[str, Array]) -> dict[int, dict[str, Floats]]:
-    """Number of the entry -> receptive field -> covariances (groups, K, K)."""
+    """Map the number of an entry to receptive field to covariances (groups, K, K)."""
     found: dict[int, dict[str, Floats]] = {}
     names = ("covariances_entry", "covariances_window", "covariances_weights")
     facts = zip(*(arrays[name].tolist() for name in names), strict=True)
@@ -162,5 +162,5 @@ def _covariances(arrays: Mapping[str, Array]) -> dict[int, dict[str, Floats]]:
 
 
 def _parts(arrays: Mapping[str, Array], name: str) -> list[Array]:
-    """The ragged arrays that were joined under a name."""
+    """Split the ragged arrays that were joined under a name."""
     return np.split(arrays[name], np.cumsum(arrays[f"{name}_length"])[:-1])

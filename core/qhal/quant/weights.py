@@ -83,7 +83,7 @@ class WeightTask:
 
 
 def output_axis(op: Op) -> int:
-    """The axis of the output channels in the weight of an operator."""
+    """Return the axis of the output channels in the weight of an operator."""
     nchw = getattr(op, "layout", Layout.NCHW) is Layout.NCHW
     if isinstance(op, DepthwiseConv):
         return 0 if nchw else len(op.strides) + 1
@@ -93,7 +93,7 @@ def output_axis(op: Op) -> int:
 
 
 def stacked_groups(op: Op) -> int:
-    """Groups whose output channels share the output axis of the weight.
+    """Count the groups whose output channels share the output axis of the weight.
 
     All do, but for ConvTranspose in NCHW: its weight (I, O/groups, …) stacks groups on axis 0.
     """
@@ -145,7 +145,7 @@ def _integers(task: WeightTask, params: QuantParams, decisions: list[Decision]) 
 
 
 def _codes(numbers: Double, spec: QuantSpec) -> Double:
-    """The nearest integers, or the codes of the nearest numbers of a codebook."""
+    """Return the nearest integers, or the codes of the nearest numbers of a codebook."""
     codebook = spec.dtype.codebook
     if codebook is None:
         return np.clip(np.rint(numbers), spec.qmin, spec.qmax)
@@ -154,13 +154,13 @@ def _codes(numbers: Double, spec: QuantSpec) -> Double:
 
 
 def _numbers(codes: Double, spec: QuantSpec) -> Double:
-    """What integers or codes stand for, in steps."""
+    """Return what integers or codes stand for, in steps."""
     codebook = spec.dtype.codebook
     return codes if codebook is None else codebook[codes.astype(np.intp)].astype(np.float64)
 
 
 def _hessian(task: WeightTask) -> Double | None:
-    """Half the Hessian of the output error per sample, (groups, K, K); None if it is unknown.
+    """Return half the Hessian of the output error per sample, (groups, K, K); None if unknown.
 
     That is the covariance of the inputs; where no bias takes the mean error, the mean counts too.
     """
@@ -175,19 +175,19 @@ def _hessian(task: WeightTask) -> Double | None:
 
 
 def _steps(task: WeightTask, params: QuantParams) -> Array:
-    """The step of every weight."""
+    """Return the step of every weight."""
     return np.broadcast_to(broadcast_params(params, task.weight.shape)[0], task.weight.shape)
 
 
 def _by_group(task: WeightTask, weight: Array) -> Double:
-    """A weight as (groups, outputs, K), in the order of the covariance."""
+    """Reshape a weight to (groups, outputs, K), in the order of the covariance."""
     assert task.covariance is not None
     groups, size = task.covariance.shape[:2]
     return _by_output(task.op, weight).reshape(groups, -1, size).astype(np.float64)
 
 
 def _by_output(op: Op, weight: Array) -> Array:
-    """A weight with one row (K,) per output, as in NCHW."""
+    """Reshape a weight to one row (K,) per output, as in NCHW."""
     if getattr(op, "layout", Layout.NCHW) is Layout.NHWC:
         # Depthwise (1, …, O) has its outputs last, others (O, …, I) their inputs.
         weight = np.moveaxis(weight, -1, 0 if isinstance(op, DepthwiseConv) else 1)
@@ -195,7 +195,7 @@ def _by_output(op: Op, weight: Array) -> Array:
 
 
 def _as_stored(op: Op, codes: Array, shape: tuple[int, ...]) -> Array:
-    """The inverse of :func:`_by_output`."""
+    """Invert :func:`_by_output`."""
     if getattr(op, "layout", Layout.NCHW) is Layout.NCHW:
         return codes.reshape(shape)
     if isinstance(op, DepthwiseConv):
@@ -220,7 +220,7 @@ def _stored_bias(
 
 
 def _weight_scales(task: WeightTask, decisions: list[Decision]) -> QuantParams:
-    """Scales that cover the weights, raised where the bias or the multiplier would not fit."""
+    """Cover the weights with scales, raised where the bias or the multiplier would not fit."""
     params = weight_params(task.weight, task.spec, output_axis(task.op))
     if task.source is None or task.source.axis is not None or params.group_size:
         return params
@@ -232,7 +232,7 @@ def _weight_scales(task: WeightTask, decisions: list[Decision]) -> QuantParams:
     sentence = (
         f"{int(np.count_nonzero(raised))} of {raised.size} weight scales of {task.node} were "
         f"raised (smallest from {float(params.scale.min()):.3g} to {float(scale.min()):.3g}), "
-        f"because bias or multiplier do not fit int32 otherwise."
+        f"because the bias or the multiplier would not fit int32 otherwise."
     )
     decisions.append(Decision(Code.BIAS_SCALE_RAISED, sentence, task.node))
     return replace(params, scale=scale)
@@ -277,7 +277,7 @@ def _corrected(
 
 
 def mean_response(op: Op, weight: Float, mean: Float) -> Float:
-    """Output (O,) of a weighted operator for an input that is constant in space.
+    """Compute the output (O,) of a weighted operator for an input that is constant in space.
 
     Args:
         op: Conv, DepthwiseConv, ConvTranspose or FullyConnected.
@@ -306,6 +306,6 @@ def mean_response(op: Op, weight: Float, mean: Float) -> Float:
 
 
 def _grouped(taps: Float, mean: Float) -> Float:
-    """Taps (groups, O/groups, I/groups) times the means (I,), as (O,)."""
+    """Multiply taps (groups, O/groups, I/groups) by the means (I,), as (O,)."""
     means = mean.reshape(taps.shape[0], taps.shape[2], 1)
     return np.asarray(np.matmul(taps, means), np.float32).ravel()

@@ -56,7 +56,7 @@ class KernelRow:
     name: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse codes of a codebook where a kernel counts with integers, and spare bits.
+        """Refuse codebooks where a kernel computes with integers, and unused bits elsewhere.
 
         Raises:
             PluginError: a type with a codebook is not that of a weight beside a float activation,
@@ -69,8 +69,8 @@ class KernelRow:
         for spec in numbers:
             if not isinstance(spec, SameAsInput) and spec.dtype.codebook is not None:
                 raise PluginError(
-                    f"Kernel row {self} has {spec.dtype.value} where a kernel counts.",
-                    "Codes of a codebook are for weights beside activations in float.",
+                    f"Kernel row {self} computes with {spec.dtype.value}, a type with a codebook.",
+                    "Only weights may have a codebook, and only with float activations.",
                 )
         for form in (self.activation, self.output, self.bias, self.weight):
             if isinstance(form, QuantSpec) and form.bits is not None:
@@ -82,7 +82,7 @@ class KernelRow:
             return
         raise PluginError(
             f"Kernel row {self} uses {bits} bits of {spec.dtype.value}.",
-            "Fewer bits than a type has are for symmetric weights of a signed integer type.",
+            "Only symmetric weights of a signed integer type may use fewer bits than the type has.",
         )
 
     def __str__(self) -> str:
@@ -150,9 +150,9 @@ class Capabilities:
         refuse_others(tuple(self.native.values()), "The capabilities")
 
     def of(self, kind: str) -> tuple[Capability, ...]:
-        """The entries for an operator kind, in order."""
+        """Return the entries for an operator kind, in order."""
         return tuple(c for c in self.kernels if c.op == kind)
 
     def has(self, kind: str) -> bool:
-        """True if there is any kernel for the operator kind."""
+        """Return True if there is any kernel for the operator kind."""
         return any(c.op == kind and c.rows for c in self.kernels)

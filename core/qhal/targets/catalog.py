@@ -67,13 +67,13 @@ _UNITS = {
 
 
 def builtin() -> Profiles:
-    """The devices that qhal ships."""
+    """Return the devices that qhal ships."""
     text = resources.files("qhal").joinpath(FILE_NAME).read_text(encoding="utf-8")
     return parse(text, ORIGIN, {})
 
 
 def user_file(explicit: str | Path | None = None) -> Path | None:
-    """The user's own catalog: the given one, else ``targets.toml`` in the working folder.
+    """Find the user's own catalog: the given one, else ``targets.toml`` in the working folder.
 
     qhal's own file is not the user's, even if the working folder is qhal's repository.
 
@@ -92,7 +92,7 @@ def user_file(explicit: str | Path | None = None) -> Path | None:
 
 
 def read(path: Path, known: Profiles) -> Profiles:
-    """The devices of a file; ``known`` are those that it can extend.
+    """Read the devices of a file; ``known`` are those that it can extend.
 
     Raises:
         CatalogError: the file cannot be read or a key in it is wrong; names file and key.
@@ -102,12 +102,12 @@ def read(path: Path, known: Profiles) -> Profiles:
     except OSError as error:
         raise CatalogError(f"Cannot read the catalog {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise CatalogError(f"The catalog {path} is not text in UTF-8.") from error
+        raise CatalogError(f"The catalog {path} is not UTF-8 text.") from error
     return parse(text, str(path), known)
 
 
 def parse(text: str, origin: str, known: Profiles) -> Profiles:
-    """The devices in a catalog's text.
+    """Parse the devices in a catalog's text.
 
     Args:
         text: TOML.
@@ -144,19 +144,19 @@ class _Key:
 
     def table(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise self.error(f"is {_shown(value)}; it has to be a table")
+            raise self.error(f"is {_shown(value)}; expected a table")
         return value
 
     def text(self, value: Any) -> str:
         if not isinstance(value, str) or not value.strip() or not value.isprintable():
-            raise self.error(f"is {_shown(value)}; it has to be a text of one line, not empty")
+            raise self.error(f"is {_shown(value)}; expected a non-empty line of text")
         return value
 
     def number(self, value: Any) -> float:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not 0 < value < _TOO_LARGE:
             allowed = f"a number above 0 and below {_TOO_LARGE:g}"
-            raise self.error(f"is {_shown(value)}; it has to be {allowed}")
+            raise self.error(f"is {_shown(value)}; expected {allowed}")
         return float(value)
 
     def only(self, table: Mapping[str, Any], allowed: Collection[str]) -> None:
@@ -168,7 +168,7 @@ class _Key:
 
 
 def _shown(value: Any) -> str:
-    """A value as it may stand in a sentence."""
+    """Shorten a value so that it fits into a sentence."""
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
@@ -238,7 +238,7 @@ class _Reader:
         return self._known[name]
 
     def _how_to_base(self, name: str, key: str) -> str:
-        """What to do about a table without ``extends`` that is not complete."""
+        """Say what to do about a table without ``extends`` that is not complete."""
         if name in self._known:
             return f'extends = "{name}" takes everything else from the device of that name.'
         return f"Give a {key}, or extends = another one."
@@ -259,14 +259,14 @@ def _fact(key: str, value: Any, where: _Key) -> Sourced:
             raise where.error(f"has no {part}; a fact is {{ value, unit, source }}")
     unit = where.at("unit").text(table["unit"])
     if unit != (expected := _unit_of(key, where)):
-        raise where.at("unit").error(f"is {unit!r}; {key} is given in {expected!r}")
+        raise where.at("unit").error(f"is {unit!r}; the unit of {key} has to be {expected!r}")
     return Sourced(
         where.at("value").number(table["value"]), unit, where.at("source").text(table["source"])
     )
 
 
 def _unit_of(key: str, where: _Key) -> str:
-    """The unit that the end of a fact's key stands for; the longest end counts."""
+    """Return the unit that the end of a fact's key stands for; the longest end counts."""
     ends = [end for end in _UNITS if key.endswith(f"_{end}")]
     if not ends:
         listed = ", ".join(f"_{end} ({unit})" for end, unit in _UNITS.items())

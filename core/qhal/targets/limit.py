@@ -158,7 +158,7 @@ def broken_by(rule: Limit, view: NodeView) -> str | None:
         raise PluginError(f"{where}: {in_one_line(error)}.") from error
     if said is None or isinstance(said, str):
         return said
-    raise PluginError(f"{where}: it said {said!r:.60}, which is no sentence.")
+    raise PluginError(f"{where}: it returned {said!r:.60}, not a sentence or None.")
 
 
 def refuse_others(limits: object, owner: str) -> None:

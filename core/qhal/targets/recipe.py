@@ -29,7 +29,7 @@ class Recipe:
     weight: frozenset[DType]
 
     def accepts(self, row: KernelRow, weighted: bool) -> bool:
-        """True if a kernel row is of this recipe; ``weighted``: the node has a weight."""
+        """Return True if a kernel row is of this recipe; ``weighted``: the node has a weight."""
         if row.activation.dtype not in self.activation:
             return False
         return not weighted or (row.weight is not None and row.weight.dtype in self.weight)

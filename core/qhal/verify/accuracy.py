@@ -14,7 +14,7 @@ _NOTE = "against the float model, {} samples"
 
 
 def scores_output(graph: Graph, quantized: Container[str] = ()) -> str | None:
-    """The output that holds class scores, or None if no output, or more than one, looks so.
+    """Find the output that holds class scores; None unless exactly one output looks so.
 
     Args:
         graph: any stage of the model.
@@ -32,7 +32,7 @@ def scores_output(graph: Graph, quantized: Container[str] = ()) -> str | None:
 
 
 def unfit_labels(graph: Graph, labels: Array, quantized: Container[str] = ()) -> str:
-    """Why labels cannot be those of a model, or "" if they can.
+    """Say why labels cannot be those of a model; "" if they can.
 
     Args:
         graph: any stage of the model.
@@ -45,14 +45,14 @@ def unfit_labels(graph: Graph, labels: Array, quantized: Container[str] = ()) ->
     classes = classes_of(graph.tensors[name].shape)
     low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
     if low < 0 or high >= classes:
-        return f"labels go from {low} to {high}, output {name} has the classes 0 to {classes - 1}"
+        return f"labels go from {low} to {high}, but output {name} has classes 0 to {classes - 1}"
     return ""
 
 
 def no_labels() -> LabelError:
-    """The error for a limit that nothing can be held against."""
+    """Make the error for a limit that needs labels where there are none."""
     return LabelError(
-        "--max-drop needs labels, and the evaluation data have none.",
+        "--max-drop needs labels, but the evaluation data have none.",
         "Add a labels.csv (file,class_index), or an array `labels` to the .npz.",
     )
 
@@ -74,7 +74,7 @@ def check_labels(graph: Graph, labels: Array | None, *, needed: bool = False) ->
     if why:
         raise LabelError(
             f"The labels do not fit: {why}.",
-            "If all of them are off by the same number, --label-offset adds one.",
+            "If all are off by the same number, correct them with --label-offset.",
         )
 
 
@@ -111,7 +111,7 @@ class Accuracy:
         self.scores.add(expected, found, labels)
 
     def metrics(self, basis: Basis) -> dict[str, Metric]:
-        """Everything as metrics; top-1 first, if there are labels."""
+        """Return everything as metrics; top-1 first, if there are labels."""
         return {
             **self._top(basis),
             **self._agreement(basis),
@@ -135,7 +135,7 @@ class Accuracy:
 
 
 def _hit_metrics(name: str, hits: Hits, basis: Basis) -> dict[str, Metric]:
-    """How often both models are right, and what is lost, with the band of other samples."""
+    """Return how often both models are right, and what is lost, with the band of other samples."""
     note, host = f"{hits.rows} labeled samples", Basis.MEASURED_HOST
     pairs = f"{counted(hits.lost, 'sample')} lost, {hits.gained} gained; 95 % band"
     return {
@@ -160,7 +160,7 @@ def _overall(outputs: Sequence[Difference], basis: Basis, samples: int) -> dict[
 
 
 def _per_output(outputs: Mapping[str, Difference], basis: Basis) -> dict[str, Metric]:
-    """SQNR of each output, where there are several."""
+    """Return the SQNR of each output, where there are several."""
     if len(outputs) < 2:
         return {}
     return {f"sqnr[{name}]": Metric(d.sqnr_db, "dB", basis) for name, d in outputs.items()}

@@ -58,7 +58,7 @@ class Difference:
         self.peak = max(self.peak, float(np.abs(a).max()))
 
     def merge(self, other: Difference) -> Difference:
-        """Both together."""
+        """Merge both."""
         return Difference(
             self.elements + other.elements,
             self.signal + other.signal,
@@ -89,7 +89,7 @@ class Difference:
 
 
 def difference(reference: Array, other: Array) -> Difference:
-    """The comparison of one pair of arrays."""
+    """Compare one pair of arrays."""
     found = Difference()
     found.add(reference, other)
     return found
@@ -110,14 +110,14 @@ def _finite_pair(
         raise VerificationError(
             f"{np.count_nonzero(~np.isfinite(b))} of {b.size} elements of an output are NaN or "
             "Inf where the float model's are finite.",
-            "If the recipe is fp16, values beyond 65504 overflow: take another recipe.",
+            "If the recipe is fp16, values beyond 65504 overflow: use another recipe.",
         )
     return a, b
 
 
 @dataclass
 class StepGap:
-    """How far two runs of the same integer graph are apart, in steps of the output's scale.
+    """The difference of two runs of the same integer graph, in steps of the output's scale.
 
     Attributes:
         elements: number of elements.
@@ -134,8 +134,8 @@ class StepGap:
         if step is None:
             steps = np.abs(reference.astype(np.int64) - other.astype(np.int64))
         else:
-            apart = np.abs(reference.astype(np.float64) - other.astype(np.float64))
-            steps = np.rint(apart / step).astype(np.int64)
+            distance = np.abs(reference.astype(np.float64) - other.astype(np.float64))
+            steps = np.rint(distance / step).astype(np.int64)
         self.elements += steps.size
         self.within_one += int(np.count_nonzero(steps <= 1))
         self.largest = max(self.largest, int(steps.max(initial=0)))
@@ -243,13 +243,13 @@ def _hits(reference: Array, other: Array, labels: Array, k: int) -> Hits:
 
 
 def _right(scores: Array, labels: Array, k: int) -> npt.NDArray[np.bool_]:
-    """True for rows whose ``k`` largest scores hold the label; of equal ones the first counts."""
+    """Mark the rows whose ``k`` largest scores hold the label; the first of equal ones counts."""
     best = np.argsort(-scores.astype(np.float64), axis=1, kind="stable")[:, :k]
     return np.asarray((best == labels.reshape(-1, 1)).any(1), np.bool_)
 
 
 def classes_of(shape: tuple[int, ...]) -> int:
-    """Number of classes if a tensor of this shape looks like class scores, else 0.
+    """Return the number of classes if a tensor of this shape looks like class scores, else 0.
 
     Scores are (N, C), or (N, C, 1, 1) and (N, 1, 1, C) where pooling left dimensions of 1.
     """

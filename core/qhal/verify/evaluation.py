@@ -19,11 +19,11 @@ class Samples(Protocol):
         ...
 
     def __len__(self) -> int:
-        """Number of samples."""
+        """Return the number of samples."""
         ...
 
     def sample(self, index: int) -> Arrays:
-        """One sample of every input, in the shapes and types of the user's model."""
+        """Return one sample of every input, in the shapes and types of the user's model."""
         ...
 
 
@@ -55,28 +55,28 @@ class Evaluation:
         return rows if self.chosen is None else rows[list(self.chosen)]
 
     def __len__(self) -> int:
-        """Number of samples."""
+        """Return the number of samples."""
         return len(self.dataset) if self.chosen is None else len(self.chosen)
 
     def spread(self, count: int) -> Evaluation:
-        """So many of the samples, evenly spread: data are often sorted by class."""
+        """Take so many of the samples, evenly spread: data are often sorted by class."""
         total = len(self.dataset)
         count = min(count, total)
         return replace(self, chosen=tuple(i * total // count for i in range(count)))
 
     def sample(self, index: int) -> Arrays:
-        """One sample of every input, in the shapes and types of the user's model."""
+        """Return one sample of every input, in the shapes and types of the user's model."""
         number = self._number(index)
         if self.inputs is None:
             return self.dataset.sample(number)
         return self.inputs.get(number, lambda: self.dataset.sample(number))
 
     def expected(self, index: int, inputs: Arrays) -> Arrays:
-        """The float model's outputs for a sample; may be asked for in another thread."""
+        """Return the float model's outputs for a sample; another thread may ask for them."""
         if self.outputs is None:
             return self.reference.run(inputs)
         return self.outputs.get(self._number(index), lambda: self.reference.run(inputs))
 
     def _number(self, index: int) -> int:
-        """The number of a sample in the data set."""
+        """Return the number of a sample in the data set."""
         return index if self.chosen is None else self.chosen[index]

@@ -25,7 +25,7 @@ _CLOSE = 0.999
 
 
 def output_steps(model: QuantModel) -> dict[str, float | None]:
-    """Outputs whose elements are steps of one scale.
+    """Find the outputs whose elements are steps of one scale.
 
     Returns:
         Output -> None where it is an integer tensor, or the scale of the integers that it was
@@ -41,7 +41,7 @@ def output_steps(model: QuantModel) -> dict[str, float | None]:
 
 
 def _float_step(model: QuantModel, name: str) -> float | None:
-    """The step of the integers behind a float output, if nothing between enlarges a difference."""
+    """Return the step of the integers behind a float output, if nothing enlarges a difference."""
     node = model.graph.producers.get(name)
     largest = inf
     while node is not None and _keeps_steps(node.op):
@@ -55,7 +55,7 @@ def _float_step(model: QuantModel, name: str) -> float | None:
 
 
 def _keeps_steps(op: Op) -> bool:
-    """True for what makes no difference between two operands larger."""
+    """Return True for operators that never enlarge a difference between two operands."""
     mean = isinstance(op, Reduce) and op.function == "Mean"
     return mean or isinstance(op, Reshape | Transpose | AveragePool | Softmax)
 
@@ -85,7 +85,7 @@ class OracleGap:
             self.difference.add(oracle[name], runtime[name])
 
     def metrics(self, prefix: str) -> dict[str, Metric]:
-        """The gap as metrics: ``<prefix>_max_steps``, ``_within_1_step`` and ``_sqnr``."""
+        """Return the gap as metrics: ``<prefix>_max_steps``, ``_within_1_step`` and ``_sqnr``."""
         note = f"runtime against the oracle, {self.samples} samples"
         sqnr = Metric(self.difference.sqnr_db, "dB", Basis.MEASURED_HOST, note=note)
         found = {f"{prefix}_sqnr": sqnr}
@@ -102,7 +102,7 @@ class OracleGap:
         return self.steps.share_within_one >= _CLOSE
 
     def decisions(self, runtime: str, excused: bool = False) -> tuple[Decision, ...]:
-        """What the record says of a gap of more than one step.
+        """Return the decisions about a gap of more than one step.
 
         Args:
             runtime: its name.

@@ -35,7 +35,7 @@ class FloatReference:
         self._inputs = {port.name: port.type for port in self._session.get_inputs()}
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
-        """The outputs for one sample; what the file has in another float type is float32 here.
+        """Return the outputs for one sample; other float types of the file are float32 here.
 
         Raises:
             ModelInvalidError: ONNX Runtime fails on it.

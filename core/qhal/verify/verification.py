@@ -105,14 +105,14 @@ class _Pace:
     budget_s: float
 
     def sample_s(self, subject: Subject) -> float:
-        """Time for one sample; 0 if it does not matter."""
+        """Return the time for one sample; 0 if it does not matter."""
         if self.macs_per_s is None:
             return 0.0
         graph = subject.graph
         return sum(macs(NodeView(graph, node)) for node in graph.nodes) / self.macs_per_s
 
     def most(self, subject: Subject, total: int, fewest: int) -> int:
-        """How many of ``total`` samples to take: what fits, but not less than ``fewest``."""
+        """Return how many of ``total`` samples to take: what fits, but at least ``fewest``."""
         each_s = self.sample_s(subject)
         return total if not each_s else min(total, max(fewest, int(self.budget_s / each_s)))
 
@@ -123,7 +123,7 @@ _ORACLE_PACE = _Pace("the oracle", ORACLE_MACS_PER_S, ORACLE_BUDGET_S)
 def _affordable(
     subject: Subject, evaluation: Evaluation, asked: int | None, pace: _Pace
 ) -> tuple[Evaluation, list[Decision]]:
-    """The samples to run: those that were asked for, or what can be done in good time."""
+    """Choose the samples to run: those asked for, or as many as fit the time budget."""
     total = len(evaluation)
     if asked is not None:
         return evaluation.spread(asked), []
@@ -132,7 +132,7 @@ def _affordable(
         return evaluation, []
     sentence = (
         f"Accuracy was measured on {count} of {total} samples, spread evenly: {pace.who} takes "
-        f"about {pace.sample_s(subject):.2g} s for each. --eval-samples sets another number."
+        f"about {pace.sample_s(subject):.2g} s per sample. Set another number with --eval-samples."
     )
     reduced = Decision(Code.EVALUATION_REDUCED, sentence, severity=Severity.WARNING)
     return evaluation.spread(count), [reduced]
@@ -143,7 +143,7 @@ def _bound(subject: Subject, runner: Runner) -> _Run:
 
 
 def _runners(subject: Subject, runner: Runner) -> dict[str, Runner]:
-    """The runner, and the one on reference kernels where the runtime says that it has them."""
+    """Return the runner, and one on reference kernels where the runtime has them."""
     found = {"oracle": runner}
     reference = subject.load(RunOptions(reference=True))
     if reference is not None and reference.runtime != runner.runtime:
@@ -160,8 +160,8 @@ def _verify_by_oracle(
     evaluation, reduced = _affordable(subject, evaluation, samples, _ORACLE_PACE)
     accuracy = _compare(subject, evaluation, oracle.run, "verify with the oracle", progress)
     sentence = (
-        f"The artifact was not run: {subject.why_not()}. Accuracy is the oracle's, "
-        f"on {accuracy.samples} of {total} samples; latency was not measured."
+        f"The artifact was not run: {subject.why_not()}. Accuracy was measured "
+        f"with the oracle on {accuracy.samples} of {total} samples; latency was not."
     )
     decision = Decision(Code.NOT_RUNNABLE, sentence, severity=Severity.WARNING)
     decisions = (decision, *reduced, *_about_labels(subject, evaluation, accuracy))
@@ -176,14 +176,14 @@ def _unfit(subject: Subject, evaluation: Evaluation) -> str:
 def _about_labels(subject: Subject, evaluation: Evaluation, accuracy: Accuracy) -> list[Decision]:
     scores, why = accuracy.scores, _unfit(subject, evaluation)
     if why:
-        sentence = f"The labels are not used: {why}."
+        sentence = f"The labels were not used: {why}."
         return [Decision(Code.LABELS_UNUSED, sentence, severity=Severity.WARNING)]
     if not scores.label_shift:
         return []
     now, then = (100 * n / scores.top1.rows for n in (scores.top1.reference, max(scores.shifted)))
     sentence = (
-        f"The float model's top-1 is {now:.1f} %, and would be {then:.1f} % with labels "
-        f"{scores.label_shift:+d}: see --label-offset."
+        f"The float model's top-1 is {now:.1f} %, but would be {then:.1f} % with "
+        f"{scores.label_shift:+d} added to all labels: see --label-offset."
     )
     return [Decision(Code.LABELS_SHIFTED, sentence, severity=Severity.WARNING)]
 
@@ -209,7 +209,7 @@ def _compare(
 
 
 def _labels_by_sample(subject: Subject, evaluation: Evaluation) -> Array | None:
-    """Labels that fit, (samples, batch); None where there are none."""
+    """Return labels that fit, (samples, batch); None where there are none."""
     return None if _unfit(subject, evaluation) else evaluation.labels
 
 
@@ -220,7 +220,7 @@ def _oracle_gaps(
     samples: int,
     progress: Progress,
 ) -> dict[str, OracleGap]:
-    """The gap of every runner to one oracle, on the same samples."""
+    """Measure the gap of every runner to one oracle, on the same samples."""
     from qhal.quant.oracle import Oracle
 
     oracle, adapter = Oracle(subject.model), subject.adapter

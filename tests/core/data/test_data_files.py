@@ -139,7 +139,7 @@ def test_damaged_files_are_one_clear_error(tmp_path: Path, content: bytes) -> No
 def test_a_member_that_claims_more_than_it_has_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "d.npz", "w") as archive:
         archive.writestr("input.npy", _claim((1 << 30, 3, 4, 5)))
-    with pytest.raises(DataFileError, match="announces shape"):
+    with pytest.raises(DataFileError, match="declares shape"):
         open_npz(tmp_path / "d.npz")
 
 
@@ -164,7 +164,7 @@ def test_other_refusals_name_the_mend(tmp_path: Path) -> None:
     with pytest.raises(DataFileError, match="no sample"):
         load_dataset(tmp_path / "none.npy", INPUT)
     np.savez(tmp_path / "odd.npz", a=VALUES, input=VALUES[:4])
-    with pytest.raises(DataShapeError, match="do not agree"):
+    with pytest.raises(DataShapeError, match="different numbers of samples"):
         load_dataset(tmp_path / "odd.npz", INPUT)
     with pytest.raises(DataFileError, match="There is no file"):
         load_dataset(tmp_path / "absent.npz", INPUT)

@@ -117,7 +117,7 @@ def _mixed() -> Iterator[dict[str, np.ndarray]]:
         (lambda: 3, DataShapeError, "returns int"),
         (lambda: "text", DataShapeError, "returns str"),
         (lambda: [object()], DataShapeError, "of type object"),
-        (lambda: [[1, [2, 3]]], DataShapeError, "no array"),
+        (lambda: [[1, [2, 3]]], DataShapeError, "not an array"),
         (lambda: [(VALUES[0], "cat")], LabelError, "'cat' as a label"),
         (lambda: iter([(VALUES[0], 1), VALUES[0]]), LabelError, "labels for 1 of 2"),
         (lambda: [VALUES[0] * np.nan], Exception, "NaN"),

@@ -46,13 +46,13 @@ def test_further_arrays_are_no_harm_when_all_names_are_there() -> None:
 
 
 def test_pixels_for_a_float_input_need_a_word_on_scaling() -> None:
-    with pytest.raises(DataShapeError, match="takes float32, the data are uint8") as caught:
+    with pytest.raises(DataShapeError, match="takes float32, but the data are uint8") as caught:
         load_dataset({"a": np.zeros((1, 2), np.uint8)}, ONE)
     assert "--preprocess" in caught.value.hint
 
 
 def test_fractions_for_an_integer_input_are_refused() -> None:
-    with pytest.raises(DataShapeError, match="takes int64, the data are float32"):
+    with pytest.raises(DataShapeError, match="takes int64, but the data are float32"):
         load_dataset({"a": np.zeros((1, 2), "f4")}, {"a": TensorType((1, 2), DType.INT64)})
 
 

@@ -67,7 +67,7 @@ def test_quantized_types_survive_a_rewrite() -> None:
 
 
 BROKEN = {
-    "before it is made": lambda g: replace(g, nodes=g.nodes[::-1]),
+    "before it is produced": lambda g: replace(g, nodes=g.nodes[::-1]),
     "assigned 2 times": lambda g: replace(
         g, nodes=(*g.nodes, replace(g.nodes[0], name="again"))
     ),
@@ -78,10 +78,10 @@ BROKEN = {
     "has no type": lambda g: replace(
         g, tensors={k: v for k, v in g.tensors.items() if k != "conv"}
     ),
-    "makes float32": lambda g: replace(
+    "produces float32": lambda g: replace(
         g, tensors={**g.tensors, "conv": TensorType((1, 4, 8, 9))}
     ),
-    "is never made": lambda g: replace(g, nodes=g.nodes[:-1]),
+    "no node produces output": lambda g: replace(g, nodes=g.nodes[:-1]),
     "constant 'w'": lambda g: replace(
         g, constants={**g.constants, "w": np.ones((4, 3, 3, 3), np.float64)}
     ),

@@ -24,7 +24,7 @@ def test_only_codes_have_a_codebook() -> None:
 @pytest.mark.parametrize("dtype", [DType.NF4, DType.BFLOAT16, DType.FLOAT32, DType.BOOL])
 def test_what_is_no_integer_has_no_smallest_and_no_largest_one(dtype: DType) -> None:
     for end in ("qmin", "qmax"):
-        with pytest.raises(InternalError, match=f"of type {dtype.value} are no integers"):
+        with pytest.raises(InternalError, match=f"of type {dtype.value} are not integers"):
             getattr(dtype, end)
 
 

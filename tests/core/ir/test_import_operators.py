@@ -355,7 +355,7 @@ def test_batch_major_recurrence_is_transposed(tmp_path: Path) -> None:
 
 
 OPAQUE = [
-    ("Conv", {}, {"w": (3, 2, 3, 3)}, "its weight depends on the inputs"),
+    ("Conv", {}, {"w": (3, 2, 3, 3)}, "computes its weight from the model's inputs"),
     ("MaxPool", {"kernel_shape": [2, 2], "dilations": [2, 2]}, {}, "its dilations are (2, 2)"),
     ("Resize", {"mode": "cubic"}, {}, "cubic interpolation"),
     ("ReduceProd", {}, {}, "ReduceProd has no canonical form"),

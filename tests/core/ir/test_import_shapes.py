@@ -26,7 +26,7 @@ def test_free_batch_is_one_and_says_so(tmp_path: Path) -> None:
     assert result.graph.tensors["y"].shape == (1, 3)
     (decision,) = result.decisions
     assert (decision.code, decision.subject) == (Code.BATCH_BOUND, "x")
-    assert decision.sentence == "The free leading dimension of input 'x' (Nx3) is 1."
+    assert decision.sentence == "The free leading dimension of input 'x' (Nx3) was set to 1."
 
 
 @pytest.mark.parametrize("free", [None, "", 0, -1])

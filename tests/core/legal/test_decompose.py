@@ -70,7 +70,8 @@ def test_pieces_are_decomposed_in_turn() -> None:
     made, (decision,) = decompose(graph, target("Add", "Mul", "Maximum", "Minimum"))
     assert kinds(made) == ["Add", "Maximum", "Minimum", "Mul", "Mul"]
     assert decision.sentence == (
-        "HardSwish 'node' was written as Add, Maximum, Minimum, 2 Mul: the target has no HardSwish."
+        "HardSwish 'node' was replaced by Add, Maximum, Minimum, 2 Mul: "
+        "the target has no HardSwish."
     )
     assert made.outputs == graph.outputs
     assert all(name.startswith("node/") for name in made.constants)
@@ -108,7 +109,7 @@ def test_a_rule_says_which_nodes_stay() -> None:
     legal = legalize(graph, caps)
     (decision,) = legal.decisions
     assert decision.sentence == (
-        "FullyConnected 'node' was written as 2 Reshape, 2 Transpose, Conv: it has 6 rows."
+        "FullyConnected 'node' was replaced by 2 Reshape, 2 Transpose, Conv: it has 6 rows."
     )
     check_same(graph, legal.graph)
     # The layout takes the Transposes in, and the Conv the Relu.

@@ -71,7 +71,7 @@ def examined(way: str) -> object:
         ("examine", examined, "examine: KeyError: 'in examine'."),
         ("limit", lowered, "capabilities: limit odd_limit on Conv stem: KeyError: 'in the limit'."),
         ("native", lowered, "capabilities: limit odd_limit on Conv "),
-        ("sentence", lowered, "capabilities: limit odd_sentence on Conv stem: it said True, whi"),
+        ("sentence", lowered, "capabilities: limit odd_sentence on Conv stem: it returned True, "),
         ("answer", lowered, "lower: it answered with None (NoneType) instead of Artifact."),
         ("invariant", lowered, "lower: a metric in us is not finite: [nan]."),
     ],
@@ -101,7 +101,7 @@ def test_an_examination_without_findings_is_told() -> None:
 def test_what_a_runtime_does_not_load_stays_a_failed_verification() -> None:
     with pytest.raises(VerificationError) as caught:
         lowered("load").load()
-    said = f"The runtime does not load model.onnx. {WHO} load: KeyError: 'in load'."
+    said = f"The runtime cannot load model.onnx. {WHO} load: KeyError: 'in load'."
     assert (caught.value.message, caught.value.hint) == (said, REPORT)
 
 
@@ -120,7 +120,7 @@ def test_a_runner_that_breaks_names_who_brings_it(way: str, said: str, why: str)
     with pytest.raises(PluginError) as caught:
         runner.run(inputs)
     assert (caught.value.message, caught.value.hint) == (f"{WHO} {said}", REPORT)
-    with pytest.raises(VerificationError, match=r"^model\.onnx does not run: ") as failed:
+    with pytest.raises(VerificationError, match=r"^The runtime cannot run model\.onnx: ") as failed:
         run_raw(runner, subject, inputs)
     assert why in failed.value.message
     assert failed.value.hint == REPORT

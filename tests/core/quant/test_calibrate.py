@@ -228,7 +228,7 @@ def test_a_graph_that_the_runtime_refuses_is_one_clear_error() -> None:
     op = Opaque("", "NoSuchOperator", 13, proto.SerializeToString(), "unknown")
     graph = _network(fused=True)
     nodes = (*graph.nodes[:-1], replace(graph.nodes[-1], op=op, inputs=("flat",)))
-    with pytest.raises(ModelInvalidError, match=r"does not take the float model 'net'.*NoSuchOp"):
+    with pytest.raises(ModelInvalidError, match=r"cannot load the float model 'net'.*NoSuchOp"):
         calibrate(graph.with_nodes(nodes), _data(), ["y"])
 
 

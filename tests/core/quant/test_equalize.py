@@ -129,7 +129,7 @@ def test_a_relu6_cuts_off_far_above_what_was_seen() -> None:
     clipped, quiet = graph.nodes[1].outputs[0], 0.1
     (finding,) = survey(graph, dataset(graph, quiet))
     found = equalize(graph, [finding])
-    assert "3 times the largest of a channel" in found.decisions[0].sentence
+    assert "3 times the largest value seen" in found.decisions[0].sentence
     before, after = (result(g, (clipped,), quiet) for g in (graph, found.graph))
     (name,) = graph.outputs
     near = 1e-4 * float(np.abs(before[name]).max())

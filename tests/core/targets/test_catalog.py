@@ -96,27 +96,30 @@ def test_an_empty_file_adds_nothing() -> None:
         ("[targets.x]\n[targets.x]\n", "a.toml is not valid TOML: Cannot declare"),
         (f"x = 1{'0' * 5000}\n", "a.toml is not valid TOML: Exceeds the limit"),
         (f"x = {'[' * 5000}\n", "a.toml is nested too deeply"),
-        ("[[targets]]\n", "a.toml: targets is [{}]; it has to be a table"),
-        (f"targets = '{'x' * 99}'\n", f"targets is '{'x' * 59}…; it has to be a table"),
+        ("[[targets]]\n", "a.toml: targets is [{}]; expected a table"),
+        (f"targets = '{'x' * 99}'\n", f"targets is '{'x' * 59}…; expected a table"),
         ('[targets.x]\nextends = "x"\n', "targets.x.extends is 'x', which is not a target"),
-        ('[targets.x]\nextends = ["x"]\n', "targets.x.extends is ['x']; it has to be a text"),
+        ('[targets.x]\nextends = ["x"]\n', "targets.x.extends is ['x']; expected a non-empty line"),
         (
             '[targets.x]\nbackend = "b"\ntitle = "a\\nb"\n',
-            "targets.x.title is 'a\\nb'; it has to be a text of one line",
+            "targets.x.title is 'a\\nb'; expected a non-empty line",
         ),
         (
             '[targets.x]\nbackend = "b"\ntitle = "X"\noptions.a = 3\n',
-            "targets.x.options.a is 3; it has to be a text",
+            "targets.x.options.a is 3; expected a non-empty line",
         ),
         (
             "".join(f'[targets.t{i}]\nextends = "t{i + 1}"\n' for i in range(2000)),
             "targets.t0 extends more than 50 others in a row",
         ),
         ("[target.x]\n", "a.toml: target is unknown; allowed are targets. Did you mean targets?"),
-        ("targets = 3\n", "a.toml: targets is 3; it has to be a table"),
+        ("targets = 3\n", "a.toml: targets is 3; expected a table"),
         ('[targets.x]\ntitle = "X"\n', "a.toml: targets.x has no backend"),
         ('[targets.x]\nbackend = "b"\n', "a.toml: targets.x has no title"),
-        ('[targets.x]\nbackend = 5\ntitle = "X"\n', "targets.x.backend is 5; it has to be a text"),
+        (
+            '[targets.x]\nbackend = 5\ntitle = "X"\n',
+            "targets.x.backend is 5; expected a non-empty line",
+        ),
         ('[targets.x]\nbakend = "b"\n', "targets.x.bakend is unknown; allowed are backend, title"),
         ('[targets.X]\nbackend = "b"\ntitle = "X"\n', "targets.X is not a name"),
         ('[targets.x]\nextends = "y"\n', "targets.x.extends is 'y', which is not a target"),
@@ -135,18 +138,18 @@ def test_mistakes_in_a_target(text: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("fact", "words"),
     [
-        ("clock_hz = 5", "targets.x.facts.clock_hz is 5; it has to be a table"),
+        ("clock_hz = 5", "targets.x.facts.clock_hz is 5; expected a table"),
         ('clock_hz = { value = 5, unit = "Hz" }', "facts.clock_hz has no source"),
-        ('clock_hz = { value = 5, unit = "MHz", source = "s" }', "is 'MHz'; clock_hz is given"),
-        ('clock_hz = { value = "5", unit = "Hz", source = "s" }', "value is '5'; it has to be"),
-        ('clock_hz = { value = 0, unit = "Hz", source = "s" }', "value is 0; it has to be"),
-        ('clock_hz = { value = -5, unit = "Hz", source = "s" }', "value is -5; it has to be"),
+        ('clock_hz = { value = 5, unit = "MHz", source = "s" }', "is 'MHz'; the unit of clock_hz"),
+        ('clock_hz = { value = "5", unit = "Hz", source = "s" }', "value is '5'; expected a"),
+        ('clock_hz = { value = 0, unit = "Hz", source = "s" }', "value is 0; expected a"),
+        ('clock_hz = { value = -5, unit = "Hz", source = "s" }', "value is -5; expected a"),
         ('clock_hz = { value = 1e400, unit = "Hz", source = "s" }', "above 0 and below 1e+300"),
-        (f'clock_hz = {{ value = 1{"0" * 310}, unit = "Hz", source = "s" }}', "0000…; it has to"),
+        (f'clock_hz = {{ value = 1{"0" * 310}, unit = "Hz", source = "s" }}', "0000…; expected"),
         ('clock_hz = { value = 5, source = "s" }', "facts.clock_hz has no unit"),
-        ('clock_hz = { value = nan, unit = "Hz", source = "s" }', "value is nan; it has to be"),
-        ('clock_hz = { value = true, unit = "Hz", source = "s" }', "value is True; it has"),
-        ('clock_hz = { value = 5, unit = "Hz", source = " " }', "source is ' '; it has to be"),
+        ('clock_hz = { value = nan, unit = "Hz", source = "s" }', "value is nan; expected a"),
+        ('clock_hz = { value = true, unit = "Hz", source = "s" }', "value is True; expected"),
+        ('clock_hz = { value = 5, unit = "Hz", source = " " }', "source is ' '; expected a"),
         ('clock_hz = { value = 5, unit = "Hz", sauce = "s" }', "Did you mean source?"),
         ('clock = { value = 5, unit = "Hz", source = "s" }', "does not end in a unit"),
     ],
@@ -177,7 +180,7 @@ def test_every_number_that_qhal_ships_has_a_source() -> None:
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     path = tmp_path / "targets.toml"
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(CatalogError, match=r"targets\.toml is not text in UTF-8\."):
+    with pytest.raises(CatalogError, match=r"targets\.toml is not UTF-8 text\."):
         catalog.read(path, {})
 
 

@@ -76,7 +76,7 @@ def test_labels_that_are_off_by_one_are_noticed(toys: Toys, reference: FloatRefe
     samples.labels = np.maximum(np.argmax(scores, 1) - 1, 0).astype(np.int64)
     (decision,) = verify(toys.subject(toys.model), Evaluation(samples, reference)).decisions
     assert decision.code is Code.LABELS_SHIFTED
-    assert "with labels +1: see --label-offset" in decision.sentence
+    assert "with +1 added to all labels: see --label-offset" in decision.sentence
 
 
 def test_named_labels_beyond_the_classes_are_refused(toys: Toys) -> None:
@@ -198,7 +198,7 @@ def test_the_size_of_the_model_says_how_much_the_oracle_is_given(
     found = verify(toys.subject(toys.model, missing="no runtime"), evaluation)
     assert found.metrics["evaluation_samples"].value == samples
     not_run, reduced = found.decisions
-    assert f"the oracle's, on {samples} of 100 samples" in not_run.sentence
+    assert f"with the oracle on {samples} of 100 samples" in not_run.sentence
     assert reduced.code is Code.EVALUATION_REDUCED
     metrics = verify(toys.subject(toys.model), evaluation).metrics
     assert metrics["evaluation_samples"].value == 100

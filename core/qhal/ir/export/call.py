@@ -49,7 +49,7 @@ class ExportCall:
         outputs: Sequence[str] | None = None,
         **attributes: Any,
     ) -> None:
-        """Append the ONNX node that bears the canonical node's name."""
+        """Append the ONNX node that has the canonical node's name."""
         self.writer.node(
             op_type,
             self.inputs if inputs is None else inputs,
@@ -59,13 +59,13 @@ class ExportCall:
         )
 
     def inner(self, op_type: str, inputs: Sequence[str], hint: str, **attributes: Any) -> str:
-        """Append a helper node; its result is called ``<result>__<hint>`` and returned."""
+        """Append a helper node and return its result, which is called ``<result>__<hint>``."""
         name = self.writer.fresh(f"{self.y}__{hint}")
         self.writer.node(op_type, inputs, (name,), **attributes)
         return name
 
     def scalar(self, value: float) -> str:
-        """A constant scalar of the operands' type."""
+        """Add a constant scalar of the operands' type."""
         dtype = self.dtype or self.view.input().dtype
         return self.writer.constant(f"const_{value:g}", np.asarray(value, dtype.numpy))
 

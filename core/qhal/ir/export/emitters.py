@@ -27,7 +27,7 @@ _INT64_MIN = -(2**63)
 
 
 def needed_opset(op: ops.Op) -> int:
-    """The lowest version of ai.onnx in which :func:`emit` can write the operator."""
+    """Return the lowest version of ai.onnx in which :func:`emit` can write the operator."""
     match op:
         case ops.LayerNorm():
             return 17
@@ -60,7 +60,7 @@ def emit(op: ops.Op, call: ExportCall) -> None:
 
 
 def _window(op: Any, call: ExportCall) -> dict[str, Any]:
-    """The attributes that windows share; NHWC has no ONNX form."""
+    """Return the attributes that windows share; NHWC has no ONNX form."""
     if op.layout is not Layout.NCHW:
         raise InternalError(f"{op.kind} at {call.view.node.name!r} is NHWC; ONNX is NCHW.")
     return {"strides": op.strides, "pads": op.pads}
@@ -105,7 +105,7 @@ def _conv_transpose(op: ops.ConvTranspose, call: ExportCall) -> None:
 
 @emit.register
 def _fully_connected(op: ops.FullyConnected, call: ExportCall) -> None:
-    """``Gemm`` for matrices; ``MatMul`` and ``Add`` for other ranks."""
+    """Write ``Gemm`` for matrices, ``MatMul`` and ``Add`` for other ranks."""
     if len(call.view.input(0).shape) == 2:
         call.activated(op.activation, "Gemm", transB=1)
         return
@@ -123,7 +123,7 @@ def _matmul(op: ops.MatMul, call: ExportCall) -> None:
 
 
 def _recurrent(op: ops.Lstm | ops.Gru, call: ExportCall, op_type: str, **attributes: Any) -> None:
-    """ONNX has the lengths of the sequences between the bias and the initial states."""
+    """Write the sequence lengths between bias and initial states, as ONNX has it."""
     inputs = (*call.inputs, "", "", "")
     call.write(
         op_type,
@@ -220,7 +220,7 @@ def _elu(op: ops.Elu, call: ExportCall) -> None:
 
 @emit.register
 def _hard_swish(op: ops.HardSwish, call: ExportCall) -> None:
-    """As runtimes inline the function HardSwish-14, which opset 13 does not have."""
+    """Inline the function HardSwish-14, as runtimes do: opset 13 does not have it."""
     gate = call.inner("HardSigmoid", (call.x,), "gate", alpha=1 / 6, beta=0.5)
     call.write("Mul", (call.x, gate))
 
@@ -238,7 +238,7 @@ def _silu(op: ops.Silu, call: ExportCall) -> None:
 
 @emit.register
 def _gelu(op: ops.Gelu, call: ExportCall) -> None:
-    """``x / 2 * (1 + erf(x / sqrt(2)))`` or, with tanh, the usual approximation of it."""
+    """Write ``x / 2 * (1 + erf(x / sqrt(2)))`` or, with tanh, the usual approximation of it."""
     if call.writer.opset >= _GELU:
         call.write("Gelu", approximate="tanh" if op.approximate else "none")
         return
@@ -290,7 +290,7 @@ def _instance_norm(op: ops.InstanceNorm, call: ExportCall) -> None:
 
 @emit.register
 def _reduce(op: ops.Reduce, call: ExportCall) -> None:
-    """Global average pooling where it is one: runtimes have better kernels for it."""
+    """Write global average pooling where it is one: runtimes have better kernels for it."""
     if is_global_average(op, len(call.view.input().shape)):
         call.write("GlobalAveragePool")
     elif op.function == "Sum" or call.writer.opset >= _REDUCE_AXES_OPERAND:
@@ -301,7 +301,7 @@ def _reduce(op: ops.Reduce, call: ExportCall) -> None:
 
 
 def is_global_average(op: ops.Reduce, rank: int) -> bool:
-    """True if the reduction is the mean over all spatial dimensions of an NCHW activation."""
+    """Return True if the reduction is a mean over all spatial dimensions of an NCHW activation."""
     spatial = tuple(range(2, rank))
     return op.function == "Mean" and op.keepdims and bool(spatial) and op.axes == spatial
 
@@ -379,7 +379,7 @@ def _split(op: ops.Split, call: ExportCall) -> None:
 
 @emit.register
 def _slice(op: ops.Slice, call: ExportCall) -> None:
-    """Only the dimensions that are cut are named."""
+    """Name only the dimensions that are cut."""
     shape = call.view.input().shape
     cut = [i for i, size in enumerate(shape) if (op.sizes[i], op.steps[i]) != (size, 1)]
     if not cut:
@@ -426,7 +426,7 @@ def _cast(op: ops.Cast, call: ExportCall) -> None:
 
 @emit.register
 def _opaque(op: ops.Opaque, call: ExportCall) -> None:
-    """The user's node again, between renamed tensors."""
+    """Write the user's node again, between renamed tensors."""
     from onnx import NodeProto
 
     proto = NodeProto.FromString(op.proto)

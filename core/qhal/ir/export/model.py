@@ -37,7 +37,7 @@ def to_onnx(
     nodes = needed_nodes(graph.nodes, wanted)
     lowest = max((needed_opset(node.op) for node in nodes), default=BASE_OPSET)
     if opset is not None and opset < lowest:
-        raise InternalError(f"opset {opset} was asked for, but the graph needs {lowest}.")
+        raise InternalError(f"opset {opset} was requested, but the graph needs at least {lowest}.")
     writer = OnnxWriter(opset or lowest, graph.tensors)
     for name, value in graph.constants.items():
         writer.initializer(name, value, graph.tensors[name].dtype)

@@ -41,7 +41,7 @@ class OnnxWriter:
         self._domains: dict[str, int] = {}
 
     def fresh(self, hint: str) -> str:
-        """A tensor name that nothing has yet, ``hint`` itself if it is free."""
+        """Return an unused tensor name, ``hint`` itself if it is free."""
         name, count = hint, 1
         while name in self._taken:
             count += 1
@@ -50,12 +50,12 @@ class OnnxWriter:
         return name
 
     def initializer(self, name: str, value: Array, dtype: DType | None = None) -> None:
-        """Say what constant ``name`` is; no copy is made before :meth:`model`."""
+        """Set the value of constant ``name``; no copy is made before :meth:`model`."""
         self._values[name] = (value, dtype or DType.of(value))
         self._taken.add(name)
 
     def constant(self, hint: str, value: Array, dtype: DType | None = None) -> str:
-        """A small constant with a fresh name; equal ones share one initializer."""
+        """Add a small constant with a fresh name; equal ones share one initializer."""
         dtype = dtype or DType.of(value)
         key = (dtype.value, value.shape, value.tobytes())
         if key not in self._pool:
@@ -64,7 +64,7 @@ class OnnxWriter:
         return self._pool[key]
 
     def ints(self, hint: str, values: Sequence[int]) -> str:
-        """A constant int64 vector."""
+        """Add a constant int64 vector."""
         return self.constant(hint, np.asarray(values, np.int64))
 
     def node(
@@ -100,7 +100,7 @@ class OnnxWriter:
     def model(
         self, name: str, inputs: Mapping[str, TensorType], outputs: Mapping[str, TensorType]
     ) -> onnx.ModelProto:
-        """The finished model, in the lowest IR version that its operator sets allow."""
+        """Return the finished model, in the lowest IR version that its operator sets allow."""
         import onnx
         from onnx import helper
 
@@ -133,14 +133,14 @@ class OnnxWriter:
 
 
 def value_info(name: str, type_: TensorType) -> onnx.ValueInfoProto:
-    """The declaration of an input or output."""
+    """Declare an input or output."""
     from onnx import helper
 
     return helper.make_tensor_value_info(name, element_type(type_.dtype), type_.shape)
 
 
 def element_type(dtype: DType) -> int:
-    """The number that ``onnx.TensorProto`` has for an element type."""
+    """Return the number that ``onnx.TensorProto`` has for an element type."""
     from onnx import TensorProto
 
     names = {DType.FLOAT32: "FLOAT", DType.FLOAT64: "DOUBLE"}
@@ -164,7 +164,7 @@ def _little_endian(value: Array) -> bytes:
 
 
 def _packed(value: Array) -> bytes:
-    """Two 4-bit elements per byte, the first one in the low half."""
+    """Pack two 4-bit elements per byte, the first one in the low half."""
     nibbles = value.astype(np.uint8).ravel() & 15
     if nibbles.size % 2:
         nibbles = np.append(nibbles, np.uint8(0))

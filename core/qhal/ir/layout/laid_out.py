@@ -41,7 +41,7 @@ class LaidOut:
     """A graph in the layout of a target.
 
     Attributes:
-        graph: tensors keep their names; ``graph.permutations`` tells how inputs and outputs
+        graph: tensors keep their names; ``graph.permutations`` says how inputs and outputs
             differ from the user's model.
         decisions: the order of inputs and outputs, and each Transpose that stayed.
         element_order: tensor -> the canonical index of each element of its last stored
@@ -60,11 +60,11 @@ class LaidOut:
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def sources_of(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The tensors of the given graph that hold the elements of these ones, each once."""
+        """Return the tensors of the given graph that hold the elements of these ones, each once."""
         return tuple(dict.fromkeys(self.sources.get(name, name) for name in names))
 
     def with_sources(self, facts: Mapping[str, T]) -> dict[str, T]:
-        """Facts about tensors of the given graph, also under the names that are new here."""
+        """Copy facts about tensors of the given graph to the names that are new here."""
         new = {name: facts[old] for name, old in self.sources.items() if old in facts}
         return {**facts, **new}
 
@@ -114,7 +114,7 @@ class _Layouter:
         return preferred.plain() if preferred else self._model_order(name)
 
     def _model_order(self, name: str) -> Order:
-        """The order of the user's model."""
+        """Return the order of the user's model."""
         perm = self._graph.permutations.get(name, identity(len(self._shape(name))).perm)
         return Order(tuple(perm.index(axis) for axis in range(len(perm))))
 
@@ -158,7 +158,7 @@ class _Layouter:
         return Operand(self._shape(name), tuple(self._stored.get(name, ())))
 
     def _relabel(self, node: Node, chosen: NodeLayout) -> None:
-        """The result is stored where its operand is, in every order of the operand."""
+        """Store the result where its operand is, in every order of the operand."""
         want = chosen.wants[0]
         assert want is not None, "operand 0 is never absent"
         source = self._require(node.inputs[0], want)
@@ -183,7 +183,7 @@ class _Layouter:
     # --- operands in a wanted order -------------------------------------------
 
     def _require(self, name: str, want: Want) -> str:
-        """Name of the tensor ``name`` stored as wanted; data are moved if they must be."""
+        """Return the name of a tensor in the wanted order; move data if needed."""
         if name in self._graph.constants:
             return self._constant(name, want)
         if want.view is not None and want.view != self._shape(name):
@@ -208,7 +208,7 @@ class _Layouter:
         return self._builder.define(self._claim(name), value)
 
     def _viewed(self, name: str, order: Order, view: Ints) -> str:
-        """A tensor of lower rank, with dimensions of size 1 put where ``order`` wants them."""
+        """Insert dimensions of size 1 into a tensor of lower rank where ``order`` wants them."""
         key = (name, order, view)
         if key not in self._views:
             plain = reshaped(order, view, self._shape(name)) or identity(len(self._shape(name)))
@@ -220,7 +220,7 @@ class _Layouter:
         return self._views[key]
 
     def _cheapest(self, name: str, order: Order) -> Order:
-        """A stored order that is the same in memory, else the first one."""
+        """Choose a stored order that is the same in memory, else the first one."""
         shape, versions = self._shape(name), self._stored[name]
         wanted = walk(order, shape)
         return next((o for o in versions if walk(o, shape) == wanted), next(iter(versions)))
@@ -243,7 +243,7 @@ class _Layouter:
     # --- outputs --------------------------------------------------------------
 
     def _finish(self) -> Graph:
-        """The graph with outputs under their names, and the permutations stated."""
+        """Build the graph with outputs under their names, and the permutations stated."""
         orders = {name: self._output_order(name) for name in self._graph.outputs}
         stored = {name: self._require(name, Want(order)) for name, order in orders.items()}
         for name, source in stored.items():
@@ -265,7 +265,7 @@ class _Layouter:
         return next(iter(self._stored[name])).plain()
 
     def _may_rename(self, source: str, stored: Mapping[str, str]) -> bool:
-        """True if a tensor is nothing but this one output."""
+        """Return True if a tensor is only this one output and nothing else."""
         fixed = {*self._graph.inputs, *self._graph.constants, *self._graph.outputs}
         return source not in fixed and [*stored.values()].count(source) == 1
 
@@ -274,7 +274,7 @@ class _Layouter:
         return self._builder.one(copy, [source], name=name, output=self._builder.fresh(name))
 
     def _against_model(self, name: str, perm: Ints) -> Ints:
-        """A permutation against the canonical graph as one against the user's model."""
+        """Turn a permutation against the canonical graph into one against the user's model."""
         before = self._graph.permutations.get(name, tuple(range(len(perm))))
         return tuple(before[axis] for axis in perm)
 
@@ -306,7 +306,7 @@ class _Layouter:
         return sources
 
     def _final_orders(self, final: Graph) -> dict[str, Order]:
-        """Tensor -> its order, for tensors of the given graph that are in the result."""
+        """Map each tensor of the given graph that is in the result to its order."""
         return {
             name: order
             for name, versions in self._stored.items()
@@ -329,7 +329,7 @@ class _Layouter:
 
 
 def _swaps(stored: Mapping[str, str], claimed: set[str]) -> Mapping[str, str]:
-    """The renaming that gives each output its name: a tensor that has it gets the other's."""
+    """Map names so that each output gets its own: a tensor that has it gets the other's."""
     names = {source: name for name, source in stored.items() if source != name}
     return {**names, **{name: source for source, name in names.items() if name in claimed}}
 
@@ -350,7 +350,7 @@ def _renamed(graph: Graph, names: Mapping[str, str]) -> Graph:
 
 
 def _collapsed(graph: Graph) -> Graph:
-    """Transposes of many dimensions as ones of few, between Reshapes that cost nothing."""
+    """Write Transposes of many dimensions as ones of few, between Reshapes that cost nothing."""
     if not any(_deep_perm(node) for node in graph.nodes):
         return graph
     builder = GraphBuilder(start=graph)
@@ -368,7 +368,7 @@ def _collapsed(graph: Graph) -> Graph:
 
 
 def _deep_perm(node: Node) -> Ints:
-    """The permutation of a Transpose that some runtime does not take; else ()."""
+    """Return the permutation of a Transpose that some runtime does not take; else ()."""
     if isinstance(node.op, ops.Transpose) and len(node.op.perm) > _WIDEST_TRANSPOSE:
         return node.op.perm
     return ()
@@ -378,7 +378,7 @@ def _deep_perm(node: Node) -> Ints:
 
 
 def _layout_decisions(graph: Graph, before: Graph) -> list[Decision]:
-    """One for each input and output in another order than the user's model's."""
+    """Return a decision for each input and output whose order is not the user's model's."""
     return [
         Decision(
             Code.LAYOUT,
@@ -394,7 +394,7 @@ def _layout_decisions(graph: Graph, before: Graph) -> list[Decision]:
 
 
 def _model_shape(graph: Graph, name: str) -> Ints:
-    """Shape in the user's model."""
+    """Return the shape in the user's model."""
     shape = graph.tensors[name].shape
     perm = graph.permutations.get(name, tuple(range(len(shape))))
     return tuple(shape[perm.index(axis)] for axis in range(len(perm)))

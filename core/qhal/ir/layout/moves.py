@@ -1,4 +1,4 @@
-"""Reshapes and Transposes that bring a tensor from one stored order into another."""
+"""Reshapes and Transposes that convert a tensor from one stored order to another."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def collapsed(perm: Ints, shape: Ints) -> tuple[Op, ...]:
 
 
 def _through_blocks(before: Factors, after: Factors, stored: Ints, wanted: Ints) -> tuple[Op, ...]:
-    """Transpose the fewest dimensions that tell both walks apart, between two Reshapes."""
+    """Transpose the fewest dimensions that distinguish both walks, between two Reshapes."""
     starts, sizes = _blocks(before, after)
     by_place = sorted(range(len(starts)), key=starts.__getitem__)
     opened = tuple(sizes[i] for i in by_place)
@@ -61,7 +61,7 @@ def _through_blocks(before: Factors, after: Factors, stored: Ints, wanted: Ints)
 
 
 def _blocks(before: Factors, after: Factors) -> tuple[list[int], list[int]]:
-    """Runs of factors that both walks have in a row: their places in ``before`` and sizes.
+    """Find runs of factors that both walks have in a row: places in ``before`` and sizes.
 
     Both lists are in the order of ``after``.
     """

@@ -50,47 +50,47 @@ class Order:
         return all(axis == self.perm[-1] for axis, _ in self.shuffles)
 
     def shuffle(self, axis: int) -> Factors:
-        """The walk over one axis; empty for the natural one."""
+        """Return the walk over one axis; empty for the natural one."""
         return dict(self.shuffles).get(axis, ())
 
     def shuffled(self, axis: int, factors: Factors) -> Order:
-        """The same order with another walk over one axis."""
+        """Return the same order with another walk over one axis."""
         others = {k: v for k, v in self.shuffles if k != axis}
         if factors:
             others[axis] = factors
         return Order(self.perm, tuple(sorted(others.items())))
 
     def plain(self, axes: Sequence[int] | None = None) -> Order:
-        """The same order without the shuffles of ``axes`` (all if None)."""
+        """Return the same order without the shuffles of ``axes`` (all if None)."""
         dropped = range(len(self.perm)) if axes is None else axes
         return Order(self.perm, tuple((k, v) for k, v in self.shuffles if k not in dropped))
 
     def position(self, axis: int) -> int:
-        """The stored dimension that holds a canonical axis."""
+        """Return the stored dimension that holds a canonical axis."""
         return self.perm.index(axis)
 
     def pick(self, values: Ints) -> Ints:
-        """One value per canonical axis (a shape, pads …) -> one per stored dimension."""
+        """Reorder one value per canonical axis (a shape, pads …) to one per stored dimension."""
         return tuple(values[axis] for axis in self.perm)
 
 
 def identity(rank: int) -> Order:
-    """The canonical order."""
+    """Return the canonical order."""
     return Order(tuple(range(rank)))
 
 
 def channels_last(rank: int) -> Order:
-    """``(N, C, *spatial)`` stored as ``(N, *spatial, C)``."""
+    """Return the order that stores ``(N, C, *spatial)`` as ``(N, *spatial, C)``."""
     return Order((0, *range(2, rank), 1)) if rank > 2 else identity(rank)
 
 
 def strides(shape: Ints) -> Ints:
-    """Strides of a dense tensor, in elements."""
+    """Return the strides of a dense tensor, in elements."""
     return (*accumulate(reversed(shape[1:]), lambda a, b: a * b, initial=1),)[::-1] if shape else ()
 
 
 def walk(order: Order, shape: Ints) -> Factors:
-    """The factors with which the stored elements run over the canonical ones, without size 1."""
+    """Return the factors of the walk of stored elements over canonical ones, without size 1."""
     dense = strides(shape)
     factors: list[Factor] = []
     for axis in order.perm:
@@ -113,7 +113,7 @@ def _merged(factors: Sequence[Factor]) -> Factors:
 
 
 def reshaped(order: Order, shape: Ints, target: Ints, like: Order | None = None) -> Order | None:
-    """The order of a tensor whose canonical shape changes while its memory stays.
+    """Return the order of a tensor whose canonical shape changes while its memory stays.
 
     Args:
         order: how the tensor is stored.
@@ -122,7 +122,7 @@ def reshaped(order: Order, shape: Ints, target: Ints, like: Order | None = None)
         like: an order of ``target`` to prefer where dimensions of size 1 leave a choice.
 
     Returns:
-        None if no order describes it: the elements of one dimension lie apart.
+        None if no order describes it: the elements of one dimension are not contiguous.
     """
     dense = strides(target)
     axes = [axis for axis, size in enumerate(target) if size > 1]
@@ -174,7 +174,7 @@ def common_factors(source: Factors, target: Factors) -> tuple[Factors, Factors] 
 
 
 def axis_elements(factors: Factors, size: int) -> npt.NDArray[np.intp]:
-    """Canonical index of each stored element of an axis: ``here = there[elements]``."""
+    """Return the canonical index of each stored element of an axis: ``here = there[elements]``."""
     elements = np.zeros(1, np.intp)
     for count, stride in factors or ((size, 1),):
         elements = np.add.outer(elements, np.arange(count, dtype=np.intp) * stride).ravel()
@@ -182,7 +182,7 @@ def axis_elements(factors: Factors, size: int) -> npt.NDArray[np.intp]:
 
 
 def store(array: Array, order: Order) -> Array:
-    """The canonical array in its stored order."""
+    """Put a canonical array into its stored order."""
     for axis, factors in order.shuffles:
         array = np.take(array, axis_elements(factors, array.shape[axis]), axis)
     return array if order.perm == tuple(range(array.ndim)) else array.transpose(order.perm)

@@ -33,7 +33,7 @@ _SAME_RANK = ops.Slice | ops.Pad | ops.Tile | ops.Split | ops.Concat
 
 
 def collect_preferences(graph: Graph) -> LayoutPreferences:
-    """Tensor -> the order that most of its consumers prefer."""
+    """Map each tensor to the order that most of its consumers prefer."""
     votes: dict[str, Counter[Order]] = {}
     preferences: dict[str, Order] = {}
     for node in reversed(graph.nodes):
@@ -51,7 +51,7 @@ def collect_preferences(graph: Graph) -> LayoutPreferences:
 def _node_preferences(
     graph: Graph, node: Node, preferences: LayoutPreferences
 ) -> list[tuple[str, Order]]:
-    """What a node prefers of its operands."""
+    """Return what a node prefers of its operands."""
     preferred = next((preferences[name] for name in node.outputs if name in preferences), None)
     out = graph.tensors[node.outputs[0]].shape
     found = []
@@ -101,7 +101,7 @@ def _spatial_preference(op: Any, shape: Ints) -> Order | None:
 
 
 def collect_absorbed(graph: Graph) -> Mapping[str, frozenset[int]]:
-    """Tensor -> the axes whose shuffle all its consumers absorb in their weights.
+    """Map each tensor to the axes whose shuffle all its consumers absorb in their weights.
 
     Only the last axis in front of FullyConnected does: a Flatten in front of it then permutes
     the columns of the weight, not the activations.

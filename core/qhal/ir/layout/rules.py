@@ -32,7 +32,7 @@ class Operand:
     orders: tuple[Order, ...] = ()
 
     def cost(self, order: Order) -> int:
-        """Elements that must be moved to have the operand in this order."""
+        """Return the number of elements to move so that the operand has this order."""
         if self.shape is None or not self.orders:
             return 0
         wanted = walk(order, self.shape)
@@ -101,12 +101,12 @@ def lay_out(site: Site) -> NodeLayout:
 
 
 def rule_of(operator: type[Op]) -> Rule | None:
-    """The layout rule of an operator; element-wise ones share one."""
+    """Return the layout rule of an operator; element-wise ones share one."""
     return _RULES.get(operator, _elementwise if operator.traits.elementwise else None)
 
 
 def crd_shuffle(channels: int, block: int) -> Factors:
-    """Walk over ``channels = c * block**2`` that turns the CRD order of blocks into DCR."""
+    """Return the walk over ``channels = c * block**2`` that turns CRD order of blocks into DCR."""
     area = block * block
     return ((area, 1), (channels // area, area)) if channels > area > 1 else ()
 
@@ -115,7 +115,7 @@ def crd_shuffle(channels: int, block: int) -> Factors:
 
 
 def _canonical(site: Site) -> NodeLayout:
-    """Every operand and result in canonical order."""
+    """Put every operand and result in canonical order."""
     wants = tuple(
         None if operand.shape is None else Want(identity(len(operand.shape)))
         for operand in site.operands
@@ -128,7 +128,7 @@ def _same(order: Order) -> Order:
 
 
 def _best(site: Site, adapt: Adapt = _same, result: Adapt = _same) -> Order:
-    """The order for a node whose operands share one with the result, at the least cost.
+    """Choose the order of least cost for a node whose operands share one with the result.
 
     Candidates are the orders that operands have, the one that consumers prefer (without shuffles,
     which only weights can make), and the canonical one, in this order of preference where
@@ -148,7 +148,7 @@ def _best(site: Site, adapt: Adapt = _same, result: Adapt = _same) -> Order:
 
 
 def _price(site: Site, order: Order, made: Order) -> int:
-    """Elements that are moved for the operands, and for consumers that prefer another order."""
+    """Count the elements moved for the operands, and for consumers that prefer another order."""
     preferred, shape = site.preferred[0], site.results[0]
     later = preferred is not None and walk(preferred, shape) != walk(made, shape)
     now = 0
@@ -160,7 +160,7 @@ def _price(site: Site, order: Order, made: Order) -> int:
 
 
 def aligned(order: Order, shape: Ints) -> Want:
-    """What an operand of this shape must be to broadcast with operands in ``order``."""
+    """Return what an operand of this shape must be to broadcast with operands in ``order``."""
     rank, missing = len(order.perm), len(order.perm) - len(shape)
     if prod(shape) == 1:
         return Want(identity(len(shape)))
@@ -172,7 +172,7 @@ def aligned(order: Order, shape: Ints) -> Want:
 
 
 def _on(order: Order, shape: Ints) -> Order:
-    """An order without shuffles of axes that are 1 here and broadcast."""
+    """Return an order without shuffles of axes that are 1 here and broadcast."""
     return order.plain([axis for axis, _ in order.shuffles if shape[axis] == 1])
 
 
@@ -188,7 +188,7 @@ def _axis_last(order: Order, axis: int) -> Order:
 
 
 def _without_axes(order: Order, axes: Sequence[int]) -> Order:
-    """The order of what is left when axes are removed."""
+    """Return the order of what is left when axes are removed."""
     kept = [axis for axis in range(len(order.perm)) if axis not in axes]
     renumbered = {axis: i for i, axis in enumerate(kept)}
     perm = tuple(renumbered[axis] for axis in order.perm if axis in renumbered)
@@ -223,7 +223,7 @@ def _spatial(site: Site) -> NodeLayout:
 
 
 def _conv(site: Site) -> NodeLayout:
-    """Weights (O, I, *k) -> (O, *k, I); a preferred shuffle of channels goes into them."""
+    """Store weights (O, I, *k) as (O, *k, I); a preferred shuffle of channels goes into them."""
     op: Any = site.op
     order = channels_last(len(site.shape))
     preferred = site.preferred[0]
@@ -234,7 +234,7 @@ def _conv(site: Site) -> NodeLayout:
 
 
 def _depthwise(site: Site) -> NodeLayout:
-    """Weights (C*m, 1, *k) -> (1, *k, C*m)."""
+    """Store weights (C*m, 1, *k) as (1, *k, C*m)."""
     op: Any = site.op
     rank = len(site.shape)
     order, weight = channels_last(rank), Order((1, *range(2, rank), 0))
@@ -244,7 +244,7 @@ def _depthwise(site: Site) -> NodeLayout:
 
 
 def _conv_transpose(site: Site) -> NodeLayout:
-    """Weights (I, O, *k) -> (O, *k, I); there is no channels-last form with groups."""
+    """Store weights (I, O, *k) as (O, *k, I); groups have no channels-last form."""
     op: Any = site.op
     rank = len(site.shape)
     if op.groups != 1:
@@ -264,7 +264,7 @@ def _weighted(site: Site, x: Order, weight: Order, bias: Order) -> tuple[Want | 
 
 
 def _depth_to_space(site: Site) -> NodeLayout:
-    """Channels-last targets have DCR; CRD is DCR of shuffled channels."""
+    """Use DCR, which channels-last targets have; CRD is DCR of shuffled channels."""
     op: Any = site.op
     order = channels_last(len(site.shape))
     shuffle = crd_shuffle(site.shape[1], op.block) if op.mode == "CRD" else ()
@@ -276,7 +276,7 @@ def _depth_to_space(site: Site) -> NodeLayout:
 
 
 def _fully_connected(site: Site) -> NodeLayout:
-    """The last axis is summed, so its shuffle goes into the columns of the weight.
+    """Sum over the last axis; its shuffle goes into the columns of the weight.
 
     A shuffle that consumers prefer for the result goes into the rows and the bias.
     """
@@ -294,12 +294,12 @@ def _fully_connected(site: Site) -> NodeLayout:
 
 
 def site_of_first(site: Site) -> Site:
-    """The site as if operand 0 were the only one."""
+    """Return the site as if operand 0 were the only one."""
     return replace(site, operands=site.operands[:1])
 
 
 def _layer_norm(site: Site) -> NodeLayout:
-    """The normalized axes must be the last ones, in their natural order."""
+    """Keep the normalized axes last, in their natural order."""
     op: Any = site.op
     inner = range(op.axis, len(site.shape))
 
@@ -316,7 +316,7 @@ def _layer_norm(site: Site) -> NodeLayout:
 
 
 def _softmax(site: Site) -> NodeLayout:
-    """Channels-last runtimes compute it over the last dimension only."""
+    """Put the axis last: channels-last runtimes have no other softmax."""
     op: Any = site.op
     order = _best(site, lambda o: _axis_last(o, op.axis))
     return NodeLayout(replace(op, axis=len(site.shape) - 1), (Want(order),), (order,))
@@ -344,7 +344,7 @@ def _arg_max(site: Site) -> NodeLayout:
 
 
 def _best_projected(site: Site, axes: Ints, keepdims: bool, adapt: Adapt, result: Adapt) -> Order:
-    """:func:`_best` where the result has fewer axes: its order is none of the operand."""
+    """Call :func:`_best` where the result has fewer axes: its order is none of the operand."""
     if keepdims:
         return _best(site, adapt, result)
     rank = len(site.shape)
@@ -395,7 +395,7 @@ def _tile(site: Site) -> NodeLayout:
 
 
 def _gather(site: Site) -> NodeLayout:
-    """The dimensions of the indices come where the gathered one was."""
+    """Put the dimensions of the indices where the gathered one was."""
     op: Any = site.op
     indices = site.operands[1].shape or ()
     have = [order.plain() for order in site.operands[0].orders]
@@ -411,7 +411,7 @@ def _gather(site: Site) -> NodeLayout:
 
 
 def _transpose(site: Site) -> NodeLayout:
-    """A Transpose is another name for each order that the operand has: nothing is done."""
+    """Rename each order that the operand has: a Transpose moves nothing."""
     op: Any = site.op
     have = site.operands[0].orders
     order = have[0] if have else identity(len(site.shape))
@@ -419,14 +419,14 @@ def _transpose(site: Site) -> NodeLayout:
 
 
 def transposed(order: Order, perm: Ints) -> Order:
-    """The order of the result of a Transpose whose stored data are those of its operand."""
+    """Return the order of the result of a Transpose whose stored data are those of its operand."""
     place = {axis: i for i, axis in enumerate(perm)}
     shuffles = tuple(sorted((place[axis], factors) for axis, factors in order.shuffles))
     return Order(tuple(place[axis] for axis in order.perm), shuffles)
 
 
 def _reshape(site: Site) -> NodeLayout:
-    """The memory stays if the result can be described; else what consumers prefer decides."""
+    """Keep the memory if the result can be described; else do what consumers prefer."""
     op: Any = site.op
     preferred, target = site.preferred[0], op.shape
     for order in site.operands[0].orders:

@@ -39,11 +39,11 @@ class _Binder:
     decisions: list[Decision] = field(default_factory=list)
 
     def size(self, dim: Dim) -> int | None:
-        """The size of a dimension; None while it is free."""
+        """Return the size of a dimension; None while it is free."""
         return dim if isinstance(dim, int) else self.sizes.get(dim)
 
     def bind_shape(self, name: str, dims: Sequence[Dim], shape: Sequence[int]) -> None:
-        """Bind the dimensions of an input to what the user gave."""
+        """Bind the dimensions of an input to the sizes that the user gave."""
         if len(shape) != len(dims) or any(size < 1 for size in shape):
             raise ModelShapeError(
                 f"--shape {name}={_join(shape)} does not fit: input {name!r} is {_text(dims)}.",
@@ -59,18 +59,18 @@ class _Binder:
             if isinstance(dim, str):
                 self.sizes[dim] = size
         if any(isinstance(dim, str) for dim in dims):
-            sentence = f"Input {name!r} ({_text(dims)}) was bound to {_join(shape)}."
+            sentence = f"The shape of input {name!r} ({_text(dims)}) was set to {_join(shape)}."
             self.decisions.append(Decision(Code.SHAPE_BOUND, sentence, name))
 
     def bind_batch(self, name: str, dims: Sequence[Dim]) -> None:
         """Bind a free leading dimension to 1."""
         if dims and isinstance(dims[0], str) and dims[0] not in self.sizes:
             self.sizes[dims[0]] = 1
-            sentence = f"The free leading dimension of input {name!r} ({_text(dims)}) is 1."
+            sentence = f"The free leading dimension of input {name!r} ({_text(dims)}) was set to 1."
             self.decisions.append(Decision(Code.BATCH_BOUND, sentence, name))
 
     def resolve(self, name: str, dims: Sequence[Dim]) -> tuple[int, ...]:
-        """The static shape of an input."""
+        """Return the static shape of an input."""
         shape = [self.size(dim) for dim in dims]
         free = [axis for axis, size in enumerate(shape) if size is None]
         if free:
@@ -80,7 +80,7 @@ class _Binder:
             raise ModelShapeError(
                 f"Input {name!r} ({_text(dims)}) has free dimensions: "
                 f"{', '.join(f'axis {axis} ({_text([dims[axis]])})' for axis in free)}.",
-                f"Bind them with --shape {name}={example} (numbers for the names).",
+                f"Set them with --shape {name}={example} (replace names with numbers).",
             )
         return tuple(size for size in shape if size is not None)
 
@@ -114,7 +114,7 @@ def bind_inputs(inputs: Sequence[ir.Value], shapes: Shapes) -> Bound:
 
 
 def _dims(value: ir.Value, shapes: Shapes) -> tuple[Dim, ...]:
-    """Sizes and names; a dimension without either gets a name of its own."""
+    """Return sizes and names; a dimension without either gets a name of its own."""
     name = str(value.name)
     if not isinstance(value.type, ir.TensorType):
         raise ModelInvalidError(
@@ -123,7 +123,7 @@ def _dims(value: ir.Value, shapes: Shapes) -> tuple[Dim, ...]:
     if value.shape is None:
         if name not in shapes:
             raise ModelShapeError(
-                f"Input {name!r} has no shape at all.", f"Give one with --shape {name}=1,3,224,224."
+                f"Input {name!r} has no shape.", f"Give one with --shape {name}=1,3,224,224."
             )
         return tuple(f"?{axis}@{name}" for axis in range(len(shapes[name])))
     return tuple(
@@ -135,17 +135,17 @@ def _dims(value: ir.Value, shapes: Shapes) -> tuple[Dim, ...]:
 
 
 def _input_type(value: ir.Value, binder: _Binder) -> DType:
-    """The element type of an input; float types become float32, which is recorded."""
+    """Return the element type of an input; record a float type that becomes float32."""
     found = element_type(value.dtype, str(value.name))
     if found.is_float and found is not DType.FLOAT32:
-        sentence = f"Input {value.name!r} was {found.value} and is float32 in qhal."
+        sentence = f"Input {value.name!r} was converted from {found.value} to float32."
         binder.decisions.append(Decision(Code.FLOAT_CONVERTED, sentence, str(value.name)))
         return DType.FLOAT32
     return found
 
 
 def element_type(dtype: ir.DataType | None, name: str) -> DType:
-    """qhal's name of an ONNX element type.
+    """Translate an ONNX element type to qhal's.
 
     Raises:
         ModelInvalidError: it is a string, complex or 8-bit float type.
@@ -156,8 +156,8 @@ def element_type(dtype: ir.DataType | None, name: str) -> DType:
         return DType(known)
     except ValueError:
         raise ModelInvalidError(
-            f"Tensor {name!r} has the type {spelled}, which no target takes.",
-            "Cut that part off the model.",
+            f"Tensor {name!r} has the type {spelled}, which no target supports.",
+            "Remove that part of the model.",
         ) from None
 
 

@@ -35,30 +35,30 @@ class ImportCall:
     # --- attributes -------------------------------------------------------------
 
     def attribute(self, name: str) -> ir.Attr | None:
-        """The attribute, or None."""
+        """Return the attribute, or None."""
         return self.node.attributes.get(name)
 
     def integer(self, name: str, default: int) -> int:
-        """An integer attribute."""
+        """Return an integer attribute."""
         found = self.attribute(name)
         return default if found is None else found.as_int()
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """An integer attribute that means yes or no."""
+        """Return an integer attribute that means yes or no."""
         return bool(self.integer(name, int(default)))
 
     def number(self, name: str, default: float) -> float:
-        """A float attribute."""
+        """Return a float attribute."""
         found = self.attribute(name)
         return default if found is None else found.as_float()
 
     def text(self, name: str, default: str) -> str:
-        """A text attribute."""
+        """Return a text attribute."""
         found = self.attribute(name)
         return default if found is None else found.as_string()
 
     def ints(self, name: str, operand: int | None = None) -> tuple[int, ...] | None:
-        """A list of integers: an attribute, or the constant operand of newer versions.
+        """Return a list of integers: an attribute, or the constant operand of newer versions.
 
         Raises:
             Unsupported: the operand is there and not constant.
@@ -73,11 +73,11 @@ class ImportCall:
     # --- operands ---------------------------------------------------------------
 
     def has(self, index: int) -> bool:
-        """True if the operand is there."""
+        """Return True if the operand is there."""
         return index < len(self.node.inputs) and self.node.inputs[index] is not None
 
     def value(self, index: int) -> ir.Value:
-        """The ONNX value of an operand.
+        """Return the ONNX value of an operand.
 
         Raises:
             ModelInvalidError: the operand is absent.
@@ -88,55 +88,55 @@ class ImportCall:
         return found
 
     def tensor(self, index: int) -> str:
-        """The operand as a tensor of the graph."""
+        """Return the operand as a tensor of the graph."""
         return self.scope.tensor(self.value(index))
 
     def optional(self, index: int) -> str:
-        """The operand as a tensor of the graph, "" if it is absent."""
+        """Return the operand as a tensor of the graph, "" if it is absent."""
         return self.tensor(index) if self.has(index) else ""
 
     def tensors(self) -> tuple[str, ...]:
-        """All operands as tensors of the graph."""
+        """Return all operands as tensors of the graph."""
         return tuple(self.tensor(i) for i in range(len(self.node.inputs)) if self.has(i))
 
     def type(self, index: int = 0) -> TensorType:
-        """Static type of an operand."""
+        """Return the static type of an operand."""
         return self.scope.type(self.value(index))
 
     def shape(self, index: int = 0) -> tuple[int, ...]:
-        """Static shape of an operand."""
+        """Return the static shape of an operand."""
         return self.type(index).shape
 
     def rank(self, index: int = 0) -> int:
-        """Number of dimensions of an operand."""
+        """Return the number of dimensions of an operand."""
         return len(self.shape(index))
 
     def constant(self, index: int) -> Array | None:
-        """Value of a constant operand, None if it is absent or depends on the inputs."""
+        """Return the value of a constant operand, None if it is absent or depends on the inputs."""
         return self.scope.constant(self.value(index)) if self.has(index) else None
 
     def need(self, index: int, what: str) -> Array:
-        """Value of an operand that the canonical operator has as a constant.
+        """Return an operand that the canonical operator needs as a constant.
 
         Raises:
             Unsupported: it depends on the inputs.
         """
         found = self.constant(index)
         if found is None:
-            raise Unsupported(f"its {what} depends on the inputs of the model")
+            raise Unsupported(f"it computes its {what} from the model's inputs")
         return found
 
     def floats(self, index: int, what: str) -> npt.NDArray[np.float32]:
-        """Value of a constant float operand."""
+        """Return the value of a constant float operand."""
         return np.asarray(self.need(index, what), np.float32)
 
     def axis(self, name: str = "axis", default: int = 0, rank: int | None = None) -> int:
-        """An axis attribute, non-negative."""
+        """Return an axis attribute, non-negative."""
         rank = self.rank() if rank is None else rank
         return normal_axis(self.integer(name, default), rank)
 
     def used(self, index: int) -> bool:
-        """True if somebody needs output ``index``."""
+        """Return True if anything reads output ``index``."""
         if index >= len(self.node.outputs):
             return False
         output = self.node.outputs[index]
@@ -145,7 +145,7 @@ class ImportCall:
     # --- emitting ---------------------------------------------------------------
 
     def const(self, what: str, array: npt.ArrayLike) -> str:
-        """A new constant of the graph, named after the first output."""
+        """Add a constant to the graph, named after the first output."""
         return self.scope.share(f"{self.node.outputs[0].name}/{what}", np.asarray(array))
 
     def inner(self, op: Op, *inputs: str) -> str:
@@ -160,16 +160,16 @@ class ImportCall:
         return self._emit(op, inputs, names, hint)
 
     def result(self, op: Op, *inputs: str, index: int = 0) -> str:
-        """Emit the operator that makes an output of the node."""
+        """Emit the operator that produces an output of the node."""
         return self._emit(op, inputs, (self.output_name(index),), self.name)[0]
 
     def results(self, op: Op, inputs: Sequence[str], count: int) -> tuple[str, ...]:
-        """Emit the operator that makes the first ``count`` outputs."""
+        """Emit the operator that produces the first ``count`` outputs."""
         names = tuple(self.output_name(i) for i in range(count))
         return self._emit(op, inputs, names, self.name)
 
     def output_name(self, index: int) -> str:
-        """The name for output ``index``; a fresh one where the user left it out."""
+        """Return the name for output ``index``; a fresh one where the user left it out."""
         outputs = self.node.outputs
         if index < len(outputs) and outputs[index].name:
             return self.scope.name_of(outputs[index])
@@ -196,14 +196,14 @@ def need_float(call: ImportCall) -> None:
 
 
 def node_name(node: ir.Node) -> str:
-    """The node's name; the name of its first output where it has none."""
+    """Return the node's name; the name of its first output where it has none."""
     if node.name:
         return node.name
     return next((str(v.name) for v in node.outputs if v.name), node.op_type)
 
 
 def normal_axis(axis: int, rank: int) -> int:
-    """A non-negative axis.
+    """Return a non-negative axis.
 
     Raises:
         ValueError: it is out of range.
@@ -214,5 +214,5 @@ def normal_axis(axis: int, rank: int) -> int:
 
 
 def normal_axes(axes: Sequence[int], rank: int) -> tuple[int, ...]:
-    """Non-negative axes, ascending and without repetition."""
+    """Return non-negative axes, ascending and without repetition."""
     return tuple(sorted({normal_axis(axis, rank) for axis in axes}))

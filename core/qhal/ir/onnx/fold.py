@@ -35,7 +35,7 @@ _RANDOM = (
 
 
 def fold(call: ImportCall) -> tuple[Array, ...] | None:
-    """The results of a node as constants; None if they are not.
+    """Compute the results of a node as constants; None if they are not.
 
     Raises:
         ModelInvalidError: a result would be absurdly large.
@@ -68,7 +68,8 @@ def _limit(call: ImportCall, found: TensorType, largest: int) -> None:
     size = found.elements * found.dtype.bits // 8
     if size > largest:
         raise ModelInvalidError(
-            f"Node {call.name!r} ({call.kind}) makes a constant {found}, {size:,} bytes."
+            f"Node {call.name!r} ({call.kind}) computes the constant {found} of {size:,} bytes, "
+            f"more than {largest:,}."
         )
 
 
@@ -90,7 +91,7 @@ def _evaluate(call: ImportCall, operands: Sequence[Array | None]) -> tuple[Array
 
 
 def _run_reference(call: ImportCall, feeds: Mapping[str, Array]) -> Mapping[str, Any]:
-    """ONNX's own evaluator: fast, but it lacks older versions of some operators."""
+    """Run ONNX's own evaluator: fast, but it lacks older versions of some operators."""
     from onnx.reference import ReferenceEvaluator
 
     node = node_proto(call)
@@ -104,7 +105,7 @@ def _run_reference(call: ImportCall, feeds: Mapping[str, Array]) -> Mapping[str,
 
 
 def _run_onnxruntime(call: ImportCall, feeds: Mapping[str, Array]) -> Mapping[str, Any]:
-    """onnxruntime: all versions, but a session for every node."""
+    """Run onnxruntime: all versions, but a session for every node."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -140,12 +141,12 @@ def _constant(call: ImportCall) -> tuple[Array, ...]:
         if name in ("value_int", "value_ints"):
             return (np.asarray(attribute.value, np.int64),)
     raise ModelInvalidError(
-        f"The constant {call.name!r} is sparse or a text.", "qhal takes dense numbers."
+        f"The constant {call.name!r} is sparse or a string.", "qhal takes dense numeric constants."
     )
 
 
 def _constant_of_shape(call: ImportCall) -> tuple[Array, ...] | None:
-    """One value, repeated without taking memory."""
+    """Repeat one value without taking memory."""
     wanted = call.constant(0)
     if wanted is None:
         return None

@@ -79,7 +79,7 @@ def _parse(path: Path, data: memoryview) -> onnx.ModelProto:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """onnx-ir logs what is wrong with a graph; the reader raises an error for the same."""
+    """Silence onnx-ir's log of what is wrong with a graph; the reader raises an error for it."""
     logger = logging.getLogger("onnx_ir")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -90,7 +90,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _check_names(graph: ir.Graph) -> None:
-    """Protobuf gives bytes for names that are not UTF-8."""
+    """Refuse names that are not UTF-8, for which protobuf gives bytes."""
     for node in graph.all_nodes():
         values = [value for value in (*node.inputs, *node.outputs) if value is not None]
         names = [node.name, node.op_type, node.domain, *node.attributes]
@@ -100,7 +100,7 @@ def _check_names(graph: ir.Graph) -> None:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """onnx-ir wraps errors once per nesting level; the first one says what is wrong."""
+    """Unwrap errors, which onnx-ir wraps once per nesting level: the first says what is wrong."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
@@ -111,7 +111,7 @@ def _opset(path: Path, model: ir.Model) -> int:
     opset = versions.get("", versions.get("ai.onnx", OLDEST_OPSET))
     if opset < OLDEST_OPSET:
         raise ModelInvalidError(
-            f"{str(path)!r} is of opset {opset}; qhal reads {OLDEST_OPSET} and newer.",
-            "Bring it up to date with onnx.version_converter.convert_version(model, 13).",
+            f"{str(path)!r} has opset {opset}; qhal reads opset {OLDEST_OPSET} and newer.",
+            "Convert it with onnx.version_converter.convert_version(model, 13).",
         )
     return opset

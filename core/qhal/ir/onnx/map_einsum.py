@@ -22,12 +22,12 @@ class _Term:
     sizes: Mapping[str, int]
 
     def shape(self, letters: Sequence[str]) -> Ints:
-        """Sizes of some letters."""
+        """Return the sizes of some letters."""
         return tuple(self.sizes[letter] for letter in letters)
 
 
 def einsum(call: ImportCall) -> str:
-    """Products over two operands become MatMul, or FullyConnected with a constant."""
+    """Write products over two operands as MatMul, or as FullyConnected with a constant."""
     operands, output = _equation(call)
     sizes = _sizes(call, operands)
     terms = [
@@ -45,7 +45,7 @@ def einsum(call: ImportCall) -> str:
 
 
 def _equation(call: ImportCall) -> tuple[list[str], str]:
-    """Letters of each operand and of the result."""
+    """Split the equation into the letters of each operand and of the result."""
     equation = call.text("equation", "").replace(" ", "")
     if "." in equation:
         raise Unsupported(f"its equation {equation!r} has an ellipsis")
@@ -68,7 +68,7 @@ def _sizes(call: ImportCall, operands: Sequence[str]) -> Mapping[str, int]:
 
 
 def _summed(call: ImportCall, term: _Term, everywhere: str, index: int) -> _Term:
-    """The operand without the dimensions that nothing else mentions."""
+    """Sum the operand over the dimensions that nothing else mentions."""
     alone = [i for i, letter in enumerate(term.letters) if everywhere.count(letter) == 1]
     if not alone:
         return term
@@ -105,7 +105,7 @@ def _transpose(letters: Sequence[str], wanted: Sequence[str]) -> Op:
 
 
 def _needed(call: ImportCall, name: str, moves: Sequence[Op]) -> list[Op]:
-    """The moves that do something."""
+    """Return the moves that do something."""
     shape = call.scope.builder.type(name).shape
     kept: list[Op] = []
     for move in moves:
@@ -126,7 +126,7 @@ def _moved(call: ImportCall, name: str, moves: Sequence[Op]) -> str:
 
 
 def _finish(call: ImportCall, name: str, moves: Sequence[Op]) -> str:
-    """The last moves; the last one that does something makes the node's output."""
+    """Emit the last moves; the last one that does something gives the node's output."""
     needed = _needed(call, name, moves)
     if not needed:
         return name

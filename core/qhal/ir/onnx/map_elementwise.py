@@ -54,7 +54,7 @@ def _silu(call: ImportCall) -> str:
 
 
 def _scaled_silu(call: ImportCall, alpha: float) -> str:
-    """``x * sigmoid(alpha * x)``."""
+    """Emit ``x * sigmoid(alpha * x)``."""
     x = call.tensor(0)
     scaled = call.inner(ops.Mul(), x, call.const("alpha", np.float32(alpha)))
     return call.result(ops.Mul(), x, call.inner(ops.Sigmoid(), scaled))
@@ -65,35 +65,35 @@ def _quick_gelu(call: ImportCall) -> str:
 
 
 def _selu(call: ImportCall) -> str:
-    """``gamma * elu(x, alpha)``."""
+    """Emit ``gamma * elu(x, alpha)``."""
     alpha, gamma = call.number("alpha", 1.6732632), call.number("gamma", 1.0507010)
     inner = call.inner(ops.Elu(alpha), call.tensor(0))
     return call.result(ops.Mul(), inner, call.const("gamma", np.float32(gamma)))
 
 
 def _celu(call: ImportCall) -> str:
-    """``alpha * elu(x / alpha, 1)``."""
+    """Emit ``alpha * elu(x / alpha, 1)``."""
     alpha = call.number("alpha", 1.0)
     down = call.inner(ops.Mul(), call.tensor(0), call.const("down", np.float32(1 / alpha)))
     return call.result(ops.Mul(), call.inner(ops.Elu(), down), call.const("up", np.float32(alpha)))
 
 
 def _softsign(call: ImportCall) -> str:
-    """``x / (1 + |x|)``."""
+    """Emit ``x / (1 + |x|)``."""
     x = call.tensor(0)
     one = call.const("one", np.float32(1))
     return call.result(ops.Div(), x, call.inner(ops.Add(), call.inner(ops.Unary("Abs"), x), one))
 
 
 def _mish(call: ImportCall) -> str:
-    """``x * tanh(softplus(x))``."""
+    """Emit ``x * tanh(softplus(x))``."""
     x = call.tensor(0)
     inner = call.inner(ops.Tanh(), call.inner(ops.Unary("Softplus"), x))
     return call.result(ops.Mul(), x, inner)
 
 
 def _thresholded_relu(call: ImportCall) -> str:
-    """``x if x > alpha else 0``."""
+    """Emit ``x if x > alpha else 0``."""
     x, alpha = call.tensor(0), call.const("alpha", np.float32(call.number("alpha", 1.0)))
     above = call.inner(ops.Compare(">"), x, alpha)
     return call.result(ops.Where(), above, x, call.const("zero", np.float32(0)))
@@ -104,7 +104,7 @@ def _prelu(call: ImportCall) -> str:
 
 
 def _clip(call: ImportCall) -> str:
-    """Bounds are attributes before opset 11, operands since, which may depend on the inputs."""
+    """Read bounds from attributes before opset 11, else from operands, which may be computed."""
     need_float(call)
     if any(call.has(index) and call.constant(index) is None for index in (1, 2)):
         return _clip_by_tensors(call)
@@ -112,7 +112,7 @@ def _clip(call: ImportCall) -> str:
 
 
 def _clip_by_tensors(call: ImportCall) -> str:
-    """``minimum(maximum(x, low), high)``, less a bound that is absent or infinite."""
+    """Emit ``minimum(maximum(x, low), high)``, less a bound that is absent or infinite."""
     low = call.tensor(1) if _bounds(call, "min", 1, -inf) else ""
     high = call.tensor(2) if _bounds(call, "max", 2, inf) else ""
     if not high:
@@ -122,7 +122,7 @@ def _clip_by_tensors(call: ImportCall) -> str:
 
 
 def _bounds(call: ImportCall, name: str, operand: int, default: float) -> bool:
-    """False for a bound that lets everything pass."""
+    """Return False for a bound that lets everything pass."""
     depends = call.has(operand) and call.constant(operand) is None
     return depends or _bound(call, name, operand, default) != default
 
@@ -137,7 +137,7 @@ def _bound(call: ImportCall, name: str, operand: int, default: float) -> float:
 
 
 def bounded(call: ImportCall, low: float, high: float) -> str:
-    """The most specific operator that clips to ``[low, high]``."""
+    """Emit the most specific operator that clips to ``[low, high]``."""
     if (low, high) == (-inf, inf):
         return call.tensor(0)
     known = {(0.0, inf): ops.Relu(), (0.0, 6.0): ops.Relu6()}
@@ -152,7 +152,7 @@ def _binary(op: Op, call: ImportCall) -> str:
 
 
 def _sub(call: ImportCall) -> str:
-    """Subtracting a constant is adding its negative."""
+    """Subtract a constant by adding its negative."""
     negated = _float_constant(call, 1)
     if negated is None:
         return _binary(ops.Sub(), call)
@@ -160,9 +160,9 @@ def _sub(call: ImportCall) -> str:
 
 
 def _div(call: ImportCall) -> str:
-    """Dividing by a constant is multiplying with its reciprocal."""
+    """Divide by a constant by multiplying with its reciprocal."""
     if not call.type().dtype.is_float:
-        raise Unsupported("integer division rounds in a way of its own")
+        raise Unsupported("it divides integers, which rounds differently")
     divisor = _float_constant(call, 1)
     if divisor is None or not np.abs(divisor).min(initial=1) > np.finfo(np.float32).tiny:
         return _binary(ops.Div(), call)
@@ -180,7 +180,7 @@ def _float_constant(
 
 
 def _pow(call: ImportCall) -> str:
-    """Small constant exponents are products and roots."""
+    """Write small constant exponents as products and roots."""
     exponent = call.constant(1)
     x = call.tensor(0)
     if exponent is not None and exponent.size == 1 and call.type().dtype.is_float:
@@ -211,7 +211,7 @@ _POWERS: Mapping[float, Callable[[ImportCall, str], str]] = {
 
 
 def _variadic(op: Op, call: ImportCall) -> str:
-    """Sum, Max and Min take any number of operands: a chain of pairs."""
+    """Write Sum, Max and Min of any number of operands as a chain of pairs."""
     first, *others = call.tensors()
     if not others:
         return first
@@ -240,7 +240,7 @@ def _where(call: ImportCall) -> str:
 
 
 def cast(call: ImportCall, to: DType) -> str:
-    """A Cast, unless the element type is there already; float types are float32."""
+    """Emit a Cast, unless the element type is there already; float types are float32."""
     to = DType.FLOAT32 if to.is_float else to
     if call.type().dtype is to:
         return call.tensor(0)

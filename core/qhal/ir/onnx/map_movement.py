@@ -25,7 +25,7 @@ def _reshaped(call: ImportCall, shape: Ints) -> str:
 
 
 def _reshape(call: ImportCall) -> str:
-    """0 copies a dimension (without ``allowzero``), -1 takes what is left."""
+    """Resolve 0 as a copy of a dimension (without ``allowzero``) and -1 as what is left."""
     old, wanted = call.shape(), call.ints("shape", operand=1)
     if wanted is None:
         raise ValueError("its shape is missing")
@@ -103,13 +103,13 @@ def _split(call: ImportCall) -> tuple[str, ...]:
 
 
 def _equal_parts(size: int, count: int) -> Ints:
-    """Equal parts; the last one is smaller where they do not divide (opset 18)."""
+    """Split into equal parts; the last one is smaller where they do not divide (opset 18)."""
     part = -(-size // count)
     return (*(part,) * (count - 1), size - part * (count - 1))
 
 
 def _slice(call: ImportCall) -> str:
-    """Bounds are attributes before opset 10, operands since."""
+    """Read bounds from attributes before opset 10, from operands since."""
     shape = call.shape()
     starts, ends = call.ints("starts", operand=1), call.ints("ends", operand=2)
     if starts is None or ends is None:
@@ -124,7 +124,7 @@ def _slice(call: ImportCall) -> str:
 
 
 def _sliced(call: ImportCall, ranges: Sequence[range]) -> str:
-    """The elements at ``ranges``; nothing at all is a constant."""
+    """Take the elements at ``ranges``; nothing at all is a constant."""
     sizes = tuple(map(len, ranges))
     if sizes == call.shape() and all(r.step == 1 for r in ranges):
         return call.tensor(0)
@@ -140,7 +140,7 @@ def _slice_op(ranges: Sequence[range]) -> ops.Slice:
 
 
 def _pad(call: ImportCall) -> str:
-    """Pads are an attribute before opset 11, an operand since, with axes since 18."""
+    """Read pads from an attribute before opset 11, from an operand since, with axes since 18."""
     shape, mode = call.shape(), call.text("mode", "constant")
     if mode not in ("constant", "reflect", "edge"):
         raise Unsupported(f"its mode is {mode}")
@@ -156,7 +156,7 @@ def _pad(call: ImportCall) -> str:
 
 
 def _whole_pads(call: ImportCall, rank: int) -> Ints:
-    """Begins and ends of all dimensions."""
+    """Return begins and ends of all dimensions."""
     pads = call.ints("pads", operand=1) or ()
     found = call.ints("axes", operand=3)
     axes = range(rank) if found is None else [normal_axis(a, rank) for a in found]
@@ -169,7 +169,7 @@ def _whole_pads(call: ImportCall, rank: int) -> Ints:
 
 
 def _cut_and_pad(call: ImportCall, pads: Ints, mode: str, value: float) -> str:
-    """Negative pads cut."""
+    """Cut where pads are negative, pad elsewhere."""
     shape, rank = call.shape(), call.rank()
     kept = [range(max(-pads[i], 0), size - max(-pads[rank + i], 0)) for i, size in enumerate(shape)]
     rest = tuple(max(p, 0) for p in pads)
@@ -182,7 +182,7 @@ def _cut_and_pad(call: ImportCall, pads: Ints, mode: str, value: float) -> str:
 
 
 def _gather(call: ImportCall) -> str:
-    """Evenly spaced constant indices are a slice."""
+    """Write evenly spaced constant indices as a slice."""
     axis, shape = call.axis(), call.shape()
     constant = call.constant(1)
     if constant is None:
@@ -211,7 +211,7 @@ def _as_int64(call: ImportCall) -> str:
 
 
 def _even(indices: Sequence[int]) -> range | None:
-    """The arithmetic progression that the indices are, if they are one."""
+    """Return the arithmetic progression that the indices are, if they are one."""
     if not indices:
         return None
     step = indices[1] - indices[0] if len(indices) > 1 else 1
@@ -222,7 +222,7 @@ def _even(indices: Sequence[int]) -> range | None:
 
 
 def _trilu(call: ImportCall) -> str:
-    """Keep a triangle: a selection with a constant mask."""
+    """Keep a triangle: select with a constant mask."""
     offset = int(call.need(1, "diagonal").reshape(())) if call.has(1) else 0
     rows, columns = call.shape()[-2:]
     mask = np.tri(rows, columns, offset - call.flag("upper", True), dtype=np.bool_)

@@ -17,12 +17,12 @@ from qhal.ir.ops import Ints, Op
 
 
 def _batch_norm(call: ImportCall) -> str:
-    """``x * a + b`` with one a and b per channel; recognition folds it into a convolution."""
+    """Emit ``x * a + b`` with one a and b per channel; recognition folds it into a convolution."""
     per_pixel = call.opset < 9 and not call.flag("spatial", True) and call.rank() > 2
     if call.flag("training_mode") or per_pixel:
-        raise Unsupported("it computes statistics of its own instead of stored ones")
+        raise Unsupported("it computes statistics of the batch instead of using stored ones")
     if any(call.used(i) for i in range(1, 5)):
-        raise Unsupported("its statistics are used")
+        raise Unsupported("its outputs of statistics are used")
     scale, bias, mean, variance = (
         call.need(i, what).astype(np.float64)
         for i, what in ((1, "scale"), (2, "bias"), (3, "mean"), (4, "variance"))
@@ -36,7 +36,7 @@ def _batch_norm(call: ImportCall) -> str:
 
 def _layer_norm(call: ImportCall) -> str:
     if call.used(1) or call.used(2):
-        raise Unsupported("its mean or deviation is used")
+        raise Unsupported("its outputs of mean or deviation are used")
     axis = call.axis(default=-1)
     operands = [call.tensor(i) for i in range(len(call.node.inputs)) if call.has(i)]
     return call.result(ops.LayerNorm(axis, call.number("epsilon", 1e-5)), *operands)
@@ -49,7 +49,7 @@ def _instance_norm(call: ImportCall) -> str:
 
 
 def _group_norm(call: ImportCall) -> str:
-    """InstanceNorm over groups of channels, then scale and bias (per group before opset 21)."""
+    """Emit InstanceNorm over groups, then scale and bias (per group before opset 21)."""
     shape, groups = call.shape(), call.integer("num_groups", 1)
     scale, bias = (
         np.repeat(values, shape[1] // len(values)).reshape(-1, *(1,) * (len(shape) - 2))
@@ -66,7 +66,7 @@ _PLAIN = (("ones", 1.0), ("zeros", 0.0))
 
 
 def _lp_norm(call: ImportCall) -> str:
-    """``x / norm(x)`` along an axis; zeros stay zeros."""
+    """Emit ``x / norm(x)`` along an axis; zeros stay zeros."""
     axis = (call.axis(default=-1),)
     x = call.tensor(0)
     if call.integer("p", 2) == 1:
@@ -81,7 +81,7 @@ _SMALLEST_NORM = 1e-30
 
 
 def _lrn(call: ImportCall) -> str:
-    """``x / (bias + alpha / size * sum of squares of neighboring channels) ** beta``.
+    """Emit ``x / (bias + alpha / size * sum of squares of neighboring channels) ** beta``.
 
     The sum over a window of channels is a 1x1 convolution with a band of ones.
     """
@@ -108,7 +108,7 @@ def _lrn(call: ImportCall) -> str:
 
 
 def _softmax(make: Callable[[int], Op], call: ImportCall) -> str:
-    """Before opset 13 it works on all dimensions from ``axis`` on, flattened."""
+    """Flatten all dimensions from ``axis`` on before opset 13."""
     shape, rank = call.shape(), call.rank()
     axis = call.axis(default=-1 if call.opset >= 13 else 1)
     if call.opset >= 13 or prod(shape[axis + 1 :]) == 1:
@@ -123,7 +123,7 @@ def _softmax(make: Callable[[int], Op], call: ImportCall) -> str:
 
 
 def _axes(call: ImportCall) -> Ints | None:
-    """The axes to reduce; None if nothing is reduced.
+    """Return the axes to reduce; None if nothing is reduced.
 
     They are an attribute in older opsets and an operand in newer ones. Without axes all are
     reduced, or none with ``noop_with_empty_axes``.
@@ -145,7 +145,7 @@ def _reduce(function: str, call: ImportCall) -> str:
 
 
 def _composed(before: str, function: str, after: str, call: ImportCall) -> str:
-    """``after(reduce(before(x)))``, where either function may be absent."""
+    """Emit ``after(reduce(before(x)))``, where either function may be absent."""
     axes = _axes(call)
     if axes is None:
         raise Unsupported("it reduces over no axes")
@@ -161,7 +161,7 @@ def _composed(before: str, function: str, after: str, call: ImportCall) -> str:
 
 
 def _log_sum_exp(call: ImportCall) -> str:
-    """``max + log(sum(exp(x - max)))``, which does not overflow."""
+    """Emit ``max + log(sum(exp(x - max)))``, which does not overflow."""
     axes = _axes(call)
     if axes is None:
         raise Unsupported("it reduces over no axes")
@@ -177,7 +177,7 @@ def _log_sum_exp(call: ImportCall) -> str:
 
 def _arg(sign: str, call: ImportCall) -> str:
     if call.flag("select_last_index"):
-        raise Unsupported("it wants the last of equal elements")
+        raise Unsupported("it selects the last of equal elements")
     x = call.tensor(0)
     if sign == "min":
         x = call.inner(ops.Unary("Neg"), x)

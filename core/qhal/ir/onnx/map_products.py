@@ -57,7 +57,7 @@ def _matmul(call: ImportCall) -> str:
 
 
 def _gemm(call: ImportCall) -> str:
-    """``alpha * A' B' + beta * C``."""
+    """Emit ``alpha * A' B' + beta * C``."""
     need_float(call)
     x = _transposed(call, 0, "transA")
     weight = call.constant(1)
@@ -76,7 +76,7 @@ def _gemm(call: ImportCall) -> str:
 
 
 def _gemm_bias(call: ImportCall, outputs: int) -> Array | None:
-    """``beta * C`` as a vector of the outputs; None if C is another kind of operand."""
+    """Return ``beta * C`` as a vector of the outputs; None if C is another kind of operand."""
     bias = call.constant(2)
     if bias is None or bias.size not in (1, outputs):
         return None
@@ -101,7 +101,7 @@ def _gemm_of_activations(call: ImportCall, x: str) -> str:
 
 
 def _plus_c(call: ImportCall, product: str) -> str:
-    """``product + beta * C``."""
+    """Emit ``product + beta * C``."""
     beta, addend = call.number("beta", 1.0), call.tensor(2)
     if beta != 1.0:
         addend = call.inner(ops.Mul(), addend, call.const("beta", np.float32(beta)))
@@ -139,13 +139,13 @@ def _gru(call: ImportCall) -> tuple[str, ...]:
 
 
 def _activations(call: ImportCall) -> tuple[str, ...]:
-    """The activations that the node states, in lower case."""
+    """Return the activations that the node states, in lower case."""
     found = call.attribute("activations")
     return () if found is None else tuple(name.lower() for name in found.as_strings())
 
 
 def _check_recurrent(call: ImportCall, usual: tuple[str, ...]) -> None:
-    """Only the usual activations, the whole length of every sequence, no clipping."""
+    """Allow only the usual activations, the whole length of every sequence, no clipping."""
     wanted = tuple(name.lower() for name in usual) * call.shape(1)[0]
     found = _activations(call) or wanted
     if found != wanted:
@@ -161,7 +161,7 @@ def _check_recurrent(call: ImportCall, usual: tuple[str, ...]) -> None:
 
 
 def _recurrent(call: ImportCall, op: Op, states: tuple[int, ...]) -> tuple[str, ...]:
-    """Emit time-major; ``layout=1`` of ONNX is batch-major and gets transposes around."""
+    """Emit time-major; put transposes around the batch-major ``layout=1`` of ONNX."""
     operands = [call.tensor(0), call.tensor(1), call.tensor(2), call.optional(3)]
     operands += [call.optional(i) for i in states]
     if call.flag("layout"):
@@ -176,7 +176,7 @@ def _without_absent_end(operands: list[str]) -> list[str]:
 
 
 def _batch_major(call: ImportCall, op: Op, operands: list[str]) -> tuple[str, ...]:
-    """Operands 0 and 4 onwards, and all results, have the batch first."""
+    """Transpose operands 0 and 4 onwards, and all results, which have the batch first."""
     swapped = [
         call.inner(_SWAPPED, name) if name and i not in (1, 2, 3) else name
         for i, name in enumerate(operands)

@@ -37,7 +37,7 @@ def _average_pool(call: ImportCall) -> str:
     if call.flag("ceil_mode"):
         wider = ceil_pads(frame, pads)
         if counted and wider != pads:
-            raise Unsupported("ceil_mode adds padding that does not count, beside some that does")
+            raise Unsupported("ceil_mode adds padding that does not count to padding that does")
         pads = wider
     # Without padding both ways of counting are one.
     counted = counted and any(pads)
@@ -60,7 +60,7 @@ def _resize(call: ImportCall) -> str:
     coordinates = _coordinates(call)
     sizes = _target_sizes(call, coordinates)
     if sizes[:2] != call.shape()[:2] or len(sizes) < 3:
-        raise Unsupported(f"it resizes {call.shape()} to {sizes}, more than spatial dimensions")
+        raise Unsupported(f"it resizes {call.shape()} to {sizes}, not only spatial dimensions")
     if sizes == call.shape():
         return call.tensor(0)
     op = ops.Resize(mode, sizes[2:], coordinates, _nearest(call))
@@ -68,14 +68,14 @@ def _resize(call: ImportCall) -> str:
 
 
 def _coordinates(call: ImportCall) -> str:
-    """Before opset 11, ``x_original = x_resized / scale``."""
+    """Name the coordinate mode; before opset 11, ``x_original = x_resized / scale``."""
     if call.opset < 11:
         return "asymmetric"
     found = call.text("coordinate_transformation_mode", "half_pixel")
     if found not in ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"):
-        raise Unsupported(f"its coordinates are {found}")
+        raise Unsupported(f"its coordinate mode is {found}")
     if call.flag("antialias") or call.flag("exclude_outside"):
-        raise Unsupported("it filters while it shrinks")
+        raise Unsupported("it filters when it shrinks")
     return found
 
 
@@ -84,7 +84,7 @@ def _nearest(call: ImportCall) -> str:
 
 
 def _target_sizes(call: ImportCall, coordinates: str) -> Ints:
-    """The whole output shape, from sizes or scales, for all or some axes."""
+    """Return the whole output shape, from sizes or scales, for all or some axes."""
     shape = call.shape()
     found = call.ints("axes")
     axes = range(len(shape)) if found is None else [normal_axis(a, len(shape)) for a in found]
@@ -105,7 +105,7 @@ def _target_sizes(call: ImportCall, coordinates: str) -> Ints:
 
 
 def _scales(call: ImportCall) -> list[float]:
-    """Scales: an attribute of Upsample 7, operand 1 before opset 11, operand 2 since."""
+    """Read scales: an attribute of Upsample 7, operand 1 before opset 11, operand 2 since."""
     stated = call.attribute("scales")
     if stated is not None:
         return [float(s) for s in stated.as_floats()]

@@ -15,7 +15,7 @@ from qhal.ir.onnx.call import ImportCall
 from qhal.ir.onnx.single import infer_types, node_model, node_proto
 
 COMMON_OPSET = 13
-"""Opaque nodes of older opsets are brought to this one; everything runs from here up."""
+"""Opaque nodes of older opsets are converted to this one; every runtime runs it and newer ones."""
 
 _QUANTIZED = (
     *("QuantizeLinear", "DequantizeLinear", "DynamicQuantize", "ConvInteger", "MatMulInteger"),
@@ -32,13 +32,13 @@ def check_float(call: ImportCall) -> None:
     """
     if call.kind.startswith(_QUANTIZED):
         raise ModelInvalidError(
-            f"The model is quantized already: node {call.name!r} is a {call.kind}.",
-            "Give the float model that it was made from.",
+            f"The model is already quantized: node {call.name!r} is a {call.kind}.",
+            "Give the float model from before quantization.",
         )
 
 
 def expansion(call: ImportCall) -> ir.Graph | None:
-    """The body with which ONNX itself defines an operator; None if it has none.
+    """Return the body with which ONNX itself defines an operator; None if it has none.
 
     The inputs of the graph have the names of the node's operands, its outputs those of the
     node's outputs.
@@ -111,7 +111,7 @@ def _check_captures(call: ImportCall) -> None:
             why = "which branch runs" if call.kind == "If" else "how often it runs"
             raise ModelInvalidError(
                 f"{call.kind} {call.name!r} runs a subgraph that reads {outer.name!r} from "
-                f"outside, and {why} is decided when the model runs.",
+                f"outside, and {why} is known only when the model runs.",
                 "Export the model without control flow (for example by tracing it).",
             )
 
@@ -119,7 +119,7 @@ def _check_captures(call: ImportCall) -> None:
 def _result_type(
     call: ImportCall, index: int, found: TensorType | None, reason: str
 ) -> TensorType | None:
-    """The type that onnx infers, else the one that the model declares."""
+    """Return the type that onnx infers, else the one that the model declares."""
     value = call.node.outputs[index]
     if not value.name or found is not None:
         return found
@@ -132,7 +132,7 @@ def _result_type(
             shape = tuple(size for size in sizes if size is not None)
             return TensorType(shape, DType.FLOAT32 if dtype.is_float else dtype)
     raise ModelShapeError(
-        f"The shape of {value.name!r}, made by node {call.name!r}, is not known before the model "
+        f"The shape of {value.name!r}, an output of node {call.name!r}, is unknown until the model "
         f"runs: {reason}.",
         _WITHOUT_CLASSICAL if call.node.domain == "ai.onnx.ml" else _CUT_BEFORE,
     )
@@ -143,12 +143,12 @@ _CUT_BEFORE = (
 )
 _WITHOUT_CLASSICAL = (
     "Trees, scalers and other operators of ai.onnx.ml are not part of a neural network: "
-    "run them as they are, and give the network between them."
+    "run them outside of qhal, and give it the network between them."
 )
 
 
 def _modern(call: ImportCall) -> tuple[onnx.NodeProto, int]:
-    """The node in the form of opset 13 or newer, with the opset that brought this form."""
+    """Return the node in the form of opset 13 or newer, with the opset of this form."""
     proto, domain = node_proto(call), call.node.domain
     if not onnx.defs.has(call.kind, call.opset, domain):
         return proto, call.opset
@@ -169,7 +169,7 @@ def _modern(call: ImportCall) -> tuple[onnx.NodeProto, int]:
 
 def _not_converted(call: ImportCall, reason: str) -> ModelInvalidError:
     return ModelInvalidError(
-        f"Node {call.name!r} ({call.kind}) of opset {call.opset} cannot be brought to "
+        f"Node {call.name!r} ({call.kind}) of opset {call.opset} cannot be converted to "
         f"opset {COMMON_OPSET}: {reason}.",
         "Export the model with a newer opset.",
     )

@@ -25,7 +25,7 @@ _INVALID = (ValueError, TypeError, KeyError, IndexError, OverflowError, ZeroDivi
 
 
 def read(source: Source, shapes: Shapes) -> tuple[Graph, tuple[Decision, ...]]:
-    """The canonical graph of a model, before patterns are recognized.
+    """Read the canonical graph of a model, before patterns are recognized.
 
     Raises:
         ModelShapeError: a dimension is free or does not fit.
@@ -47,7 +47,7 @@ def read(source: Source, shapes: Shapes) -> tuple[Graph, tuple[Decision, ...]]:
 
 
 def _names(graph: ir.Graph) -> frozenset[str]:
-    """The names of all tensors of the user's model."""
+    """Return the names of all tensors of the user's model."""
     made = (value.name for node in graph.all_nodes() for value in node.outputs)
     return frozenset(str(n) for n in (*made, *graph.initializers, *(v.name for v in graph.inputs)))
 
@@ -86,7 +86,7 @@ class _Reader:
                 self._scope.set_tensor(value, name)
 
     def _emit(self, call: ImportCall) -> Sequence[str]:
-        """The tensors that the node's outputs are."""
+        """Emit a node and return the tensors of its outputs."""
         if (call.node.domain, call.kind) == ("", "If"):
             condition = call.constant(0)
             if condition is not None:
@@ -112,7 +112,7 @@ class _Reader:
         return made
 
     def _branch(self, call: ImportCall, condition: bool) -> Sequence[str]:
-        """The branch of an If whose condition is constant."""
+        """Emit the branch of an If whose condition is constant."""
         attribute = call.attribute("then_branch" if condition else "else_branch")
         if attribute is None:
             raise ValueError("a branch is missing")
@@ -121,7 +121,7 @@ class _Reader:
         return [self._scope.tensor(value) for value in graph.outputs]
 
     def _inline(self, call: ImportCall, body: ir.Graph) -> Sequence[str]:
-        """The body of an operator that ONNX defines by others."""
+        """Emit the body of an operator that ONNX defines by others."""
         operands = {str(v.name): v for v in call.node.inputs if v is not None}
         for value in body.inputs:
             outer = operands[str(value.name)]
@@ -142,7 +142,7 @@ class _Reader:
 
 
 def _check_dropped(call: ImportCall) -> None:
-    """Dropout does nothing at inference, unless its mask is used or it is told to train."""
+    """Refuse a used mask or training mode; otherwise Dropout does nothing at inference."""
     if call.kind == "Dropout" and call.used(1):
         raise Unsupported("its mask is used")
     if call.kind == "Dropout" and call.has(2) and call.need(2, "training mode").any():
@@ -153,7 +153,7 @@ def _check_dropped(call: ImportCall) -> None:
 
 
 def _finish(scope: Scope, outputs: Sequence[ir.Value]) -> Graph:
-    """The graph, its outputs under the user's names.
+    """Build the graph, its outputs under the user's names.
 
     An output may be the tensor that an Identity (or another operator that does nothing)
     reads: that tensor then gets the output's name. Inputs, constants and tensors that are
@@ -176,7 +176,7 @@ def _finish(scope: Scope, outputs: Sequence[ir.Value]) -> Graph:
 
 
 def _rename(graph: Graph, renamed: Mapping[str, str]) -> Graph:
-    """The graph with other tensor names."""
+    """Rename the tensors of a graph."""
     if not renamed:
         return graph
 

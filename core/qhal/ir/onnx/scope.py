@@ -59,7 +59,7 @@ class Scope:
         self._tensors[value] = name
 
     def constant(self, value: ir.Value) -> Array | None:
-        """The value of a constant; None for what depends on the inputs.
+        """Return the value of a constant; None for what depends on the inputs.
 
         Raises:
             ModelWeightsError: it holds NaN or Inf.
@@ -71,11 +71,11 @@ class Scope:
         return self._values.get(value)
 
     def known(self, value: ir.Value) -> bool:
-        """True if the value has been computed (or is a constant)."""
+        """Return True if the value has been computed (or is a constant)."""
         return value in self._tensors or self.constant(value) is not None
 
     def tensor(self, value: ir.Value) -> str:
-        """The tensor of the graph; a constant becomes one when it is first used.
+        """Return the tensor of the graph; a constant becomes one when it is first used.
 
         Raises:
             ModelInvalidError: nothing makes the value.
@@ -84,12 +84,12 @@ class Scope:
             return self._tensors[value]
         array = self.constant(value)
         if array is None:
-            raise ModelInvalidError(f"Nothing makes the tensor {value.name!r}, which is used.")
+            raise ModelInvalidError(f"Tensor {value.name!r} is used, but no node produces it.")
         self._tensors[value] = self.share(str(value.name), array)
         return self._tensors[value]
 
     def type(self, value: ir.Value) -> TensorType:
-        """The static type of a value."""
+        """Return the static type of a value."""
         array = None if value in self._tensors else self.constant(value)
         if array is None:
             return self.builder.type(self.tensor(value))
@@ -98,7 +98,7 @@ class Scope:
     # --- what is made -----------------------------------------------------------
 
     def name_of(self, value: ir.Value) -> str:
-        """The name for a value's tensor: the user's, unless an inlined body took it before."""
+        """Return a name for a value's tensor: the user's, unless an inlined body took it before."""
         name = str(value.name)
         if name in self._taken:
             return self.fresh(name)
@@ -106,7 +106,7 @@ class Scope:
         return name
 
     def fresh(self, hint: str) -> str:
-        """A name that neither the graph nor the user's model has."""
+        """Return a name that neither the graph nor the user's model has."""
         name, count = hint, 0
         while name in self._reserved or name in self._taken or self.builder.fresh(name) != name:
             count += 1
@@ -115,7 +115,7 @@ class Scope:
         return name
 
     def share(self, hint: str, array: Array) -> str:
-        """A constant of the graph; equal ones are one.
+        """Add a constant to the graph; equal ones are one.
 
         Raises:
             ModelWeightsError: it holds NaN.
@@ -136,14 +136,14 @@ class Scope:
 
 
 def _fingerprint(array: Array) -> object:
-    """Equal for equal arrays, and cheap: type, shape and some elements."""
+    """Return a cheap key that equal arrays share: type, shape and some elements."""
     count = min(array.size, _SAMPLED_ELEMENTS)
     where = np.linspace(0, max(array.size - 1, 0), count, dtype=np.intp)
     return array.dtype.str, array.shape, array.flat[where].tobytes()
 
 
 def _storable(name: str, array: Array) -> Array:
-    """4-bit integers in 8 bits; other types as they are, if the graph has them."""
+    """Store 4-bit integers in 8 bits; keep other types as they are, if the graph has them."""
     held = {"int4": np.int8, "uint4": np.uint8}.get(array.dtype.name)
     if held is not None:
         return array.astype(held)
@@ -151,6 +151,6 @@ def _storable(name: str, array: Array) -> Array:
         DType.of(array)
     except ValueError:
         raise ModelInvalidError(
-            f"Tensor {name!r} has the type {array.dtype}, which no target takes."
+            f"Tensor {name!r} has the type {array.dtype}, which no target supports."
         ) from None
     return array

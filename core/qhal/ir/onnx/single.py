@@ -20,7 +20,7 @@ _DATA_BYTES = 65536
 
 
 def node_proto(call: ImportCall) -> onnx.NodeProto:
-    """The node with all its attributes embedded."""
+    """Return the node with all its attributes embedded."""
     for attribute in list(call.node.attributes.values()):
         if attribute.type is ir.AttributeType.TENSOR:
             tensor = attribute.as_tensor()
@@ -40,7 +40,7 @@ def _embed_initializers(call: ImportCall, graph: ir.Graph) -> None:
 
 
 def node_model(call: ImportCall) -> onnx.ModelProto:
-    """A model of this one node; its operands are the inputs."""
+    """Build a model of this one node; its operands are the inputs."""
     node = node_proto(call)
     inputs = [
         helper.make_tensor_value_info(name, _onnx_type(call.type(i)), call.shape(i))
@@ -52,7 +52,7 @@ def node_model(call: ImportCall) -> onnx.ModelProto:
 
 
 def infer_types(call: ImportCall) -> list[TensorType | None]:
-    """The static types of the node's outputs; None where onnx cannot tell.
+    """Infer the static types of the node's outputs; None where onnx cannot.
 
     Raises:
         ModelInvalidError: an output is no tensor of numbers.
@@ -79,7 +79,7 @@ def _imports(call: ImportCall) -> list[onnx.OperatorSetIdProto]:
 
 
 def _operands(call: ImportCall, node: onnx.NodeProto) -> dict[str, int]:
-    """Operand name -> index, each name once."""
+    """Map each operand name to an index, each name once."""
     return {name: i for i, name in enumerate(node.input) if name}
 
 
@@ -99,13 +99,13 @@ def _data(call: ImportCall, name: str, index: int) -> onnx.TensorProto | None:
 
 
 def _static(found: onnx.TypeProto | None, name: str) -> TensorType | None:
-    """The type, if all of it is known."""
+    """Return the type, if all of it is known."""
     if found is None:
         return None
     if not found.HasField("tensor_type"):
         raise ModelInvalidError(
             f"{name!r} is a sequence, a map or an optional value.",
-            "qhal takes graphs of tensors; cut that part off the model.",
+            "qhal takes graphs of tensors; remove that part of the model.",
         )
     inner = found.tensor_type
     if not inner.HasField("shape") or not all(d.HasField("dim_value") for d in inner.shape.dim):

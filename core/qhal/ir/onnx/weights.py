@@ -29,7 +29,7 @@ class WeightFiles:
         self._mapped: dict[str, memoryview] = {path.name: mapped}
 
     def read(self, tensor: ir.TensorProtocol) -> Array:
-        """The elements of a tensor, without copying them where the file's form allows it.
+        """Read the elements of a tensor, without a copy where the file's form allows it.
 
         Raises:
             ModelInvalidError: the elements do not fit the declared shape.
@@ -39,7 +39,7 @@ class WeightFiles:
         if tensor.dtype in (ir.DataType.STRING, ir.DataType.UNDEFINED):
             raise ModelInvalidError(
                 f"Tensor {name!r} has the type {tensor.dtype.name.lower()}.",
-                "qhal works on numbers; cut text processing off the model.",
+                "qhal works on numbers; remove text processing from the model.",
             )
         if any(not isinstance(size, int) or size < 0 for size in tensor.shape):
             raise ModelInvalidError(f"Tensor {name!r} has the shape {tensor.shape}.")
@@ -55,13 +55,13 @@ class WeightFiles:
         if length != wanted:
             raise ModelInvalidError(
                 f"Tensor {name!r} with shape {tuple(tensor.shape)} needs {wanted:,} bytes, "
-                f"{length:,} are stored.",
+                f"but {length:,} are stored.",
                 "The file is damaged; export it again.",
             )
         if offset < 0 or offset + length > len(data):
             raise ModelWeightsError(
-                f"Tensor {name!r} is said to lie at bytes {offset:,} to {offset + length:,} of "
-                f"{str(tensor.location)!r}, which has {len(data):,}.",
+                f"Tensor {name!r} should lie at bytes {offset:,} to {offset + length:,} of "
+                f"{str(tensor.location)!r}, which has only {len(data):,}.",
                 "The weight file is truncated or belongs to another model.",
             )
         return _decode(tensor, data[offset : offset + length])
@@ -72,13 +72,13 @@ class WeightFiles:
         return self._mapped[location]
 
     def _inside(self, location: str, name: str) -> Path:
-        """The path of an external file, if it lies in the model's folder."""
+        """Return the path of an external file, if it lies in the model's folder."""
         folder, path = self._folder.resolve(), (self._folder / location).resolve()
         if not path.is_relative_to(folder):
             raise ModelWeightsError(
-                f"Tensor {name!r} wants its weights from {location!r}, outside of the model's "
+                f"Tensor {name!r} refers to weights in {location!r}, outside of the model's "
                 f"folder.",
-                "Weight files must lie beside the model; move them there and export again.",
+                "Export again with the weight files beside the model.",
             )
         if not path.is_file():
             raise ModelWeightsError(
@@ -88,7 +88,7 @@ class WeightFiles:
         return path
 
     def sha256(self) -> str:
-        """Hash of all files read so far: the model first, the others by name."""
+        """Hash all files read so far: the model first, the others by name."""
         model, *others = self._mapped
         digest = hashlib.sha256(self._mapped[model])
         for location in sorted(others):
@@ -102,7 +102,7 @@ class WeightFiles:
 
 
 def map_file(path: Path) -> memoryview:
-    """The content of a file, memory-mapped for reading.
+    """Map a file into memory for reading.
 
     Raises:
         ModelFileError: the file is missing, empty, a folder or not readable.
@@ -133,7 +133,7 @@ def _read_embedded(tensor: ir.TensorProtocol, name: str) -> Array:
     # Two 4-bit elements per byte is the densest form: more elements cannot be there.
     if stored is not None and tensor.size > 2 * stored:
         raise ModelInvalidError(
-            f"Tensor {name!r} claims {tensor.size:,} elements, its data are missing.",
+            f"Tensor {name!r} declares {tensor.size:,} elements, but its data are missing.",
             "The file is damaged; export it again.",
         )
     try:
@@ -143,7 +143,7 @@ def _read_embedded(tensor: ir.TensorProtocol, name: str) -> Array:
 
 
 def as_float32(value: Array) -> Array:
-    """Other float types as float32; finite values beyond its range become its largest."""
+    """Convert other float types; finite values beyond float32's range become its largest."""
     if value.dtype == np.float64:
         limit = float(np.finfo(np.float32).max)
         finite = np.clip(value, -limit, limit, dtype=np.float64)
@@ -154,7 +154,7 @@ def as_float32(value: Array) -> Array:
 
 
 def _all_finite(value: Array) -> bool:
-    """True without NaN and Inf; reads large arrays in parts, so that no copy is made."""
+    """Return True without NaN and Inf; read large arrays in parts, so that no copy is made."""
     flat = value.ravel(order="K")
     starts = range(0, flat.size, _CHECKED_ELEMENTS)
     return all(np.isfinite(flat[i : i + _CHECKED_ELEMENTS]).all() for i in starts)

@@ -29,7 +29,7 @@ class OnnxWindow:
 
 
 def window(call: ImportCall, kernel: Ints) -> OnnxWindow:
-    """The window of a node; ``kernel`` is what its weight says.
+    """Read the window of a node; ``kernel`` is what its weight says.
 
     Raises:
         ValueError: attributes do not fit the operand.
@@ -51,7 +51,7 @@ def window(call: ImportCall, kernel: Ints) -> OnnxWindow:
 
 
 def explicit_pads(call: ImportCall, frame: OnnxWindow) -> Ints:
-    """The pads with ``auto_pad`` resolved: all begins, then all ends."""
+    """Resolve ``auto_pad`` to pads: all begins, then all ends."""
     mode = call.text("auto_pad", "NOTSET")
     if mode in ("NOTSET", ""):
         return _stated_pads(call, frame)
@@ -74,7 +74,7 @@ def _stated_pads(call: ImportCall, frame: OnnxWindow) -> Ints:
 
 
 def _shared_out(total: Ints, mode: str) -> Ints:
-    """Padding in two halves; the odd pixel goes to the end, or to the begin for SAME_LOWER."""
+    """Halve the padding; the odd pixel goes to the end, or to the begin for SAME_LOWER."""
     if mode not in ("SAME_UPPER", "SAME_LOWER"):
         raise ValueError(f"auto_pad is {mode!r}")
     small, large = tuple(t // 2 for t in total), tuple(t - t // 2 for t in total)
@@ -82,7 +82,7 @@ def _shared_out(total: Ints, mode: str) -> Ints:
 
 
 def transposed_pads(call: ImportCall, frame: OnnxWindow) -> tuple[Ints, Ints]:
-    """Pads and output padding of a transposed convolution, ``output_shape`` resolved.
+    """Return pads and output padding of a transposed convolution, ``output_shape`` resolved.
 
     Source: the formulas of ConvTranspose in the ONNX operator documentation.
     """
@@ -107,7 +107,7 @@ def transposed_pads(call: ImportCall, frame: OnnxWindow) -> tuple[Ints, Ints]:
 
 
 def ceil_pads(frame: OnnxWindow, pads: Ints) -> Ints:
-    """Pads that make rounding down give what ``ceil_mode`` gives.
+    """Return pads that make rounding down give what ``ceil_mode`` gives.
 
     A last window that would start in the padding at the end is left out, as ONNX says.
     """

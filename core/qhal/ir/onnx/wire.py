@@ -52,7 +52,7 @@ class _Lifter:
     location: str
 
     def message(self, kind: str, start: int, end: int) -> bytes:
-        """The message in ``[start, end)`` without its large payloads."""
+        """Return the message in ``[start, end)`` without its large payloads."""
         children, parts = _CHILDREN[kind], []
         for field in _fields(self.data, start, end):
             child = children.get(field.number) if field.wire_type == _BYTES else None
@@ -64,7 +64,7 @@ class _Lifter:
         return b"".join(parts)
 
     def tensor(self, _: str, start: int, end: int) -> bytes:
-        """The TensorProto in ``[start, end)``, its payload replaced by a reference."""
+        """Return the TensorProto in ``[start, end)``, its payload replaced by a reference."""
         fields = list(_fields(self.data, start, end))
         payload = self._payload(fields)
         if payload is None:
@@ -74,7 +74,7 @@ class _Lifter:
         return b"".join([*kept, _reference(self.location, offset, length)])
 
     def _payload(self, fields: list[_Field]) -> _Field | None:
-        """The field that holds all elements in little-endian order, if it is worth lifting."""
+        """Find the field with all elements in little-endian order, if it is worth lifting."""
         if any(f.number == _DATA_LOCATION for f in fields):
             return None
         stored = [f for f in fields if f.number == _RAW_DATA]
@@ -90,7 +90,7 @@ class _Lifter:
 
 
 def lift_weights(data: memoryview, location: str) -> bytes:
-    """A ModelProto without the payloads of its larger tensors.
+    """Copy a ModelProto without the payloads of its larger tensors.
 
     Args:
         data: the serialized model.
@@ -103,7 +103,7 @@ def lift_weights(data: memoryview, location: str) -> bytes:
 
 
 def _fields(data: memoryview, start: int, end: int) -> Iterator[_Field]:
-    """The fields of the message in ``[start, end)``."""
+    """Yield the fields of the message in ``[start, end)``."""
     position = start
     while position < end:
         key, content = _varint(data, position, end)
@@ -121,7 +121,7 @@ def _fields(data: memoryview, start: int, end: int) -> Iterator[_Field]:
 
 
 def _content_end(data: memoryview, wire_type: int, start: int, end: int) -> tuple[int, int]:
-    """Where a field ends and where its content starts."""
+    """Return where a field ends and where its content starts."""
     if wire_type == _VARINT:
         return _varint(data, start, end)[1], start
     if wire_type == _BYTES:
@@ -133,7 +133,7 @@ def _content_end(data: memoryview, wire_type: int, start: int, end: int) -> tupl
 
 
 def _varint(data: memoryview, start: int, end: int) -> tuple[int, int]:
-    """The variable-length integer at ``start``, and the position after it."""
+    """Read the variable-length integer at ``start``; return it and the position after it."""
     value = shift = 0
     for position in range(start, min(end, start + 10)):
         byte = data[position]
@@ -158,7 +158,7 @@ def _bytes_field(number: int, payload: bytes) -> bytes:
 
 
 def _reference(location: str, offset: int, length: int) -> bytes:
-    """``external_data`` entries and ``data_location`` of a TensorProto."""
+    """Encode ``external_data`` entries and ``data_location`` of a TensorProto."""
     entries = {"location": location, "offset": str(offset), "length": str(length)}
     coded = [
         _bytes_field(

@@ -12,7 +12,7 @@ __all__ = ["recognize"]
 
 
 def recognize(graph: Graph) -> Graph:
-    """The same function with the largest canonical operators.
+    """Rewrite a graph as the same function with the largest canonical operators.
 
     Activations and normalizations first, because folding constants changes how they look.
     A pattern is replaced only if nothing else reads what it computes on the way.

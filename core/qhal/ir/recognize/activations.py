@@ -14,7 +14,7 @@ from qhal.ir.recognize.rewrite import Matcher, Replacement, Rules, near
 
 
 def _bounds(op: Op) -> tuple[float, float] | None:
-    """The bounds of an operator that clips."""
+    """Return the bounds of an operator that clips."""
     if isinstance(op, ops.Clip):
         return op.low, op.high
     return {ops.Relu: (0.0, inf), ops.Relu6: (0.0, 6.0)}.get(type(op))
@@ -26,7 +26,7 @@ def _clip_op(low: float, high: float) -> Op:
 
 
 def _bound_by_constant(graph: Matcher, node: Node) -> Replacement | None:
-    """``max(x, c)`` or ``min(x, c)``."""
+    """Match ``max(x, c)`` or ``min(x, c)``."""
     parts = graph.split_scalar(node)
     if parts is None:
         return None
@@ -58,7 +58,7 @@ class _Product:
 
 
 def _product(graph: Matcher, node: Node) -> _Product:
-    """The factors of a product; inner products that somebody else reads are factors."""
+    """Split a product into factors; an inner product that others read is one factor."""
     constant = 1.0
     factors: list[str] = []
     covered: list[Node] = []
@@ -77,7 +77,7 @@ def _product(graph: Matcher, node: Node) -> _Product:
 
 
 def _gated(graph: Matcher, node: Node) -> Replacement | None:
-    """``c * x * g(x)``: HardSwish, SiLU or GELU, by what ``g`` and ``c`` are."""
+    """Match ``c * x * g(x)``: HardSwish, SiLU or GELU, by what ``g`` and ``c`` are."""
     product = _product(graph, node)
     if len(product.factors) != 2:
         return None
@@ -94,7 +94,7 @@ _Gate = tuple[Op, tuple[Node, ...]]
 
 
 def _silu(graph: Matcher, x: str, gate: str, constant: float) -> _Gate | None:
-    """``x * sigmoid(x)``."""
+    """Match ``x * sigmoid(x)``."""
     sigmoid = graph.maker(gate, ops.Sigmoid)
     if sigmoid is None or sigmoid.inputs[0] != x or constant != 1.0:
         return None
@@ -102,7 +102,7 @@ def _silu(graph: Matcher, x: str, gate: str, constant: float) -> _Gate | None:
 
 
 def _hard_swish(graph: Matcher, x: str, gate: str, constant: float) -> _Gate | None:
-    """``x * clip(x + 3, 0, 6) / 6``, or with a HardSigmoid of slope 1/6."""
+    """Match ``x * clip(x + 3, 0, 6) / 6``, or with a HardSigmoid of slope 1/6."""
     maker = graph.maker(gate)
     if maker is None:
         return None
@@ -116,7 +116,7 @@ def _hard_swish(graph: Matcher, x: str, gate: str, constant: float) -> _Gate | N
 
 
 def _sum_with(graph: Matcher, name: str, wanted: float) -> tuple[str, Node] | None:
-    """The other operand of ``t + wanted``, with the node."""
+    """Find the other operand of ``t + wanted``, with the node."""
     node = graph.maker(name, ops.Add)
     parts = graph.split_scalar(node) if node else None
     if node is None or parts is None or not near(parts[1], wanted):
@@ -125,7 +125,7 @@ def _sum_with(graph: Matcher, name: str, wanted: float) -> tuple[str, Node] | No
 
 
 def _scaled(graph: Matcher, name: str, wanted: float) -> tuple[str, tuple[Node, ...]] | None:
-    """``t`` of ``t * wanted``, with the nodes."""
+    """Find ``t`` of ``t * wanted``, with the nodes."""
     node = graph.maker(name, ops.Mul)
     if node is None:
         return None
@@ -136,7 +136,7 @@ def _scaled(graph: Matcher, name: str, wanted: float) -> tuple[str, tuple[Node, 
 
 
 def _gelu_erf(graph: Matcher, x: str, gate: str, constant: float) -> _Gate | None:
-    """``0.5 * x * (1 + erf(x / sqrt(2)))``."""
+    """Match ``0.5 * x * (1 + erf(x / sqrt(2)))``."""
     one_plus = _sum_with(graph, gate, 1.0) if near(constant, 0.5) else None
     erf = graph.maker(one_plus[0], ops.Unary) if one_plus else None
     if one_plus is None or erf is None or erf.op != ops.Unary("Erf"):
@@ -148,7 +148,7 @@ def _gelu_erf(graph: Matcher, x: str, gate: str, constant: float) -> _Gate | Non
 
 
 def _gelu_tanh(graph: Matcher, x: str, gate: str, constant: float) -> _Gate | None:
-    """``0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))``."""
+    """Match ``0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))``."""
     one_plus = _sum_with(graph, gate, 1.0) if near(constant, 0.5) else None
     tanh = graph.maker(one_plus[0], ops.Tanh) if one_plus else None
     inner = _scaled(graph, tanh.inputs[0], sqrt(2 / pi)) if tanh else None
@@ -168,7 +168,7 @@ def _gelu_tanh(graph: Matcher, x: str, gate: str, constant: float) -> _Gate | No
 
 
 def _hard_sigmoid(graph: Matcher, node: Node) -> Replacement | None:
-    """``clip(x + 3, 0, 6) / 6``."""
+    """Match ``clip(x + 3, 0, 6) / 6``."""
     parts = graph.split_scalar(node)
     clip = graph.maker(parts[0], ops.Relu6) if parts else None
     shifted = _sum_with(graph, clip.inputs[0], 3.0) if clip else None

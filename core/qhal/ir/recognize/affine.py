@@ -19,7 +19,7 @@ _WEIGHTED = (ops.Conv, ops.DepthwiseConv, ops.ConvTranspose, ops.FullyConnected)
 
 
 def _fold_scale(graph: Matcher, node: Node) -> Replacement | None:
-    """``y * c`` with ``y`` of a weighted operator: a scaled weight and bias."""
+    """Fold ``y * c`` with ``y`` of a weighted operator into its weight and bias."""
     found = _before(graph, node)
     if found is None:
         return None
@@ -39,7 +39,7 @@ def _fold_scale(graph: Matcher, node: Node) -> Replacement | None:
 
 
 def _fold_shift(graph: Matcher, node: Node) -> Replacement | None:
-    """``y + c`` with ``y`` of a weighted operator: a bias."""
+    """Fold ``y + c`` with ``y`` of a weighted operator into its bias."""
     found = _before(graph, node)
     if found is None:
         return None
@@ -54,7 +54,7 @@ def _fold_shift(graph: Matcher, node: Node) -> Replacement | None:
 
 
 def _before(graph: Matcher, node: Node) -> tuple[Node, FloatArray] | None:
-    """The weighted operator before a node with a constant operand, and the constant."""
+    """Find the weighted operator before a node with a constant operand, and the constant."""
     parts = graph.split(node)
     before = graph.maker(parts[0]) if parts else None
     if parts is None or before is None or not isinstance(before.op, _WEIGHTED):
@@ -67,7 +67,7 @@ def _bias(graph: Matcher, node: Node) -> FloatArray | None:
 
 
 def _per_channel(graph: Matcher, node: Node, value: FloatArray) -> FloatArray | None:
-    """The constant as one number per output channel, if that is what it is."""
+    """Return the constant as one number per output channel, if that is what it is."""
     shape = graph.type(node.outputs[0]).shape
     axis = len(shape) - 1 if isinstance(node.op, ops.FullyConnected) else 1
     padded = (1,) * (len(shape) - value.ndim) + value.shape
@@ -77,7 +77,7 @@ def _per_channel(graph: Matcher, node: Node, value: FloatArray) -> FloatArray | 
 
 
 def _scaled(node: Node, weight: FloatArray, factor: FloatArray) -> FloatArray:
-    """The weight with every output channel multiplied by its factor."""
+    """Multiply every output channel of the weight by its factor."""
     ones: Ints = (1,) * (weight.ndim - 1)
     if not isinstance(node.op, ops.ConvTranspose):
         return weight * factor.reshape(-1, *ones)
@@ -90,7 +90,7 @@ def _scaled(node: Node, weight: FloatArray, factor: FloatArray) -> FloatArray:
 
 
 def _scale_scaled(graph: Matcher, node: Node) -> Replacement | None:
-    """``(x * a) * c`` is ``x * (a * c)``."""
+    """Rewrite ``(x * a) * c`` as ``x * (a * c)``."""
     found = _chain(graph, node, ops.Mul)
     if found is None:
         return None
@@ -99,7 +99,7 @@ def _scale_scaled(graph: Matcher, node: Node) -> Replacement | None:
 
 
 def _shift_shifted(graph: Matcher, node: Node) -> Replacement | None:
-    """``(x + a) + c`` is ``x + (a + c)``."""
+    """Rewrite ``(x + a) + c`` as ``x + (a + c)``."""
     found = _chain(graph, node, ops.Add)
     if found is None:
         return None
@@ -108,7 +108,7 @@ def _shift_shifted(graph: Matcher, node: Node) -> Replacement | None:
 
 
 def _scale_shifted(graph: Matcher, node: Node) -> Replacement | None:
-    """``(x * s + a) * c`` is ``x * s * c + a * c``, and ``s * c`` is one constant."""
+    """Rewrite ``(x * s + a) * c`` as ``x * s * c + a * c``; ``s * c`` is one constant."""
     found = _chain(graph, node, ops.Add)
     if found is None:
         return None
@@ -126,7 +126,7 @@ _Chain = tuple[Node, str, FloatArray, FloatArray]
 
 
 def _chain(graph: Matcher, node: Node, kind: type[Op]) -> _Chain | None:
-    """The node before, its variable operand, its constant, and the constant of ``node``."""
+    """Find the node before, its variable operand, its constant, and the constant of ``node``."""
     parts = graph.split(node)
     before = graph.maker(parts[0], kind) if parts else None
     inner = graph.split(before) if before else None
@@ -139,7 +139,7 @@ def _chain(graph: Matcher, node: Node, kind: type[Op]) -> _Chain | None:
 
 
 def _norm_before(graph: Matcher, node: Node) -> tuple[Node, FloatArray] | None:
-    """The LayerNorm before a node, and its constant as an array of the normalized shape."""
+    """Find the LayerNorm before a node, and its constant as an array of the normalized shape."""
     parts = graph.split(node)
     before = graph.maker(parts[0], ops.LayerNorm) if parts else None
     if parts is None or before is None or not isinstance(before.op, ops.LayerNorm):
@@ -151,7 +151,7 @@ def _norm_before(graph: Matcher, node: Node) -> tuple[Node, FloatArray] | None:
 
 
 def _norm_scale(graph: Matcher, node: Node) -> Replacement | None:
-    """``norm(x) * c`` with a constant for every normalized element."""
+    """Fold ``norm(x) * c`` with a constant for every normalized element."""
     found = _norm_before(graph, node)
     scale = graph.constant(found[0].inputs[1]) if found else None
     if found is None or scale is None:
@@ -165,7 +165,7 @@ def _norm_scale(graph: Matcher, node: Node) -> Replacement | None:
 
 
 def _norm_shift(graph: Matcher, node: Node) -> Replacement | None:
-    """``norm(x) + c`` with a constant for every normalized element."""
+    """Fold ``norm(x) + c`` with a constant for every normalized element."""
     found = _norm_before(graph, node)
     if found is None:
         return None

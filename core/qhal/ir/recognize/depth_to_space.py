@@ -24,7 +24,7 @@ def recognize_depth_to_space(graph: Graph) -> Graph:
 
 
 def _block_node(graph: Graph, last: Node) -> Node | None:
-    """DepthToSpace or SpaceToDepth in place of ``last``, if a chain ends there."""
+    """Return a DepthToSpace or SpaceToDepth in place of ``last``, if a chain ends there."""
     middle = graph.producers.get(last.inputs[0]) if isinstance(last.op, ops.Reshape) else None
     if middle is None or not isinstance(middle.op, ops.Transpose):
         return None
@@ -40,7 +40,7 @@ def _block_node(graph: Graph, last: Node) -> Node | None:
 
 
 def _block_op(before: Ints, inner: Ints, perm: Ints, after: Ints) -> Op | None:
-    """The operator that the three nodes are; None if they are none."""
+    """Return the operator that the three nodes are; None if they are none."""
     if len(before) != 4 or len(inner) != 6 or len(after) != 4:
         return None
     n, c, h, w = before

@@ -10,7 +10,7 @@ from qhal.ir.recognize.rewrite import Matcher, New, Replacement, Rules
 
 
 def _layer_norm(graph: Matcher, node: Node) -> Replacement | None:
-    """``d / sqrt(mean(d * d) + epsilon)`` with ``d = x - mean(x)``; a scale follows later.
+    """Match ``d / sqrt(mean(d * d) + epsilon)`` with ``d = x - mean(x)``; a scale follows later.
 
     The division may also be a product with a reciprocal, and ``d`` may be computed twice.
     """
@@ -33,7 +33,7 @@ def _layer_norm(graph: Matcher, node: Node) -> Replacement | None:
 
 
 def _quotients(graph: Matcher, node: Node) -> list[tuple[str, list[Node]]]:
-    """Readings of a node as ``top / sqrt(...)``: the top, and the nodes down to the root."""
+    """Read a node as ``top / sqrt(...)`` in each way: the top, and the nodes down to the root."""
     a, b = node.inputs[:2]
     if isinstance(node.op, ops.Div):
         root = _function(graph, b, "Sqrt")
@@ -56,7 +56,7 @@ def _function(graph: Matcher, name: str, function: str) -> Node | None:
 
 
 def _centered(graph: Matcher, name: str) -> tuple[str, int, tuple[Node, ...]] | None:
-    """``x`` of ``x - mean(x)`` over the last dimensions, the first of them, and the nodes."""
+    """Match ``x - mean(x)`` over the last dimensions: ``x``, the first of them, the nodes."""
     difference = graph.maker(name, ops.Sub)
     mean = graph.maker(difference.inputs[1], ops.Reduce) if difference else None
     if difference is None or mean is None or mean.inputs[0] != difference.inputs[0]:
@@ -66,7 +66,7 @@ def _centered(graph: Matcher, name: str) -> tuple[str, int, tuple[Node, ...]] | 
 
 
 def _last_axes(graph: Matcher, mean: Node) -> int | None:
-    """The first axis of a mean over all dimensions from there on."""
+    """Return the first axis of a mean over all dimensions from there on."""
     op, rank = mean.op, len(graph.type(mean.inputs[0]).shape)
     if not isinstance(op, ops.Reduce) or op.function != "Mean" or not op.keepdims:
         return None
@@ -74,7 +74,7 @@ def _last_axes(graph: Matcher, mean: Node) -> int | None:
 
 
 def _variance(graph: Matcher, name: str) -> tuple[float, str, list[Node]] | None:
-    """``mean(d * d) + epsilon``: epsilon, ``d`` and the nodes: sum, mean and square."""
+    """Match ``mean(d * d) + epsilon``: epsilon, ``d`` and the nodes: sum, mean and square."""
     total = graph.maker(name, ops.Add)
     parts = graph.split_scalar(total) if total else None
     mean = graph.maker(parts[0], ops.Reduce) if parts else None

@@ -17,7 +17,7 @@ from qhal.ir.shapes import infer
 
 @dataclass(frozen=True, eq=False)
 class New:
-    """A constant that a replacement brings; ``like`` is the tensor it is named after."""
+    """A constant that a replacement adds; ``like`` is the tensor it is named after."""
 
     like: str
     value: Array
@@ -64,30 +64,30 @@ class Matcher:
     # --- what rules ask ---------------------------------------------------------
 
     def maker(self, name: str, kind: type[Op] | None = None) -> Node | None:
-        """The node that makes a tensor, if it has the wanted operator."""
+        """Return the node that makes a tensor, if it has the wanted operator."""
         node = self._makers.get(name)
         return node if node is not None and (kind is None or isinstance(node.op, kind)) else None
 
     def constant(self, name: str) -> FloatArray | None:
-        """The value of a float constant."""
+        """Return the value of a float constant."""
         value = self._builder.value(name)
         return None if value is None or value.dtype != np.float32 else np.asarray(value, np.float32)
 
     def scalar(self, name: str) -> float | None:
-        """The value of a float constant with one element."""
+        """Return the value of a float constant with one element."""
         value = self.constant(name)
         return float(value.reshape(-1)[0]) if value is not None and value.size == 1 else None
 
     def type(self, name: str) -> TensorType:
-        """Static type of a tensor."""
+        """Return the static type of a tensor."""
         return self._builder.type(name)
 
     def uses(self, name: str) -> int:
-        """How many operands the tensor is; an output of the graph counts once more."""
+        """Count the operands that the tensor is; an output of the graph counts once more."""
         return self._uses[name] + (name in self._outputs)
 
     def split(self, node: Node) -> tuple[str, FloatArray] | None:
-        """Tell the variable from the constant of a node with one of each.
+        """Split a node with one variable and one constant operand into the two.
 
         None if the constant decides the type of the result, too.
         """
@@ -98,7 +98,7 @@ class Matcher:
         return None
 
     def split_scalar(self, node: Node) -> tuple[str, float] | None:
-        """The variable and the constant number of a node with one of each."""
+        """Return the variable and the constant number of a node with one of each."""
         parts = self.split(node)
         if parts is None or parts[1].size != 1:
             return None
@@ -116,7 +116,7 @@ class Matcher:
         self._makers.update(dict.fromkeys(node.outputs, node))
 
     def _find(self, node: Node) -> Replacement | None:
-        """The first replacement whose inside nothing else reads."""
+        """Find the first replacement whose inside nothing else reads."""
         for rule in self._rules.get(type(node.op), ()):
             found = rule(self, node)
             if found is not None and self._is_private(node, found):
@@ -129,7 +129,7 @@ class Matcher:
         return all(self.uses(name) == inside[name] for name in made)
 
     def _replace(self, node: Node, found: Replacement) -> Node:
-        """The node that stands for a pattern, with the operators before it emitted."""
+        """Emit the operators of a replacement and return the node that stands for the pattern."""
         for gone in (node, *found.covered):
             self._uses.subtract(filter(None, gone.inputs))
         for gone in found.covered:
@@ -158,7 +158,7 @@ class Matcher:
         return name
 
     def build(self) -> Graph:
-        """The rewritten graph."""
+        """Build the rewritten graph."""
         for node in self._emitted:
             if self._makers.get(next(filter(None, node.outputs))) is node:
                 self._builder.emit(node)
@@ -182,5 +182,5 @@ def rewrite(graph: Graph, rules: Rules) -> Graph:
 
 
 def near(value: float | None, wanted: float) -> bool:
-    """True if a constant is what a formula has, up to the digits that exporters write."""
+    """Return True if a constant is a formula's, up to the digits that exporters write."""
     return value is not None and abs(value - wanted) <= 2e-3 * abs(wanted)

@@ -19,11 +19,11 @@ class Surroundings(Protocol):
     """Where a draft reads the tensors that it does not make."""
 
     def type(self, name: str) -> TensorType:
-        """Type of a tensor."""
+        """Return the type of a tensor."""
         ...
 
     def value(self, name: str) -> Array | None:
-        """Value of a constant; None for other tensors."""
+        """Return the value of a constant; None for other tensors."""
         ...
 
 
@@ -44,29 +44,29 @@ class Draft:
     # --- reading --------------------------------------------------------------
 
     def type(self, name: str) -> TensorType:
-        """Type of a tensor of the draft or around it."""
+        """Return the type of a tensor of the draft or around it."""
         return self._types[name] if name in self._types else self._scope.type(name)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor of the draft or around it."""
+        """Return the shape of a tensor of the draft or around it."""
         return self.type(name).shape
 
     def value(self, name: str) -> Array | None:
-        """Value of a constant; None for other tensors and for ""."""
+        """Return the value of a constant; None for other tensors and for ""."""
         if not name:
             return None
         return self._values[name] if name in self._values else self._scope.value(name)
 
     def input(self, index: int) -> str:
-        """Name of operand ``index`` of the node; "" where it is absent."""
+        """Return the name of operand ``index`` of the node; "" where it is absent."""
         return self.node.inputs[index] if index < len(self.node.inputs) else ""
 
     def constant_input(self, index: int) -> Array | None:
-        """Value of operand ``index`` if it is a constant."""
+        """Return the value of operand ``index`` if it is a constant."""
         return self.value(self.input(index))
 
     def scalar_input(self, index: int) -> float | None:
-        """The value of operand ``index`` if it is a constant with one value everywhere."""
+        """Return the value of operand ``index`` if it is a constant with one value everywhere."""
         value = self.constant_input(index)
         if value is None or value.size == 0 or (value != value.flat[0]).any():
             return None
@@ -104,7 +104,7 @@ class Draft:
     # --- the result -----------------------------------------------------------
 
     def finished(self, results: Sequence[str]) -> Fragment:
-        """The nodes, with ``results`` under the names of the node's outputs.
+        """Finish the nodes, with ``results`` under the names of the node's outputs.
 
         A result that is not made here (the operand itself) cannot be renamed; the forms never
         return one.
@@ -124,7 +124,7 @@ class Draft:
 
 
 class Fragment:
-    """Finished nodes with the types and constants that they bring."""
+    """Finished nodes with the types and constants that they add."""
 
     def __init__(
         self,
@@ -137,11 +137,11 @@ class Fragment:
         self.values = values
 
     def over(self, scope: Surroundings) -> Surroundings:
-        """``scope`` with the tensors of the fragment in front of it."""
+        """Put the tensors of the fragment in front of ``scope``."""
         return _Overlay(self, scope)
 
     def of_parts(self, parts: Sequence[Fragment]) -> Fragment:
-        """The fragment with each of its nodes replaced by a part."""
+        """Replace each node of the fragment with a part."""
         types, values = dict(self.types), dict(self.values)
         for part in parts:
             types.update(part.types)

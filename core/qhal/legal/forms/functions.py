@@ -17,21 +17,21 @@ Results = tuple[str, ...] | None
 
 
 def _times(d: Draft, hint: str, x: str, factor: float) -> str:
-    """``x * factor``; nothing to do for what is 1 in float32."""
+    """Write ``x * factor``; nothing for what is 1 in float32."""
     if np.float32(factor) == 1:
         return x
     return d(hint, ops.Mul(), x, d.constant(f"{hint}_factor", factor, d.type(x).dtype))
 
 
 def _plus(d: Draft, hint: str, x: str, term: float) -> str:
-    """``x + term``; nothing to do for 0."""
+    """Write ``x + term``; nothing for 0."""
     if term == 0:
         return x
     return d(hint, ops.Add(), x, d.constant(f"{hint}_term", term, d.type(x).dtype))
 
 
 def _made(d: Draft, result: str) -> Results:
-    """The result, unless it is the operand itself: then there is nothing to write."""
+    """Return the result; None if it is the operand itself: then there is nothing to write."""
     return None if result in d.node.inputs else (result,)
 
 
@@ -39,20 +39,20 @@ def _made(d: Draft, result: str) -> Results:
 
 
 def hard_swish_by_hard_sigmoid(d: Draft) -> Results:
-    """``x * hard_sigmoid(x)`` with slope 1/6."""
+    """Write ``x * hard_sigmoid(x)`` with slope 1/6."""
     x = d.input(0)
     return (d("gated", ops.Mul(), x, d("gate", ops.HardSigmoid(1 / 6, 0.5), x)),)
 
 
 def hard_swish_by_relu6(d: Draft) -> Results:
-    """``x * relu6(x + 3) * 1/6``."""
+    """Write ``x * relu6(x + 3) * 1/6``."""
     x = d.input(0)
     gate = d("relu6", ops.Relu6(), _plus(d, "shifted", x, 3.0))
     return (_times(d, "scaled", d("gated", ops.Mul(), x, gate), 1 / 6),)
 
 
 def hard_sigmoid_by_relu6(d: Draft) -> Results:
-    """``relu6(6 alpha x + 6 beta) / 6``."""
+    """Write ``relu6(6 alpha x + 6 beta) / 6``."""
     op: Any = d.node.op
     scaled = _times(d, "sloped", d.input(0), 6 * op.alpha)
     gate = d("relu6", ops.Relu6(), _plus(d, "shifted", scaled, 6 * op.beta))
@@ -60,20 +60,20 @@ def hard_sigmoid_by_relu6(d: Draft) -> Results:
 
 
 def hard_sigmoid_by_clip(d: Draft) -> Results:
-    """``clip(alpha x + beta, 0, 1)``."""
+    """Write ``clip(alpha x + beta, 0, 1)``."""
     op: Any = d.node.op
     line = _plus(d, "shifted", _times(d, "sloped", d.input(0), op.alpha), op.beta)
     return (d("clipped", ops.Clip(0.0, 1.0), line),)
 
 
 def silu(d: Draft) -> Results:
-    """``x * sigmoid(x)``."""
+    """Write ``x * sigmoid(x)``."""
     x = d.input(0)
     return (d("gated", ops.Mul(), x, d("gate", ops.Sigmoid(), x)),)
 
 
 def gelu_by_erf(d: Draft) -> Results:
-    """``0.5 x (1 + erf(x / sqrt 2))``."""
+    """Write ``0.5 x (1 + erf(x / sqrt 2))``."""
     op: Any = d.node.op
     if op.approximate:
         return None
@@ -83,7 +83,7 @@ def gelu_by_erf(d: Draft) -> Results:
 
 
 def gelu_by_tanh(d: Draft) -> Results:
-    """``0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))``; at most 0.0005 from the exact one."""
+    """Write ``0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))``, within 0.0005 of the exact one."""
     x = d.input(0)
     square = d("square", ops.Mul(), x, x)
     slope = _plus(d, "slope", _times(d, "cubic", square, 0.044715 * sqrt(2 / pi)), sqrt(2 / pi))
@@ -92,19 +92,19 @@ def gelu_by_tanh(d: Draft) -> Results:
 
 
 def sigmoid_by_tanh(d: Draft) -> Results:
-    """``0.5 tanh(x / 2) + 0.5``."""
+    """Write ``0.5 tanh(x / 2) + 0.5``."""
     tanh = d("tanh", ops.Tanh(), _times(d, "halved", d.input(0), 0.5))
     return (_plus(d, "shifted", _times(d, "scaled", tanh, 0.5), 0.5),)
 
 
 def tanh_by_sigmoid(d: Draft) -> Results:
-    """``2 sigmoid(2 x) - 1``."""
+    """Write ``2 sigmoid(2 x) - 1``."""
     sigmoid = d("sigmoid", ops.Sigmoid(), _times(d, "doubled", d.input(0), 2.0))
     return (_plus(d, "shifted", _times(d, "scaled", sigmoid, 2.0), -1.0),)
 
 
 def elu(d: Draft) -> Results:
-    """``relu(x) + alpha (exp(min(x, 0)) - 1)``."""
+    """Write ``relu(x) + alpha (exp(min(x, 0)) - 1)``."""
     op: Any = d.node.op
     x = d.input(0)
     below = d("below", ops.Clip(-inf, 0.0), x)
@@ -113,7 +113,7 @@ def elu(d: Draft) -> Results:
 
 
 def softplus(d: Draft) -> Results:
-    """``relu(x) + log(1 + exp(-|x|))``, which never overflows."""
+    """Write ``relu(x) + log(1 + exp(-|x|))``, which never overflows."""
     x = d.input(0)
     negative = _times(d, "negative", d("abs", ops.Unary("Abs"), x), -1.0)
     grown = _plus(d, "grown", d("exp", ops.Unary("Exp"), negative), 1.0)
@@ -124,22 +124,22 @@ def softplus(d: Draft) -> Results:
 
 
 def relu_by_clip(d: Draft) -> Results:
-    """``clip(x, 0, inf)``."""
+    """Write ``clip(x, 0, inf)``."""
     return (d("clip", ops.Clip(0.0, inf), d.input(0)),)
 
 
 def relu_by_maximum(d: Draft) -> Results:
-    """``maximum(x, 0)``."""
+    """Write ``maximum(x, 0)``."""
     return (_bounded(d, ops.Maximum(), "low", d.input(0), 0.0),)
 
 
 def relu6_by_clip(d: Draft) -> Results:
-    """``clip(x, 0, 6)``."""
+    """Write ``clip(x, 0, 6)``."""
     return (d("clip", ops.Clip(0.0, 6.0), d.input(0)),)
 
 
 def relu6_by_minimum(d: Draft) -> Results:
-    """``minimum(relu(x), 6)``."""
+    """Write ``minimum(relu(x), 6)``."""
     return (_bounded(d, ops.Minimum(), "high", d("relu", ops.Relu(), d.input(0)), 6.0),)
 
 
@@ -148,7 +148,7 @@ def _bounded(d: Draft, op: ops.Op, hint: str, x: str, bound: float) -> str:
 
 
 def clip_by_relu(d: Draft) -> Results:
-    """The clips that are a Relu or Relu6."""
+    """Write the clips that are a Relu or Relu6."""
     op: Any = d.node.op
     if op.low != 0 or op.high not in (6, inf):
         return None
@@ -156,7 +156,7 @@ def clip_by_relu(d: Draft) -> Results:
 
 
 def clip_by_bounds(d: Draft) -> Results:
-    """``minimum(maximum(x, low), high)`` with the bounds that are finite."""
+    """Write ``minimum(maximum(x, low), high)`` with the bounds that are finite."""
     op: Any = d.node.op
     x = d.input(0)
     if not isinf(op.low):
@@ -167,7 +167,7 @@ def clip_by_bounds(d: Draft) -> Results:
 
 
 def clip_by_scaled_relu6(d: Draft) -> Results:
-    """``relu6((x - low) 6 / (high - low)) (high - low) / 6 + low`` for two finite bounds."""
+    """Write ``relu6((x - low) 6 / (high - low)) (high - low) / 6 + low`` if both are finite."""
     op: Any = d.node.op
     width = op.high - op.low
     if isinf(width) or width <= 0:
@@ -178,7 +178,7 @@ def clip_by_scaled_relu6(d: Draft) -> Results:
 
 
 def clip_by_one_relu(d: Draft) -> Results:
-    """``low + relu(x - low)`` or ``high - relu(high - x)`` for one finite bound."""
+    """Write ``low + relu(x - low)`` or ``high - relu(high - x)`` for one finite bound."""
     op: Any = d.node.op
     if isinf(op.low) == isinf(op.high):
         return None
@@ -189,12 +189,12 @@ def clip_by_one_relu(d: Draft) -> Results:
 
 
 def maximum_by_clip(d: Draft) -> Results:
-    """A maximum with a constant is a lower bound."""
+    """Write a maximum with a constant as a lower bound."""
     return _bound_by_clip(d, lambda bound: ops.Clip(bound, inf))
 
 
 def minimum_by_clip(d: Draft) -> Results:
-    """A minimum with a constant is an upper bound."""
+    """Write a minimum with a constant as an upper bound."""
     return _bound_by_clip(d, lambda bound: ops.Clip(-inf, bound))
 
 
@@ -209,19 +209,19 @@ def _bound_by_clip(d: Draft, clip: Any) -> Results:
 
 
 def maximum_by_relu(d: Draft) -> Results:
-    """``a + relu(b - a)``."""
+    """Write ``a + relu(b - a)``."""
     a, b = d.input(0), d.input(1)
     return (d("sum", ops.Add(), a, d("relu", ops.Relu(), d("difference", ops.Sub(), b, a))),)
 
 
 def minimum_by_relu(d: Draft) -> Results:
-    """``a - relu(a - b)``."""
+    """Write ``a - relu(a - b)``."""
     a, b = d.input(0), d.input(1)
     return (d("rest", ops.Sub(), a, d("relu", ops.Relu(), d("difference", ops.Sub(), a, b))),)
 
 
 def leaky_relu_by_prelu(d: Draft) -> Results:
-    """The same slope for every channel."""
+    """Use the same slope for every channel."""
     op: Any = d.node.op
     shape = d.shape(d.input(0))
     channels = (shape[1], *(1,) * (len(shape) - 2)) if len(shape) > 1 else (1,) * len(shape)
@@ -230,7 +230,7 @@ def leaky_relu_by_prelu(d: Draft) -> Results:
 
 
 def leaky_relu_by_maximum(d: Draft) -> Results:
-    """``maximum(x, alpha x)`` for slopes of at most 1."""
+    """Write ``maximum(x, alpha x)`` for slopes of at most 1."""
     op: Any = d.node.op
     if op.alpha > 1:
         return None
@@ -238,13 +238,13 @@ def leaky_relu_by_maximum(d: Draft) -> Results:
 
 
 def prelu_by_leaky_relu(d: Draft) -> Results:
-    """One slope for all channels."""
+    """Use one slope for all channels."""
     slope = d.scalar_input(1)
     return None if slope is None else (d("leaky", ops.LeakyRelu(slope), d.input(0)),)
 
 
 def prelu_by_relu(d: Draft) -> Results:
-    """``relu(x) - slope relu(-x)``."""
+    """Write ``relu(x) - slope relu(-x)``."""
     x, slope = d.input(0), d.input(1)
     above = d("above", ops.Relu(), x)
     below = d("below", ops.Relu(), _times(d, "negative", x, -1.0))
@@ -255,7 +255,7 @@ def prelu_by_relu(d: Draft) -> Results:
 
 
 def _is_fused(d: Draft) -> bool:
-    """True if the node computes an activation as well, which another operator might not."""
+    """Return True if the node also computes an activation, which another operator might not."""
     return d.node.op.fused is not ops.Activation.NONE
 
 
@@ -269,7 +269,7 @@ def div_by_mul(d: Draft) -> Results:
 
 
 def div_by_reciprocal(d: Draft) -> Results:
-    """``a * (1 / b)``."""
+    """Write ``a * (1 / b)``."""
     if _is_fused(d) or not d.type(d.input(1)).dtype.is_float:
         return None
     inverse = d("inverse", ops.Unary("Reciprocal"), d.input(1))
@@ -277,7 +277,7 @@ def div_by_reciprocal(d: Draft) -> Results:
 
 
 def sub_by_add(d: Draft) -> Results:
-    """``a + (-b)``, with the constant negated at compile time if ``b`` is one."""
+    """Write ``a + (-b)``, with the constant negated at compile time if ``b`` is one."""
     value = d.constant_input(1)
     if _is_fused(d):
         return None
@@ -288,7 +288,7 @@ def sub_by_add(d: Draft) -> Results:
 
 
 def power(d: Draft) -> Results:
-    """Powers by 2, 3, 1/2, -1/2 and -1."""
+    """Write powers by 2, 3, 1/2, -1/2 and -1."""
     x, exponent = d.input(0), d.scalar_input(1)
     if d.shape(x) != d.shape(d.node.outputs[0]):
         return None
@@ -302,36 +302,36 @@ def power(d: Draft) -> Results:
 
 
 def rsqrt_by_div(d: Draft) -> Results:
-    """``1 / sqrt(x)``."""
+    """Write ``1 / sqrt(x)``."""
     root = d("root", ops.Unary("Sqrt"), d.input(0))
     return (d("inverse", ops.Div(), d.constant("one", 1.0, d.type(root).dtype), root),)
 
 
 def sqrt_by_power(d: Draft) -> Results:
-    """``x ** 0.5``."""
+    """Write ``x ** 0.5``."""
     half = d.constant("half", 0.5, d.type(d.input(0)).dtype)
     return (d("root", ops.Pow(), d.input(0), half),)
 
 
 def reciprocal_by_div(d: Draft) -> Results:
-    """``1 / x``."""
+    """Write ``1 / x``."""
     one = d.constant("one", 1.0, d.type(d.input(0)).dtype)
     return (d("inverse", ops.Div(), one, d.input(0)),)
 
 
 def neg(d: Draft) -> Results:
-    """``x * -1``."""
+    """Write ``x * -1``."""
     return (_times(d, "negative", d.input(0), -1.0),)
 
 
 def abs_by_maximum(d: Draft) -> Results:
-    """``maximum(x, -x)``."""
+    """Write ``maximum(x, -x)``."""
     x = d.input(0)
     return (d("larger", ops.Maximum(), x, _times(d, "negative", x, -1.0)),)
 
 
 def abs_by_relu(d: Draft) -> Results:
-    """``relu(x) + relu(-x)``."""
+    """Write ``relu(x) + relu(-x)``."""
     x = d.input(0)
     below = d("below", ops.Relu(), _times(d, "negative", x, -1.0))
     return (d("sum", ops.Add(), d("above", ops.Relu(), x), below),)

@@ -16,7 +16,7 @@ from qhal.legal.forms.functions import Results
 
 
 def fully_connected_by_conv(d: Draft) -> Results:
-    """(..., K) as an image of one line, with a pixel for each row and K channels.
+    """Write (..., K) as an image of one line, with a pixel for each row and K channels.
 
     The Transposes are those between the layouts: channels-last targets need none, and a single
     row needs none anywhere.
@@ -36,7 +36,7 @@ def fully_connected_by_conv(d: Draft) -> Results:
 
 
 def fully_connected_by_matmul(d: Draft) -> Results:
-    """``x @ weight.T + bias``."""
+    """Write ``x @ weight.T + bias``."""
     op: Any = d.node.op
     weight = d.constant_input(1)
     if weight is None or op.activation is not ops.Activation.NONE:
@@ -47,7 +47,7 @@ def fully_connected_by_matmul(d: Draft) -> Results:
 
 
 def matmul_by_fully_connected(d: Draft) -> Results:
-    """A constant matrix on the right is a weight."""
+    """Take a constant matrix on the right as a weight."""
     right = d.constant_input(1)
     if right is None or right.ndim != 2 or len(d.shape(d.input(0))) < 2:
         return None
@@ -56,7 +56,7 @@ def matmul_by_fully_connected(d: Draft) -> Results:
 
 
 def depthwise_by_conv(d: Draft) -> Results:
-    """A convolution with one group per channel."""
+    """Write a convolution with one group per channel."""
     op: Any = d.node.op
     groups = d.shape(d.input(0))[1]
     conv = ops.Conv(op.strides, op.pads, op.dilations, groups, op.activation)
@@ -67,7 +67,7 @@ def depthwise_by_conv(d: Draft) -> Results:
 
 
 def _cut(d: Draft, hint: str, axis: int, start: int, size: int) -> str:
-    """``size`` elements from ``start`` along one axis of operand 0."""
+    """Take ``size`` elements from ``start`` along one axis of operand 0."""
     shape = d.shape(d.input(0))
     starts = tuple(start if i == axis else 0 for i in range(len(shape)))
     sizes = tuple(size if i == axis else n for i, n in enumerate(shape))
@@ -75,7 +75,7 @@ def _cut(d: Draft, hint: str, axis: int, start: int, size: int) -> str:
 
 
 def split_by_slices(d: Draft) -> Results:
-    """One Slice for each part."""
+    """Write one Slice for each part."""
     op: Any = d.node.op
     starts = np.cumsum((0, *op.sizes)).tolist()
     parts = zip(starts, op.sizes, strict=False)
@@ -83,7 +83,7 @@ def split_by_slices(d: Draft) -> Results:
 
 
 def gather_by_slice(d: Draft) -> Results:
-    """Consecutive indices, or one, are a Slice."""
+    """Write consecutive indices, or one, as a Slice."""
     op: Any = d.node.op
     indices = d.constant_input(1)
     if indices is None or indices.size == 0:
@@ -123,7 +123,7 @@ _JOINED_AT_ONCE = 10
 
 
 def concat_in_tens(d: Draft) -> Results:
-    """Ten operands at a time."""
+    """Join ten operands at a time."""
     op: Any = d.node.op
     names = d.node.inputs
     if len(names) <= _JOINED_AT_ONCE:
@@ -135,7 +135,7 @@ def concat_in_tens(d: Draft) -> Results:
 
 
 def depth_to_space(d: Draft) -> Results:
-    """Reshape, Transpose, Reshape."""
+    """Write Reshape, Transpose, Reshape."""
     op: Any = d.node.op
     n, c, h, w = d.shape(d.input(0))
     b, channels = op.block, c // op.block**2
@@ -146,7 +146,7 @@ def depth_to_space(d: Draft) -> Results:
 
 
 def space_to_depth(d: Draft) -> Results:
-    """Reshape, Transpose, Reshape."""
+    """Write Reshape, Transpose, Reshape."""
     op: Any = d.node.op
     n, c, h, w = d.shape(d.input(0))
     b = op.block

@@ -15,7 +15,7 @@ _Axes = tuple[int, ...]
 
 
 def _centered(d: Draft, axes: _Axes) -> tuple[str, str]:
-    """``x - mean`` and ``variance + epsilon`` over axes."""
+    """Write ``x - mean`` and ``variance + epsilon`` over axes."""
     op: Any = d.node.op
     x = d.input(0)
     mean = d("mean", ops.Reduce("Mean", axes), x)
@@ -46,12 +46,12 @@ def _inner_axes(d: Draft) -> _Axes:
 
 
 def layer_norm_by_rsqrt(d: Draft) -> Results:
-    """``(x - mean) * rsqrt(variance + epsilon) * scale + bias``."""
+    """Write ``(x - mean) * rsqrt(variance + epsilon) * scale + bias``."""
     return (_affine(d, _by_rsqrt(d, _inner_axes(d)), d.input(1), d.input(2)),)
 
 
 def layer_norm_by_sqrt(d: Draft) -> Results:
-    """``(x - mean) / sqrt(variance + epsilon) * scale + bias``."""
+    """Write ``(x - mean) / sqrt(variance + epsilon) * scale + bias``."""
     return (_affine(d, _by_sqrt(d, _inner_axes(d)), d.input(1), d.input(2)),)
 
 
@@ -60,7 +60,7 @@ def _spatial_axes(d: Draft) -> _Axes:
 
 
 def _per_channel(d: Draft, index: int) -> str:
-    """A vector (C) as (C, 1, …), which broadcasts to NCHW."""
+    """Reshape a vector (C) to (C, 1, …), which broadcasts to NCHW."""
     name = d.input(index)
     shape = (d.shape(name)[0], *(1,) * len(_spatial_axes(d)))
     value = d.value(name)
@@ -80,7 +80,7 @@ def instance_norm_by_sqrt(d: Draft) -> Results:
 
 
 def log_softmax(d: Draft) -> Results:
-    """``(x - max) - log(sum(exp(x - max)))``, which neither overflows nor meets log(0)."""
+    """Write ``(x - max) - log(sum(exp(x - max)))``, which neither overflows nor meets log(0)."""
     op: Any = d.node.op
     largest = d("largest", ops.Reduce("Max", (op.axis,)), d.input(0))
     below = d("below", ops.Sub(), d.input(0), largest)
@@ -89,7 +89,7 @@ def log_softmax(d: Draft) -> Results:
 
 
 def log_softmax_by_softmax(d: Draft) -> Results:
-    """``log(softmax(x))``, for want of the pieces of the stable form."""
+    """Write ``log(softmax(x))``, for want of the pieces of the stable form."""
     op: Any = d.node.op
     return (d("log", ops.Unary("Log"), d("softmax", ops.Softmax(op.axis), d.input(0))),)
 
@@ -98,7 +98,7 @@ def log_softmax_by_softmax(d: Draft) -> Results:
 
 
 def _pool(d: Draft, kind: type[ops.MaxPool] | type[ops.AveragePool]) -> Results:
-    """One window over all of (N, C, H, W)."""
+    """Pool with one window over all of (N, C, H, W)."""
     op: Any = d.node.op
     x = d.input(0)
     shape = d.shape(x)
@@ -109,12 +109,12 @@ def _pool(d: Draft, kind: type[ops.MaxPool] | type[ops.AveragePool]) -> Results:
 
 
 def mean_by_pool(d: Draft) -> Results:
-    """A mean over height and width is an average pooling."""
+    """Write a mean over height and width as an average pooling."""
     return _pool(d, ops.AveragePool)
 
 
 def max_by_pool(d: Draft) -> Results:
-    """A maximum over height and width is a maximum pooling."""
+    """Write a maximum over height and width as a maximum pooling."""
     return _pool(d, ops.MaxPool)
 
 
@@ -124,21 +124,21 @@ def _count(d: Draft) -> int:
 
 
 def sum_by_mean(d: Draft) -> Results:
-    """``mean * count``."""
+    """Write ``mean * count``."""
     op: Any = d.node.op
     mean = d("mean", ops.Reduce("Mean", op.axes, op.keepdims), d.input(0))
     return (d("sum", ops.Mul(), mean, d.constant("count", _count(d), d.type(mean).dtype)),)
 
 
 def mean_by_sum(d: Draft) -> Results:
-    """``sum / count``."""
+    """Write ``sum / count``."""
     op: Any = d.node.op
     total = d("sum", ops.Reduce("Sum", op.axes, op.keepdims), d.input(0))
     return (d("mean", ops.Mul(), total, d.constant("share", 1 / _count(d), d.type(total).dtype)),)
 
 
 def min_by_max(d: Draft) -> Results:
-    """``-max(-x)``."""
+    """Write ``-max(-x)``."""
     op: Any = d.node.op
     sign = d.constant("sign", -1.0, d.type(d.input(0)).dtype)
     turned = d("turned", ops.Mul(), d.input(0), sign)
@@ -150,7 +150,7 @@ def min_by_max(d: Draft) -> Results:
 
 
 def average_pool_by_mean(d: Draft) -> Results:
-    """One window over everything."""
+    """Write a mean for one window over everything."""
     op: Any = d.node.op
     shape = d.shape(d.input(0))
     if op.kernel != shape[2:] or any(op.pads):
@@ -159,7 +159,7 @@ def average_pool_by_mean(d: Draft) -> Results:
 
 
 def average_pool_by_depthwise(d: Draft) -> Results:
-    """A depthwise convolution with equal weights, where padding counts or there is none."""
+    """Write a depthwise convolution with equal weights; padding counts or there is none."""
     op: Any = d.node.op
     if any(op.pads) and not op.count_include_pad:
         return None

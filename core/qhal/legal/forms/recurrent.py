@@ -46,12 +46,12 @@ _Advance = Callable[[str, str, _State], _State]
 
 
 def unrolled_lstm(d: Draft) -> Results:
-    """An LSTM with constant weights, one time step after the other; gates i o f c as in ONNX."""
+    """Unroll an LSTM with constant weights over time; gates i o f c as in ONNX."""
     return _unrolled(d, _advance_lstm, states=2)
 
 
 def unrolled_gru(d: Draft) -> Results:
-    """A GRU with constant weights, one time step after the other; gates z r h as in ONNX."""
+    """Unroll a GRU with constant weights over time; gates z r h as in ONNX."""
     return _unrolled(d, _advance_gru, states=1)
 
 
@@ -92,7 +92,7 @@ def _is_reverse(d: Draft, index: int) -> bool:
 
 
 def _cells(d: Draft) -> list[_Cell] | None:
-    """The weights of each direction; None if they are not constant."""
+    """Return the weights of each direction; None if they are not constant."""
     op: Any = d.node.op
     weight, state_weight = d.constant_input(1), d.constant_input(2)
     if weight is None or state_weight is None or (d.input(3) and d.constant_input(3) is None):
@@ -108,7 +108,7 @@ def _cells(d: Draft) -> list[_Cell] | None:
 
 
 def _times(d: Draft) -> list[str]:
-    """The operand (T, N, I) as T tensors (N, I)."""
+    """Split the operand (T, N, I) into T tensors (N, I)."""
     x = d.input(0)
     times, batch, features = d.shape(x)
     flat = d("x", ops.Reshape((times * batch, features)), x)
@@ -118,7 +118,7 @@ def _times(d: Draft) -> list[str]:
 
 
 def _initial(d: Draft, index: int, direction: int) -> str:
-    """The initial state (N, H) of a direction; "" for zeros."""
+    """Return the initial state (N, H) of a direction; "" for zeros."""
     name, value = d.input(index), d.constant_input(index)
     if not name or (value is not None and not value.any()):
         return ""
@@ -135,7 +135,7 @@ def _initial(d: Draft, index: int, direction: int) -> str:
 
 
 def _sequence(d: Draft, label: str, states: list[str]) -> str:
-    """T states (N, H) as (T, 1, N, H)."""
+    """Join T states (N, H) to (T, 1, N, H)."""
     batch, hidden = d.shape(states[0])
     joined = d(f"{label}joined", ops.Concat(0), *states) if len(states) > 1 else states[0]
     return d(f"{label}sequence", ops.Reshape((len(states), 1, batch, hidden)), joined)
@@ -146,7 +146,7 @@ def _stacked(d: Draft, hint: str, parts: list[str], axis: int) -> str:
 
 
 def _stacked_states(d: Draft, hint: str, states: list[str]) -> str:
-    """The last states (N, H) of the directions as (D, N, H)."""
+    """Join the last states (N, H) of the directions to (D, N, H)."""
     shaped = [d(hint, ops.Reshape((1, *d.shape(state))), state) for state in states]
     return _stacked(d, hint, shaped, 0)
 
@@ -177,7 +177,7 @@ def _parts(d: Draft, hint: str, x: str, *sizes: int) -> tuple[str, ...]:
 
 
 def _advance_lstm(d: Draft, cell: _Cell) -> _Advance:
-    """``c' = f c + i g``, ``h' = o tanh(c')`` with the gates i, o, f and the candidate g."""
+    """Compute ``c' = f c + i g``, ``h' = o tanh(c')`` with the gates i, o, f and candidate g."""
     size = cell.hidden
     of_input = _layer(
         d, f"{cell.label}w", cell.input_weight, np.add(cell.input_bias, cell.state_bias)
@@ -201,7 +201,7 @@ def _advance_lstm(d: Draft, cell: _Cell) -> _Advance:
 
 
 def _advance_gru(d: Draft, cell: _Cell) -> _Advance:
-    """``h' = n + z (h - n)`` with the gates z, r and the candidate n."""
+    """Compute ``h' = n + z (h - n)`` with the gates z, r and the candidate n."""
     op: Any = d.node.op
     candidate = _candidate_after_reset if op.linear_before_reset else _candidate_of_reset
     gates, propose = candidate(d, cell)
@@ -228,7 +228,7 @@ _Propose = Callable[[str, tuple[str, ...], str, str], str]
 
 
 def _candidate_after_reset(d: Draft, cell: _Cell) -> tuple[_Gates, _Propose]:
-    """``W x + b + r (R h + b')``, ONNX ``linear_before_reset=1`` (PyTorch, cuDNN)."""
+    """Compute ``W x + b + r (R h + b')``, ONNX ``linear_before_reset=1`` (PyTorch, cuDNN)."""
     size = cell.hidden
     split = np.arange(3 * size) < 2 * size
     merged = np.add(cell.input_bias, np.where(split, cell.state_bias, 0))
@@ -252,7 +252,7 @@ def _candidate_after_reset(d: Draft, cell: _Cell) -> tuple[_Gates, _Propose]:
 
 
 def _candidate_of_reset(d: Draft, cell: _Cell) -> tuple[_Gates, _Propose]:
-    """``W x + R (r h) + b``, ONNX ``linear_before_reset=0`` (Keras v1, the paper)."""
+    """Compute ``W x + R (r h) + b``, ONNX ``linear_before_reset=0`` (Keras v1, the paper)."""
     size = cell.hidden
     of_input = _layer(
         d, f"{cell.label}w", cell.input_weight, np.add(cell.input_bias, cell.state_bias)

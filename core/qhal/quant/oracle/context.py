@@ -58,27 +58,27 @@ class KernelContext:
         return self.node.op
 
     def has(self, index: int) -> bool:
-        """True if operand ``index`` is there."""
+        """Return True if operand ``index`` is there."""
         return index < len(self.node.inputs) and bool(self.node.inputs[index])
 
     def input_type(self, index: int = 0) -> TensorType:
-        """Type of operand ``index``."""
+        """Return the type of operand ``index``."""
         return self.graph.tensors[self.node.inputs[index]]
 
     def output_type(self, index: int = 0) -> TensorType:
-        """Type of result ``index``."""
+        """Return the type of result ``index``."""
         return self.graph.tensors[self.node.outputs[index]]
 
     def constant(self, index: int) -> Array | None:
-        """Stored value of operand ``index``, or None if it is absent or computed."""
+        """Return the stored value of operand ``index``, None if it is absent or computed."""
         return self.graph.constants.get(self.node.inputs[index]) if self.has(index) else None
 
     def input_params(self, index: int = 0) -> QuantParams:
-        """Parameters of operand ``index``; an error if it has none."""
+        """Return the parameters of operand ``index``; raise an error if it has none."""
         return self._params(self.node.inputs[index])
 
     def output_params(self, index: int = 0) -> QuantParams:
-        """Parameters of result ``index``; an error if it has none."""
+        """Return the parameters of result ``index``; raise an error if it has none."""
         return self._params(self.node.outputs[index])
 
     def _params(self, tensor: str) -> QuantParams:
@@ -100,12 +100,12 @@ class KernelContext:
         return not self.output_type().dtype.is_float and any(n in self.params for n in activations)
 
     def real_value(self, index: int) -> Array | None:
-        """Constant operand ``index`` as a float kernel sees it (dequantized, float16 widened)."""
+        """Return constant operand ``index`` for a float kernel (dequantized, float16 widened)."""
         value = self.constant(index)
         return None if value is None else self.to_real(value, index)
 
     def to_real(self, value: Array, index: int) -> Array:
-        """Value of operand ``index`` as a float kernel sees it."""
+        """Convert operand ``index`` to what a float kernel reads."""
         name = self.node.inputs[index]
         real = dequantize(value, self.params[name]) if name in self.params else widen(value)
         if self.op.role(index) is not Role.ACTIVATION or real.dtype != np.float32:
@@ -114,17 +114,17 @@ class KernelContext:
 
 
 def operands_of(operands: Operands) -> list[Array]:
-    """The operands that are there."""
+    """Return the operands that are there."""
     return [x for x in operands if x is not None]
 
 
 def widen(value: Array) -> Array:
-    """float16 as float32; anything else as it is."""
+    """Convert float16 to float32; keep anything else."""
     return value.astype(np.float32) if value.dtype == np.float16 else value
 
 
 def scalar(params: QuantParams) -> tuple[np.float32, int]:
-    """Scale and zero point of per-tensor parameters."""
+    """Return scale and zero point of per-tensor parameters."""
     if params.axis is not None:
         raise InternalError(f"per-tensor parameters expected, found an axis {params.axis}")
     return np.float32(params.scale), int(params.zero_point)

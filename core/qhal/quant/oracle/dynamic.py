@@ -26,7 +26,7 @@ from qhal.quant.weights import output_axis
 
 
 def is_dynamic(context: KernelContext) -> bool:
-    """True if LiteRT's dynamic-range kernel runs a node: 8-bit constant weight, float input.
+    """Return True if LiteRT's dynamic-range kernel runs a node: float input, 8-bit weight.
 
     Depthwise and transposed convolutions get their weights dequantized instead: LiteRT's
     dynamic-range kernels for them are slower than float, or newer than tflite-runtime 2.14.
@@ -43,7 +43,7 @@ def is_dynamic(context: KernelContext) -> bool:
 
 
 def build_dynamic(context: KernelContext) -> Kernel:
-    """The kernel of a node for which :func:`is_dynamic` holds."""
+    """Build the kernel of a node for which :func:`is_dynamic` holds."""
     weight, params = context.constant(1), context.input_params(1)
     assert weight is not None
     centered = centered_weight(weight, params)
@@ -69,7 +69,7 @@ def build_dynamic(context: KernelContext) -> Kernel:
 
 
 def _along_channels(context: KernelContext, values: Array) -> Array:
-    """One value per output channel, in a form that broadcasts against the result."""
+    """Shape one value per output channel so that it broadcasts against the result."""
     op, rank = context.op, len(context.output_type().shape)
     if values.ndim == 0 or isinstance(op, ops.FullyConnected):
         return values

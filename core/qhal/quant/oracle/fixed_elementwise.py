@@ -19,7 +19,7 @@ from qhal.quant.oracle.values import Array
 
 
 def centered(x: Array, params: QuantParams) -> Int64:
-    """Integers less their zero point."""
+    """Subtract the zero point from integers."""
     return x.astype(np.int64) - int(params.zero_point)
 
 
@@ -30,7 +30,7 @@ def clamped(x: Int64, params: QuantParams, limits: tuple[int, int] | None = None
 
 
 def build_sum(context: KernelContext) -> Kernel:
-    """Add and Sub: both operands in units of 2**-left_shift of twice the larger scale.
+    """Build Add and Sub: both operands in units of 2**-left_shift of twice the larger scale.
 
     (tflite/kernels/add.cc, sub.cc; reference/integer_ops/add.h.) The left shift is 20 for
     8-bit operands, 15 for 16-bit ones.
@@ -56,7 +56,7 @@ def build_sum(context: KernelContext) -> Kernel:
 
 
 def build_product(context: KernelContext) -> Kernel:
-    """Mul: one rescaling of the product (tflite/kernels/mul.cc, factors in float32)."""
+    """Build Mul: one rescaling of the product (tflite/kernels/mul.cc, factors in float32)."""
     op = context.op
     assert isinstance(op, ops.Mul)
     left, right, output = context.input_params(0), context.input_params(1), context.output_params()
@@ -77,7 +77,7 @@ _BOUNDS = {ops.Relu: (0.0, np.inf), ops.Relu6: (0.0, 6.0)}
 
 
 def build_clip(context: KernelContext) -> Kernel:
-    """Relu, Relu6 and Clip: rescale, then clamp (``QuantizedReluX``, activations.cc)."""
+    """Build Relu, Relu6 and Clip: rescale, then clamp (``QuantizedReluX``, activations.cc)."""
     op = context.op
     low, high = (op.low, op.high) if isinstance(op, ops.Clip) else _BOUNDS[type(op)]
     source, output = context.input_params(), context.output_params()
@@ -89,7 +89,7 @@ def build_clip(context: KernelContext) -> Kernel:
 
 
 def build_leaky_relu(context: KernelContext) -> Kernel:
-    """LeakyRelu (reference/leaky_relu.h): one multiplier for each sign."""
+    """Build LeakyRelu (reference/leaky_relu.h): one multiplier for each sign."""
     op = context.op
     assert isinstance(op, ops.LeakyRelu)
     source, output = context.input_params(), context.output_params()
@@ -107,7 +107,7 @@ def build_leaky_relu(context: KernelContext) -> Kernel:
 
 
 def build_prelu(context: KernelContext) -> Kernel:
-    """PRelu (reference/prelu.h)."""
+    """Build PRelu (reference/prelu.h)."""
     source, slope, output = (
         context.input_params(0),
         context.input_params(1),
@@ -127,7 +127,7 @@ def build_prelu(context: KernelContext) -> Kernel:
 
 
 def build_abs(context: KernelContext) -> Kernel:
-    """Abs (tflite/kernels/elementwise.cc)."""
+    """Build Abs (tflite/kernels/elementwise.cc)."""
     source, output = context.input_params(), context.output_params()
     multiplier = Multiplier.of(np.float32(source.scale / output.scale))
     return by_integers(
@@ -136,7 +136,7 @@ def build_abs(context: KernelContext) -> Kernel:
 
 
 def build_hard_swish(context: KernelContext) -> Kernel | None:
-    """HardSwish of 8-bit integers in 16-bit fixed point (reference/hard_swish.h)."""
+    """Build HardSwish of 8-bit integers in 16-bit fixed point (reference/hard_swish.h)."""
     source, output = context.input_params(), context.output_params()
     if source.dtype.bits > 8:
         return None
@@ -157,7 +157,7 @@ def build_hard_swish(context: KernelContext) -> Kernel | None:
 
 
 def _hard_swish_gate(fine: Int64, to_relu: Multiplier) -> Int64:
-    """min(max(x + 3, 0), 6) / 6 with 15 fractional bits."""
+    """Compute min(max(x + 3, 0), 6) / 6 with 15 fractional bits."""
     shift = int(to_relu.shift)
     value = _int16(fine << (shift - 1)) if shift > 0 else fine
     value = _high_mul16(value, _to_int16(to_relu.mantissa))
@@ -169,7 +169,7 @@ def _hard_swish_gate(fine: Int64, to_relu: Multiplier) -> Int64:
 
 
 def _high_mul16(a: Int64, b: Int64) -> Int64:
-    """16-bit ``SaturatingRoundingDoublingHighMul``: rounds half up."""
+    """Compute 16-bit ``SaturatingRoundingDoublingHighMul``: round half up."""
     return _int16((a * b + (1 << 14)) >> 15)
 
 
@@ -178,5 +178,5 @@ def _int16(x: Int64) -> Int64:
 
 
 def _to_int16(mantissa: Int64) -> Int64:
-    """``DownScaleInt32ToInt16Multiplier``."""
+    """Compute ``DownScaleInt32ToInt16Multiplier``."""
     return np.where(mantissa >= INT32_MAX - (1 << 15), 0x7FFF, (mantissa + (1 << 15)) >> 16)

@@ -47,7 +47,7 @@ class Multiplier:
         return Multiplier(np.where(tiny, 0, mantissa), np.where(tiny, 0, shift))
 
     def apply(self, x: Int64) -> Int64:
-        """``MultiplyByQuantizedMultiplier`` of an int32 accumulator.
+        """Compute ``MultiplyByQuantizedMultiplier`` of an int32 accumulator.
 
         A doubling high multiplication that rounds half up, then a right shift that rounds half
         away from zero; broadcasts against ``x``.
@@ -56,7 +56,7 @@ class Multiplier:
         return rounding_shift(high, np.maximum(-self.shift, 0))
 
     def apply_wide(self, x: Int64) -> Int64:
-        """``MultiplyByQuantizedMultiplier`` of an int64 accumulator (16-bit activations).
+        """Compute ``MultiplyByQuantizedMultiplier`` of an int64 accumulator (16-bit activations).
 
         The mantissa is cut to 16 bits, and there is one rounding, half up.
         """
@@ -66,7 +66,7 @@ class Multiplier:
 
 
 def doubling_high_mul(a: Any, b: Any) -> Int64:
-    """High half of ``2 * a * b`` rounded half up (``SaturatingRoundingDoublingHighMul``)."""
+    """Return the high half of ``2 * a * b``, half up (``SaturatingRoundingDoublingHighMul``)."""
     product: Int64 = np.asarray(a * b)
     product += 1 << 30
     product >>= 31
@@ -74,7 +74,7 @@ def doubling_high_mul(a: Any, b: Any) -> Int64:
 
 
 def rounding_shift(x: Int64, exponent: Any) -> Int64:
-    """``x / 2**exponent`` rounded half away from zero (``RoundingDivideByPOT``)."""
+    """Compute ``x / 2**exponent`` rounded half away from zero (``RoundingDivideByPOT``)."""
     exponent = np.asarray(exponent, np.int64)
     half = (np.int64(1) << exponent) >> 1
     # Adding half rounds half up; one less for a negative x makes that half away from zero.
@@ -85,17 +85,17 @@ def rounding_shift(x: Int64, exponent: Any) -> Int64:
 
 
 def saturating_shift_left(x: Int64, exponent: int) -> Int64:
-    """``x * 2**exponent`` saturated to int32 (``SaturatingRoundingMultiplyByPOT``)."""
+    """Compute ``x * 2**exponent``, saturated to int32 (``SaturatingRoundingMultiplyByPOT``)."""
     return np.asarray(np.clip(x << exponent, INT32_MIN, INT32_MAX))
 
 
 def round_half_away(x: Any) -> Any:
-    """C's ``round``, in the type of ``x``."""
+    """Compute C's ``round``, in the type of ``x``."""
     return np.trunc(x + np.copysign(np.asarray(0.5, np.asarray(x).dtype), x))
 
 
 def leading_zeros(x: Int64) -> Int64:
-    """Leading zeros of positive int32 values."""
+    """Count the leading zeros of positive int32 values."""
     return 32 - np.frexp(x.astype(np.float64))[1].astype(np.int64)
 
 
@@ -112,7 +112,7 @@ _EXP_STEPS = (
 
 
 def exp_on_negative_values(x: Int64, integer_bits: int) -> Int64:
-    """exp of FixedPoint<int32, integer_bits> <= 0 in FixedPoint<int32, 0>.
+    """Compute exp of FixedPoint<int32, integer_bits> <= 0 in FixedPoint<int32, 0>.
 
     A fourth-order Taylor polynomial on [-1/4, 0), times the tabulated exponentials of the
     remaining powers of two.
@@ -132,7 +132,7 @@ def exp_on_negative_values(x: Int64, integer_bits: int) -> Int64:
 
 
 def _exp_on_quarter(a: Int64) -> Int64:
-    """exp on [-1/4, 0), FixedPoint<int32, 0> to the same."""
+    """Compute exp on [-1/4, 0), FixedPoint<int32, 0> to the same."""
     constant_term, third = np.int64(1895147668), np.int64(715827883)  # exp(-1/8), 1/3
     x = a + (1 << 28)  # a + 1/8
     x2 = doubling_high_mul(x, x)
@@ -143,7 +143,7 @@ def _exp_on_quarter(a: Int64) -> Int64:
 
 
 def one_over_one_plus_x(a: Int64) -> Int64:
-    """1 / (1 + a) for a in [0, 1), FixedPoint<int32, 0>: three Newton-Raphson iterations."""
+    """Compute 1 / (1 + a), a in [0, 1), FixedPoint<int32, 0>: 3 Newton-Raphson iterations."""
     half_denominator = (a + INT32_MAX + 1) >> 1
     x = 1515870810 + doubling_high_mul(half_denominator, np.int64(-1010580540))  # 48/17 - 32/17 d
     for _ in range(3):
@@ -153,7 +153,7 @@ def one_over_one_plus_x(a: Int64) -> Int64:
 
 
 def reciprocal(x: Int64, integer_bits: int) -> tuple[Int64, Int64]:
-    """1 / x of positive FixedPoint<int32, integer_bits> (``GetReciprocal``).
+    """Compute 1 / x of positive FixedPoint<int32, integer_bits> (``GetReciprocal``).
 
     Returns:
         Mantissa in FixedPoint<int32, 0>, and the bits of x above one.

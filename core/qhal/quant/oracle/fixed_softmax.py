@@ -27,7 +27,7 @@ _SUM_BITS = 12
 
 
 def build_softmax(context: KernelContext) -> Kernel:
-    """Softmax over one axis; 8 bits (result at 1/256) or 16 bits (result at 1/32768)."""
+    """Build a softmax over one axis; 8 bits (result at 1/256) or 16 bits (result at 1/32768)."""
     op = context.op
     assert isinstance(op, ops.Softmax)
     source, output = context.input_params(), context.output_params()

@@ -29,7 +29,7 @@ Function = Callable[[Array], Array]
 
 
 def build_table(context: KernelContext) -> Kernel:
-    """Exp, Elu, Gelu and 8-bit Sigmoid and Tanh (activations.cc, exp.cc)."""
+    """Build Exp, Elu, Gelu and 8-bit Sigmoid and Tanh (activations.cc, exp.cc)."""
     return _by_table(context, function_of(context.op))
 
 
@@ -40,7 +40,7 @@ def _by_table(context: KernelContext, function: Function) -> Kernel:
 
 
 def _build_log(context: KernelContext) -> Kernel:
-    """Log; what is not positive becomes the smallest result (``LogLUTPrepare``)."""
+    """Build Log; what is not positive becomes the smallest result (``LogLUTPrepare``)."""
     output = context.output_params()
     scale, zero_point = scalar(output)
     lowest = np.float32(output.dtype.qmin - zero_point) * scale
@@ -52,7 +52,7 @@ def _build_log(context: KernelContext) -> Kernel:
 
 
 def _build_sqrt(context: KernelContext) -> Kernel:
-    """Sqrt in float32, cut towards zero (``SqrtEvalQuantized``, elementwise.cc).
+    """Build Sqrt in float32, cut towards zero (``SqrtEvalQuantized``, elementwise.cc).
 
     The kernel rejects negative numbers; here they give the zero point.
     """
@@ -66,7 +66,7 @@ def _build_sqrt(context: KernelContext) -> Kernel:
 
 
 def _build_rsqrt(context: KernelContext) -> Kernel:
-    """Rsqrt: 8 bits in fixed point, 16 bits from a table (elementwise.cc)."""
+    """Build Rsqrt: 8 bits in fixed point, 16 bits from a table (elementwise.cc)."""
     source, output = context.input_params(), context.output_params()
     if source.dtype.bits > 8:
         largest = np.float32(32767) * np.float32(output.scale)
@@ -89,7 +89,7 @@ def _rsqrt8(value: Int64, factor: Multiplier, output: QuantParams) -> Array:
 
 
 def _inverse_sqrt(x: Int64) -> tuple[Int64, Int64]:
-    """1 / sqrt of integers from 1 to 255 (``GetInvSqrtQuantizedMultiplierExp``, common.h)."""
+    """Compute 1 / sqrt of integers 1 to 255 (``GetInvSqrtQuantizedMultiplierExp``, common.h)."""
     pairs = (leading_zeros(x) - 1) // 2 - 1
     half_input = rounding_shift((x << (2 * pairs)) >> 1, 1)  # FixedPoint<int32, 3>
     three_halves = np.int64((1 << 28) + (1 << 27))
@@ -110,7 +110,7 @@ def _inverse_sqrt(x: Int64) -> tuple[Int64, Int64]:
 
 
 def _prescale(source: QuantParams) -> tuple[int, int]:
-    """Multiplier and shift to units of 1 / (3 * 4096), in which 2**17 is 10.7."""
+    """Return multiplier and shift to units of 1 / (3 * 4096), in which 2**17 is 10.7."""
     multiplier, shift = float(np.float64(source.scale) * 4096.0 * 3.0), 0
     while multiplier <= 32767.0 / 2.0 and shift <= 30:
         multiplier, shift = multiplier * 2.0, shift + 1
@@ -118,7 +118,7 @@ def _prescale(source: QuantParams) -> tuple[int, int]:
 
 
 def _table_argument(x: Array, source: QuantParams, exact_shifts: tuple[int, ...]) -> Int64:
-    """The argument in the table's units; a power-of-two scale needs no multiplier."""
+    """Return the argument in the table's units; a power-of-two scale needs no multiplier."""
     log2 = np.log2(np.float64(source.scale))
     shift = round(log2) + 12
     if log2 == round(log2) and shift in exact_shifts:
@@ -146,7 +146,7 @@ def _sigmoid16(x: Array, source: QuantParams) -> Array:
 
 
 def _tanh16(x: Array, source: QuantParams) -> Array:
-    """tanh(x) = 2 sigmoid(2x) - 1 (reference/integer_ops/tanh.h)."""
+    """Compute tanh(x) = 2 sigmoid(2x) - 1 (reference/integer_ops/tanh.h)."""
     argument = _table_argument(x, source, (0, 1))
     magnitude = np.abs(argument)
     found = np.where(magnitude >> 8 >= 255, 0xFFFF << 8, _look_up(magnitude, 8))
@@ -157,7 +157,7 @@ def _tanh16(x: Array, source: QuantParams) -> Array:
 
 
 def build_squash(context: KernelContext) -> Kernel:
-    """Sigmoid and Tanh."""
+    """Build Sigmoid and Tanh."""
     source = context.input_params()
     if source.dtype.bits == 8:
         return build_table(context)
@@ -175,7 +175,7 @@ _FUNCTIONS: dict[str, IntegerBuilder] = {
 
 
 def build_unary(context: KernelContext) -> Kernel | None:
-    """The functions of :class:`~qhal.ir.ops.Unary` that have an integer kernel."""
+    """Build the functions of :class:`~qhal.ir.ops.Unary` that have an integer kernel."""
     op = context.op
     assert isinstance(op, ops.Unary)
     return _FUNCTIONS[op.function](context) if op.function in _FUNCTIONS else None

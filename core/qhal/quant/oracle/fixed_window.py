@@ -18,7 +18,7 @@ from qhal.quant.oracle.values import Array
 
 
 def build_reduce(context: KernelContext) -> Kernel | None:
-    """Mean and Sum: rescale the sum; Mean divides the multiplier by the number of elements.
+    """Build Mean and Sum: rescale the sum; Mean divides the multiplier by the element count.
 
     (``QuantizedMeanOrSum`` in tflite/kernels/internal/reference/reduce.h.)
     """
@@ -42,14 +42,14 @@ def build_reduce(context: KernelContext) -> Kernel | None:
 
 
 def _divided(multiplier: Multiplier, count: int) -> Multiplier:
-    """A multiplier divided by a count, with the bits that the division would lose kept."""
+    """Divide a multiplier by a count; keep the bits that the division would lose."""
     shift = min(count.bit_length() - 1, 32, 31 + int(multiplier.shift))
     mantissa = (int(multiplier.mantissa) << shift) // count
     return Multiplier(np.asarray(mantissa), multiplier.shift - shift)
 
 
 def build_average_pool(context: KernelContext) -> Kernel | None:
-    """Mean of the taps inside, half away from zero; padding that counts is the zero point.
+    """Build the mean of the taps inside, half away from zero; counted padding is the zero point.
 
     (tflite/kernels/internal/reference/integer_ops/pooling.h)
     """
@@ -73,7 +73,7 @@ def build_average_pool(context: KernelContext) -> Kernel | None:
 
 
 def build_resize(context: KernelContext) -> Kernel | None:
-    """Bilinear resampling with 10 fractional bits per axis (``ResizeBilinearInteger``).
+    """Build bilinear resampling with 10 fractional bits per axis (``ResizeBilinearInteger``).
 
     A single spatial dimension is that of a plane with one row, whose weight is 1024/1024.
     """
@@ -100,7 +100,7 @@ def build_resize(context: KernelContext) -> Kernel | None:
 
 
 def _linear_taps(op: ops.Resize, size: int, out: int) -> tuple[Int64, Int64, Int64]:
-    """Lower and upper source index, and the weight of the upper one in 1/1024."""
+    """Return lower and upper source index, and the weight of the upper one in 1/1024."""
     if op.coordinates == "align_corners" and out > 1:
         scale = (1024 * (size - 1) + (out - 1) // 2) // (out - 1)
     else:

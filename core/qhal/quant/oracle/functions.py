@@ -27,7 +27,7 @@ def _erf_table() -> npt.NDArray[np.float64]:
 
 
 def erf(x: Array) -> Array:
-    """The error function, in the type of ``x``: cubic Hermite interpolation of a table."""
+    """Compute the error function, in the type of ``x``: cubic Hermite interpolation of a table."""
     magnitude = np.minimum(np.abs(x.astype(np.float64)), 6.0)
     index = (magnitude * _ERF_STEPS).astype(np.intp)
     start = index / _ERF_STEPS
@@ -42,7 +42,7 @@ def erf(x: Array) -> Array:
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)), without overflow."""
+    """Compute 1 / (1 + exp(-x)), without overflow."""
     decayed = np.exp(-np.abs(x))
     return np.asarray(np.where(x >= 0, 1, decayed) / (1 + decayed), x.dtype)
 
@@ -126,7 +126,7 @@ FUNCTIONS: Mapping[type[Op], Callable[[Any], Function]] = {
 
 
 def function_of(op: Op) -> Function:
-    """The function that an operator in :data:`FUNCTIONS` computes, quiet at its poles."""
+    """Return the function that an operator in :data:`FUNCTIONS` computes, quiet at its poles."""
     function = FUNCTIONS[type(op)](op)
 
     def run(x: Array) -> Array:

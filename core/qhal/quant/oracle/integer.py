@@ -22,19 +22,19 @@ IntegerBuilder = Callable[[KernelContext], Kernel | None]
 
 
 def same_params(context: KernelContext) -> bool:
-    """True if every quantized operand and result has the parameters of the first result."""
+    """Return True if all quantized operands and results have the first result's parameters."""
     output = context.output_params()
     names = (*context.node.inputs, *context.node.outputs)
     return all(context.params[name].same_as(output) for name in names if name in context.params)
 
 
 def unchanged(build: Callable[[KernelContext], Kernel]) -> IntegerBuilder:
-    """A kernel that works on stored integers, where all parameters agree."""
+    """Build a kernel that works on stored integers, where all parameters agree."""
     return lambda context: build(context) if same_params(context) else None
 
 
 def _build_concat(context: KernelContext) -> Kernel:
-    """Operands with other parameters are requantized first (``QLinearConcat``)."""
+    """Build Concat; requantize operands with other parameters first (``QLinearConcat``)."""
     op = context.op
     assert isinstance(op, ops.Concat)
     output, arithmetic = context.output_params(), context.arithmetic
@@ -49,7 +49,7 @@ def _build_concat(context: KernelContext) -> Kernel:
 
 
 def _build_pad(context: KernelContext) -> Kernel | None:
-    """Padding is the integer of the real value (zero: the zero point)."""
+    """Build Pad with the integer of the real value (zero: the zero point)."""
     op = context.op
     assert isinstance(op, ops.Pad)
     if not same_params(context):
@@ -75,7 +75,7 @@ def _build_reduce(context: KernelContext) -> Kernel | None:
 
 
 def _build_mat_mul(context: KernelContext) -> Kernel:
-    """Product of two integer activations.
+    """Build the product of two integer activations.
 
     LiteRT multiplies the two input scales in float32 (``GetQuantizedConvolutionMultipler`` in
     tflite/kernels/kernel_util.cc).

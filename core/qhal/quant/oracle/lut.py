@@ -25,7 +25,7 @@ _INTERVALS = 512
 
 
 def table8(source: QuantParams, output: QuantParams, function: Callable[[Array], Array]) -> Table:
-    """256 entries for an 8-bit argument; the result is scaled by a float32 reciprocal."""
+    """Build 256 entries for an 8-bit argument; the result is scaled by a float32 reciprocal."""
     scale, zero_point = scalar(output)
     inverse = np.float32(1) / scale
 
@@ -37,7 +37,7 @@ def table8(source: QuantParams, output: QuantParams, function: Callable[[Array],
 
 
 def table16(source: QuantParams, output: QuantParams, function: Callable[[Array], Array]) -> Table:
-    """513 samples for a 16-bit argument, with linear interpolation."""
+    """Build 513 samples for a 16-bit argument, with linear interpolation."""
     in_scale, in_zero = scalar(source)
     out_scale, out_zero = scalar(output)
     samples = samples16(in_scale, in_zero, out_scale, out_zero, function)
@@ -47,7 +47,7 @@ def table16(source: QuantParams, output: QuantParams, function: Callable[[Array]
 def samples16(
     in_scale: Any, in_zero: int, out_scale: Any, out_zero: int, function: Callable[[Array], Array]
 ) -> Int64:
-    """The 513 samples, each moved by half of the interpolation's error in the middle.
+    """Compute the 513 samples, each moved by half of the interpolation's error in the middle.
 
     Computed in the type of the scales (float32, or float64 for Softmax).
     """
@@ -70,7 +70,7 @@ def samples16(
 
 
 def interpolate16(x: Array, samples: Int64) -> Int64:
-    """Results for 16-bit arguments."""
+    """Compute results for 16-bit arguments."""
     wide = x.astype(np.int64)
     index = 256 + (wide >> 7)
     base = samples[index]
@@ -81,7 +81,7 @@ def interpolate16(x: Array, samples: Int64) -> Int64:
 
 @cache
 def sigmoid_table() -> Int64:
-    """sigmoid(i / 24) in 16 fractional bits, 256 entries (``sigmoid_table_uint16``).
+    """Compute sigmoid(i / 24) in 16 fractional bits, 256 entries (``sigmoid_table_uint16``).
 
     Every sample is moved by half of the error that linear interpolation would have in the middle
     of its interval; the last one is the largest that fits.

@@ -22,7 +22,7 @@ from qhal.quant.oracle.values import Array
 
 
 def build_sum(context: KernelContext) -> Kernel | None:
-    """``QLinearAdd``: two fused multiply-adds (mlas/lib/intrinsics/avx2/qladd_avx2.cpp).
+    """Build ``QLinearAdd``: two fused multiply-adds (mlas/lib/intrinsics/avx2/qladd_avx2.cpp).
 
     A float64 holds the product of an 8-bit integer and a float32 and its sum exactly, so that
     rounding it to float32 is what a fused multiply-add does.
@@ -52,7 +52,7 @@ def build_sum(context: KernelContext) -> Kernel | None:
 
 
 def build_product(context: KernelContext) -> Kernel | None:
-    """``QLinearMul``: one factor, and the zero point before rounding (mlas/lib/qlmul.cpp)."""
+    """Build ``QLinearMul``: one factor, the zero point before rounding (mlas/lib/qlmul.cpp)."""
     op = context.op
     assert isinstance(op, ops.Mul)
     output = context.output_params()
@@ -76,7 +76,7 @@ def build_product(context: KernelContext) -> Kernel | None:
 
 
 def build_mean(context: KernelContext) -> Kernel | None:
-    """``QLinearGlobalAveragePool``: an exact sum, scaled once (mlas/lib/qlgavgpool.cpp)."""
+    """Build ``QLinearGlobalAveragePool``: an exact sum, scaled once (mlas/lib/qlgavgpool.cpp)."""
     op = context.op
     assert isinstance(op, ops.Reduce)
     if op.function != "Mean":
@@ -97,7 +97,7 @@ def build_mean(context: KernelContext) -> Kernel | None:
 
 
 def build_average_pool(context: KernelContext) -> Kernel:
-    """``QLinearAveragePool``: the zero point is added before rounding.
+    """Build ``QLinearAveragePool``: the zero point is added before rounding.
 
     (onnxruntime/contrib_ops/cpu/quantization/qlinear_pool.cc, ``quantize_value``.)
     """
@@ -117,7 +117,7 @@ def build_average_pool(context: KernelContext) -> Kernel:
 
 
 def build_hard_sigmoid(context: KernelContext) -> Kernel | None:
-    """``QLinearAdd`` of x, read with the scale ``alpha * scale``, and the constant beta.
+    """Build ``QLinearAdd`` of x, read with the scale ``alpha * scale``, and the constant beta.
 
     The constant is the integer 255 with the scale ``beta / 255``; saturation is the clip, where
     the range of the result ends at 0 and 1.

@@ -76,20 +76,20 @@ MOVES: Mapping[type[Op], Move] = {
 
 
 def build_move(context: KernelContext) -> Kernel:
-    """The kernel of an operator in :data:`MOVES`."""
+    """Build the kernel of an operator in :data:`MOVES`."""
     move = MOVES[type(context.op)]
     return lambda operands: (move(context.op, operands[0]),)  # type: ignore[arg-type]
 
 
 def build_concat(context: KernelContext) -> Kernel:
-    """Join all operands."""
+    """Build a kernel that joins all operands."""
     op = context.op
     assert isinstance(op, ops.Concat)
     return lambda operands: (np.concatenate(operands_of(operands), op.axis),)
 
 
 def build_split(context: KernelContext) -> Kernel:
-    """Cut into several results."""
+    """Build a kernel that cuts into several results."""
     op = context.op
     assert isinstance(op, ops.Split)
     cuts = np.cumsum(op.sizes)[:-1]
@@ -97,7 +97,7 @@ def build_split(context: KernelContext) -> Kernel:
 
 
 def build_gather(context: KernelContext) -> Kernel:
-    """Pick slices along an axis; a negative index counts from the end."""
+    """Build a kernel that picks slices along an axis; a negative index counts from the end."""
     op = context.op
     assert isinstance(op, ops.Gather)
 
@@ -109,7 +109,7 @@ def build_gather(context: KernelContext) -> Kernel:
 
 
 def build_where(context: KernelContext) -> Kernel:
-    """Choose between two operands."""
+    """Build a kernel that chooses between two operands."""
 
     def run(operands: Operands) -> tuple[Array, ...]:
         condition, a, b = operands_of(operands)
@@ -119,7 +119,7 @@ def build_where(context: KernelContext) -> Kernel:
 
 
 def build_pad(context: KernelContext, value: float | None = None) -> Kernel:
-    """Pad; ``value`` replaces the operator's own (a zero point, for integers)."""
+    """Build Pad; ``value`` replaces the operator's own (a zero point, for integers)."""
     op = context.op
     assert isinstance(op, ops.Pad)
     rank = len(op.pads) // 2
@@ -136,7 +136,7 @@ def build_pad(context: KernelContext, value: float | None = None) -> Kernel:
 
 
 def build_max_pool(context: KernelContext) -> Kernel:
-    """Maximum over windows; padding is the smallest value of the type."""
+    """Build a maximum over windows; padding is the smallest value of the type."""
     op = context.op
     assert isinstance(op, ops.MaxPool)
     window = pool_window(context, op)
@@ -153,14 +153,14 @@ def build_max_pool(context: KernelContext) -> Kernel:
 
 
 def pool_window(context: KernelContext, op: ops.MaxPool | ops.AveragePool) -> SlidingWindow:
-    """Geometry of a pooling operator."""
+    """Return the geometry of a pooling operator."""
     rank = len(op.kernel)
     out = windows.spatial(context.output_type().shape, op.layout)
     return SlidingWindow(op.kernel, op.strides, op.pads[:rank], (1,) * rank, out)
 
 
 def build_resize_nearest(context: KernelContext) -> Kernel:
-    """Nearest neighbor, with ONNX's coordinate and rounding rules."""
+    """Build nearest-neighbor resampling, with ONNX's coordinate and rounding rules."""
     op = context.op
     assert isinstance(op, ops.Resize)
     sizes = windows.spatial(context.input_type().shape, op.layout)
@@ -177,7 +177,7 @@ def build_resize_nearest(context: KernelContext) -> Kernel:
 
 
 def coordinates(op: ops.Resize, size: int, out: int) -> npt.NDArray[np.float32]:
-    """Where the results lie in an input of ``size``, in float32 as runtimes compute it."""
+    """Return where the results lie in an input of ``size``, in float32 as runtimes compute it."""
     place = np.arange(out, dtype=np.float32)
     scale = np.float32(out) / np.float32(size)
     if op.coordinates == "asymmetric":

@@ -11,7 +11,7 @@ from qhal.quant.oracle.values import Array
 
 
 def build_opaque(context: KernelContext) -> Kernel:
-    """A model of this one node, in an ONNX Runtime session without optimizations."""
+    """Build a model of this one node, in an ONNX Runtime session without optimizations."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

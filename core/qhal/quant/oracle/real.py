@@ -24,13 +24,13 @@ from qhal.quant.oracle.weighted import GEOMETRIES, activate, build_weighted
 
 
 def build_function(context: KernelContext) -> Kernel:
-    """A function of one operand."""
+    """Build a function of one operand."""
     function = function_of(context.op)
     return lambda operands: (function(operands_of(operands)[0]),)
 
 
 def divide(a: Array, b: Array) -> Array:
-    """Quotient; integers divide towards zero, as ONNX has it."""
+    """Compute the quotient; integers divide towards zero, as ONNX has it."""
     with np.errstate(divide="ignore", invalid="ignore"):
         if np.issubdtype(a.dtype, np.integer):
             return np.asarray(np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b)), a.dtype)
@@ -68,13 +68,13 @@ def _build_arithmetic(context: KernelContext) -> Kernel:
 
 
 def build_pair(context: KernelContext) -> Kernel:
-    """A function of two operands without activation."""
+    """Build a function of two operands without activation."""
     function = _PAIRS[type(context.op)]
     return lambda operands: (function(*operands_of(operands)),)
 
 
 def build_relation(context: KernelContext) -> Kernel:
-    """A relation of two operands."""
+    """Build a relation of two operands."""
     op = context.op
     assert isinstance(op, ops.Compare)
     relation = _RELATIONS[op.relation]
@@ -91,7 +91,7 @@ def _build_cast(context: KernelContext) -> Kernel:
 
 
 def softmax(x: Array, axis: int) -> Array:
-    """Softmax over an axis."""
+    """Compute softmax over an axis."""
     grown = np.exp(x - x.max(axis=axis, keepdims=True))
     return np.asarray(grown / grown.sum(axis=axis, keepdims=True))
 
@@ -155,7 +155,7 @@ REDUCTIONS: Mapping[str, Callable[..., Array]] = {
 
 
 def build_reduce(context: KernelContext) -> Kernel:
-    """Mean, Sum, Max or Min over axes."""
+    """Build Mean, Sum, Max or Min over axes."""
     op = context.op
     assert isinstance(op, ops.Reduce)
     function = REDUCTIONS[op.function]
@@ -168,7 +168,7 @@ def build_reduce(context: KernelContext) -> Kernel:
 
 
 def build_arg_max(context: KernelContext) -> Kernel:
-    """Index of the first largest element."""
+    """Build the index of the first largest element."""
     op = context.op
     assert isinstance(op, ops.ArgMax)
 
@@ -199,7 +199,7 @@ def _build_average_pool(context: KernelContext) -> Kernel:
 
 
 def build_resize(context: KernelContext) -> Kernel:
-    """Resample, nearest or linear."""
+    """Build resampling, nearest or linear."""
     op = context.op
     assert isinstance(op, ops.Resize)
     return (

@@ -22,7 +22,7 @@ _CANDIDATES: Mapping[str, Callable[[Array], Array]] = {
 
 
 def build_lstm(context: KernelContext) -> Kernel:
-    """LSTM; see :class:`qhal.ir.ops.Lstm` for operands and results."""
+    """Build an LSTM; see :class:`qhal.ir.ops.Lstm` for operands and results."""
     op = context.op
     assert isinstance(op, ops.Lstm)
 
@@ -34,7 +34,7 @@ def build_lstm(context: KernelContext) -> Kernel:
 
 
 def build_gru(context: KernelContext) -> Kernel:
-    """GRU; see :class:`qhal.ir.ops.Gru` for operands and results."""
+    """Build a GRU; see :class:`qhal.ir.ops.Gru` for operands and results."""
     op = context.op
     assert isinstance(op, ops.Gru)
 

@@ -22,7 +22,7 @@ _CEILINGS = {Activation.NONE: np.inf, Activation.RELU: np.inf, Activation.RELU6:
 def activation_range(
     activation: Activation, params: QuantParams, arithmetic: Arithmetic
 ) -> tuple[int, int]:
-    """Smallest and largest integer of a fused activation.
+    """Return the smallest and largest integer of a fused activation.
 
     LiteRT rounds the bounds half away from zero (``CalculateActivationRangeQuantized`` in
     tflite/kernels/kernel_util.cc), ONNX Runtime half to even.
@@ -38,7 +38,7 @@ def activation_range(
 def clamp_range(
     low: float, high: float, params: QuantParams, arithmetic: Arithmetic
 ) -> tuple[int, int]:
-    """The integers of two real bounds, either of which may be infinite."""
+    """Return the integers of two real bounds, either of which may be infinite."""
     qmin, qmax = params.dtype.qmin, params.dtype.qmax
     scale, zero_point = scalar(params)
     rounding = round_half_away if arithmetic.is_fixed_point else np.rint
@@ -59,7 +59,7 @@ def rescaler(
     arithmetic: Arithmetic,
     wide: bool = False,
 ) -> Epilogue:
-    """The epilogue of an integer kernel: bias, rescaling, zero point, clamp.
+    """Build the epilogue of an integer kernel: bias, rescaling, zero point, clamp.
 
     Args:
         factors: ``s_input * s_weight / s_output`` in float64, one per channel or one.
@@ -90,7 +90,7 @@ def rescaler(
 def exact_rescaler(
     factors: Any, bias: Array | None, output: QuantParams, limits: tuple[int, int]
 ) -> Epilogue:
-    """The epilogue of LiteRT's reference FullyConnected: one rounding, in float64, half away.
+    """Build the epilogue of LiteRT's reference FullyConnected: one float64 rounding, half away.
 
     (tflite/kernels/internal/reference/integer_ops/fully_connected.h, the overloads that take
     scales.)
@@ -107,7 +107,7 @@ def exact_rescaler(
 def _float_rescaler(
     factors: Any, bias: Array | None, output: QuantParams, limits: tuple[int, int]
 ) -> Epilogue:
-    """``MlasRequantizeOutput`` (onnxruntime/core/mlas/lib/quantize.cpp)."""
+    """Build ``MlasRequantizeOutput`` (onnxruntime/core/mlas/lib/quantize.cpp)."""
     scale = np.asarray(factors, np.float32)
     offset = None if bias is None else bias.astype(np.float64)
 
@@ -131,7 +131,7 @@ def _finish(
 
 
 def requantize(x: Array, source: QuantParams, output: QuantParams, arithmetic: Arithmetic) -> Array:
-    """Integers of ``source`` as integers of ``output``.
+    """Convert integers of ``source`` to integers of ``output``.
 
     Fixed point: tflite/kernels/internal/reference/requantize.h. Float: dequantize, quantize.
     """
@@ -148,7 +148,7 @@ def requantize(x: Array, source: QuantParams, output: QuantParams, arithmetic: A
 
 
 def quantize_real(x: Array, output: QuantParams, arithmetic: Arithmetic) -> Array:
-    """Float to integers, as the runtime's Quantize operator rounds.
+    """Convert float to integers, as the runtime's Quantize operator rounds.
 
     LiteRT rounds half away from zero (tflite/kernels/internal/reference/quantize.h), ONNX
     Runtime half to even; both divide in float32.

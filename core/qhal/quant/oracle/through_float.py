@@ -19,7 +19,7 @@ Table = Callable[[Array], Array]
 
 
 def through_float(context: KernelContext, build: Builder) -> Kernel:
-    """A float kernel between Dequantize and Quantize, where there is something to convert.
+    """Wrap a float kernel in Dequantize and Quantize, where there is something to convert.
 
     Operands without parameters (indices, conditions) pass as they are; so do results. Constants
     are converted once.
@@ -46,7 +46,7 @@ def _stored(context: KernelContext, name: str, value: Array) -> Array:
 
 
 def integer_table(dtype: DType, function: Table) -> Table:
-    """A look-up table over every integer of a type of 8 or 16 bits.
+    """Build a look-up table over every integer of a type of 8 or 16 bits.
 
     Args:
         dtype: type of the argument.
@@ -58,17 +58,17 @@ def integer_table(dtype: DType, function: Table) -> Table:
 
 
 def tabulate(source: QuantParams, function: Callable[[Real], Array]) -> Table:
-    """A look-up table over every real number that ``source`` can hold."""
+    """Build a look-up table over every real number that ``source`` can hold."""
     return integer_table(source.dtype, lambda x: function(dequantize(x, source)))
 
 
 def by_integers(source: QuantParams, function: Table) -> Kernel:
-    """The kernel of a function of stored integers."""
+    """Build the kernel of a function of stored integers."""
     return unary(integer_table(source.dtype, function))
 
 
 def by_table(context: KernelContext, function: Function) -> Kernel:
-    """The kernel of a function of real numbers, rounded as Quantize rounds."""
+    """Build the kernel of a function of real numbers, rounded as Quantize rounds."""
     output, arithmetic = context.output_params(), context.arithmetic
     return unary(
         tabulate(context.input_params(), lambda x: quantize_real(function(x), output, arithmetic))
@@ -76,5 +76,5 @@ def by_table(context: KernelContext, function: Function) -> Kernel:
 
 
 def unary(function: Table) -> Kernel:
-    """The kernel of a function of the first operand."""
+    """Build the kernel of a function of the first operand."""
     return lambda operands: (function(operands_of(operands)[0]),)

@@ -40,7 +40,7 @@ class Numbers:
     dtype: npt.DTypeLike
 
     def center(self, x: Array) -> Array:
-        """Input less its zero point, in the type of the products."""
+        """Subtract the zero point from the input, in the type of the products."""
         centered = x.astype(self.weight.dtype, copy=bool(self.zero_point))
         if self.zero_point:
             centered -= self.weight.dtype.type(self.zero_point)
@@ -51,7 +51,7 @@ Geometry = Callable[[KernelContext, Numbers], Kernel]
 
 
 def build_weighted(context: KernelContext) -> Kernel:
-    """The kernel of a weighted operator: integer for a quantized node, float for any other.
+    """Build a weighted operator's kernel: integer for a quantized node, float for any other.
 
     Constants are prepared once. A computed weight arrives as the other operands do: integers
     for a quantized node, real numbers otherwise.
@@ -93,7 +93,7 @@ def _real_epilogue(bias: Array | None, activation: Activation) -> Epilogue:
 
 
 def activate(x: Array, activation: Activation) -> Array:
-    """A fused activation on real numbers."""
+    """Apply a fused activation to real numbers."""
     if activation is Activation.NONE:
         return x
     high = 6 if activation is Activation.RELU6 else None
@@ -119,7 +119,7 @@ def _integer_numbers(context: KernelContext, weight: Array, bias: Array | None) 
 
 
 def _factors(context: KernelContext) -> npt.NDArray[np.float64]:
-    """``s_input * s_weight / s_output``, in the precision in which the runtime divides."""
+    """Compute ``s_input * s_weight / s_output``, in the precision of the runtime's division."""
     work = np.float64 if context.arithmetic.is_fixed_point else np.float32
     source, weight, output = (
         context.input_params(0),
@@ -134,7 +134,7 @@ def _factors(context: KernelContext) -> npt.NDArray[np.float64]:
 
 
 def centered_weight(weight: Array, params: QuantParams) -> Array:
-    """Integers less their zero point, in the smallest type that surely holds them."""
+    """Subtract the zero point, in the smallest type that surely holds the result."""
     work = np.int16 if params.dtype.bits <= 8 else np.int64
     _, zero_point = broadcast_params(params, weight.shape)
     return np.asarray(np.subtract(weight, zero_point.astype(work), dtype=work))
@@ -195,7 +195,7 @@ def _transposed(context: KernelContext, given: Numbers) -> Kernel:
 
 
 def _transposed_weight(weight: Array, op: ops.ConvTranspose) -> Array:
-    """The weight as (groups, taps, I/groups, O/groups)."""
+    """Reshape the weight to (groups, taps, I/groups, O/groups)."""
     if op.layout is Layout.NHWC:
         taps = weight.reshape(weight.shape[0], -1, weight.shape[-1])
         return np.ascontiguousarray(taps.transpose(1, 2, 0))[np.newaxis]

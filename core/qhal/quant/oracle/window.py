@@ -57,7 +57,7 @@ class SlidingWindow:
         return tuple((o - 1) * s + (k - 1) * d + 1 for o, s, k, d in sizes)
 
     def slices(self, tap: Ints, first: int = 0, count: int | None = None) -> tuple[slice, ...]:
-        """Where a tap lies in the padded input, for results first … first+count-1 of axis 0."""
+        """Locate a tap in the padded input, for results first … first+count-1 of axis 0."""
         found = []
         for axis, position in enumerate(tap):
             number = self.out[axis] if axis or count is None else count
@@ -68,17 +68,17 @@ class SlidingWindow:
 
 
 def channels_last(array: Array, layout: Layout) -> Array:
-    """A view of an activation as (N, *spatial, C)."""
+    """View an activation as (N, *spatial, C)."""
     return np.moveaxis(array, 1, -1) if layout is Layout.NCHW else array
 
 
 def from_channels_last(array: Array, layout: Layout) -> Array:
-    """The inverse view of :func:`channels_last`."""
+    """Invert the view of :func:`channels_last`."""
     return np.moveaxis(array, -1, 1) if layout is Layout.NCHW else array
 
 
 def spatial(shape: Ints, layout: Layout) -> Ints:
-    """The spatial dimensions of an activation's shape."""
+    """Return the spatial dimensions of an activation's shape."""
     return shape[2:] if layout is Layout.NCHW else shape[1:-1]
 
 
@@ -98,7 +98,7 @@ def pad(x: Array, window: SlidingWindow, value: float, dtype: npt.DTypeLike) -> 
 
 
 def exact_type(largest_input: float, weight: Array, axis: int) -> npt.DTypeLike:
-    """The float type in which sums of input x weight over all axes but ``axis`` are exact."""
+    """Choose a float type with exact sums of input x weight over all axes but ``axis``."""
     others = tuple(i for i in range(weight.ndim) if i != axis)
     total = np.abs(weight).sum(axis=others, dtype=np.int64).max(initial=0)
     return np.float32 if float(total) * largest_input < 2**24 else np.float64
@@ -107,7 +107,7 @@ def exact_type(largest_input: float, weight: Array, axis: int) -> npt.DTypeLike:
 def convolve(
     x: Array, weight: Array, window: SlidingWindow, epilogue: Epilogue, dtype: npt.DTypeLike
 ) -> Array:
-    """Convolution as products of unfolded windows and weights, a few rows at a time.
+    """Convolve as products of unfolded windows and weights, a few rows at a time.
 
     Args:
         x: padded input (N, *window.padded, C).
@@ -139,7 +139,7 @@ def _joined(parts: list[Array]) -> Array:
 def _unfold(
     image: Array, window: SlidingWindow, first: int, count: int, groups: int
 ) -> list[Array]:
-    """Windows of some result rows: per group (M, taps * C/groups)."""
+    """Unfold the windows of some result rows: per group (M, taps * C/groups)."""
     number, channels = prod(window.kernel), image.shape[-1]
     if number == 1:
         taps = image[window.slices((0,) * len(window.kernel), first, count)]
@@ -154,7 +154,7 @@ def _unfold(
 def convolve_depthwise(
     x: Array, weight: Array, window: SlidingWindow, epilogue: Epilogue, dtype: npt.DTypeLike
 ) -> Array:
-    """One filter per channel, accumulated tap by tap, a few rows at a time.
+    """Convolve with one filter per channel, tap by tap, a few rows at a time.
 
     Args:
         x: padded input (N, *window.padded, C), channels already repeated by the multiplier.
@@ -184,7 +184,7 @@ def convolve_depthwise(
 
 
 def scatter(x: Array, weight: Array, window: SlidingWindow) -> Array:
-    """Transposed convolution without bias: every input adds its kernel to the output.
+    """Convolve transposed without bias: every input adds its kernel to the output.
 
     Args:
         x: input (N, *spatial, C).
@@ -227,7 +227,7 @@ def reduce_windows(x: Array, window: SlidingWindow, function: np.ufunc) -> Array
 
 
 def count_inside(window: SlidingWindow, size: Ints) -> npt.NDArray[np.int64]:
-    """How many taps of every window lie inside an input of ``size``: shape (*window.out, 1)."""
+    """Count each window's taps inside an input of ``size``: shape (*window.out, 1)."""
     inside = np.ones((1, *size, 1), np.int64)
     padded = pad(inside, window, 0, np.int64)
     counts: npt.NDArray[np.int64] = reduce_windows(padded, window, np.add)[0]
