@@ -33,6 +33,24 @@ def plain(path: Path) -> Path:
     return path
 
 
+def exists(path: Path) -> bool:
+    """True if something is there. A name that no file can have is an OSError to pathlib."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """True if a folder is there, see :func:`exists`."""
+    return exists(path) and path.is_dir()
+
+
+def is_file(path: Path) -> bool:
+    """True if a plain file is there, see :func:`exists`."""
+    return exists(path) and path.is_file()
+
+
 def try_lock(folder: Path) -> int | None:
     """Lock a folder until the returned descriptor is closed or the process ends.
 

@@ -87,7 +87,7 @@ def _check_is_folder(path: Path) -> None:
     """A link is not followed: what it leads to may be somebody's own."""
     if path.is_symlink():
         raise OutputError(
-            f"The output path {path} is a link to {os.readlink(path)}; links are not replaced.",
+            f"The output path {path} is a link to {path.readlink()}; links are not replaced.",
             "Give the folder itself, or choose another one with --out.",
         )
     if not path.is_dir():

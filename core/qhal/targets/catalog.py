@@ -34,7 +34,9 @@ from pathlib import Path
 from typing import Any
 
 from qhal.errors import CatalogError
+from qhal.files import is_file
 from qhal.targets.profile import Sourced, TargetProfile
+from qhal.words import shortened
 
 FILE_NAME = "targets.toml"
 ORIGIN = "qhal's catalog"
@@ -46,7 +48,6 @@ _TARGET_KEYS = ("backend", "title", "family", "extends", "facts", "options")
 _FACT_KEYS = ("value", "unit", "source")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _TOO_LARGE = 1e300
-_LONGEST = 60
 _LONGEST_CHAIN = 50
 _UNITS = {
     "hz": "Hz",
@@ -83,7 +84,7 @@ def user_file(explicit: str | Path | None = None) -> Path | None:
     path = Path(FILE_NAME if explicit is None else explicit)
     if explicit is None and not os.path.lexists(path):
         return None
-    if not path.is_file():
+    if not is_file(path):
         hint = "Rename it." if explicit is None else "Check --targets."
         raise CatalogError(f"The catalog {path} is not a file.", hint)
     own = resources.files("qhal").joinpath(FILE_NAME)
@@ -144,19 +145,19 @@ class _Key:
 
     def table(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise self.error(f"is {_shown(value)}; it has to be a table")
+            raise self.error(f"is {shortened(value)}; it has to be a table")
         return value
 
     def text(self, value: Any) -> str:
         if not isinstance(value, str) or not value.strip() or not value.isprintable():
-            raise self.error(f"is {_shown(value)}; it has to be a text of one line, not empty")
+            raise self.error(f"is {shortened(value)}; it has to be a text of one line, not empty")
         return value
 
     def number(self, value: Any) -> float:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not 0 < value < _TOO_LARGE:
             allowed = f"a number above 0 and below {_TOO_LARGE:g}"
-            raise self.error(f"is {_shown(value)}; it has to be {allowed}")
+            raise self.error(f"is {shortened(value)}; it has to be {allowed}")
         return float(value)
 
     def only(self, table: Mapping[str, Any], allowed: Collection[str]) -> None:
@@ -165,12 +166,6 @@ class _Key:
                 near = difflib.get_close_matches(key, allowed, 1)
                 hint = f"Did you mean {near[0]}?" if near else ""
                 raise self.at(key).error(f"is unknown; allowed are {', '.join(allowed)}", hint)
-
-
-def _shown(value: Any) -> str:
-    """A value as it may stand in a sentence."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 class _Reader:
