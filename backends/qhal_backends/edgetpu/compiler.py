@@ -12,7 +12,9 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+
+from qhal.children import tied
+from qhal.scratch import scratch
 
 PROGRAM = "edgetpu_compiler"
 TIMEOUT_S = 180
@@ -70,19 +72,18 @@ def find_compiler() -> str | None:
 
 def compile_model(program: str, content: bytes) -> EdgetpuCompilation:
     """Run the compiler on a ``.tflite`` file, in a folder of its own."""
-    with TemporaryDirectory(prefix="qhal-edgetpu-") as name:
-        folder = Path(name)
+    with scratch() as folder:
         (folder / SOURCE).write_bytes(content)
-        command = [program, "-s", "-t", str(TIMEOUT_S), "-o", name, str(folder / SOURCE)]
+        command = [program, "-s", "-t", str(TIMEOUT_S), "-o", str(folder), str(folder / SOURCE)]
         try:
             done = subprocess.run(
-                command,
+                tied(command),
                 capture_output=True,
                 text=True,
                 errors="replace",
                 timeout=TIMEOUT_S + 20,
                 check=False,
-                cwd=name,
+                cwd=folder,
             )
         except subprocess.TimeoutExpired:
             return EdgetpuCompilation(None, "", failure=f"it did not end within {TIMEOUT_S} s")

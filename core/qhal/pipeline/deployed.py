@@ -10,6 +10,7 @@ from pathlib import Path
 from qhal.artifact.ports import Adapter, Port
 from qhal.artifact.runnable import Runnable
 from qhal.errors import ArtifactError, MissingDependencyError, PluginError, RecordError
+from qhal.files import is_folder, plain
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.registry import registry
 from qhal.results.record import FileInfo, RunRecord
@@ -44,7 +45,7 @@ def open_deployed(folder: str | Path) -> Deployed:
         MissingDependencyError: the backend that wrote it is not installed.
     """
     path = Path(folder)
-    if not path.is_dir():
+    if not is_folder(path):
         raise RecordError(f"{path} is not a folder.", "Give an output folder of `qhal deploy`.")
     record = RunRecord.load(path)
     adapter = Adapter(record.model.inputs, record.model.outputs)
@@ -81,7 +82,7 @@ def _content(folder: Path, info: FileInfo) -> bytes:
         raise ArtifactError(f"{folder}: the record's file {info.name!r} leaves the folder.", _MEND)
     path = folder / info.name
     try:
-        content = path.read_bytes()
+        content = plain(path).read_bytes()
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing; the record lists it.", _MEND) from None
     except OSError as error:

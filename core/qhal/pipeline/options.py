@@ -8,6 +8,7 @@ from typing import TypedDict
 
 from qhal.data import DEFAULT_CALIB_SAMPLES, Source
 from qhal.errors import OptionError
+from qhal.host import too_many_threads
 from qhal.pipeline.prepare import Shapes
 from qhal.quant.range_estimators import DEFAULT_RANGE_ESTIMATOR, RANGE_ESTIMATORS
 
@@ -96,6 +97,8 @@ class Options:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise OptionError(f"{name} is {value}.", f"At least {least} is needed.")
+        if why := too_many_threads(self.threads):
+            raise OptionError(f"threads is {self.threads}.", why)
 
     def as_given(self) -> dict[str, object]:
         """The fields by name, for the record."""

@@ -20,6 +20,7 @@ from qhal.artifact.runnable import Subject
 from qhal.codec import Json, decode, dumps, encode
 from qhal.decisions import Decision
 from qhal.errors import InternalError, RecordError
+from qhal.files import is_folder, plain
 from qhal.metric import Metric
 from qhal.output import MARKER
 from qhal.plugin.backend import Artifact, Backend
@@ -196,9 +197,9 @@ class RunRecord:
             RecordError: missing, not JSON, of another schema version, or malformed.
         """
         path = Path(path)
-        path = path / FILE_NAME if path.is_dir() else path
+        path = path / FILE_NAME if is_folder(path) else path
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = json.loads(plain(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise RecordError(
                 f"Cannot read the record {path}: {error.strerror or error}.",

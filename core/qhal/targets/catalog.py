@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from qhal.errors import CatalogError
-from qhal.files import is_file
+from qhal.files import is_file, plain
 from qhal.targets.profile import Sourced, TargetProfile
 from qhal.words import shortened
 
@@ -99,7 +99,7 @@ def read(path: Path, known: Profiles) -> Profiles:
         CatalogError: the file cannot be read or a key in it is wrong; names file and key.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = plain(path).read_text(encoding="utf-8")
     except OSError as error:
         raise CatalogError(f"Cannot read the catalog {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:

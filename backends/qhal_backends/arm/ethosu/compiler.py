@@ -17,9 +17,10 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from qhal.children import tied
 from qhal.errors import RefusedError
+from qhal.scratch import scratch
 from qhal_backends.arm.ethosu.configuration import Configuration
 
 INSTALL = "pip install 'quant-hal[arm]'"
@@ -68,8 +69,7 @@ def compile_model(content: bytes, configuration: Configuration) -> VelaCompilati
     Raises:
         RefusedError: Vela does not take the configuration or the model; quotes what it said.
     """
-    with TemporaryDirectory(prefix="qhal-vela-") as name:
-        folder = Path(name)
+    with scratch() as folder:
         (folder / SOURCE).write_bytes(content)
         done = _run(folder, configuration)
         compiled = folder / COMPILED
@@ -88,7 +88,7 @@ def _run(folder: Path, configuration: Configuration) -> subprocess.CompletedProc
     ]
     try:
         return subprocess.run(
-            command,
+            tied(command),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

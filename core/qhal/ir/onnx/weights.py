@@ -11,6 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from qhal.errors import ModelFileError, ModelInvalidError, ModelWeightsError
+from qhal.files import is_folder, plain
 from qhal.ir.graph import Array
 
 _CHECKED_ELEMENTS = 1 << 20
@@ -107,10 +108,10 @@ def map_file(path: Path) -> memoryview:
     Raises:
         ModelFileError: the file is missing, empty, a folder or not readable.
     """
-    if path.is_dir():
+    if is_folder(path):
         raise ModelFileError(f"{str(path)!r} is a folder.", "Give the path of an .onnx file.")
     try:
-        with path.open("rb") as file:
+        with plain(path).open("rb") as file:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except FileNotFoundError:
         raise ModelFileError(f"There is no file {str(path)!r}.", "Check the path.") from None
