@@ -42,6 +42,10 @@ class Code(Enum):
     )
     LABELS_SHIFTED = ("QD209", "labels look as if they were off by one")
     DROP_IN_DOUBT = ("QD210", "top-1 dropped, by so few samples that chance may explain it")
+    STATISTICS_IGNORED = (
+        "QD219",
+        "kept calibration statistics were damaged, or changed by somebody, and were not used",
+    )
     # QD3xx constraints
     FLOAT_FALLBACK = ("QD301", "a node runs in float because no kernel of the recipe takes it")
     UNIT_FALLBACK = ("QD302", "a node runs on another unit than the target's main one")
