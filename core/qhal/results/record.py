@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from qhal import host
 from qhal.artifact.ports import Port
 from qhal.artifact.runnable import Subject
-from qhal.codec import Json, decode, dumps, encode
+from qhal.codec import Json, decode, dumps, encode, loads
 from qhal.decisions import Decision
 from qhal.errors import InternalError, RecordError
 from qhal.files import is_folder, plain
@@ -199,13 +199,13 @@ class RunRecord:
         path = Path(path)
         path = path / FILE_NAME if is_folder(path) else path
         try:
-            value = json.loads(plain(path).read_text(encoding="utf-8"))
+            value = loads(plain(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise RecordError(
                 f"Cannot read the record {path}: {error.strerror or error}.",
                 _WHAT_TO_GIVE,
             ) from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise RecordError(
                 f"{path} is not JSON: {error}.",
                 _WHAT_TO_GIVE,

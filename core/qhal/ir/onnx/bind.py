@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -82,7 +83,7 @@ class _Binder:
             raise ModelShapeError(
                 f"Input {name!r} ({_text(dims)}) has free dimensions: "
                 f"{', '.join(f'axis {axis} ({_text([dims[axis]])})' for axis in free)}.",
-                f"Bind them with --shape {name}={example} (numbers for the names).",
+                f"Bind them with {_option(name, example)} (numbers for the names).",
             )
         return tuple(size for size in shape if size is not None)
 
@@ -125,7 +126,8 @@ def _dims(value: ir.Value, shapes: Shapes) -> tuple[Dim, ...]:
     if value.shape is None:
         if name not in shapes:
             raise ModelShapeError(
-                f"Input {name!r} has no shape at all.", f"Give one with --shape {name}=1,3,224,224."
+                f"Input {name!r} has no shape at all.",
+                f"Give one with {_option(name, '1,3,224,224')}.",
             )
         return tuple(f"?{axis}@{name}" for axis in range(len(shapes[name])))
     return tuple(
@@ -134,6 +136,11 @@ def _dims(value: ir.Value, shapes: Shapes) -> tuple[Dim, ...]:
         else str(getattr(dim, "value", None) or f"?{axis}@{name}")
         for axis, dim in enumerate(value.shape)
     )
+
+
+def _option(name: str, shape: str) -> str:
+    """The option that binds an input, as a shell takes it."""
+    return f"--shape {shlex.quote(f'{name}={shape}')}"
 
 
 def _input_type(value: ir.Value, binder: _Binder) -> DType:
