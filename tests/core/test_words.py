@@ -28,6 +28,8 @@ def test_line_breaks_may_stay() -> None:
     assert lines("one\n\x1btwo\n") == "one\n\\x1btwo\n"
 
 
-@pytest.mark.parametrize("value", [pytest.param(10**5000, id="digits"), "x" * 1000, list(range(1000))])
+@pytest.mark.parametrize(
+    "value", [pytest.param(10**5000, id="digits"), "x" * 1000, list(range(1000))]
+)
 def test_long_values_are_shortened(value: object) -> None:
     assert len(shortened(value)) < 100

@@ -265,7 +265,12 @@ def _save(error: BaseException) -> str:
     """Keep the traceback where the user can find it and send it; say where."""
     try:
         with tempfile.NamedTemporaryFile(
-            "w", prefix="qhal-bug-", suffix=".txt", delete=False, encoding="utf-8"
+            "w",
+            prefix="qhal-bug-",
+            suffix=".txt",
+            delete=False,
+            encoding="utf-8",
+            errors="backslashreplace",
         ) as file:
             file.write(f"qhal {__version__}, python {sys.version}\n{' '.join(sys.argv)}\n\n")
             traceback.print_exception(error, file=file)

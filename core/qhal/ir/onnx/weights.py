@@ -27,7 +27,7 @@ class WeightFiles:
 
     def __init__(self, path: Path, mapped: memoryview) -> None:
         self._folder = path.parent
-        self._mapped: dict[str, memoryview] = {path.name: mapped}
+        self._mapped: dict[str, memoryview] = {location_of(path): mapped}
 
     def read(self, tensor: ir.TensorProtocol) -> Array:
         """The elements of a tensor, without copying them where the file's form allows it.
@@ -100,6 +100,11 @@ class WeightFiles:
     def size_bytes(self) -> int:
         """Bytes of all files read so far."""
         return sum(map(len, self._mapped.values()))
+
+
+def location_of(path: Path) -> str:
+    """What references to the model's own file call it; its name may not be UTF-8."""
+    return path.name.encode(errors="backslashreplace").decode()
 
 
 def map_file(path: Path) -> memoryview:
