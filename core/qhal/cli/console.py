@@ -44,9 +44,8 @@ def keep_stdout_for_results() -> None:
     except (OSError, ValueError):  # it was closed when the process started, or is none of ours
         return
     os.dup2(2, 1)
-    sys.stdout = sys.__stdout__ = os.fdopen(
-        results, "w", encoding=sys.stdout.encoding, errors="replace"
-    )
+    sys.stdout = os.fdopen(results, "w", encoding=sys.stdout.encoding, errors="replace")
+    vars(sys)["__stdout__"] = sys.stdout  # what the width of a terminal is asked of
 
 
 def drop_results() -> None:

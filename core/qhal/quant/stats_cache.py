@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
@@ -172,8 +173,8 @@ def _pack(stats: Mapping[str, TensorStats], key: str) -> bytes:
         "covariances_window": np.array([w for _, w, _ in covariances], np.str_),
     }
     file = BytesIO()
-    checksum = np.array(_checksum(arrays, key), np.str_)
-    np.savez(file, **arrays, **{_CHECKSUM: checksum})
+    proven: dict[str, Any] = {**arrays, _CHECKSUM: np.array(_checksum(arrays, key), np.str_)}
+    np.savez(file, **proven)
     return file.getvalue()
 
 
