@@ -44,16 +44,21 @@ def _locked() -> tuple[tempfile.TemporaryDirectory[str], int | None]:
     Somebody who sweeps may see the folder before it is locked, and take it for abandoned.
     """
     for _ in range(_TRIES):
-        try:
-            holder = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
-        except OSError as error:
-            raise OutputError(
-                f"No temporary folder can be made: {error.strerror or error}.",
-                "Set TMPDIR to a folder that you may write to.",
-            ) from error
+        holder = _new()
         if (lock := try_lock(Path(holder.name))) is not None:
             return holder, lock
-    return holder, None
+        holder.cleanup()
+    return _new(), None
+
+
+def _new() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise OutputError(
+            f"No temporary folder can be made: {error.strerror or error}.",
+            "Set TMPDIR to a folder that you may write to.",
+        ) from error
 
 
 def _sweep(parent: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -230,6 +231,21 @@ def test_folders_of_killed_runs_go_with_the_next(
         assert second.is_dir()
         assert len(list(tmp_path.iterdir())) == 3
     assert [entry.name for entry in tmp_path.iterdir()] == ["qhal-notes"]
+
+
+def test_folders_that_are_made_at_once_do_not_sweep_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def use(number: int) -> bool:
+        with scratch() as folder:
+            (folder / "file").write_text(str(number))
+            return (folder / "file").read_text() == str(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(use, range(200)))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_left_in_the_home_or_among_temporary_files(tmp_path: Path) -> None:
