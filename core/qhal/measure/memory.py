@@ -19,7 +19,7 @@ import numpy as np
 from qhal.artifact.runnable import Runnable
 from qhal.codec import encode
 from qhal.ir.graph import Array
-from qhal.measure.clock import Clocked, Pair
+from qhal.measure.timing import Clocked, Pair
 from qhal.metric import Basis, Metric
 from qhal.scratch import scratch
 

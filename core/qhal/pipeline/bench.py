@@ -18,7 +18,7 @@ from qhal.pipeline.deployed import Deployed, open_deployed
 from qhal.pipeline.prepare import Target, prepare, read_model
 from qhal.pipeline.sample import Sample, first_sample, random_sample
 from qhal.plugin.backend import Backend
-from qhal.plugin.calls import ask
+from qhal.plugin.calls import call
 from qhal.plugin.registry import packages
 from qhal.progress import SILENT, Progress
 from qhal.quant.constraints import find_recipe
@@ -162,11 +162,11 @@ def _baseline(deployed: Deployed, model: Path) -> Subject:
     record, backend = deployed.record, deployed.runnable.backend
     if not backend.lowers_float:
         raise OptionError(
-            f"{deployed.folder}: the backend {backend.name} takes no float model.",
+            f"{deployed.folder}: the backend {backend.info.name} takes no float model.",
             "Leave out --model.",
         )
     profile = deployed.runnable.profile
-    caps = ask(backend, Backend.capabilities, profile)
+    caps = call(backend, Backend.capabilities, profile)
     target = Target(profile, backend, caps, find_recipe(record.recipe, caps, profile.name))
     target.check_can_lower()
     keep_layout = bool(record.options.get("keep_layout"))

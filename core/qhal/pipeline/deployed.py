@@ -70,7 +70,7 @@ def _artifact(folder: Path, record: RunRecord, adapter: Adapter) -> Artifact:
             record.artifact.main,
             input_names=_names(adapter.inputs),
             output_names=_names(adapter.outputs),
-            aside=frozenset(info.name for info in infos if info.aside),
+            aside=frozenset(info.name for info in infos if info.auxiliary),
         )
     except PluginError as error:  # whoever wrote this record, it was not qhal
         raise ArtifactError(f"{folder}: {error.message}", _MEND) from error

@@ -331,4 +331,4 @@ def _artifact_info(artifact: Artifact, runtime: str) -> ArtifactInfo:
 
 def _file_info(name: str, artifact: Artifact) -> FileInfo:
     content = artifact.files[name]
-    return FileInfo(name, sha256(content).hexdigest(), len(content), name in artifact.aside)
+    return FileInfo(name, sha256(content).hexdigest(), len(content), name in artifact.auxiliary)
