@@ -17,7 +17,7 @@ from tests.paths import ROOT
 CORE = ROOT / "core" / "qhal"
 ROOTS = (ROOT / "core", ROOT / "backends", ROOT / "plugins" / "qhal-example-npu")
 LAYERS = (
-    *("ir", "targets", "legal", "data", "quant", "plugin", "artifact", "results"),
+    *("system", "ir", "targets", "legal", "data", "quant", "plugin", "artifact", "results"),
     *("verify", "measure", "report", "pipeline", "testing", "cli"),
 )
 """Folders of the core; each imports only from those in front of it."""

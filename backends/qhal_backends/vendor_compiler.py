@@ -11,7 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+
+from qhal.system.children import tied
+from qhal.system.scratch import scratch
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,14 @@ class CompilerRun:
 
 
 @contextmanager
-def workspace(vendor: str, source: str, content: bytes) -> Iterator[Path]:
+def workspace(source: str, content: bytes) -> Iterator[Path]:
     """Make a temporary folder with the file that a compiler reads.
 
     Args:
-        vendor: a part of the folder's name.
         source: name of the file.
         content: of the file.
     """
-    with TemporaryDirectory(prefix=f"qhal-{vendor}-") as name:
-        folder = Path(name)
+    with scratch() as folder:
         (folder / source).write_bytes(content)
         yield folder
 
@@ -75,7 +75,7 @@ def run_compiler(
     """
     try:
         done = subprocess.run(
-            command,
+            tied(command),
             capture_output=True,
             text=True,
             errors="replace",

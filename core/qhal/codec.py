@@ -21,6 +21,8 @@ Json = Any
 """What :mod:`json` reads and writes: None, bool, int, float, str, list, dict."""
 
 _LINE_WIDTH = 100
+_MOST_DIGITS = 39
+"""Of a whole number: what 128 bits hold. Any such number is also a float."""
 
 
 def encode(value: object) -> Json:
@@ -121,6 +123,34 @@ def _expect(value: object, kind: type[Any], where: str) -> Any:
     if isinstance(value, float) and not isfinite(value):
         raise ValueError(f"{where} is {value}, which is not finite")
     return value
+
+
+def loads(text: str) -> Json:
+    """JSON text as a value.
+
+    Raises:
+        ValueError: it is no JSON, nested too deeply, or a number in it is not finite
+            or absurdly long.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_number, parse_float=_float, parse_int=_int)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is not finite")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    return value if isfinite(value) else _no_number(text)
+
+
+def _int(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"{text[:_MOST_DIGITS]}… has too many digits")
+    return int(text)
 
 
 def _pretty(value: object, indent: int) -> str:

@@ -45,6 +45,10 @@ class Code(Enum):
     )
     LABELS_SHIFTED = ("QD209", "labels seem to be off by one")
     DROP_IN_DOUBT = ("QD210", "top-1 dropped, but by so few samples that it may be chance")
+    STATISTICS_IGNORED = (
+        "QD219",
+        "cached calibration statistics were damaged or changed, and were not used",
+    )
     # QD3xx constraints
     FLOAT_FALLBACK = ("QD301", "a node runs in float because no kernel of the recipe supports it")
     UNIT_FALLBACK = ("QD302", "a node does not run on the target's main unit")

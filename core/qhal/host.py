@@ -11,6 +11,9 @@ from pathlib import Path
 PACKAGES = ("quant-hal", "numpy", "onnx", "onnx-ir", "onnxruntime")
 """Distributions whose versions change results, whatever the target."""
 
+_THREADS_PER_CORE = 8
+"""More only wait for each other; each one costs memory."""
+
 _ISA_FLAGS = (
     "avx2",
     "avx512f",
@@ -62,6 +65,14 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def too_many_threads(count: int) -> str:
+    """Why so many threads are not started, in words; "" if they may be."""
+    most = _THREADS_PER_CORE * usable_cores()
+    if count <= most:
+        return ""
+    return f"At most {most} are started here, {_THREADS_PER_CORE} for each core that is usable."
 
 
 def load_average() -> float | None:

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from qhal.errors import OutputError
 from qhal.output import MARKER, OutputFolder, check_free
+from qhal.system.swap import exchange
+
+
+def record(text: str, *files: str) -> str:
+    """A record as far as the output folder knows one; ``text`` tells it from others."""
+    listed = [{"name": name} for name in files]
+    return json.dumps({"schema_version": 1, "artifact": {"files": listed}, "recipe": text})
 
 
 def write(path: Path, text: str, *, force: bool = False) -> None:
     with OutputFolder(path, force=force) as folder:
-        folder.write(MARKER, text)
+        folder.write("model.bin", text)
+        folder.write(MARKER, record(text, "model.bin"))
+
+
+def content(path: Path) -> str:
+    """What :func:`write` was given last."""
+    assert json.loads((path / MARKER).read_text())["recipe"] == (path / "model.bin").read_text()
+    return (path / "model.bin").read_text()
 
 
 def names(path: Path) -> list[str]:
@@ -53,20 +71,20 @@ def test_an_existing_folder_is_refused_without_force(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists") as caught:
         write(tmp_path / "out", "second")
     assert "--force" in caught.value.hint
-    assert (tmp_path / "out" / MARKER).read_text() == "first"
+    assert content(tmp_path / "out") == "first"
 
 
 def test_force_replaces_what_qhal_wrote(tmp_path: Path) -> None:
     write(tmp_path / "out", "first")
     write(tmp_path / "out", "second", force=True)
-    assert (tmp_path / "out" / MARKER).read_text() == "second"
+    assert content(tmp_path / "out") == "second"
     assert names(tmp_path) == ["out"]
 
 
 def test_force_takes_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     write(tmp_path / "out", "first", force=True)
-    assert (tmp_path / "out" / MARKER).read_text() == "first"
+    assert content(tmp_path / "out") == "first"
 
 
 def test_force_never_deletes_what_qhal_did_not_write(tmp_path: Path) -> None:
@@ -81,10 +99,25 @@ def test_a_failure_leaves_the_old_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError), OutputFolder(tmp_path / "out", force=True) as folder:
         folder.write(MARKER, "second")
         raise ValueError
-    assert (tmp_path / "out" / MARKER).read_text() == "first"
+    assert content(tmp_path / "out") == "first"
     assert names(tmp_path) == ["out"]
 
 
+@pytest.fixture
+def no_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that cannot swap two folders in one step, of which there are some."""
+    monkeypatch.setattr("qhal.output.exchange", lambda first, second: False)
+
+
+@pytest.mark.usefixtures("no_exchange")
+def test_force_works_without_the_swap_in_one_step(tmp_path: Path) -> None:
+    write(tmp_path / "out", "first")
+    write(tmp_path / "out", "second", force=True)
+    assert content(tmp_path / "out") == "second"
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.usefixtures("no_exchange")
 def test_a_failed_swap_restores_the_old_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,10 +130,146 @@ def test_a_failed_swap_restores_the_old_folder(
         return rename(self, target)
 
     with pytest.raises(OutputError), OutputFolder(tmp_path / "out", force=True) as folder:
-        folder.write(MARKER, "second")
+        folder.write(MARKER, record("second"))
         monkeypatch.setattr(Path, "rename", fails_on_the_new_one)
-    assert (tmp_path / "out" / MARKER).read_text() == "first"
+    assert content(tmp_path / "out") == "first"
     assert names(tmp_path) == ["out"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import qhal.output
+from tests.core.test_output import write
+
+if sys.argv[2] == "two steps":
+    qhal.output.exchange = lambda first, second: False
+kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
+rename, exchange = Path.rename, qhal.output.exchange
+def dies_after(self, target):
+    rename(self, target)
+    if target.name.endswith(sys.argv[3]):
+        kill()
+def dies_after_exchange(first, second):
+    return exchange(first, second) and kill()
+Path.rename = dies_after
+if sys.argv[3] == "exchange":
+    qhal.output.exchange = dies_after_exchange
+write(Path(sys.argv[1]), "second", force=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("way", "step", "left"),
+    [
+        ("two steps", ".old", "first"),
+        ("two steps", "out", "second"),
+        ("one step", "exchange", "second"),
+    ],
+)
+def test_a_kill_between_two_steps_loses_nothing(
+    tmp_path: Path, way: str, step: str, left: str
+) -> None:
+    out = tmp_path / "out"
+    write(out, "first")
+    command = [sys.executable, "-c", KILLED, str(out), way, step]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert len(names(tmp_path)) == 2  # the folder and what was to be removed, or both aside
+    with pytest.raises(OutputError, match="exists"):
+        check_free(out, force=False)
+    assert content(out) == left
+    assert names(tmp_path) == ["out"]
+
+
+def test_what_a_living_run_writes_is_left_alone(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path / "out") as folder:
+        folder.write(MARKER, record("mine"))
+        before = names(tmp_path)
+        check_free(tmp_path / "out", force=False)
+        assert names(tmp_path) == before
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "", "nonsense", "[" * 100_000, '{"a": 1e400}'])
+def test_a_file_of_the_name_makes_no_record(tmp_path: Path, text: str) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / MARKER).write_text(text)
+    with pytest.raises(OutputError, match=r"no record\.json of qhal"):
+        write(tmp_path / "thesis", "x", force=True)
+    assert (tmp_path / "thesis" / MARKER).read_text() == text
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_force_names_the_file_that_qhal_did_not_write(tmp_path: Path, kind: str) -> None:
+    write(tmp_path / "out", "first")
+    foreign = tmp_path / "out" / "chapter1.txt"
+    foreign.write_text("years of work") if kind == "file" else foreign.mkdir()
+    with pytest.raises(OutputError, match=r"'chapter1\.txt' is not in its record\.json"):
+        write(tmp_path / "out", "second", force=True)
+    assert content(tmp_path / "out") == "first"
+    assert foreign.exists()
+
+
+def test_what_comes_in_at_the_last_moment_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "out", "first")
+
+    def late(first: Path, second: Path) -> bool:
+        monkeypatch.setattr("qhal.output.exchange", exchange)
+        (second / "notes.txt").write_text("mine")
+        return exchange(first, second)
+
+    monkeypatch.setattr("qhal.output.exchange", late)
+    with pytest.raises(OutputError, match=r"notes\.txt"):
+        write(tmp_path / "out", "second", force=True)
+    assert content(tmp_path / "out") == "first"
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_the_working_folder_is_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "out", "first")
+    (tmp_path / "empty" / "inner").mkdir(parents=True)
+    for working, out in (("out", "."), ("out", "../out"), ("empty/inner", "."), ("empty", ".")):
+        monkeypatch.chdir(tmp_path / working)
+        with pytest.raises(OutputError, match="the working folder"):
+            check_free(Path(out), force=True)
+    monkeypatch.chdir(tmp_path / "empty" / "inner")
+    with pytest.raises(OutputError, match="the working folder"):
+        check_free(Path("../.."), force=True)
+
+
+def test_a_working_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(OutputError, match="The working folder is gone"):
+        check_free(Path("out"), force=False)
+    write(tmp_path / "out", "first")
+    write(tmp_path / "out", "second", force=True)
+    assert content(tmp_path / "out") == "second"
+
+
+def test_names_that_no_file_can_have_are_refused_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="the name is too long"):
+        check_free(tmp_path / ("a" * 300), force=False)
+    with pytest.raises(OutputError, match="NUL"):
+        check_free(tmp_path / "a\0b", force=False)
+    longest = tmp_path / ("ä" * 127)
+    write(longest, "first")
+    write(longest, "second", force=True)
+    assert content(longest) == "second"
+    assert names(tmp_path) == [longest.name]
+
+
+def test_text_that_is_not_utf_8_is_escaped_as_json_does(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.onnx")
+    out = tmp_path / os.fsdecode(b"caf\xe9")
+    with OutputFolder(out) as folder:
+        folder.write(MARKER, f'"{name}"')
+    assert json.loads((out / MARKER).read_text(encoding="utf-8")) == name
 
 
 def test_a_full_disk_is_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,17 +292,19 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
 
 def test_somebody_else_was_faster(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists"), OutputFolder(tmp_path / "out") as folder:
-        folder.write(MARKER, "mine")
+        folder.write(MARKER, record("mine"))
         write(tmp_path / "out", "theirs")
-    assert (tmp_path / "out" / MARKER).read_text() == "theirs"
+    assert content(tmp_path / "out") == "theirs"
 
 
-def test_a_link_to_a_folder_is_followed(tmp_path: Path) -> None:
+def test_a_link_to_a_folder_is_not_followed(tmp_path: Path) -> None:
     write(tmp_path / "real", "first")
-    (tmp_path / "link").symlink_to("real")
-    write(tmp_path / "link", "second", force=True)
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "real" / MARKER).read_text() == "second"
+    for target in ("real", "nowhere"):
+        (tmp_path / "link").symlink_to(target)
+        with pytest.raises(OutputError, match=f"is a link to {target}"):
+            write(tmp_path / "link", "second", force=True)
+        (tmp_path / "link").unlink()
+    assert content(tmp_path / "real") == "first"
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".."])

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from qhal.plugin.backend import Artifact, PlacedNode, Placement
+from qhal.system.scratch import scratch
 from qhal.targets.where import WhereBasis
 from qhal_backends.cpu.runner import PROVIDERS, runtime_name, session_options
 
@@ -44,8 +43,8 @@ def _optimized(artifact: Artifact) -> onnx.ModelProto:
     import onnx
     import onnxruntime
 
-    with TemporaryDirectory(prefix="qhal-") as folder:
-        path = Path(folder) / "optimized.onnx"
+    with scratch() as folder:
+        path = folder / "optimized.onnx"
         onnxruntime.InferenceSession(
             artifact.files[artifact.main],
             sess_options=session_options(1, path),

@@ -69,7 +69,7 @@ def find_compiler() -> str | None:
 
 def compile_model(program: str, content: bytes) -> EdgetpuCompilation:
     """Run the compiler on a ``.tflite`` file, in a folder of its own."""
-    with workspace("edgetpu", SOURCE, content) as folder:
+    with workspace(SOURCE, content) as folder:
         source = str(folder / SOURCE)
         command = [program, "-s", "-t", str(TIMEOUT_S), "-o", str(folder), source]
         done = run_compiler(command, folder, TIMEOUT_S, grace_s=20)

@@ -14,8 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +25,7 @@ from qhal.ir.graph import Node, NodeView
 from qhal.ir.ops import Activation
 from qhal.quant.arithmetic import broadcast_params
 from qhal.quant.model import QuantModel
+from qhal.system.scratch import scratch
 from qhal_backends.openvino import settings
 from qhal_backends.openvino.weights import WeightWriter
 
@@ -81,8 +80,8 @@ def to_ir(model: QuantModel, stored: Mapping[str, str] | None = None) -> tuple[b
     _type_codes(read, composed.normal_floats)
     _name(read, composed.onnx)
     settings.store(read, stored or {})
-    with TemporaryDirectory(prefix="qhal-") as folder:
-        xml, weights = Path(folder) / "model.xml", Path(folder) / "model.bin"
+    with scratch() as folder:
+        xml, weights = folder / "model.xml", folder / "model.bin"
         openvino.serialize(read, str(xml), str(weights))
         return xml.read_bytes(), weights.read_bytes()
 

@@ -7,9 +7,12 @@ import os
 import sys
 import textwrap
 from collections.abc import Sequence
+from contextlib import suppress
+from io import StringIO
 from typing import IO, TYPE_CHECKING, Any
 
 from qhal.errors import QhalError
+from qhal.words import lines, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,21 +34,56 @@ def width() -> int:
     return console().width
 
 
+def keep_stdout_for_results() -> None:
+    """Let whatever else is printed to stdout, by runtimes and child processes, go to stderr."""
+    for descriptor in range(3):
+        _open_if_closed(descriptor)
+    try:
+        sys.stdout.flush()
+        results = os.dup(sys.stdout.fileno())
+    except (OSError, ValueError):  # it was closed when the process started, or is none of ours
+        return
+    os.dup2(2, 1)
+    sys.stdout = os.fdopen(results, "w", encoding=sys.stdout.encoding, errors="replace")
+    vars(sys)["__stdout__"] = sys.stdout  # what the width of a terminal is asked of
+
+
+def drop_results() -> None:
+    """Let nobody complain again, while Python shuts down, about a result that has no place."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _open_if_closed(descriptor: int) -> None:
+    """Keep a file that is opened later from becoming what everybody prints to."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+
+
 def write(text: str) -> None:
-    """A result, as it is."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    """A result; what would move a terminal's cursor is written as its escape."""
+    shown = lines(text)
+    sys.stdout.write(shown if shown.endswith("\n") else shown + "\n")
 
 
 def write_json(value: Any) -> None:
     """A result for a program."""
-    write(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # of another code, or with names that are not UTF-8
+        text = json.dumps(value, indent=2)
+    sys.stdout.write(text + "\n")
 
 
 def heading(title: str, rest: str = "") -> None:
     """A line whose beginning is bold on a terminal."""
     from rich.text import Text
 
-    console().print(Text.assemble((title, "bold"), rest), soft_wrap=True)
+    shown = Text.assemble((one_line(title), "bold"), one_line(rest))
+    console().print(shown, soft_wrap=True)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -58,7 +96,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         *headings, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold"
     )
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(lines, row))
     console().print(drawn)
 
 
@@ -69,11 +107,24 @@ def error(problem: QhalError, more: str = "") -> None:
 
 
 def complain(headline: str, hint: str = "") -> None:
-    """A headline on stderr, red on a terminal, with an indented hint."""
+    """A headline on stderr, red on a terminal, with an indented hint.
+
+    A stderr that nobody reads, or that has no room, changes no exit code.
+    """
     start = headline.partition(":")[0]
-    sys.stderr.write(_red(start) + headline[len(start) :] + "\n")
+    text = _red(one_line(start)) + lines(headline[len(start) :]) + "\n"
     if hint:
-        sys.stderr.write(textwrap.indent(hint, "  ") + "\n")
+        text += textwrap.indent(lines(hint), "  ") + "\n"
+    to_stderr(text)
+
+
+def to_stderr(text: str) -> None:
+    """Print on stderr, if it is there."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, ValueError):  # no room, no reader, closed
+        sys.stderr = StringIO()  # Python prints to it again when it ends
 
 
 def _red(text: str) -> str:

@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -63,6 +64,9 @@ COMMANDS: dict[str, Command] = {
 _EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 BROKEN_PIPE = 141
 
+_GRACE_S = 1.0
+_LEAVING = threading.Lock()
+
 _INTERRUPTED = "interrupted: nothing is left half-written"
 
 
@@ -92,6 +96,8 @@ def main(argv: Sequence[str] | None = None, registry: Registry | None = None) ->
         registry: backends and targets; None for those that are installed here.
     """
     _prepare_process()
+    if argv is None:
+        console.keep_stdout_for_results()
     try:
         with _signals():
             code = _run(sys.argv[1:] if argv is None else argv, registry)
@@ -101,16 +107,21 @@ def main(argv: Sequence[str] | None = None, registry: Registry | None = None) ->
         console.complain(_INTERRUPTED)
         return _EXIT_CODES[signal.SIGINT]
     except BrokenPipeError:
-        # Whoever read the output has gone; Python would complain again while it shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        console.drop_results()  # whoever read them has gone
         return BROKEN_PIPE
     except QhalError as error:
         return _fail(error)
     except ModuleNotFoundError as error:
         return _fail(error if _ours(error) else _missing(error))
     except OSError as error:
+        if is_full_disk(error):
+            console.drop_results()
         return _fail(_full_disk(error) if is_full_disk(error) else error)
     except Exception as error:  # noqa: BLE001 - the last resort says that it is a bug
+        return _fail(error)
+    except SystemExit:  # of --help and --version
+        raise
+    except BaseException as error:  # noqa: BLE001 - somebody's who should have used Exception
         return _fail(error)
 
 
@@ -118,7 +129,10 @@ def _run(argv: Sequence[str], registry: Registry | None) -> int:
     arguments = _parse(argv)
     command = COMMANDS[arguments.command]
     del arguments.command, arguments.parser
-    return command.run(arguments, registry)
+    try:
+        return command.run(arguments, registry)
+    except SystemExit as error:  # whoever asked for it, the command is not done
+        raise InternalError(f"Something ended the process (SystemExit: {error.code}).") from error
 
 
 def _parse(argv: Sequence[str]) -> Namespace:
@@ -157,16 +171,50 @@ def _signals() -> Iterator[None]:
         return
     before = {number: signal.signal(number, _leave) for number in _EXIT_CODES}
     try:
-        yield
+        with _watchman():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
+@contextmanager
+def _watchman() -> Iterator[None]:
+    """A thread that sees signals while the main thread is deep in a runtime's code."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    watchman = threading.Thread(target=_watch, args=(reader,), daemon=True)
+    try:
+        with suppress(RuntimeError):  # no more threads: the main one has to do
+            watchman.start()
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writer)
+        if watchman.ident is not None:
+            watchman.join()
+        os.close(reader)
+
+
+def _watch(reader: int) -> None:
+    while number := os.read(reader, 1):
+        if number[0] in _EXIT_CODES:
+            time.sleep(_GRACE_S)  # the main thread leaves by itself if it can
+            _leave(number[0], None)
+
+
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    """Remove what is half-written, which its owners registered for the exit, and end."""
-    for other in _EXIT_CODES:
-        signal.signal(other, signal.SIG_IGN)
+    """Remove what is half-written, which its owners registered for the exit, and end.
+
+    The first thread that comes here does it. What the main thread was doing does not go on.
+    """
+    if not _LEAVING.acquire(blocking=False):
+        while True:
+            time.sleep(_GRACE_S)
+    with suppress(ValueError):  # only the main thread may
+        for other in _EXIT_CODES:
+            signal.signal(other, signal.SIG_IGN)
     with suppress(OSError):
         cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar may have hidden it
         os.write(2, cursor + _INTERRUPTED.encode() + b"\n")
@@ -193,12 +241,12 @@ def _full_disk(error: OSError) -> QhalError:
     return full
 
 
-def _fail(error: Exception) -> int:
+def _fail(error: BaseException) -> int:
     """Complain and return the exit code."""
     deliberate = isinstance(error, QhalError) and not isinstance(error, InternalError)
     where = ""
     if os.environ.get("QHAL_TRACEBACK"):
-        traceback.print_exception(error)
+        console.to_stderr("".join(traceback.format_exception(error)))
     elif not deliberate or _is_of_a_plugin(error):
         where = f"{_save(error)} QHAL_TRACEBACK=1 prints the traceback."
     if isinstance(error, QhalError) and deliberate:
@@ -211,17 +259,22 @@ def _fail(error: Exception) -> int:
     return InternalError.exit_code
 
 
-def _is_of_a_plugin(error: Exception) -> bool:
+def _is_of_a_plugin(error: BaseException) -> bool:
     """True if it tells of an exception of a plugin, directly or as its reason."""
     told = (error, error.__cause__)
     return any(isinstance(e, PluginError) and e.__cause__ is not None for e in told)
 
 
-def _save(error: Exception) -> str:
+def _save(error: BaseException) -> str:
     """Keep the traceback where the user can find it and send it; say where."""
     try:
         with tempfile.NamedTemporaryFile(
-            "w", prefix="qhal-bug-", suffix=".txt", delete=False, encoding="utf-8"
+            "w",
+            prefix="qhal-bug-",
+            suffix=".txt",
+            delete=False,
+            encoding="utf-8",
+            errors="backslashreplace",
         ) as file:
             file.write(f"qhal {__version__}, python {sys.version}\n{' '.join(sys.argv)}\n\n")
             traceback.print_exception(error, file=file)

@@ -7,11 +7,13 @@ decompressed, in pieces, into an anonymous temporary file.
 
 from __future__ import annotations
 
-import tempfile
+import lzma
+import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from io import BytesIO
 from math import prod
 from pathlib import Path
 from shutil import copyfileobj
@@ -21,11 +23,25 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 
+from qhal.data.room import check_sample_bytes, temporary_file, temporary_room
 from qhal.errors import DataFileError
 from qhal.ir.graph import Array
+from qhal.system.files import plain
 
 _LOCAL_HEADER_BYTES = 30
 _PIECE_BYTES = 1 << 20
+_LONGEST_REASON = 200
+_ENCRYPTED = 0x1
+_DAMAGED = (
+    BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    zlib.error,
+    lzma.LZMAError,
+)
+"""What :mod:`zipfile` raises for files that are damaged, encrypted, or packed in other ways."""
 
 
 @dataclass(eq=False)
@@ -90,6 +106,7 @@ class _Header:
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
     size_bytes: int
+    by_columns: bool
 
     @property
     def total_bytes(self) -> int:
@@ -103,8 +120,9 @@ def open_npy(path: Path) -> StoredArray:
     Raises:
         DataFileError: the file is damaged, or of a kind that is not read.
     """
-    with path.open("rb") as file:
+    with plain(path).open("rb") as file:
         header = _read_header(file, str(path))
+    _check_rows(str(path), header)
     _check_size(str(path), header, path.stat().st_size)
     return StoredArray(
         str(path), partial(_open, path), header.size_bytes, header.shape, header.dtype
@@ -118,23 +136,83 @@ def open_npz(path: Path) -> dict[str, StoredArray]:
         DataFileError: the file is damaged, or holds something else than plain arrays.
     """
     try:
-        with ZipFile(path) as archive:
-            return {
-                info.filename.removesuffix(".npy"): _member(path, archive, info)
-                for info in archive.infolist()
-            }
-    except (BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
-        raise DataFileError(
-            f"{path} is not a readable .npz file: {error}.", "Write it with numpy.savez."
-        ) from error
+        with ZipFile(plain(path)) as archive:
+            infos = _members(archive, str(path))
+            return {name: _member(path, archive, info) for name, info in infos.items()}
+    except _DAMAGED as error:
+        raise _no_npz(str(path), error) from error
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """All of a small ``.npy`` or ``.npz`` file; the array of the former has no name.
+
+    Raises:
+        DataFileError: the file is damaged, or of a kind that is not read.
+        OSError: it cannot be read.
+    """
+    name, size = str(path), plain(path).stat().st_size
+    check_sample_bytes(size, name)
+    content = path.read_bytes()
+    if not content.startswith(b"PK"):
+        return {"": _array_in(content, name)}
+    try:
+        with ZipFile(BytesIO(content)) as archive:
+            infos = _members(archive, name)
+            check_sample_bytes(sum(info.file_size for info in infos.values()), name)
+            return {key: _unpacked(archive, info, name) for key, info in infos.items()}
+    except _DAMAGED as error:
+        raise _no_npz(name, error) from error
+
+
+def _unpacked(archive: ZipFile, info: ZipInfo, where: str) -> Array:
+    return _array_in(archive.read(info), f"{info.filename!r} in {where}")
+
+
+def _array_in(content: bytes, name: str) -> Array:
+    header = _read_header(BytesIO(content), name)
+    _check_size(name, header, len(content))
+    flat = np.frombuffer(content, header.dtype, prod(header.shape), header.size_bytes)
+    return flat.reshape(header.shape, order="F" if header.by_columns else "C").copy()
+
+
+def _members(archive: ZipFile, name: str) -> dict[str, ZipInfo]:
+    """Map the names of the arrays to their members.
+
+    Raises:
+        DataFileError: one is no array, is encrypted, or has the name of another one.
+    """
+    found: dict[str, ZipInfo] = {}
+    for info in archive.infolist():
+        where, key = f"{info.filename!r} in {name}", info.filename.removesuffix(".npy")
+        if not info.filename.endswith(".npy"):
+            raise DataFileError(f"{where} is not an array.", "Write the file with numpy.savez.")
+        if info.flag_bits & _ENCRYPTED:
+            raise DataFileError(f"{where} is encrypted.", "Write the file with numpy.savez.")
+        if key in found:
+            raise DataFileError(f"{where} is there twice.", "Write the file with numpy.savez.")
+        found[key] = info
+    return found
+
+
+def _no_npz(name: str, error: Exception) -> DataFileError:
+    sentence = f"{name} is not a readable .npz file: {_reason(error)}."
+    return DataFileError(sentence, "Write it with numpy.savez.")
+
+
+def _reason(error: Exception) -> str:
+    """Quote the first words of what another library says about a file."""
+    return _shortened(str(error)) or type(error).__name__
+
+
+def _shortened(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")[:_LONGEST_REASON]
 
 
 def _member(path: Path, archive: ZipFile, info: ZipInfo) -> StoredArray:
     name = f"{info.filename!r} in {path}"
-    if not info.filename.endswith(".npy"):
-        raise DataFileError(f"{name} is not an array.", "Write the file with numpy.savez.")
     with archive.open(info) as stream:
         header = _read_header(stream, name)
+    _check_rows(name, header)
     _check_size(name, header, info.file_size)
     if info.compress_type == ZIP_STORED:
         start, opener = _data_offset(path, info), partial(_open, path)
@@ -155,19 +233,35 @@ def _data_offset(path: Path, info: ZipInfo) -> int:
 
 
 def _open(path: Path) -> IO[bytes]:
-    return path.open("rb")
+    return plain(path).open("rb")
 
 
 def _decompress(path: Path, member: str) -> IO[bytes]:
     """Unpack a member into a temporary file that vanishes when it is closed."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115  (the array owns and closes it)
+    file = temporary_file()
     try:
-        with ZipFile(path) as archive, archive.open(member) as packed:
-            copyfileobj(packed, file, _PIECE_BYTES)
-    except (OSError, BadZipFile, EOFError, zlib.error) as error:
+        with ZipFile(path) as archive:
+            _check_room(path, archive.getinfo(member))
+            with archive.open(member) as packed:
+                copyfileobj(packed, file, _PIECE_BYTES)
+    except (OSError, KeyError, *_DAMAGED) as error:
         file.close()
-        raise DataFileError(f"{member!r} in {path} cannot be unpacked: {error}.") from error
+        raise DataFileError(
+            f"{member!r} in {path} cannot be unpacked: {_reason(error)}."
+        ) from error
+    except DataFileError:
+        file.close()
+        raise
     return file
+
+
+def _check_room(path: Path, info: ZipInfo) -> None:
+    if info.file_size > (room := temporary_room()):
+        raise DataFileError(
+            f"{info.filename!r} in {path} unpacks to {info.file_size:,} bytes; temporary files may "
+            f"take {room:,} here.",
+            "Set TMPDIR to a folder with more space, or write the file with numpy.savez.",
+        )
 
 
 def _read_header(stream: IO[bytes], name: str) -> _Header:
@@ -177,24 +271,40 @@ def _read_header(stream: IO[bytes], name: str) -> _Header:
             (1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0,
         }
-        shape, fortran_order, dtype = readers[version](stream)
-    except (ValueError, KeyError, EOFError) as error:
+        if version not in readers:
+            raise ValueError(f"version {version[0]}.{version[1]} of the format is not read")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python 2 wrote some headers in another way
+            shape, by_columns, dtype = readers[version](stream)
+        return _checked(name, shape, by_columns and len(shape) > 1, dtype, stream.tell())
+    except DataFileError:
+        raise
+    # NumPy evaluates the header as Python text, so that any error of Python's parser comes up.
+    except Exception as error:
         raise DataFileError(
-            f"{name} is not a readable .npy array: {error}.", "Write it with numpy.save."
+            f"{name} is not a readable .npy array: {_reason(error)}.", "Write it with numpy.save."
         ) from error
-    _check_kind(name, dtype, fortran_order and len(shape) > 1)
-    return _Header(tuple(shape), dtype, stream.tell())
 
 
-def _check_kind(name: str, dtype: np.dtype[np.generic], fortran_order: bool) -> None:
+def _checked(
+    name: str, shape: tuple[int, ...], by_columns: bool, dtype: np.dtype[np.generic], size: int
+) -> _Header:
     if dtype.hasobject:
         raise DataFileError(
             f"{name} holds pickled Python objects, which are never loaded.",
             "Save an array of numbers; samples of different shapes go into a folder of .npy files.",
         )
     if dtype.kind not in "biuf":
-        raise DataFileError(f"{name} holds {dtype}, not numbers.", "Save an array of numbers.")
-    if fortran_order:
+        raise DataFileError(
+            f"{name} holds {_shortened(str(dtype))}, not numbers.", "Save an array of numbers."
+        )
+    if any(type(length) is not int or length < 0 for length in shape):
+        raise ValueError(f"its shape is {_shortened(str(shape))}")
+    return _Header(shape, dtype, size, by_columns)
+
+
+def _check_rows(name: str, header: _Header) -> None:
+    if header.by_columns:
         raise DataFileError(
             f"{name} is stored column by column, so that samples cannot be read one by one.",
             "Save numpy.ascontiguousarray(array).",
@@ -202,7 +312,8 @@ def _check_kind(name: str, dtype: np.dtype[np.generic], fortran_order: bool) -> 
 
 
 def _check_size(name: str, header: _Header, size_bytes: int) -> None:
-    if min(header.shape, default=0) < 0 or header.total_bytes > size_bytes:
+    check_sample_bytes(prod(header.shape[1:]) * header.dtype.itemsize, name)
+    if header.total_bytes > size_bytes:
         raise DataFileError(
             f"{name} declares shape {header.shape} of {header.dtype} "
             f"({header.total_bytes:,} bytes), but has {size_bytes:,} bytes.",

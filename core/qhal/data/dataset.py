@@ -13,15 +13,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from qhal.data.arrayfile import open_npy, open_npz
+from qhal.data.arrayfile import StoredArray, open_npy, open_npz
 from qhal.data.fit import Fit, fit_for, is_image
 from qhal.data.folder import FileSource, label_file, open_folder
 from qhal.data.function import find_function, open_function, open_mapping
 from qhal.data.labels import Labels, labels_of_array, labels_of_files, shifted
 from qhal.data.preprocess import PRESETS, Preprocess, load_preprocess
+from qhal.data.room import check_samples
 from qhal.data.source import UNNAMED, ArraySource, SampleSource, split_labels
 from qhal.errors import DataFileError, DataShapeError, DataValueError, LabelError, PreprocessError
 from qhal.ir.graph import Array, TensorType
+from qhal.system.files import exists, is_file, is_folder, plain
 
 Source = str | Path | Callable[[], object] | Mapping[str, Array]
 """What the user may give as data: a path, ``package.module:function``, a function or arrays."""
@@ -150,6 +152,7 @@ def load_dataset(
             f"{found.name} holds images, but no preprocessing was given.",
             f"Give --preprocess: {', '.join(PRESETS)} or a .toml file.",
         )
+    check_samples(len(found), found.name)
     fits = _fits(_match(found, inputs), inputs, steps)
     indices = np.arange(len(found))
     dataset = Dataset(found, inputs, fits, steps, indices, _labels(found, labels, label_offset))
@@ -168,19 +171,21 @@ def _open(source: Source, inputs: Inputs, labels: str | None) -> SampleSource:
         name = getattr(source, "__qualname__", type(source).__name__)
         return open_function(source, f"{name}()", names, labels)
     path = Path(source)
-    if not path.exists() and _FUNCTION.fullmatch(str(source)):
+    if not exists(path) and _FUNCTION.fullmatch(str(source)):
         return open_function(find_function(str(source)), str(source), names, labels)
     try:
-        return open_folder(path) if path.is_dir() else _open_file(path, names, labels)
+        return open_folder(path) if is_folder(path) else _open_file(path, names, labels)
     except OSError as error:
         raise DataFileError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def _open_file(path: Path, inputs: Sequence[str], labels: str | None) -> SampleSource:
-    if not path.exists():
-        raise DataFileError(f"There is no file or folder {path}.", "Check the path of the data.")
-    with path.open("rb") as file:
-        start = file.read(6)
+    try:
+        with plain(path).open("rb") as file:
+            start = file.read(6)
+    except FileNotFoundError as error:
+        sentence = f"There is no file or folder {path}."
+        raise DataFileError(sentence, "Check the path of the data.") from error
     if not start:
         raise DataFileError(f"{path} is empty.")
     if start == b"\x93NUMPY":
@@ -193,15 +198,22 @@ def _open_file(path: Path, inputs: Sequence[str], labels: str | None) -> SampleS
         )
     arrays = open_npz(path)
     rest, label_name = split_labels(arrays, inputs, labels)
-    found = None
+    source = ArraySource("npz", str(path), rest)
     if label_name:
-        if len(arrays[label_name].shape) > 2:
-            raise LabelError(
-                f"The labels in {path} have shape {arrays[label_name].shape}.",
-                "Give one class index (an integer) per sample.",
-            )
-        found = arrays[label_name].whole()
-    return ArraySource("npz", str(path), rest, found)
+        source.labels = _whole_labels(arrays[label_name], len(source), str(path))
+    return source
+
+
+def _whole_labels(array: StoredArray, samples: int, name: str) -> Array:
+    """Read an array of labels, unless it cannot belong to these samples."""
+    if len(array.shape) not in (1, 2):
+        raise LabelError(
+            f"The labels in {name} have shape {array.shape}.",
+            "Give one class index (an integer) per sample.",
+        )
+    if array.shape[0] != samples:
+        raise LabelError(f"There are {array.shape[0]} labels in {name} for {samples} samples.")
+    return array.whole()
 
 
 def _labels(source: SampleSource, choice: str | None, offset: int) -> Labels | None:
@@ -224,13 +236,17 @@ def _find_labels(source: SampleSource, choice: str | None) -> Labels | None:
         path = label_file(source.folder)
     if path is None:
         return None
-    if not path.is_file():
+    if not is_file(path):
         raise LabelError(
             f"There are no labels {choice!r}: {source.name} has no such array, "
             "and there is no such file."
         )
     if path.suffix.lower() == ".npy":
-        return labels_of_array(open_npy(path).whole(), len(source), str(path))
+        try:
+            array = _whole_labels(open_npy(path), len(source), str(path))
+        except OSError as error:
+            raise LabelError(f"{path} cannot be read: {error.strerror or error}.") from error
+        return labels_of_array(array, len(source), str(path))
     if not isinstance(source, FileSource):
         raise LabelError(
             f"{path} labels files, but {source.name} is not a folder of files.",

@@ -25,6 +25,7 @@ Fit = Callable[[Array], Array]
 """Turns an array of the source into the input's shape and type, or raises."""
 
 _CHANNELS = (1, 3)
+_MOST_PIXELS = 1 << 28
 _FAMILIES = {"f": "float", "i": "integer", "u": "integer", "b": "bool"}
 
 
@@ -153,6 +154,12 @@ class Picture:
     def _to_size(self, image: Array) -> Array:
         have = (image.shape[0], image.shape[1])
         scaled = self._scaled_size(have)
+        if scaled[0] * scaled[1] > _MOST_PIXELS:
+            raise PreprocessError(
+                f"Preprocessing {self.preprocess.name} makes an image of {have[0]}x{have[1]} "
+                f"pixels {scaled[0]}x{scaled[1]} large.",
+                f"At most {_MOST_PIXELS:,} pixels are made; give a smaller size, or leave it out.",
+            )
         if scaled != have:
             image = resize(_pixels_of(image, "scaled"), scaled, self.preprocess.interpolation)
         if min(s - want for s, want in zip(scaled, self.size, strict=True)) < 0:
@@ -261,7 +268,7 @@ def _as_image(raw: Array, name: str) -> Array:
     image = raw[0] if raw.ndim == 4 and raw.shape[0] == 1 else raw
     if image.ndim == 2:
         image = image[..., None]
-    if image.ndim != 3 or image.dtype.kind not in "uif":
+    if image.ndim != 3 or image.dtype.kind not in "uif" or not image.size:
         raise DataShapeError(
             f"Input {name!r} takes an image, but a sample of the data is {raw.dtype} {raw.shape}.",
             "Images have shape (height, width), (height, width, channels) or "

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
-from zipfile import BadZipFile
 
-import numpy as np
-
+from qhal.data.arrayfile import read_arrays
 from qhal.data.image import decode_image
 from qhal.data.labels import CSV_NAME
 from qhal.data.source import LABEL_NAMES, UNNAMED, SampleSource
 from qhal.errors import DataFileError
 from qhal.ir.graph import Array
+from qhal.system.files import plain
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -40,7 +37,7 @@ class FileSource(SampleSource):
     def content(self, index: int) -> Iterable[bytes | memoryview]:
         """Yield the bytes of the file."""
         try:
-            return (self.files[index].read_bytes(),)
+            return (plain(self.files[index]).read_bytes(),)
         except OSError as error:
             raise _unreadable(self.files[index], error) from error
 
@@ -66,7 +63,10 @@ class NpyFolder(FileSource):
 
     def read(self, index: int) -> Mapping[str, Array]:
         """Read the array in the file."""
-        return {UNNAMED: _load(self.files[index])[UNNAMED]}
+        arrays = _load(self.files[index])
+        if UNNAMED not in arrays:
+            raise DataFileError(f"{self.files[index]} is an .npz file by another name.")
+        return {UNNAMED: arrays[UNNAMED]}
 
 
 class NpzFolder(FileSource):
@@ -121,15 +121,10 @@ def _is_sample(path: Path) -> bool:
 def _load(path: Path) -> dict[str, Array]:
     """Load the arrays in a ``.npy`` or ``.npz`` file of one sample."""
     try:
-        # From bytes: numpy.load leaves a damaged file open.
-        loaded = np.load(BytesIO(path.read_bytes()), allow_pickle=False)
-        return {UNNAMED: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error, KeyError) as error:
+        return read_arrays(path)
+    except OSError as error:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> DataFileError:
-    hint = ""
-    if "pickle" in str(error):
-        hint = "Pickled objects are never loaded: save arrays of numbers."
-    return DataFileError(f"{path} cannot be read: {error}.", hint)
+def _unreadable(path: Path, error: OSError) -> DataFileError:
+    return DataFileError(f"{path} cannot be read: {error.strerror or error}.")

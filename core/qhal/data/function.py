@@ -15,23 +15,26 @@ of these and its label. A mapping may also hold the label, under ``label``, ``la
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from io import BytesIO
 from numbers import Integral
-from pathlib import Path
 from threading import Lock
 from typing import IO, Any
 
 import numpy as np
 
+from qhal.data.guest import Guest
+from qhal.data.labels import LAST_CLASS
+from qhal.data.room import check_samples, temporary_file, temporary_room
 from qhal.data.source import LABEL_NAMES, UNNAMED, ArraySource, SampleSource, split_labels
 from qhal.errors import DataFileError, DataShapeError, LabelError
 from qhal.ir.graph import Array, Arrays
+
+MOST_YIELDED = 200_000
+"""Samples that are taken of what is run once; who yields more may never end."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def find_function(reference: str) -> Callable[[], object]:
         DataFileError: the module or the function cannot be loaded.
     """
     module_name, _, attribute = reference.partition(":")
-    with _user_code(reference), _working_folder_importable():
+    with Guest.called(reference).runs():
         found: Any = import_module(module_name)
         for part in attribute.split("."):
             found = getattr(found, part)
@@ -67,16 +70,18 @@ def open_function(
         DataFileError: the function fails, or makes no samples.
         DataShapeError: it makes something that is not a sample.
     """
-    with _user_code(name):
+    guest = Guest.called(name)
+    with guest.runs():
         made = function()
-    if isinstance(made, np.ndarray):
-        return ArraySource("function", name, {UNNAMED: made})
-    if isinstance(made, Mapping):
-        return open_mapping(made, "function", name, inputs, labels)
-    if hasattr(made, "__len__") and hasattr(made, "__getitem__") and not isinstance(made, str):
-        return _Fetched(made, name, inputs)
-    if isinstance(made, Iterable) and not isinstance(made, str):
-        return _spool(iter(made), name, inputs)
+        if isinstance(made, np.ndarray):
+            return ArraySource("function", name, {UNNAMED: made})
+        if isinstance(made, Mapping):
+            return open_mapping(made, "function", name, inputs, labels)
+        is_text = isinstance(made, str | bytes)
+        if hasattr(made, "__len__") and hasattr(made, "__getitem__") and not is_text:
+            return _Fetched(made, guest, inputs)
+        if isinstance(made, Iterable) and not is_text:
+            return _spool(iter(made), name, inputs)
     raise DataShapeError(
         f"{name} returns {type(made).__name__}, not samples.",
         "Return a mapping of arrays, a sequence of samples, or yield samples.",
@@ -97,12 +102,14 @@ class _Fetched(SampleSource):
 
     kind = "function"
 
-    def __init__(self, items: Any, name: str, inputs: Sequence[str]) -> None:
-        self.name, self._items, self._inputs = name, items, inputs
-        with _user_code(name):
+    def __init__(self, items: Any, guest: Guest, inputs: Sequence[str]) -> None:
+        self.name = name = guest.name
+        self._items, self._guest, self._inputs = items, guest, inputs
+        with guest.runs():
             self._length = len(items)
         if not self._length:
             raise DataFileError(f"{name} makes no samples.")
+        check_samples(self._length, name)
         first = self._item(0)
         self.names = tuple(first.arrays)
         if first.label is not None:
@@ -116,9 +123,8 @@ class _Fetched(SampleSource):
         return self._item(index).arrays
 
     def _item(self, index: int) -> _Item:
-        with _user_code(self.name):
-            value = self._items[index]
-        return _item(value, self.name, self._inputs)
+        with self._guest.runs():
+            return _item(self._items[index], self.name, self._inputs)
 
 
 class _Spooled(SampleSource):
@@ -155,8 +161,8 @@ class _Spooled(SampleSource):
 def _spool(items: Iterator[object], name: str, inputs: Sequence[str]) -> SampleSource:
     """Run an iterator to its end and keep what it makes in a temporary file."""
     with ExitStack() as cleanup:
-        file = cleanup.enter_context(tempfile.TemporaryFile())
-        source = _fill(file, (_item(v, name, inputs) for v in _drained(items, name)), name)
+        file = cleanup.enter_context(temporary_file())
+        source = _fill(file, (_item(value, name, inputs) for value in items), name)
         cleanup.pop_all()  # from here on the source owns the file
         return source
 
@@ -165,7 +171,9 @@ def _fill(file: IO[bytes], items: Iterator[_Item], name: str) -> SampleSource:
     ends: list[int] = []
     labels: list[int | None] = []
     names: tuple[str, ...] = ()
+    room = temporary_room()
     for item in items:
+        _check_ends(len(ends), file.tell(), room, name)
         names = names or tuple(item.arrays)
         _write(file, item.arrays, names, f"sample {len(ends)} of {name}")
         ends.append(file.tell())
@@ -176,15 +184,13 @@ def _fill(file: IO[bytes], items: Iterator[_Item], name: str) -> SampleSource:
     return _Spooled(name, names, file, ends, found)
 
 
-def _drained(items: Iterator[object], name: str) -> Iterator[object]:
-    """Yield the items; distinguish errors of the user's generator from qhal's own."""
-    while True:
-        with _user_code(name):
-            try:
-                value = next(items)
-            except StopIteration:
-                return
-        yield value
+def _check_ends(count: int, size: int, room: int, name: str) -> None:
+    """Raise DataFileError if so much came already that more would fill the disk, or never end."""
+    if count >= MOST_YIELDED or size > room:
+        raise DataFileError(
+            f"{name} yields more than {count:,} samples ({size:,} bytes); does it end?",
+            "Yield fewer, or return a sequence, whose samples are fetched one at a time.",
+        )
 
 
 def _write(file: IO[bytes], arrays: Arrays, names: Sequence[str], where: str) -> None:
@@ -217,11 +223,16 @@ def _item(value: object, where: str, inputs: Sequence[str]) -> _Item:
 def _label(label: object, where: str) -> int | None:
     if isinstance(label, np.ndarray) and label.size == 1:
         label = label.reshape(-1)[0]
-    if label is None or (isinstance(label, Integral) and not isinstance(label, bool)):
-        return None if label is None else int(label)
-    raise LabelError(
-        f"{where} gives {str(label)[:60]!r} as a label.", "A label is the index of a class."
-    )
+    if label is None:
+        return None
+    if not isinstance(label, Integral) or isinstance(label, bool):
+        shown = str(label)[:60]
+        raise LabelError(f"{where} gives {shown!r} as a label.", "A label is the index of a class.")
+    if not 0 <= (index := int(label)) <= LAST_CLASS:
+        raise LabelError(
+            f"{where} gives a label that is no class index.", f"They go from 0 to {LAST_CLASS}."
+        )
+    return index
 
 
 def _labels(labels: Sequence[int | None], where: str) -> Array:
@@ -234,7 +245,7 @@ def _labels(labels: Sequence[int | None], where: str) -> Array:
 def _as_array(value: object, where: str) -> Array:
     try:
         array = np.asarray(value)
-    except ValueError as error:
+    except Exception as error:  # whatever the conversion of the user's own types raises
         raise DataShapeError(f"{where} gives a sample that is not an array: {error}.") from error
     if array.dtype.kind not in "biuf":
         raise DataShapeError(
@@ -246,26 +257,3 @@ def _as_array(value: object, where: str) -> Array:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(map(repr, names)))
-
-
-@contextmanager
-def _user_code(name: str) -> Iterator[None]:
-    """Turn errors of the user's code into a clear one of qhal's; the original is its cause."""
-    try:
-        yield
-    except Exception as error:
-        raise DataFileError(f"{name} fails: {type(error).__name__}: {error}.") from error
-
-
-@contextmanager
-def _working_folder_importable() -> Iterator[None]:
-    """Let modules be found in the working folder, as ``python -m`` does."""
-    folder = str(Path.cwd())
-    if folder in sys.path or "" in sys.path:
-        yield
-        return
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from qhal.errors import DataFileError
 from qhal.ir.graph import Array
+from qhal.system.files import plain
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,9 +34,12 @@ def decode_image(path: Path) -> Array:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings(), Image.open(plain(path)) as image:
+            warnings.simplefilter("ignore")  # of metadata that nobody needs, and of large images
             return _pixels(image, path)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except DataFileError:
+        raise
+    except Exception as error:  # its decoders raise anything for damaged files
         raise DataFileError(
             f"{path} cannot be read as an image: {error}.", "Remove the file or repair it."
         ) from error

@@ -12,11 +12,14 @@ import numpy.typing as npt
 
 from qhal.errors import LabelError
 from qhal.ir.graph import Array
+from qhal.system.files import plain
 
 CSV_NAME = "labels.csv"
 _COLUMNS = ("file", "class_index")
 _CLASS_INDEX = re.compile(r"[0-9]{1,9}")
 _SHOWN = 3
+LAST_CLASS = 10**9 - 1
+"""No model has so many classes; what is larger is no class index."""
 
 Labels = npt.NDArray[np.int64]
 
@@ -30,11 +33,13 @@ def read_labels_csv(path: Path) -> dict[str, int]:
         LabelError: a column is missing, a row is malformed, or a file is listed twice.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with plain(path).open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file, strict=True)
             _check_columns(path, rows.fieldnames)
             return _collect(path, rows)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise LabelError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise LabelError(f"{path} cannot be read: {error}.") from error
 
 
@@ -75,6 +80,11 @@ def labels_of_array(values: Array, samples: int, name: str) -> Labels:
         raise LabelError(f"There are {len(values)} labels in {name} for {samples} samples.")
     if values.size and int(values.min()) < 0:
         raise LabelError(f"The labels in {name} hold {values.min()}; they start at 0.")
+    if values.size and int(values.max()) > LAST_CLASS:
+        raise LabelError(
+            f"The labels in {name} hold {values.max()}, which is no class index.",
+            f"They go from 0 to at most {LAST_CLASS}.",
+        )
     return values.astype(np.int64)
 
 
@@ -84,6 +94,8 @@ def shifted(labels: Labels, offset: int) -> Labels:
     Raises:
         LabelError: one becomes negative.
     """
+    if abs(offset) > LAST_CLASS:
+        raise LabelError("--label-offset is larger than any class index.", "It is usually 1 or -1.")
     if labels.size and int(labels.min()) + offset < 0:
         raise LabelError(
             f"--label-offset {offset} makes label {labels.min()} negative.",

@@ -6,20 +6,27 @@ The steps, in this order: channels (gray, RGB), resize, center crop, channel ord
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from fractions import Fraction
-from math import isfinite
 from pathlib import Path
 
 from qhal.data.image import Size
 from qhal.errors import PreprocessError
+from qhal.system.files import plain
+from qhal.words import shortened
 
 INTERPOLATIONS = ("bilinear", "bicubic", "lanczos", "nearest")
 CHANNEL_ORDERS = ("rgb", "bgr")
 LAYOUTS = ("nchw", "nhwc")
+
+_FRACTION = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?(/[0-9]{1,20}(\.[0-9]{1,20})?)?")
+_WANTED = 'a number such as 0.5, or a fraction such as "1/255", is wanted'
+_SMALLEST, _LARGEST = 1e-15, 1e15
+"""Of what is not zero: quotients of two are numbers that float32 has."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +108,14 @@ def load_preprocess(choice: str | Path) -> Preprocess:
             + f"Use one of {', '.join(PRESETS)}, or a .toml file.",
         )
     try:
-        return _parse(path, tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PreprocessError(f"{path} cannot be read: {error}.") from error
+        table = tomllib.loads(plain(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PreprocessError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:  # not UTF-8, not TOML, or integers with thousands of digits
+        raise PreprocessError(f"{path} is not valid TOML: {error}.") from error
+    except RecursionError as error:
+        raise PreprocessError(f"{path} is nested too deeply.") from error
+    return _parse(path, table)
 
 
 # --- TOML ---------------------------------------------------------------------
@@ -124,16 +136,21 @@ def _parse(path: Path, table: Mapping[str, object]) -> Preprocess:
     for key, value in table.items():
         try:
             fields[key] = _FIELDS[key](value)
-        except (ValueError, TypeError, ZeroDivisionError) as error:
-            raise PreprocessError(f"{path}: {key} = {value!r} is not allowed; {error}.") from error
+        except (ValueError, TypeError, ZeroDivisionError, OverflowError) as error:
+            shown = f"{key} = {shortened(value)}"
+            raise PreprocessError(f"{path}: {shown} is not allowed; {error}.") from error
     return Preprocess(path.name, **fields)  # type: ignore[arg-type]
 
 
 def _number(value: object) -> float:
     if isinstance(value, str):
+        if not _FRACTION.fullmatch(value.strip()):
+            raise ValueError(_WANTED)
         value = float(Fraction(value))
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise ValueError('expected a number such as 0.5, or a fraction such as "1/255"')
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(_WANTED)
+    if value and not _SMALLEST <= abs(value) <= _LARGEST:  # also false for NaN
+        raise ValueError(f"a number from {_SMALLEST:g} to {_LARGEST:g}, or its negative, is wanted")
     return float(value)
 
 

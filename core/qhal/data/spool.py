@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from tempfile import TemporaryFile
 from typing import IO
 
 import numpy as np
 
+from qhal.data.room import temporary_file
 from qhal.ir.graph import Array
 
 LIMIT_BYTES = 2 << 30
@@ -35,7 +35,7 @@ class Spool:
     """
 
     limit_bytes: int = LIMIT_BYTES
-    _file: IO[bytes] = field(default_factory=TemporaryFile, repr=False)
+    _file: IO[bytes] = field(default_factory=temporary_file, repr=False)
     _places: dict[int, dict[str, _Place]] = field(default_factory=dict, repr=False)
     _used: int = 0
 

@@ -1,4 +1,4 @@
-"""The child process of :mod:`qhal.measure.memory`: ``python -m qhal.measure.child FOLDER``."""
+"""The child of :mod:`qhal.measure.memory`: ``python -m qhal.measure.child FOLDER PARENT``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from qhal.host import peak_memory_bytes
 from qhal.measure.memory import TASK_FILE
 from qhal.plugin.backend import Artifact, RunOptions
 from qhal.plugin.registry import registry
+from qhal.system.children import end_with
 from qhal.targets.profile import TargetProfile
 
 
@@ -38,4 +39,5 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
+    end_with(int(sys.argv[2]))
     sys.exit(main(Path(sys.argv[1])))

@@ -7,12 +7,12 @@ the inputs, and ``task.json``.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from qhal.codec import encode
 from qhal.ir.graph import Array
 from qhal.measure.timing import Clocked, Pair
 from qhal.metric import Basis, Metric
+from qhal.system.scratch import scratch
 
 TASK_FILE = "task.json"
 TIMEOUT_S = 60.0
@@ -55,9 +56,9 @@ def peak_memory(subject: Runnable, inputs: Mapping[str, Array]) -> Metric | None
         None where the child process cannot do it: the system has no /proc, or the backend is
         not an installed plugin.
     """
-    with TemporaryDirectory(prefix="qhal-") as name:
-        _write(Path(name), subject, inputs)
-        command = [sys.executable, "-P", "-m", "qhal.measure.child", name]
+    with scratch() as folder:
+        _write(folder, subject, inputs)
+        command = [sys.executable, "-P", "-m", "qhal.measure.child", str(folder), str(os.getpid())]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False

@@ -59,6 +59,8 @@ def bench(
     _check_folders(folders)
     if threads < 1:
         raise OptionError(f"threads is {threads}.", "At least 1 is needed.")
+    if why := host.too_many_threads(threads):
+        raise OptionError(f"threads is {threads}.", why)
     if preprocess is not None and data is None:
         raise OptionError(f"There are no data to preprocess by {preprocess}.", "Give --data, too.")
     opened = (open_deployed(folder, registry=registry) for folder in folders)

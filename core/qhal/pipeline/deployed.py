@@ -13,6 +13,7 @@ from qhal.errors import ArtifactError, MissingDependencyError, PluginError, Reco
 from qhal.plugin.backend import Artifact, Backend
 from qhal.plugin.registry import Registry, given_or_installed
 from qhal.results.record import FileInfo, RunRecord
+from qhal.system.files import is_folder, plain
 
 _MEND = "What was changed has no record: copy the whole folder again, or run `qhal deploy` again."
 
@@ -48,7 +49,7 @@ def open_deployed(folder: str | Path, *, registry: Registry | None = None) -> De
         MissingDependencyError: the backend that wrote it is not installed.
     """
     path = Path(folder)
-    if not path.is_dir():
+    if not is_folder(path):
         raise RecordError(f"{path} is not a folder.", "Give an output folder of `qhal deploy`.")
     record = RunRecord.load(path)
     adapter = Adapter(record.model.inputs, record.model.outputs)
@@ -85,7 +86,7 @@ def _content(folder: Path, info: FileInfo) -> bytes:
         raise ArtifactError(f"{folder}: the record's file {info.name!r} leaves the folder.", _MEND)
     path = folder / info.name
     try:
-        content = path.read_bytes()
+        content = plain(path).read_bytes()
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing; the record lists it.", _MEND) from None
     except OSError as error:

@@ -152,7 +152,7 @@ def lower_line(
     with stages("baseline"):
         float_model = ready.float_model
         baseline = served.lower(float_model) if backend.info.lowers_float else None
-    made_by = (fitted, data, constraints, assigned, subject.artifact)
+    made_by = (fitted, data, constraints, calibration, assigned, subject.artifact)
     decisions = tuple(d for made in made_by for d in made.decisions)
     return LoweredModel(subject, baseline, float_model, fitted, gates, decisions)
 

@@ -9,6 +9,7 @@ from typing import TypedDict
 
 from qhal.data import DEFAULT_CALIB_SAMPLES, Source
 from qhal.errors import OptionError
+from qhal.host import too_many_threads
 from qhal.ir.graph import Shapes
 from qhal.quant.range_estimators import DEFAULT_RANGE_ESTIMATOR, RANGE_ESTIMATORS
 
@@ -97,6 +98,8 @@ class Options:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise OptionError(f"{name} is {value}.", f"At least {least} is needed.")
+        if why := too_many_threads(self.threads):
+            raise OptionError(f"threads is {self.threads}.", why)
 
     def __getstate__(self) -> dict[str, object]:
         """Say clearly which data no other process could have.

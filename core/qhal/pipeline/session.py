@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from qhal.data import DataSplit, load_dataset, split
 from qhal.data.spool import Spool
@@ -16,6 +15,7 @@ from qhal.ir.importer import Imported, import_model
 from qhal.pipeline.options import Options
 from qhal.plugin.registry import Registry, given_or_installed
 from qhal.quant.equalize import Finding, survey
+from qhal.system.scratch import scratch
 from qhal.verify import ORACLE_SAMPLES, Evaluation, FloatReference, check_labels
 
 
@@ -118,5 +118,5 @@ def open_session(
     if not several:
         yield Session(model, options, registry, cache)
         return
-    with Spool() as inputs, Spool() as outputs, TemporaryDirectory(prefix="qhal-") as folder:
-        yield Session(model, options, registry, cache or Path(folder), (inputs, outputs))
+    with Spool() as inputs, Spool() as outputs, scratch() as folder:
+        yield Session(model, options, registry, cache or folder, (inputs, outputs))

@@ -14,6 +14,7 @@ from math import prod
 from pathlib import Path
 
 from qhal.data import Dataset
+from qhal.decisions import Code, Decision, Severity
 from qhal.errors import DataValueError, InternalError
 from qhal.ir.graph import Array, Graph, Node
 from qhal.ir.ops import DepthwiseConv, FullyConnected, Gru, Lstm, Reshape, Role, Transpose
@@ -65,10 +66,12 @@ class Calibration:
     Attributes:
         stats: statistics of the tensors that were asked for.
         samples: number of samples seen.
+        decisions: kept statistics that could not be used.
     """
 
     stats: Mapping[str, TensorStats]
     samples: int
+    decisions: tuple[Decision, ...] = ()
 
 
 def calibrate(
@@ -100,13 +103,14 @@ def calibrate(
     plan = _plan(graph)
     wanted = {*tensors, *channel_means}
     _check_wanted(graph, plan, wanted)
+    decisions: tuple[Decision, ...] = ()
     if cache is None:
         stats = _collect(graph, dataset, plan, progress)
     else:
-        stats = _remembered(graph, dataset, plan, cache, progress)
+        stats, decisions = _remembered(graph, dataset, plan, cache, progress)
     asked = {name: kept for name, kept in stats.items() if name in wanted}
     _check_finite(asked)
-    return Calibration(asked, len(dataset))
+    return Calibration(asked, len(dataset), decisions)
 
 
 def _check_finite(stats: Mapping[str, TensorStats]) -> None:
@@ -123,16 +127,24 @@ def _check_finite(stats: Mapping[str, TensorStats]) -> None:
 
 def _remembered(
     graph: Graph, dataset: Dataset, plan: _Plan, cache: Path, progress: Progress
-) -> dict[str, TensorStats]:
+) -> tuple[dict[str, TensorStats], tuple[Decision, ...]]:
     """Return statistics from the cache; collect new ones and put them there if it has none."""
     entries = _entries(graph, plan)
     key = stats_cache.cache_key(entries.values(), dataset.fingerprint, runtime_version())
-    found = stats_cache.load(cache, key)
-    if found is not None and found.keys() >= set(entries.values()):
-        return {name: found[entry] for name, entry in entries.items()}
+    found = stats_cache.load(cache, key, set(entries.values()))
+    if found.stats is not None:
+        return {name: found.stats[entry] for name, entry in entries.items()}, ()
     stats = _collect(graph, dataset, plan, progress)
     stats_cache.store(cache, key, {entries[name]: kept for name, kept in stats.items()})
-    return stats
+    return stats, () if found.damaged is None else (_ignored(found.damaged),)
+
+
+def _ignored(file: Path) -> Decision:
+    sentence = (
+        f"The statistics kept in {file} were changed after they were stored: they were not used, "
+        "and are collected again."
+    )
+    return Decision(Code.STATISTICS_IGNORED, sentence, severity=Severity.WARNING)
 
 
 # --- what to collect ----------------------------------------------------------

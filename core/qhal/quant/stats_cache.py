@@ -10,21 +10,26 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 
 from qhal.ir.graph import Array, Graph, Node
 from qhal.ir.ops import Activation, Op, Relu, Relu6
 from qhal.quant.collectors import Floats, Histogram, TensorStats
+from qhal.system.files import plain
 
-_VERSION = "3"
+_VERSION = "4"
 """Changes whenever the same graph and data would give other statistics."""
+_CHECKSUM = "checksum"
+"""Of all other arrays in the file and of the key that it is stored under."""
 _ALONE: Mapping[Activation, Op] = {Activation.RELU: Relu(), Activation.RELU6: Relu6()}
 
 
@@ -53,13 +58,31 @@ def cache_key(entries: Iterable[str], fingerprint: str, runtime: str) -> str:
     return _digest("statistics", _VERSION, fingerprint, runtime, *sorted(entries))
 
 
-def load(folder: Path, key: str) -> dict[str, TensorStats] | None:
-    """Load statistics by entry; None if there are none, or the file is damaged."""
+@dataclass(frozen=True, eq=False)
+class Remembered:
+    """What a cache holds under a key.
+
+    Attributes:
+        stats: statistics by entry; None if there are none that may be used.
+        damaged: the file that is there and is not what was stored; None if all is well.
+    """
+
+    stats: Mapping[str, TensorStats] | None = None
+    damaged: Path | None = None
+
+
+def load(folder: Path, key: str, entries: Collection[str]) -> Remembered:
+    """Load statistics of at least these entries, if the file is the one that was stored."""
+    path = _file(folder, key)
     try:
-        content = BytesIO(_file(folder, key).read_bytes())
-        return _unpack(dict(np.load(content, allow_pickle=False)))
-    except (OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile):
-        return None
+        content = plain(path).read_bytes()
+    except OSError:
+        return Remembered()
+    try:
+        stats = _unpack(_proven(content, key))
+        return Remembered({entry: stats[entry] for entry in entries})
+    except Exception:  # noqa: BLE001 - a file that anybody may have written fails in any way
+        return Remembered(damaged=path)
 
 
 def store(folder: Path, key: str, stats: Mapping[str, TensorStats]) -> None:
@@ -69,7 +92,28 @@ def store(folder: Path, key: str, stats: Mapping[str, TensorStats]) -> None:
     """
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        _write_atomically(_file(folder, key), _pack(stats))
+        _write_atomically(_file(folder, key), _pack(stats, key))
+
+
+def _proven(content: bytes, key: str) -> dict[str, Array]:
+    """Read the arrays of a file, if they are those that were stored under the key.
+
+    Raises:
+        ValueError: they are not.
+        Exception: whatever else comes up in a damaged file.
+    """
+    with ZipFile(BytesIO(content)) as archive:
+        if sum(info.file_size for info in archive.infolist()) > len(content):
+            raise ValueError("it was packed by somebody else")
+    arrays = dict(np.load(BytesIO(content), allow_pickle=False))
+    if str(arrays.pop(_CHECKSUM)) != _checksum(arrays, key):
+        raise ValueError("the content was changed")
+    return arrays
+
+
+def _checksum(arrays: Mapping[str, Array], key: str) -> str:
+    parts = (_digest(n, str(a.dtype), str(a.shape), content=a) for n, a in sorted(arrays.items()))
+    return _digest("content", key, *parts)
 
 
 def _file(folder: Path, key: str) -> Path:
@@ -99,37 +143,38 @@ def _node_digests(node: Node, operands: list[str]) -> list[str]:
 def _digest(*parts: str, content: Array | None = None) -> str:
     found = blake2b("\0".join(parts).encode(), digest_size=16)
     if content is not None:
-        found.update(np.ascontiguousarray(content).view(np.uint8).data)
+        found.update(np.ascontiguousarray(content).reshape(-1).view(np.uint8).data)
     return found.hexdigest()
 
 
-def _pack(stats: Mapping[str, TensorStats]) -> bytes:
+def _pack(stats: Mapping[str, TensorStats], key: str) -> bytes:
     """Pack all statistics into a handful of arrays; join ragged ones, with their lengths."""
     kept = [stats[entry] for entry in sorted(stats)]
     counts = [s.histogram.counts for s in kept]
     means = [np.zeros(0) if s.channel_mean is None else s.channel_mean for s in kept]
     extremes = [np.zeros(0) if (e := s.channel_extremes) is None else e.ravel() for s in kept]
     covariances = [(i, w, c) for i, s in enumerate(kept) for w, c in s.covariances.items()]
+    arrays: dict[str, Array] = {
+        "entry": np.array(sorted(stats), np.str_),
+        "minimum": np.array([s.minimum for s in kept], np.float64),
+        "maximum": np.array([s.maximum for s in kept], np.float64),
+        "exponent": np.array([s.histogram.exponent for s in kept], np.int64),
+        "first": np.array([s.histogram.first for s in kept], np.int64),
+        "counts": np.concatenate([np.zeros(0, np.int64), *counts]),
+        "counts_length": np.array([len(c) for c in counts], np.int64),
+        "means": np.concatenate([np.zeros(0), *means]),
+        "means_length": np.array([len(m) for m in means], np.int64),
+        "extremes": np.concatenate([np.zeros(0), *extremes]),
+        "extremes_length": np.array([len(e) for e in extremes], np.int64),
+        "covariances": np.concatenate([np.zeros(0), *(c.ravel() for _, _, c in covariances)]),
+        "covariances_length": np.array([c.size for _, _, c in covariances], np.int64),
+        "covariances_weights": np.array([c.shape[-1] for _, _, c in covariances], np.int64),
+        "covariances_entry": np.array([i for i, _, _ in covariances], np.int64),
+        "covariances_window": np.array([w for _, w, _ in covariances], np.str_),
+    }
     file = BytesIO()
-    np.savez(
-        file,
-        entry=np.array(sorted(stats), np.str_),
-        minimum=np.array([s.minimum for s in kept], np.float64),
-        maximum=np.array([s.maximum for s in kept], np.float64),
-        exponent=np.array([s.histogram.exponent for s in kept], np.int64),
-        first=np.array([s.histogram.first for s in kept], np.int64),
-        counts=np.concatenate([np.zeros(0, np.int64), *counts]),
-        counts_length=np.array([len(c) for c in counts], np.int64),
-        means=np.concatenate([np.zeros(0), *means]),
-        means_length=np.array([len(m) for m in means], np.int64),
-        extremes=np.concatenate([np.zeros(0), *extremes]),
-        extremes_length=np.array([len(e) for e in extremes], np.int64),
-        covariances=np.concatenate([np.zeros(0), *(c.ravel() for _, _, c in covariances)]),
-        covariances_length=np.array([c.size for _, _, c in covariances], np.int64),
-        covariances_weights=np.array([c.shape[-1] for _, _, c in covariances], np.int64),
-        covariances_entry=np.array([i for i, _, _ in covariances], np.int64),
-        covariances_window=np.array([w for _, w, _ in covariances], np.str_),
-    )
+    proven: dict[str, Any] = {**arrays, _CHECKSUM: np.array(_checksum(arrays, key), np.str_)}
+    np.savez(file, **proven)
     return file.getvalue()
 
 

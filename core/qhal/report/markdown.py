@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from qhal.report.page import Page, Section, Table
 from qhal.report.pages import Result, page_of
+from qhal.words import one_line
 
 
 def to_markdown(report: Result | Page) -> str:
@@ -17,7 +20,7 @@ def to_markdown(report: Result | Page) -> str:
 
 
 def _section(section: Section) -> list[str]:
-    blocks = [f"## {section.title}"]
+    blocks = [f"## {_escape(section.title)}"]
     blocks.extend(_escape(sentence) for sentence in section.sentences)
     if section.table is not None and section.table.rows:
         blocks.append(_table(section.table))
@@ -32,14 +35,33 @@ def _table(table: Table) -> str:
 
 
 def _row(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(_escape(cell).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(_escape(cell, in_table=True) for cell in cells) + " |"
 
 
-def _escape(text: str) -> str:
-    """One line, with the characters that names in models bring and Markdown would eat."""
-    line = " ".join(text.split())
-    if "`" in line:  # holds code already
-        return line
-    for character in "\\*<":
-        line = line.replace(character, f"\\{character}")
-    return line
+_CODE = re.compile(r"(?<![`\\])`([^`]+)`(?!`)")
+"""What stands between two single backticks is shown as it is, whatever it holds."""
+_SPECIAL = re.compile(
+    r"[\\`*<~$]|\](?=[(\[:])"  # code, emphasis, HTML, formulas, links
+    r"|(?<![^\W_])_|_(?![^\W_])"  # emphasis; inside words it is none
+    r"|&(?=#?\w+;)"  # a character by its number or name
+    r"|(?<=http)s?:(?=//)|(?<=ftp):(?=//)|(?<=www)\.",  # links without brackets
+    re.IGNORECASE,
+)
+_FIRST = re.compile(r"^(\d{1,9}(?=[.)]))?(?=[#>+=.)-])")
+"""Where a line would begin a heading, a quotation, a list or a rule."""
+
+
+def _escape(text: str, *, in_table: bool = False) -> str:
+    """One line that shows the text as it is: names in models may hold anything."""
+    line = one_line(" ".join(text.split()))
+    parts, end = [], 0
+    for code in _CODE.finditer(line):
+        parts += [_escaped(line[end : code.start()]), code.group()]
+        end = code.end()
+    whole = "".join([*parts, _escaped(line[end:])])
+    return whole.replace("|", "\\|") if in_table else _FIRST.sub(r"\g<1>\\", whole)
+
+
+def _escaped(text: str) -> str:
+    """The last character of what is special gets a backslash."""
+    return _SPECIAL.sub(lambda found: f"{found.group()[:-1]}\\{found.group()[-1]}", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
@@ -286,8 +287,14 @@ def _next_steps(record: RunRecord) -> Iterable[str]:
             "`qhal bench FOLDER` runs the artifact where its runtime is; `qhal doctor` says what "
             "is missing here."
         )
-    node = _most_interesting(record) or "NAME"
-    yield f"`qhal explain FOLDER {node}` tells all about a node or tensor (FOLDER: this output)."
+    command = f"qhal explain FOLDER {_argument(_most_interesting(record))}"
+    yield f"`{command}` tells all about a node or tensor (FOLDER: this output)."
+
+
+def _argument(name: str) -> str:
+    """A name as a word of a command; what no shell or report takes as it is stays out."""
+    plain = name.isprintable() and "`" not in name and not name.startswith("-")
+    return shlex.quote(name) if name and plain else "NAME"
 
 
 def _most_interesting(record: RunRecord) -> str:

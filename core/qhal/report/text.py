@@ -9,6 +9,7 @@ from io import StringIO
 
 from qhal.report.page import Page, Section, Table
 from qhal.report.pages import Result, page_of
+from qhal.words import lines, one_line
 
 _PIPED_COLUMNS = 120
 _GAP = 2
@@ -25,8 +26,9 @@ def to_text(report: Result | Page, width: int | None = None) -> str:
         width: columns; None for the terminal's, or 120 where there is none.
     """
     page, width = page_of(report), width or _width()
+    title = one_line(page.title)
     blocks = [
-        f"{page.title}\n{'=' * min(len(page.title), width)}",
+        f"{title}\n{'=' * min(len(title), width)}",
         _fill(page.verdict, width),
     ]
     blocks.extend(_section(section, width) for section in page.sections if not section.empty)
@@ -38,27 +40,32 @@ def _width() -> int:
 
 
 def _section(section: Section, width: int) -> str:
-    lines = [section.title, "-" * len(section.title)]
-    lines.extend(_fill(sentence, width) for sentence in section.sentences)
+    title = one_line(section.title)
+    rows = [title, "-" * len(title)]
+    rows.extend(_fill(sentence, width) for sentence in section.sentences)
     if section.table is not None and section.table.rows:
-        lines.append(_table(section.table, width))
+        rows.append(_table(section.table, width))
     for item in section.items:
         first, *others = item.splitlines()
-        lines.append(_fill(first, width, "- "))
-        lines.extend(_fill(line, width, "  ") for line in others)
-    return "\n".join(lines)
+        rows.append(_fill(first, width, "- "))
+        rows.extend(_fill(line, width, "  ") for line in others)
+    return "\n".join(rows)
 
 
 def _fill(text: str, width: int, start: str = "") -> str:
     """Lines of whole words: commands and names keep their hyphens."""
     return textwrap.fill(
-        text,
+        one_line(" ".join(text.split())),
         width,
         initial_indent=start,
         subsequent_indent=" " * len(start),
         break_on_hyphens=False,
         break_long_words=False,
     )
+
+
+def _shown(row: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(lines, row))
 
 
 def _column_widths(table: Table, width: int) -> list[int] | list[None]:
@@ -89,6 +96,7 @@ def _table(table: Table, width: int) -> str:
     from rich.table import Table as RichTable
     from rich.text import Text
 
+    table = Table(tuple(map(one_line, table.columns)), tuple(map(_shown, table.rows)))
     widths = _column_widths(table, width)
     drawn = RichTable(
         *(  # nothing is cut off

@@ -7,19 +7,19 @@ and the state of the host.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from qhal.artifact.ports import Port
-from qhal.codec import Json, decode, dumps, encode
+from qhal.codec import Json, decode, dumps, encode, loads
 from qhal.decisions import Decision
 from qhal.errors import InternalError, RecordError
 from qhal.metric import Metric
 from qhal.output import MARKER
 from qhal.results.gate import Gate
 from qhal.results.plan import Plan
+from qhal.system.files import is_folder, plain
 from qhal.targets.profile import Sourced, TargetProfile
 
 SCHEMA_VERSION = 1
@@ -172,15 +172,15 @@ class RunRecord:
             RecordError: missing, not JSON, of another schema version, or malformed.
         """
         path = Path(path)
-        path = path / FILE_NAME if path.is_dir() else path
+        path = path / FILE_NAME if is_folder(path) else path
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = loads(plain(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise RecordError(
                 f"Cannot read the record {path}: {error.strerror or error}.",
                 _WHAT_TO_GIVE,
             ) from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise RecordError(
                 f"{path} is not JSON: {error}.",
                 _WHAT_TO_GIVE,

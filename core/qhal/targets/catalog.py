@@ -34,7 +34,9 @@ from pathlib import Path
 from typing import Any
 
 from qhal.errors import CatalogError
+from qhal.system.files import is_file, plain
 from qhal.targets.profile import Sourced, TargetProfile
+from qhal.words import shortened
 
 FILE_NAME = "targets.toml"
 ORIGIN = "qhal's catalog"
@@ -46,7 +48,6 @@ _TARGET_KEYS = ("backend", "title", "family", "extends", "facts", "options")
 _FACT_KEYS = ("value", "unit", "source")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _TOO_LARGE = 1e300
-_LONGEST = 60
 _LONGEST_CHAIN = 50
 _UNITS = {
     "hz": "Hz",
@@ -83,7 +84,7 @@ def user_file(explicit: str | Path | None = None) -> Path | None:
     path = Path(FILE_NAME if explicit is None else explicit)
     if explicit is None and not os.path.lexists(path):
         return None
-    if not path.is_file():
+    if not is_file(path):
         hint = "Rename it." if explicit is None else "Check --targets."
         raise CatalogError(f"The catalog {path} is not a file.", hint)
     own = resources.files("qhal").joinpath(FILE_NAME)
@@ -98,7 +99,7 @@ def read(path: Path, known: Profiles) -> Profiles:
         CatalogError: the file cannot be read or a key in it is wrong; names file and key.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = plain(path).read_text(encoding="utf-8")
     except OSError as error:
         raise CatalogError(f"Cannot read the catalog {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -144,19 +145,19 @@ class _Key:
 
     def table(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise self.error(f"is {_shown(value)}; expected a table")
+            raise self.error(f"is {shortened(value)}; expected a table")
         return value
 
     def text(self, value: Any) -> str:
         if not isinstance(value, str) or not value.strip() or not value.isprintable():
-            raise self.error(f"is {_shown(value)}; expected a non-empty line of text")
+            raise self.error(f"is {shortened(value)}; expected a non-empty line of text")
         return value
 
     def number(self, value: Any) -> float:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not 0 < value < _TOO_LARGE:
             allowed = f"a number above 0 and below {_TOO_LARGE:g}"
-            raise self.error(f"is {_shown(value)}; expected {allowed}")
+            raise self.error(f"is {shortened(value)}; expected {allowed}")
         return float(value)
 
     def only(self, table: Mapping[str, Any], allowed: Collection[str]) -> None:
@@ -165,12 +166,6 @@ class _Key:
                 near = difflib.get_close_matches(key, allowed, 1)
                 hint = f"Did you mean {near[0]}?" if near else ""
                 raise self.at(key).error(f"is unknown; allowed are {', '.join(allowed)}", hint)
-
-
-def _shown(value: Any) -> str:
-    """Shorten a value so that it fits into a sentence."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 class _Reader:

@@ -69,11 +69,19 @@ def _session(model: str | Path | bytes) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    source = model if isinstance(model, bytes) else str(model)
+    source = model if isinstance(model, bytes) else _readable(model)
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ModelInvalidError(f"ONNX Runtime does not load the model: {error}.") from error
+
+
+def _readable(model: str | Path) -> str | bytes:
+    """Return the path, or the content if the name is not UTF-8: ONNX Runtime takes no such path."""
+    try:
+        return str(model).encode().decode()
+    except UnicodeEncodeError:
+        return Path(model).read_bytes()
 
 
 def check_import(graph: Graph, reference: FloatReference, sample: Arrays) -> dict[str, Metric]:

@@ -56,7 +56,14 @@ def test_every_key_has_its_effect(tmp_path: Path) -> None:
         ("layout = 'chw'", "one of nchw, nhwc"),
         ("channel_order = 'grb'", "one of rgb, bgr"),
         ("interpolation = 3", "one of bilinear"),
-        ("scale = = 1", "cannot be read"),
+        ("scale = = 1", "is not valid TOML"),
+        ("scale = " + "[" * 5000, "nested too deeply"),
+        ("scale = 1" + "0" * 5000, "is not valid TOML"),
+        ("scale = 0x" + "f" * 50_000, "thousands of digits"),
+        ("scale = 1" + "0" * 400, "1e-15 to 1e"),
+        ("scale = 1e400", "not allowed"),
+        ("scale = '1e1000000000'", "a fraction such as"),
+        ("scale = 1e-300", "1e-15 to 1e"),
     ],
 )
 def test_malformed_files_are_refused(tmp_path: Path, text: str, complaint: str) -> None:

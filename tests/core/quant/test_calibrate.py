@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from qhal.data import Dataset, load_dataset
+from qhal.decisions import Code
 from qhal.errors import DataValueError, InternalError, ModelInvalidError
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
@@ -181,13 +183,71 @@ def test_damaged_files_are_ignored_and_rewritten(
     tmp_path: Path, passes: list[Graph], damage: bytes | None
 ) -> None:
     graph = _network(fused=True)
-    calibrate(graph, _data(), ["y"], cache=tmp_path)
+    assert calibrate(graph, _data(), ["y"], cache=tmp_path).decisions == ()
     [file] = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:700] if damage is None else damage)
-    calibrate(graph, _data(), ["y"], cache=tmp_path)
-    calibrate(graph, _data(), ["y"], cache=tmp_path)
+    [decision] = calibrate(graph, _data(), ["y"], cache=tmp_path).decisions
+    assert decision.code is Code.STATISTICS_IGNORED
+    assert str(file) in decision.sentence
+    assert calibrate(graph, _data(), ["y"], cache=tmp_path).decisions == ()
     assert len(passes) == 2
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+def _doubled(arrays: dict[str, np.ndarray]) -> None:
+    arrays["maximum"] = arrays["maximum"] * 2
+
+
+def _of_another_shape(arrays: dict[str, np.ndarray]) -> None:
+    arrays["minimum"] = arrays["minimum"][None]
+
+
+def _without_a_histogram(arrays: dict[str, np.ndarray]) -> None:
+    arrays["counts"] = np.zeros_like(arrays["counts"])
+
+
+def _without_checksum(arrays: dict[str, np.ndarray]) -> None:
+    del arrays["checksum"]
+
+
+@pytest.mark.parametrize(
+    "change", [_doubled, _of_another_shape, _without_a_histogram, _without_checksum]
+)
+def test_changed_statistics_change_no_result(
+    tmp_path: Path, change: Callable[[dict[str, np.ndarray]], None]
+) -> None:
+    graph = _network(fused=True)
+    first = calibrate(graph, _data(), ["x", "y", "out"], cache=tmp_path)
+    [file] = tmp_path.iterdir()
+    arrays = dict(np.load(file))
+    change(arrays)
+    np.savez(file, **arrays)
+    second = calibrate(graph, _data(), ["x", "y", "out"], cache=tmp_path)
+    _same(dict(first.stats), dict(second.stats))
+    assert [d.code for d in second.decisions] == [Code.STATISTICS_IGNORED]
+    assert calibrate(graph, _data(), ["y"], cache=tmp_path).decisions == ()
+
+
+def test_statistics_of_other_data_under_this_name_are_not_used(tmp_path: Path) -> None:
+    graph = _network(fused=True)
+    calibrate(graph, _data().select([0]), ["y"], cache=tmp_path)
+    [other] = tmp_path.iterdir()
+    right = calibrate(graph, _data(), ["y"], cache=tmp_path)
+    [file] = (path for path in tmp_path.iterdir() if path != other)
+    file.write_bytes(other.read_bytes())
+    found = calibrate(graph, _data(), ["y"], cache=tmp_path)
+    _same(dict(right.stats), dict(found.stats))
+    assert len(found.decisions) == 1
+
+
+def test_a_pipe_in_the_place_of_statistics_blocks_nobody(tmp_path: Path) -> None:
+    graph = _network(fused=True)
+    calibrate(graph, _data(), ["y"], cache=tmp_path)
+    [file] = tmp_path.iterdir()
+    file.unlink()
+    os.mkfifo(file)
+    assert calibrate(graph, _data(), ["y"], cache=tmp_path).samples == 9
+    assert file.is_file()
 
 
 def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from qhal.decisions import Code, Decision, Severity
 from qhal.errors import OptionError
@@ -22,6 +23,7 @@ from qhal.results.check import CheckReport, check_report
 from qhal.results.explanation import explain
 from qhal.results.fleet import Fleet, Outcome
 from qhal.results.gate import Gate
+from qhal.results.plan import Status
 from qhal.results.record import RunRecord
 from qhal.targets.where import Where, WhereBasis
 from tests.conftest import Golden
@@ -242,3 +244,62 @@ def test_explain_names_near_matches(record: RunRecord) -> None:
     with pytest.raises(OptionError, match="'Gem_0'") as caught:
         explain(record, "Gem_0")
     assert "Did you mean Gemm_0" in caught.value.hint
+
+
+HOSTILE = [
+    "\x1b[31mRED\x1b]0;title\x07",
+    "<img src=x onerror=alert(1)>",
+    "<script>alert(1)</script>",
+    "[click](http://evil.example)",
+    "![x](http://evil.example/a.png)",
+    "http://evil.example www.evil.example",
+    "a`b <b>bold</b>",
+    "``x` <b>bold</b> `y``",
+    "a|b|c\\|d",
+    "*bold* _slanted_ ~~gone~~ $x$",
+    "&lt;b&gt; &#60;b&#62;",
+    "# heading",
+    "a\n\n# heading\n- item",
+    "x; touch PWNED #",
+    "$(touch PWNED) `touch PWNED`",
+    "-rf",
+    "a\u202eb",
+]
+
+
+def _plain_page(name: str) -> Page:
+    table = Table(("name",), ((name,),))
+    return Page(name, name, (Section(name, (name, f"`qhal explain` {name}"), table, (name,)),))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_act_neither_in_a_terminal_nor_in_markdown(name: str) -> None:
+    """The page as HTML has the tags of its own form, and all of the name as text."""
+    page = _plain_page(name)
+    assert not set(to_text(page)) & set(map(chr, [*range(10), *range(11, 32), 127, 0x202E]))
+    assert _tags(to_markdown(page)) == _tags(to_markdown(_plain_page("name")))
+    assert "http://" not in to_markdown(page)
+
+
+def _tags(text: str) -> list[str]:
+    rendered = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text)
+    return re.findall(r"<[^>]*>", re.sub(r"<code>[^<]*</code>", "", rendered))
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("conv/1", "conv/1"),
+        ("x; touch PWNED #", "'x; touch PWNED #'"),
+        ("it's", "'it'\"'\"'s'"),
+        ("`touch PWNED`", "NAME"),
+        ("-rf", "NAME"),
+        ("a\nb", "NAME"),
+    ],
+)
+def test_a_suggested_command_takes_the_name_as_one_word(
+    record: RunRecord, name: str, argument: str
+) -> None:
+    node = replace(record.plan.nodes[0], name=name, status=Status.DIFFERS)
+    changed = replace(record, plan=replace(record.plan, nodes=(node,)))
+    assert f"`qhal explain FOLDER {argument}`" in to_markdown(changed)

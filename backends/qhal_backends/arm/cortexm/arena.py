@@ -11,11 +11,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from qhal.errors import VerificationError
+from qhal.system.children import tied
+from qhal.system.scratch import scratch
 from qhal_backends.arm.cortexm.interpreter import label, load_interpreter
 
 TIMEOUT_S = 120
@@ -40,13 +41,13 @@ def measure_arena(content: bytes) -> Arena:
     Raises:
         VerificationError: the interpreter does not load or run the file; quotes why.
     """
-    with TemporaryDirectory(prefix="qhal-arena-") as name:
-        file = Path(name) / "model.tflite"
+    with scratch() as folder:
+        file = folder / "model.tflite"
         file.write_bytes(content)
         command = [sys.executable, "-P", "-m", "qhal_backends.arm.cortexm.arena", str(file)]
         try:
             done = subprocess.run(
-                command,
+                tied(command),
                 capture_output=True,
                 text=True,
                 errors="replace",

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from qhal.errors import MissingDependencyError, VerificationError
 from qhal.ir.graph import Array
+from qhal.system.children import tied
+from qhal.system.scratch import scratch
 from qhal_backends.arm.cortexa_cores import Core
 from qhal_backends.arm.emulator.counter import prepare_counter
 from qhal_backends.arm.emulator.debian import PYTHON
@@ -103,8 +104,7 @@ class Emulator:
             plugin, problem = prepare_counter(self.folder), ""
         except MissingDependencyError as error:
             plugin, problem = None, f"instructions are not counted: {error}"
-        with TemporaryDirectory(prefix="qhal-arm-") as name:
-            work = Path(name)
+        with scratch() as work:
             _write(work, jobs)
             problem = self._execute(work, plugin, timeout_s) or problem
             return Emulation(_results(work, jobs), problem.rstrip("."))
@@ -136,7 +136,7 @@ class Emulator:
         log = ["-plugin", str(plugin), "-d", "plugin", "-D", str(work / _LOG)] if plugin else []
         try:
             done = subprocess.run(
-                self._command(log, GUEST, str(work)),
+                tied(self._command(log, GUEST, str(work))),
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

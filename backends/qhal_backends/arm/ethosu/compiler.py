@@ -67,7 +67,7 @@ def compile_model(content: bytes, configuration: Configuration) -> VelaCompilati
     Raises:
         RefusedError: Vela does not take the configuration or the model; quotes what it said.
     """
-    with workspace("vela", SOURCE, content) as folder:
+    with workspace(SOURCE, content) as folder:
         done = run_compiler(_command(configuration), folder, TIMEOUT_S)
         compiled = folder / COMPILED
         if done.code is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -80,7 +81,7 @@ class _Binder:
             raise ModelShapeError(
                 f"Input {name!r} ({_text(dims)}) has free dimensions: "
                 f"{', '.join(f'axis {axis} ({_text([dims[axis]])})' for axis in free)}.",
-                f"Set them with --shape {name}={example} (replace names with numbers).",
+                f"Set them with {_option(name, example)} (replace names with numbers).",
             )
         return tuple(size for size in shape if size is not None)
 
@@ -123,7 +124,8 @@ def _dims(value: ir.Value, shapes: Shapes) -> tuple[Dim, ...]:
     if value.shape is None:
         if name not in shapes:
             raise ModelShapeError(
-                f"Input {name!r} has no shape.", f"Give one with --shape {name}=1,3,224,224."
+                f"Input {name!r} has no shape.",
+                f"Give one with {_option(name, '1,3,224,224')}.",
             )
         return tuple(f"?{axis}@{name}" for axis in range(len(shapes[name])))
     return tuple(
@@ -132,6 +134,11 @@ def _dims(value: ir.Value, shapes: Shapes) -> tuple[Dim, ...]:
         else str(getattr(dim, "value", None) or f"?{axis}@{name}")
         for axis, dim in enumerate(value.shape)
     )
+
+
+def _option(name: str, shape: str) -> str:
+    """Write the option that sets a shape, quoted for a shell."""
+    return f"--shape {shlex.quote(f'{name}={shape}')}"
 
 
 def _input_type(value: ir.Value, binder: _Binder) -> DType:

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx_ir.passes.common import InlinePass, TopologicalSortPass
 
 from qhal.errors import ModelFileError, ModelInvalidError
-from qhal.ir.onnx.weights import WeightFiles, map_file
+from qhal.ir.onnx.weights import WeightFiles, location_of, map_file
 from qhal.ir.onnx.wire import WireError, lift_weights
 
 OLDEST_OPSET = 7
@@ -63,7 +63,7 @@ def load(path: Path) -> Source:
 def _parse(path: Path, data: memoryview) -> onnx.ModelProto:
     proto = onnx.ModelProto()
     try:
-        proto.ParseFromString(lift_weights(data, path.name))
+        proto.ParseFromString(lift_weights(data, location_of(path)))
     except (WireError, DecodeError) as error:
         raise ModelFileError(
             f"{str(path)!r} is truncated or not an ONNX file: {error}.",

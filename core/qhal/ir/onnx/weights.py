@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from qhal.errors import ModelFileError, ModelInvalidError, ModelWeightsError
 from qhal.ir.graph import Array
+from qhal.system.files import is_folder, plain
 
 _CHECKED_ELEMENTS = 1 << 20
 
@@ -26,7 +27,7 @@ class WeightFiles:
 
     def __init__(self, path: Path, mapped: memoryview) -> None:
         self._folder = path.parent
-        self._mapped: dict[str, memoryview] = {path.name: mapped}
+        self._mapped: dict[str, memoryview] = {location_of(path): mapped}
 
     def read(self, tensor: ir.TensorProtocol) -> Array:
         """Read the elements of a tensor, without a copy where the file's form allows it.
@@ -101,16 +102,21 @@ class WeightFiles:
         return sum(map(len, self._mapped.values()))
 
 
+def location_of(path: Path) -> str:
+    """Return the name by which references call the model's own file; it may not be UTF-8."""
+    return path.name.encode(errors="backslashreplace").decode()
+
+
 def map_file(path: Path) -> memoryview:
     """Map a file into memory for reading.
 
     Raises:
         ModelFileError: the file is missing, empty, a folder or not readable.
     """
-    if path.is_dir():
+    if is_folder(path):
         raise ModelFileError(f"{str(path)!r} is a folder.", "Give the path of an .onnx file.")
     try:
-        with path.open("rb") as file:
+        with plain(path).open("rb") as file:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except FileNotFoundError:
         raise ModelFileError(f"There is no file {str(path)!r}.", "Check the path.") from None

@@ -1,0 +1,1 @@
+"""The machine below: files, locks, temporary folders, processes that end with qhal, telemetry."""

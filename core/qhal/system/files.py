@@ -1,0 +1,91 @@
+"""Files that the user names, and locks on folders: nothing here waits for somebody else."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_SPECIAL = {
+    stat.S_ISFIFO: "a named pipe",
+    stat.S_ISSOCK: "a socket",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+}
+
+
+def plain(path: Path) -> Path:
+    """Return the path, unless it is a pipe, a socket or a device: reading these may never end.
+
+    Raises:
+        OSError: it does, or nothing can be found out about it; ``strerror`` says so in words.
+    """
+    try:
+        mode = path.stat().st_mode
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "no path holds a NUL character", str(path)) from error
+    for is_special, words in _SPECIAL.items():
+        if is_special(mode):
+            raise OSError(errno.EINVAL, f"it is {words}, not a file", str(path))
+    return path
+
+
+def exists(path: Path) -> bool:
+    """Return True if something is there. A name that no file can have is an OSError to pathlib."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Return True if a folder is there, see :func:`exists`."""
+    return exists(path) and path.is_dir()
+
+
+def is_file(path: Path) -> bool:
+    """Return True if a plain file is there, see :func:`exists`."""
+    return exists(path) and path.is_file()
+
+
+def try_lock(folder: Path) -> int | None:
+    """Lock a folder until the returned descriptor is closed or the process ends.
+
+    Returns:
+        None if a living process holds the lock, the folder is gone, or the system has no locks.
+    """
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except (ImportError, AttributeError, OSError):
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), os.lstat(folder)):
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None
+
+
+@contextmanager
+def if_abandoned(folder: Path) -> Iterator[bool]:
+    """Enter with True, and the lock, if the folder is this user's and nobody alive holds it."""
+    descriptor = try_lock(folder) if _is_own(folder) else None
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _is_own(folder: Path) -> bool:
+    with suppress(OSError, AttributeError):  # the latter where users have no numbers
+        found = folder.lstat()
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    return False

@@ -1,0 +1,280 @@
+"""The process around a command: its streams, signals, children, and what stays behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from qhal.errors import OptionError
+from qhal.host import too_many_threads, usable_cores
+from qhal.system.children import tied
+from qhal.system.scratch import scratch
+from tests.paths import ROOT
+
+DIGITS = ROOT / "examples" / "digits"
+DEPLOY = ["deploy", str(DIGITS / "digits.onnx"), "--target", "cpu", "--no-cache"]
+WITH_DATA = [*DEPLOY, "--data", str(DIGITS / "calibration.npz")]
+QHAL = [sys.executable, "-m", "qhal.cli"]
+PATH = os.pathsep.join(entry for entry in sys.path if entry)
+
+
+def shell(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": PATH, "QHAL": " ".join(QHAL), **variables}
+    return subprocess.run(
+        ["sh", "-c", script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+# --- streams ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "redirection",
+    ["2>/dev/full", "2>&-", "2>&- >&- <&-", ">&-", ">/dev/full", "2>/dev/full >/dev/full"],
+)
+def test_streams_that_are_not_there_change_no_exit_code(tmp_path: Path, redirection: str) -> None:
+    script = f"$QHAL deploy nope.onnx --target cpu --data x {redirection}; echo $?"
+    assert shell(script, tmp_path).stdout == "2\n"
+
+
+def test_a_reader_of_stderr_that_leaves(tmp_path: Path) -> None:
+    script = "{ $QHAL deploy nope.onnx --target cpu --data x 2>&1 >/dev/null; echo $? >code; } | :"
+    shell(script, tmp_path)
+    assert (tmp_path / "code").read_text() == "2\n"
+
+
+def test_a_full_disk_behind_stdout_is_said_once(tmp_path: Path) -> None:
+    done = shell("$QHAL targets >/dev/full", tmp_path)
+    assert done.returncode == 2
+    assert "the disk is full" in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_no_file_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None:
+    """What a runtime prints on stderr would land in it."""
+    text = (
+        "import os, numpy as np\n"
+        "def make():\n"
+        "    os.write(2, b'noise')\n"
+        "    os.write(1, b'noise')\n"
+        "    return np.zeros((4, 1, 8, 8), 'f4')\n"
+    )
+    (tmp_path / "noisy.py").write_text(text)
+    deploy = f"$QHAL {' '.join(DEPLOY)} --data noisy:make --out out"
+    assert shell(f"{deploy} 2>&- >&-; exit $?", tmp_path).returncode == 0
+    assert not any(b"noise" in file.read_bytes() for file in (tmp_path / "out").iterdir())
+
+
+def test_stdout_holds_the_result_alone(tmp_path: Path) -> None:
+    text = (
+        "import os, sys, numpy as np\n"
+        "print('imported')\n"
+        "def make():\n"
+        "    print('made')\n"
+        "    os.write(1, b'from C\\n')\n"
+        "    os.system('echo from a child')\n"
+        "    return np.random.default_rng(0).normal(size=(6, 1, 8, 8)).astype('f4')\n"
+    )
+    (tmp_path / "noisy.py").write_text(text)
+    done = shell(f"$QHAL {' '.join(DEPLOY)} --data noisy:make --json --out out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["target"]["name"] == "cpu"
+    for noise in ("imported", "made", "from C", "from a child"):
+        assert noise in done.stderr
+
+
+def test_an_exit_in_a_function_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "leaves.py").write_text("import sys\ndef make():\n    sys.exit(0)\n")
+    done = shell(f"$QHAL {' '.join(DEPLOY)} --data leaves:make --out out", tmp_path)
+    assert done.returncode == 2
+    assert "leaves:make fails: it ends the process (SystemExit: 0)" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_deleted_working_folder(tmp_path: Path) -> None:
+    script = f"mkdir gone; cd gone; rmdir ../gone; $QHAL {' '.join(WITH_DATA)}"
+    done = shell(script, tmp_path)
+    assert done.returncode == 2
+    assert "The working folder is gone" in done.stderr
+    done = shell(f"{script} --out {tmp_path / 'out'}", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "record.json").is_file()
+
+
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    model = os.fsdecode(b"caf\xe9.onnx")
+    (tmp_path / model).write_bytes((DIGITS / "digits.onnx").read_bytes())
+    data = DIGITS / "calibration.npz"
+    script = (
+        'M=$(printf "caf\\351.onnx"); '
+        f'$QHAL deploy "$M" --target cpu --data {data} --no-cache --json >found.json && '
+        f'$QHAL deploy "$M" --target cpu --data {data} --no-cache --force >text'
+    )
+    done = shell(script, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "found.json").read_text())["model"]["file"] == model
+    out = tmp_path / os.fsdecode(b"caf\xe9-cpu-w8a8")
+    assert json.loads((out / "record.json").read_text())["model"]["file"] == model
+    assert r"caf\udce9.onnx" in (out / "report.md").read_text(encoding="utf-8").replace(
+        "\\\\", "\\"
+    )
+
+
+# --- signals ----------------------------------------------------------------------
+
+_IN_C = """
+import ctypes, signal, sys
+from pathlib import Path
+from qhal.cli import main as shell
+from qhal.output import OutputFolder
+from qhal.system.scratch import scratch
+
+class Stuck:
+    SUMMARY = "run C code that does not come back"
+    add_arguments = staticmethod(lambda parser: None)
+
+    def run(self, arguments, registry=None):
+        with scratch() as folder, OutputFolder("out") as output:
+            output.write("record.json", "{}")
+            Path("ready").write_text(str(folder))
+            # Waits for a lock that never comes, and goes on waiting when a signal interrupts it.
+            mutex = ctypes.create_string_buffer(64)
+            library = ctypes.CDLL(None)
+            library.pthread_mutex_lock(mutex)
+            library.pthread_mutex_lock(mutex)
+
+shell.COMMANDS["stuck"] = Stuck()
+sys.exit(shell.main(["stuck"]))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_what_is_deep_in_a_runtime(tmp_path: Path, number: int, code: int) -> None:
+    """A C function that takes interrupted calls up again, as a runtime's threads pools do."""
+    program = tmp_path / "stuck.py"
+    program.write_text(_IN_C)
+    environment = {**os.environ, "PYTHONPATH": PATH, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, str(program)], cwd=tmp_path, env=environment, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            while not (tmp_path / "ready").exists():
+                assert process.poll() is None
+                time.sleep(0.05)
+            assert Path((tmp_path / "ready").read_text()).is_dir()
+            process.send_signal(number)
+            assert process.wait(30) == code
+        finally:
+            process.kill()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["ready", "stuck.py"]
+
+
+# --- children and folders ---------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children")
+def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    code = f"import os, time; open({str(pid)!r}, 'w').write(f'{{os.getpid()}}.'); time.sleep(600)"
+    child = [sys.executable, "-c", code]
+    parent = (
+        f"import subprocess; from qhal.system.children import tied; subprocess.run(tied({child!r}))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], env={**os.environ, "PYTHONPATH": PATH}
+    ) as process:
+        while not (pid.exists() and pid.read_text().endswith(".")):
+            time.sleep(0.05)
+        process.kill()
+    number = int(pid.read_text()[:-1])
+    deadline = time.monotonic() + 30
+    while _is_alive(number):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _is_alive(number: int) -> bool:
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_tied_command_is_the_command(tmp_path: Path) -> None:
+    command = tied([sys.executable, "-c", "import os, sys; print(os.getcwd()); sys.exit(7)"])
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (7, str(tmp_path))
+
+
+def test_folders_of_killed_runs_go_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    lines = (
+        "import os; from qhal.system.scratch import scratch",
+        "with scratch(): os.kill(os.getpid(), 9)",
+    )
+    code = "\n".join(lines)
+    environment = {**os.environ, "PYTHONPATH": PATH, "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    (tmp_path / "qhal-notes").mkdir()
+    with scratch() as first, scratch() as second:
+        assert first.is_dir()
+        assert second.is_dir()
+        assert len(list(tmp_path.iterdir())) == 3
+    assert [entry.name for entry in tmp_path.iterdir()] == ["qhal-notes"]
+
+
+def test_folders_that_are_made_at_once_do_not_sweep_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def use(number: int) -> bool:
+        with scratch() as folder:
+            (folder / "file").write_text(str(number))
+            return (folder / "file").read_text() == str(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(use, range(200)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_in_the_home_or_among_temporary_files(tmp_path: Path) -> None:
+    for folder in ("home", "tmp", "work"):
+        (tmp_path / folder).mkdir()
+    script = f"$QHAL {' '.join(WITH_DATA)} --out out"
+    script += f"; $QHAL {' '.join(WITH_DATA).replace(' cpu', ' cpu,openvino-cpu')} --out more"
+    done = shell(
+        script, tmp_path / "work", HOME=str(tmp_path / "home"), TMPDIR=str(tmp_path / "tmp")
+    )
+    assert done.returncode in (0, 2), done.stderr  # 2 where OpenVINO is not installed
+    assert list((tmp_path / "home").iterdir()) == []
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+# --- threads ----------------------------------------------------------------------
+
+
+def test_more_threads_than_any_use_are_refused(tmp_path: Path) -> None:
+    assert too_many_threads(usable_cores()) == ""
+    assert "for each core" in too_many_threads(100_000)
+    done = shell(f"$QHAL {' '.join(WITH_DATA)} --threads 100000", tmp_path)
+    assert done.returncode == OptionError.exit_code
+    assert "threads is 100000" in done.stderr
+    done = shell("$QHAL bench nowhere --threads 100000", tmp_path)
+    assert "threads is 100000" in done.stderr
