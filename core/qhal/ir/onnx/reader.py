@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import prod
 
 import onnx_ir as ir
 
 from qhal.decisions import Code, Decision, Severity
-from qhal.errors import ModelInvalidError
+from qhal.errors import ModelInvalidError, ModelShapeError
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph
+from qhal.ir.onnx.arity import check_arity
 from qhal.ir.onnx.bind import Shapes, bind_inputs
 from qhal.ir.onnx.call import ImportCall, Unsupported, node_name
 from qhal.ir.onnx.fold import fold
@@ -19,6 +22,9 @@ from qhal.ir.onnx.load import Source
 from qhal.ir.onnx.opaque import check_float, expansion, opaque
 from qhal.ir.onnx.scope import Scope
 from qhal.ir.onnx.table import TABLE
+
+MOST_ELEMENTS = (1 << 31) - 1
+"""Of a tensor; runtimes count elements in 32 bits."""
 
 _INVALID = (ValueError, TypeError, KeyError, IndexError, OverflowError, ZeroDivisionError)
 """What a mapping runs into when a node's attributes or operands make no sense."""
@@ -34,6 +40,7 @@ def read(source: Source, shapes: Shapes) -> tuple[Graph, tuple[Decision, ...]]:
     """
     graph = source.model.graph
     inputs = [v for v in graph.inputs if v.const_value is None]
+    _check_distinct(inputs)
     bound = bind_inputs(inputs, shapes)
     builder = GraphBuilder(graph.name or "model")
     opsets = {"" if d == "ai.onnx" else d: v for d, v in source.model.opset_imports.items()}
@@ -43,13 +50,40 @@ def read(source: Source, shapes: Shapes) -> tuple[Graph, tuple[Decision, ...]]:
         scope.set_tensor(value, builder.input(name, bound.types[name]))
     reader = _Reader(scope)
     reader.walk(graph)
+    _check_sizes(builder)
     return _finish(scope, graph.outputs), (*bound.decisions, *reader.decisions)
+
+
+def _check_sizes(builder: GraphBuilder) -> None:
+    """Refuse tensors that no runtime can address.
+
+    Raises:
+        ModelShapeError: naming the tensor.
+    """
+    for node in builder.nodes:
+        for name in filter(None, node.outputs):
+            found = builder.type(name)
+            if prod(max(size, 1) for size in found.shape) > MOST_ELEMENTS:
+                raise ModelShapeError(
+                    f"Tensor {name!r}, made by node {node.name!r}, would be {found}: "
+                    f"{found.elements:,} elements.",
+                    "Check the shapes and sizes in the model; no target takes that many.",
+                )
 
 
 def _names(graph: ir.Graph) -> frozenset[str]:
     """The names of all tensors of the user's model."""
     made = (value.name for node in graph.all_nodes() for value in node.outputs)
     return frozenset(str(n) for n in (*made, *graph.initializers, *(v.name for v in graph.inputs)))
+
+
+def _check_distinct(inputs: Sequence[ir.Value]) -> None:
+    names = Counter(value.name for value in inputs)
+    for name, count in names.items():
+        if count > 1:
+            raise ModelInvalidError(
+                f"The model has {count} inputs called {name!r}.", "Give each a name of its own."
+            )
 
 
 class _Reader:
@@ -75,6 +109,7 @@ class _Reader:
         if node.domain == "ai.onnx":
             node.domain = ""
         call = ImportCall(node, self._scope)
+        check_arity(call)
         constants = fold(call)
         if constants is not None:
             for value, constant in zip(node.outputs, constants, strict=False):
@@ -157,8 +192,10 @@ def _finish(scope: Scope, outputs: Sequence[ir.Value]) -> Graph:
 
     An output may be the tensor that an Identity (or another operator that does nothing)
     reads: that tensor then gets the output's name. Inputs, constants and tensors that are
-    outputs already are copied by a Reshape to their own shape.
+    outputs already are copied by a Reshape to their own shape. An output that is listed twice
+    is one.
     """
+    outputs = list({str(v.name): v for v in outputs}.values())
     builder, wanted = scope.builder, [str(v.name) for v in outputs]
     made = {name for node in builder.nodes for name in node.outputs}
     renamed: dict[str, str] = {}
