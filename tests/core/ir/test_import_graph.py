@@ -344,3 +344,21 @@ def test_tensors_that_no_runtime_can_address(tmp_path: Path, dims: tuple[int, ..
     proto = model([node], {"x": (1, 1)}, constants={"r": i64(*dims)})
     with pytest.raises(ModelShapeError, match="'y', made by node 'n'"):
         read(tmp_path, proto)
+
+
+def test_a_tensor_without_elements_is_a_constant(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Tile", ["x", "r"], ["none"]),
+        helper.make_node("Neg", ["none"], ["minus"]),
+        helper.make_node("ReduceSum", ["minus"], ["zero"], keepdims=0),
+        helper.make_node("Add", ["x", "zero"], ["y"]),
+    ]
+    graph = imported(tmp_path, model(nodes, {"x": (2, 3)}, constants={"r": i64(1, 0)}))
+    assert kinds(graph) == ["Add"]
+
+
+def test_outputs_without_elements(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Tile", ["x", "r"], ["y"])]
+    proto = model(nodes, {"x": (2, 3)}, constants={"r": i64(1, 0)})
+    with pytest.raises(ModelShapeError, match=r"Output 'y' has no elements: it is float32\[2x0\]"):
+        read(tmp_path, proto)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
+import numpy as np
 import onnx_ir as ir
 
 from qhal.decisions import Code, Decision, Severity
@@ -118,7 +119,15 @@ class _Reader:
         check_float(call)
         for value, name in zip(node.outputs, self._emit(call), strict=False):
             if name:
-                self._scope.set_tensor(value, name)
+                self._set(value, name)
+
+    def _set(self, value: ir.Value, name: str) -> None:
+        """Record what a node makes; a tensor without elements is the same for every input."""
+        found = self._scope.builder.type(name)
+        if found.elements:
+            self._scope.set_tensor(value, name)
+        else:
+            self._scope.set_constant(value, np.zeros(found.shape, found.dtype.numpy))
 
     def _emit(self, call: ImportCall) -> Sequence[str]:
         """The tensors that the node's outputs are."""
@@ -194,6 +203,9 @@ def _finish(scope: Scope, outputs: Sequence[ir.Value]) -> Graph:
     reads: that tensor then gets the output's name. Inputs, constants and tensors that are
     outputs already are copied by a Reshape to their own shape. An output that is listed twice
     is one.
+
+    Raises:
+        ModelShapeError: an output has no elements.
     """
     outputs = list({str(v.name): v for v in outputs}.values())
     builder, wanted = scope.builder, [str(v.name) for v in outputs]
@@ -202,6 +214,11 @@ def _finish(scope: Scope, outputs: Sequence[ir.Value]) -> Graph:
     found = []
     for value, want in zip(outputs, wanted, strict=True):
         name = scope.tensor(value)
+        if not builder.type(name).elements:
+            raise ModelShapeError(
+                f"Output {want!r} has no elements: it is {builder.type(name)}.",
+                "Cut that output off the model.",
+            )
         if name != want or builder.value(name) is not None:
             if name not in made or name in renamed or name in wanted:
                 copy = ops.Reshape(builder.type(name).shape)
