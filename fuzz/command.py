@@ -13,11 +13,12 @@ import sys
 import tempfile
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 GRACE_S = 2.0
 """How long the children of a command that has ended may take to notice."""
@@ -124,6 +125,7 @@ def _child(argv: Sequence[str], where: Surroundings) -> NoReturn:
         tempfile.tempdir = None
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (where.memory_bytes, where.memory_bytes))
+        _forget_exit_handlers()
         faulthandler.enable()
         faulthandler.dump_traceback_later(max(1.0, where.timeout_s - 2.0), exit=False)
         if where.before is not None:
@@ -141,6 +143,14 @@ def _child(argv: Sequence[str], where: Surroundings) -> NoReturn:
         os._exit(code)
 
 
+def _forget_exit_handlers() -> None:
+    """What the parent registered for its own end is not this process's to do."""
+    atexit._clear()
+    finalize: Any = weakref.finalize
+    finalize._registry.clear()
+    finalize._registered_with_atexit = False
+
+
 def _main(argv: Sequence[str]) -> int:
     from qhal.cli.main import main
 
@@ -155,8 +165,12 @@ def _streams(logs: Path) -> None:
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(logs / name, flags, 0o644), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    sys.stdout = io.TextIOWrapper(io.FileIO(1, "w"), encoding="utf-8", write_through=True)
-    sys.stderr = io.TextIOWrapper(io.FileIO(2, "w"), encoding="utf-8", write_through=True)
+    sys.stdout = io.TextIOWrapper(
+        io.FileIO(1, "w", closefd=False), encoding="utf-8", write_through=True
+    )
+    sys.stderr = io.TextIOWrapper(
+        io.FileIO(2, "w", closefd=False), encoding="utf-8", write_through=True
+    )
 
 
 def _children_left(session: int) -> tuple[str, ...]:

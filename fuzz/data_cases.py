@@ -142,7 +142,7 @@ def npy(random: Random) -> tuple[bytes, str]:
         return head + body + bytes(2 * 3 * 8 * 8 * 4), f"header {text[:60]}"
     array, what = _array(random)
     stream = io.BytesIO()
-    np.save(stream, array[:1].reshape(array.shape[1:]) if array.ndim == 4 else array)
+    np.save(stream, array[0] if array.ndim == 4 and array.size else array)
     if often(random, 0.5):
         return damage.bytes_of(random, stream.getvalue()), f"damaged npy, {what}"
     return stream.getvalue(), what
