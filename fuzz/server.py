@@ -21,6 +21,9 @@ from fuzz.judge import Fault, before, judge
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "examples" / "digits"
+_STARTS_THREADS = ("openvino", "qhal_backends.openvino")
+"""Modules that children import by themselves: they start threads, which do not survive a fork."""
+
 FULL_EVERY = 20
 """Every so many cases are measured with all that belongs to it, which takes seconds."""
 
@@ -181,6 +184,8 @@ def warmed_up(folder: Path, targets: Sequence[str]) -> Base:
     if status or not modules.is_file():
         raise RuntimeError(f"deploying good input fails; see {folder}/log")
     for name in json.loads(modules.read_text()):
+        if name.startswith(_STARTS_THREADS):
+            continue
         with suppress(Exception):
             importlib.import_module(name)
     outputs = {target: folder / "out" / target for target in targets}
