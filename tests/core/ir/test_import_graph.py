@@ -362,3 +362,10 @@ def test_outputs_without_elements(tmp_path: Path) -> None:
     proto = model(nodes, {"x": (2, 3)}, constants={"r": i64(1, 0)})
     with pytest.raises(ModelShapeError, match=r"Output 'y' has no elements: it is float32\[2x0\]"):
         read(tmp_path, proto)
+
+
+def test_sizes_that_overflow_in_shape_inference(tmp_path: Path) -> None:
+    node = helper.make_node("Resize", ["x", "", "s"], ["y"], name="n")
+    constants = {"s": np.full(4, 1e30, np.float32)}
+    with pytest.raises(ModelShapeError, match="'y', made by node 'n'"):
+        read(tmp_path, model([node], {"x": (1, 1, 2, 2)}, constants=constants))

@@ -64,10 +64,11 @@ def _check_sizes(builder: GraphBuilder) -> None:
     for node in builder.nodes:
         for name in filter(None, node.outputs):
             found = builder.type(name)
-            if prod(max(size, 1) for size in found.shape) > MOST_ELEMENTS:
+            overflown = min(found.shape, default=0) < 0
+            if overflown or prod(max(size, 1) for size in found.shape) > MOST_ELEMENTS:
                 raise ModelShapeError(
-                    f"Tensor {name!r}, made by node {node.name!r}, would be {found}: "
-                    f"{found.elements:,} elements.",
+                    f"Tensor {name!r}, made by node {node.name!r}, would be {found}, which is "
+                    f"beyond the {MOST_ELEMENTS:,} elements that a tensor may have.",
                     "Check the shapes and sizes in the model; no target takes that many.",
                 )
 
