@@ -5,8 +5,10 @@ BIN = $(VENV)/bin
 BENCH_VENV ?= .venv-bench
 DIGITS = examples/digits
 OUT = out/digits-edgetpu
+CASES ?= 2000
+SEED ?= 0
 
-.PHONY: help demo test install lint docs docs-check picture bench startup clean goldens
+.PHONY: help demo test fuzz faults install lint docs docs-check picture bench startup clean goldens
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/\1\t\2/p' Makefile
@@ -17,6 +19,13 @@ demo: $(VENV)/demo  ## deploy the bundled example for the Edge TPU and print the
 
 test: install  ## run the whole test suite
 	$(BIN)/python -m pytest
+
+fuzz: install  ## thousands of malformed models, data and files; CASES and SEED choose which
+	$(BIN)/python -m fuzz onnx --cases $(CASES) --seed $(SEED)
+	$(BIN)/python -m fuzz data targets records cache --cases $$(( $(CASES) / 4 )) --seed $(SEED)
+
+faults: install  ## kill 200 deployments, and run some on machines that lack something
+	$(BIN)/python -m fuzz kills machines --cases 200 --seed $(SEED)
 
 goldens: install  ## write the golden texts of tests/golden again; review the diff
 	$(BIN)/python -m pytest --update-goldens -k golden

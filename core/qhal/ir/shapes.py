@@ -37,7 +37,11 @@ def infer(op: Op, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]
     rule = rule_of(type(op))
     if rule is None:
         raise ValueError(f"the shape of {op.kind} cannot be inferred")
-    return rule(op, inputs)
+    results = rule(op, inputs)
+    for result in results:
+        if min(result.shape, default=0) < 0:
+            raise ValueError(f"its result would have the shape {result.shape}")
+    return results
 
 
 def rule_of(operator: type[Op]) -> Rule | None:
@@ -198,7 +202,7 @@ def _arg_max(op: ops.ArgMax, inputs: Operands) -> Results:
 
 def _reshape(op: ops.Reshape, inputs: Operands) -> Results:
     x = operand(inputs, 0)
-    if prod(op.shape) != x.elements:
+    if min(op.shape, default=0) < 0 or prod(op.shape) != x.elements:
         raise ValueError(f"{x} has {x.elements} elements and cannot have the shape {op.shape}")
     return (replace(x, shape=op.shape),)
 

@@ -110,6 +110,7 @@ CASES: list[Case] = [
     (ops.InstanceNorm(), X4, values(4), values(4)),
     *((ops.Reduce(f, (1, 3), keepdims=False), X4) for f in ("Mean", "Sum", "Max", "Min")),
     (ops.Reduce("Mean", (2, 3)), X4),
+    (ops.Reduce("Mean", ()), ()),
     (ops.ArgMax(1), X4),
     (ops.MaxPool((3, 3), (2, 2), (0, 0, 1, 1)), X4),
     (ops.AveragePool((3, 3), (2, 2), (1, 1, 0, 0), count_include_pad=True), X4),

@@ -294,7 +294,12 @@ def test_shapes_that_depend_on_data_are_refused(tmp_path: Path) -> None:
     ("node", "message"),
     [
         (helper.make_node("Add", ["x", "gone"], ["y"], name="n"), "'gone'"),
-        (helper.make_node("Add", ["x"], ["y"], name="n"), "Operand 1 of node 'n'"),
+        (helper.make_node("Add", ["x"], ["y"], name="n"), "'n'.*operand 1 \\(B\\) is missing"),
+        (helper.make_node("Pad", ["x", "p"], ["y"], name="n"), "'n'.*cut off more than"),
+        (helper.make_node("Sum", ["x", ""], ["y"], name="n"), "'n'.*operand 1 .*is missing"),
+        (helper.make_node("CenterCropPad", [], ["y"], name="n"), "'n'.*operand 0 .*is missing"),
+        (helper.make_node("Relu", ["x", "x"], ["y"], name="n"), "'n'.*2 operands"),
+        (helper.make_node("Relu", ["x"], ["y", "z"], name="n"), "'n'.*2 results"),
         (helper.make_node("Transpose", ["x"], ["y"], name="n", perm=[0, 5]), "'n'.*permutation"),
         (helper.make_node("Concat", ["x", "x"], ["y"], name="n", axis=7), "'n'.*axis 7"),
         (helper.make_node("MaxPool", ["x"], ["y"], name="n"), "'n'.*kernel_shape"),
@@ -303,7 +308,12 @@ def test_shapes_that_depend_on_data_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_nodes_that_make_no_sense(tmp_path: Path, node: onnx.NodeProto, message: str) -> None:
-    proto = model([node], {"x": (2, 3)}, constants={"w": floats(2, 3, 1)})
+    proto = model(
+        [node],
+        {"x": (2, 3)},
+        constants={"w": floats(2, 3, 1), "p": i64(-(1 << 63), 9, 0, 7)},
+        opset=18,
+    )
     with pytest.raises(ModelInvalidError, match=message):
         read(tmp_path, proto)
 
@@ -312,3 +322,50 @@ def test_outputs_that_nothing_makes(tmp_path: Path) -> None:
     proto = model([helper.make_node("Relu", ["x"], ["y"])], {"x": (1,)}, ["other"])
     with pytest.raises(ModelInvalidError, match="'other'"):
         read(tmp_path, proto)
+
+
+def test_inputs_of_one_name(tmp_path: Path) -> None:
+    proto = model([helper.make_node("Relu", ["x"], ["y"])], {"x": (1,)})
+    proto.graph.input.append(proto.graph.input[0])
+    with pytest.raises(ModelInvalidError, match="2 inputs called 'x'"):
+        read(tmp_path, proto)
+
+
+@pytest.mark.parametrize("op", ["Identity", "Relu"])
+def test_an_output_that_is_listed_twice_is_one(tmp_path: Path, op: str) -> None:
+    nodes = [helper.make_node("Neg", ["x"], ["a"]), helper.make_node(op, ["a"], ["y"])]
+    graph = read(tmp_path, model(nodes, {"x": (2,)}, ["y", "a", "y"])).graph
+    assert graph.outputs == ("y", "a")
+
+
+@pytest.mark.parametrize("dims", [(1, 1 << 31), (1 << 40, 0)])
+def test_tensors_that_no_runtime_can_address(tmp_path: Path, dims: tuple[int, ...]) -> None:
+    node = helper.make_node("Tile", ["x", "r"], ["y"], name="n")
+    proto = model([node], {"x": (1, 1)}, constants={"r": i64(*dims)})
+    with pytest.raises(ModelShapeError, match="'y', made by node 'n'"):
+        read(tmp_path, proto)
+
+
+def test_a_tensor_without_elements_is_a_constant(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Tile", ["x", "r"], ["none"]),
+        helper.make_node("Neg", ["none"], ["minus"]),
+        helper.make_node("ReduceSum", ["minus"], ["zero"], keepdims=0),
+        helper.make_node("Add", ["x", "zero"], ["y"]),
+    ]
+    graph = imported(tmp_path, model(nodes, {"x": (2, 3)}, constants={"r": i64(1, 0)}))
+    assert kinds(graph) == ["Add"]
+
+
+def test_outputs_without_elements(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Tile", ["x", "r"], ["y"])]
+    proto = model(nodes, {"x": (2, 3)}, constants={"r": i64(1, 0)})
+    with pytest.raises(ModelShapeError, match=r"Output 'y' has no elements: it is float32\[2x0\]"):
+        read(tmp_path, proto)
+
+
+def test_sizes_that_overflow_in_shape_inference(tmp_path: Path) -> None:
+    node = helper.make_node("Resize", ["x", "", "s"], ["y"], name="n")
+    constants = {"s": np.full(4, 1e30, np.float32)}
+    with pytest.raises(ModelShapeError, match="'y', made by node 'n'"):
+        read(tmp_path, model([node], {"x": (1, 1, 2, 2)}, constants=constants))

@@ -96,6 +96,8 @@ BAD: list[tuple[ops.Op, list[Shape | None], str]] = [
     (ops.Conv(ONE, NONE, ONE), [(1, 3, 8, 8)], "weight 1 is absent"),
     (ops.FullyConnected(), [(2, 3), (4, 5)], "does not fit the operand"),
     (ops.MatMul(), [(2, 3), (4, 5)], "different inner dimensions"),
+    (ops.Reshape((-2, -3)), [(2, 3)], r"cannot have the shape \(-2, -3\)"),
+    (ops.Tile((1, -4)), [(2, 3)], r"its result would have the shape \(2, -12\)"),
     (ops.Lstm(3), [(7, 2, 5), (1, 9, 5), (1, 12, 3)], r"expected \(1, 12, 5\)"),
     (ops.Add(), [(2, 3), (4,)], "do not broadcast"),
     (ops.PRelu(), [(3,), (2, 3)], "does not broadcast to"),

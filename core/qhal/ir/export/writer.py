@@ -83,9 +83,10 @@ class OnnxWriter:
         while inputs and not inputs[-1]:
             inputs = inputs[:-1]
         name = self._unique_node_name(name or outputs[0])
-        self._nodes.append(
-            helper.make_node(op_type, inputs, outputs, name=name, domain=domain, **attributes)
-        )
+        node = helper.make_node(op_type, inputs, outputs, name=name, domain=domain)
+        given = {key: value for key, value in attributes.items() if value is not None}
+        node.attribute.extend(_attribute(key, value) for key, value in sorted(given.items()))
+        self._nodes.append(node)
         if domain:
             self._domains.setdefault(domain, 1)
 
@@ -130,6 +131,14 @@ class OnnxWriter:
             name = f"{hint}_{count}"
         self._node_names.add(name)
         return name
+
+
+def _attribute(name: str, value: Any) -> onnx.AttributeProto:
+    """An attribute; the type of an empty list cannot be told from its elements."""
+    from onnx import AttributeProto, helper
+
+    empty = isinstance(value, tuple | list) and not value
+    return helper.make_attribute(name, value, attr_type=AttributeProto.INTS if empty else None)
 
 
 def value_info(name: str, type_: TensorType) -> onnx.ValueInfoProto:

@@ -171,6 +171,9 @@ def _whole_pads(call: ImportCall, rank: int) -> Ints:
 def _cut_and_pad(call: ImportCall, pads: Ints, mode: str, value: float) -> str:
     """Cut where pads are negative, pad elsewhere."""
     shape, rank = call.shape(), call.rank()
+    cuts = [max(-pads[i], 0) + max(-pads[rank + i], 0) for i in range(rank)]
+    if any(cut > size for cut, size in zip(cuts, shape, strict=True)):
+        raise ValueError(f"pads {pads} cut off more than {shape} has")
     kept = [range(max(-pads[i], 0), size - max(-pads[rank + i], 0)) for i, size in enumerate(shape)]
     rest = tuple(max(p, 0) for p in pads)
     if not any(rest):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import prod
 
+import numpy as np
 import onnx_ir as ir
 
 from qhal.decisions import Code, Decision, Severity
-from qhal.errors import ModelInvalidError
+from qhal.errors import ModelInvalidError, ModelShapeError
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, Shapes
+from qhal.ir.onnx.arity import check_arity
 from qhal.ir.onnx.bind import bind_inputs
 from qhal.ir.onnx.call import ImportCall, Unsupported, node_name
 from qhal.ir.onnx.fold import fold
@@ -19,6 +23,9 @@ from qhal.ir.onnx.load import Source
 from qhal.ir.onnx.opaque import check_float, expansion, opaque
 from qhal.ir.onnx.scope import Scope
 from qhal.ir.onnx.table import TABLE
+
+MOST_ELEMENTS = (1 << 31) - 1
+"""Of a tensor; runtimes count elements in 32 bits."""
 
 _INVALID = (ValueError, TypeError, KeyError, IndexError, OverflowError, ZeroDivisionError)
 """What a mapping runs into when a node's attributes or operands make no sense."""
@@ -34,6 +41,7 @@ def read(source: Source, shapes: Shapes) -> tuple[Graph, tuple[Decision, ...]]:
     """
     graph = source.model.graph
     inputs = [v for v in graph.inputs if v.const_value is None]
+    _check_distinct(inputs)
     bound = bind_inputs(inputs, shapes)
     builder = GraphBuilder(graph.name or "model")
     opsets = {"" if d == "ai.onnx" else d: v for d, v in source.model.opset_imports.items()}
@@ -43,13 +51,41 @@ def read(source: Source, shapes: Shapes) -> tuple[Graph, tuple[Decision, ...]]:
         scope.set_tensor(value, builder.input(name, bound.types[name]))
     reader = _Reader(scope)
     reader.walk(graph)
+    _check_sizes(builder)
     return _finish(scope, graph.outputs), (*bound.decisions, *reader.decisions)
+
+
+def _check_sizes(builder: GraphBuilder) -> None:
+    """Refuse tensors that no runtime can address.
+
+    Raises:
+        ModelShapeError: naming the tensor.
+    """
+    for node in builder.nodes:
+        for name in filter(None, node.outputs):
+            found = builder.type(name)
+            overflown = min(found.shape, default=0) < 0
+            if overflown or prod(max(size, 1) for size in found.shape) > MOST_ELEMENTS:
+                raise ModelShapeError(
+                    f"Tensor {name!r}, made by node {node.name!r}, would be {found}, which is "
+                    f"beyond the {MOST_ELEMENTS:,} elements that a tensor may have.",
+                    "Check the shapes and sizes in the model; no target takes that many.",
+                )
 
 
 def _names(graph: ir.Graph) -> frozenset[str]:
     """Return the names of all tensors of the user's model."""
     made = (value.name for node in graph.all_nodes() for value in node.outputs)
     return frozenset(str(n) for n in (*made, *graph.initializers, *(v.name for v in graph.inputs)))
+
+
+def _check_distinct(inputs: Sequence[ir.Value]) -> None:
+    names = Counter(value.name for value in inputs)
+    for name, count in names.items():
+        if count > 1:
+            raise ModelInvalidError(
+                f"The model has {count} inputs called {name!r}.", "Give each a name of its own."
+            )
 
 
 class _Reader:
@@ -75,6 +111,7 @@ class _Reader:
         if node.domain == "ai.onnx":
             node.domain = ""
         call = ImportCall(node, self._scope)
+        check_arity(call)
         constants = fold(call)
         if constants is not None:
             for value, constant in zip(node.outputs, constants, strict=False):
@@ -83,7 +120,15 @@ class _Reader:
         check_float(call)
         for value, name in zip(node.outputs, self._emit(call), strict=False):
             if name:
-                self._scope.set_tensor(value, name)
+                self._set(value, name)
+
+    def _set(self, value: ir.Value, name: str) -> None:
+        """Record what a node makes; a tensor without elements is the same for every input."""
+        found = self._scope.builder.type(name)
+        if found.elements:
+            self._scope.set_tensor(value, name)
+        else:
+            self._scope.set_constant(value, np.zeros(found.shape, found.dtype.numpy))
 
     def _emit(self, call: ImportCall) -> Sequence[str]:
         """Emit a node and return the tensors of its outputs."""
@@ -157,14 +202,24 @@ def _finish(scope: Scope, outputs: Sequence[ir.Value]) -> Graph:
 
     An output may be the tensor that an Identity (or another operator that does nothing)
     reads: that tensor then gets the output's name. Inputs, constants and tensors that are
-    outputs already are copied by a Reshape to their own shape.
+    outputs already are copied by a Reshape to their own shape. An output that is listed twice
+    is one.
+
+    Raises:
+        ModelShapeError: an output has no elements.
     """
+    outputs = list({str(v.name): v for v in outputs}.values())
     builder, wanted = scope.builder, [str(v.name) for v in outputs]
     made = {name for node in builder.nodes for name in node.outputs}
     renamed: dict[str, str] = {}
     found = []
     for value, want in zip(outputs, wanted, strict=True):
         name = scope.tensor(value)
+        if not builder.type(name).elements:
+            raise ModelShapeError(
+                f"Output {want!r} has no elements: it is {builder.type(name)}.",
+                "Cut that output off the model.",
+            )
         if name != want or builder.value(name) is not None:
             if name not in made or name in renamed or name in wanted:
                 copy = ops.Reshape(builder.type(name).shape)

@@ -1,0 +1,1 @@
+"""Hostile input and hostile machines: ``python -m fuzz``; see fuzz/README.md."""
