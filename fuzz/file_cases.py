@@ -135,7 +135,8 @@ def _tamper(random: Random, path: Path) -> str:
     return f"{name} is {arrays[name].dtype} {arrays[name].shape}"
 
 
-def _odd(random: Random, array: np.ndarray) -> np.ndarray:
+def _odd(random: Random, stored: np.ndarray) -> np.ndarray:
+    array = np.atleast_1d(stored)
     if array.dtype.kind == "U":
         return array[::-1] if often(random, 0.5) else array[:1]
     with np.errstate(all="ignore"):
