@@ -13,6 +13,7 @@ from qhal.pipeline.session import Session, open_session
 from qhal.progress import SILENT, Progress
 from qhal.results.fleet import Outcome
 from qhal.results.record import RunRecord
+from qhal.system.blas import one_blas_thread
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def execute(job: Job, session: Session, progress: Progress = SILENT) -> RunRecor
         QhalError: something in the input is not usable, a gate was not met, or something that
             is needed is not installed. Nothing is written then.
     """
-    return run_line(session, job.target, job.options, job.folder, progress)
+    with one_blas_thread():
+        return run_line(session, job.target, job.options, job.folder, progress)
 
 
 def run(job: Job, session: Session | None = None, progress: Progress = SILENT) -> Outcome:

@@ -134,7 +134,7 @@ class OnnxWriter:
 
 
 def _attribute(name: str, value: Any) -> onnx.AttributeProto:
-    """An attribute; the type of an empty list cannot be told from its elements."""
+    """Make an attribute; an empty list does not show the type of its elements."""
     from onnx import AttributeProto, helper
 
     empty = isinstance(value, tuple | list) and not value
