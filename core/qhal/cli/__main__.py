@@ -2,7 +2,7 @@
 
 import sys
 
-from qhal.cli.main import main
+from qhal.cli.entry import main
 
 if __name__ == "__main__":
     sys.exit(main())

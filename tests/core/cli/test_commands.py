@@ -19,7 +19,7 @@ from tests.paths import ROOT
 DIGITS = ROOT / "examples" / "digits"
 MODEL = str(DIGITS / "digits.onnx")
 DATA = ["--data", str(DIGITS / "calibration.npz"), "--eval", str(DIGITS / "evaluation.npz")]
-COMMAND = "import sys; from qhal.cli.main import main; sys.exit(main(sys.argv[1:]))"
+COMMAND = "import sys; from qhal.cli.entry import main; sys.exit(main())"
 TARGETS = ("cpu", "tflite", "edgetpu")
 
 Captured = pytest.CaptureFixture[str]
