@@ -180,8 +180,8 @@ def hooks_page() -> str:
         "still change. Calls of built-in backends go through the same checks as calls of yours.",
         "## Names\n\nIf two plugins provide a backend or target of the same name, the one whose "
         "entry point has that name keeps it. If neither or both have it, neither keeps it. Names "
-        "in the catalog are reserved. `qhal plugins` shows each conflict with both distributions and "
-        "their versions.",
+        "in the catalog are reserved. `qhal plugins` shows each conflict with both distributions "
+        "and their versions.",
     )
 
 
