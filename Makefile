@@ -20,19 +20,19 @@ demo: $(VENV)/demo  ## deploy the bundled example for the Edge TPU and print the
 test: install  ## run the whole test suite
 	$(BIN)/python -m pytest
 
-fuzz: install  ## thousands of malformed models, data and files; CASES and SEED choose which
+fuzz: install  ## run malformed models, data and files; CASES and SEED choose which
 	$(BIN)/python -m fuzz onnx --cases $(CASES) --seed $(SEED)
 	$(BIN)/python -m fuzz data targets records cache --cases $$(( $(CASES) / 4 )) --seed $(SEED)
 
-faults: install  ## kill 200 deployments, and run some on machines that lack something
+faults: install  ## kill 200 deployments; run 200 without disk space, memory or rights
 	$(BIN)/python -m fuzz kills machines --cases 200 --seed $(SEED)
 
-goldens: install  ## write the golden texts of tests/golden again; review the diff
+goldens: install  ## rewrite the golden texts in tests/golden; review the diff
 	$(BIN)/python -m pytest --update-goldens -k golden
 
-install: $(VENV)/dev  ## make the virtual environment with all that tests and checks need
+install: $(VENV)/dev  ## make a virtual environment with all that tests and checks need
 
-lint: install  ## formatting, style and types
+lint: install  ## check formatting, style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -43,13 +43,13 @@ docs: install  ## write the generated pages
 docs-check: install  ## fail if a generated page is stale
 	$(BIN)/python docs/generate.py --check
 
-picture: $(VENV)/demo  ## draw the picture in the README again
+picture: $(VENV)/demo  ## redraw the picture in the README
 	$(BIN)/python docs/picture.py
 
-startup: $(VENV)/demo  ## how long `import qhal` and `qhal --help` take
+startup: $(VENV)/demo  ## time `import qhal` and `qhal --help`
 	$(BIN)/python benchmarks/startup.py
 
-bench: $(BENCH_VENV)/done  ## qhal beside ONNX Runtime's quantizer and NNCF, on the zoo
+bench: $(BENCH_VENV)/done  ## compare qhal with ONNX Runtime's quantizer and NNCF on the zoo
 	$(BENCH_VENV)/bin/python benchmarks/peers.py
 
 $(VENV)/made:

@@ -49,35 +49,41 @@ NOTE = "<!-- Written by docs/generate.py from the code: do not edit, run `make d
 
 FIRST_BACKEND = """## A first backend
 
-1. Copy `plugins/qhal-example-npu`, and give the module, the entry point, the backend and the target
-   names of your own. `pip install --editable` it; `qhal plugins` lists it, or says what is wrong.
-2. State what the hardware has: a `KernelRow` for each combination of types that it really has, with
-   a source, and limits. A limit is a function of a `NodeView` that returns None or a sentence with
-   the offending value, under `@limit(window=Range(1, 5))`: its docstring is the rule, and its
-   bounds are data, which the rule and the check take from there. What no row states is refused, so
-   begin with one operator. `qhal check MODEL --target NAME` says for every node which row takes it,
-   or why none does; `--dump laid` prints the graph. Neither needs `lower`.
-3. Write `lower`. It gets a `QuantModel`: nodes in order and in your layout, constants in their
-   stored type, scales and zero points by tensor, the kernel row by node. Everything is decided; if
-   your format makes you decide something still, return it in `Artifact.decisions`. The same method
-   writes the plain float model, whose `params` are empty, as the baseline; `lowers_float=False` in
-   the backend's `BackendInfo` does without.
-4. Write `load` if there is a runtime or a simulator. From then on `qhal deploy` runs the artifact
-   and compares it with the oracle, step by step of every output, and with the user's float model.
-5. Write `placement`, `examine`, `readiness` and the others as there is something to tell. A
-   `Metric` with a `label` and a `topic` stands under that name in that section of the report. A
-   `PlacedNode` may hold a `cost`, such as the cycles that your compiler estimates for the node. A
-   `Placement` states its basis: read from the runtime, reported by the compiler, or predicted.
-6. State in `BackendInfo.packages` what the backend imports besides qhal, such as
-   `{"npu_sdk": "npu-sdk"}`: their versions are in the records. Where one is missing, the error
+1. Copy `plugins/qhal-example-npu`. Give the module, the entry point, the backend and the target
+   names of your own. Install it with `pip install --editable`; `qhal plugins` then lists it, or
+   says what is wrong.
+2. State what the hardware can run: a `KernelRow` for each combination of types that it really has,
+   in a `Capability` with a source and limits. What no row states is refused, so start with one
+   operator. `qhal check MODEL --target NAME` says for every node which row runs it, or why none
+   does; `--dump laid` prints the graph. Neither needs `lower`.
+3. Write a limit for each rule that a node must meet: a function under
+   `@limit(window=Range(1, 5))` that takes a `NodeView` and the bounds by name. It returns None, or
+   a sentence with the offending value. Its docstring is the rule, with `{window}` for the bound.
+4. Write `lower`. It gets a `QuantModel`: nodes in order and in your layout, constants in their
+   stored type, scales and zero points by tensor, the kernel row by node. Everything is decided. If
+   your format forces one more decision, return it in `Artifact.decisions`. Files that the device
+   does not need, such as logs, are listed in `Artifact.auxiliary`. The same method writes the plain
+   float model, whose `params` are empty, as the baseline; if you cannot write it, set
+   `lowers_float=False` in the `BackendInfo`.
+5. Write `load` if there is a runtime or a simulator. From then on `qhal deploy` runs the artifact
+   and compares every output with the oracle, in quantization steps, and with the user's float
+   model.
+6. Write `readiness` if something has to be installed. Each `Lack` says why lowering or running does
+   not work here, and the command that fixes it; `qhal doctor` prints both.
+7. Write `placement`, `examine` and the other methods where you have facts to report. A `Placement`
+   states its basis: read from the runtime, reported by the compiler, or predicted. A `PlacedNode`
+   may hold a `cost`, such as the cycles that your compiler estimates. A `Metric` appears in the
+   section of the report that its `topic` names, under its `label`.
+8. State in `BackendInfo.packages` what the backend imports besides qhal, such as
+   `{"npu_sdk": "npu-sdk"}`. Their versions are in the records. Where one is missing, the error
    names the extra of your distribution that provides it."""
 
 WHAT_BREAKS = """## What goes wrong
 
-An exception that a method lets out, or an answer of another type, ends as error QH701 with backend,
-distribution, version and method; the traceback is kept. For what you foresee raise an error of
-`qhal.errors`: RefusedError for a model that does not fit, MissingDependencyError with the command
-that fixes it. Those pass as they are."""
+If a method raises an exception or returns a value of the wrong type, qhal stops with error QH701,
+which names backend, distribution, version and method; the traceback is kept. For problems that you
+expect, raise an error of `qhal.errors`: `RefusedError` for a model that does not fit,
+`MissingDependencyError` with the command that fixes it. These reach the user as they are."""
 
 VOCABULARY: tuple[type, ...] = (
     *(QuantModel, QuantParams, Graph, Node, NodeView, TensorType, Op, DType),
@@ -87,7 +93,7 @@ VOCABULARY: tuple[type, ...] = (
     *(PlacedNode, Placement, WhereBasis),
     *(Trial, Findings, Metric, Basis, Topic, Decision, Code, Setup, Oracle),
 )
-"""What a backend is given, and what it answers with."""
+"""What a backend is given, and what it returns."""
 
 
 def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
@@ -125,7 +131,7 @@ def errors_page() -> str:
     return _page(
         "Errors",
         "Every error that qhal raises on purpose has a stable code. The command prints it on "
-        "stderr as `error QH101: what is wrong`, and below it what to do.",
+        "stderr as `error QH101: what is wrong`, with what to do on the line below.",
         _table(("code", "class in `qhal.errors`", "exit code", "meaning"), rows),
     )
 
@@ -135,8 +141,8 @@ def codes_page() -> str:
     rows = [(code.id, code.name, code.meaning) for code in Code]
     return _page(
         "Decisions",
-        "What qhal decides on the user's behalf is in the record, with one of these codes, a "
-        "sentence with the offending value, and the node or tensor it is about.",
+        "The record holds everything that qhal decides on the user's behalf: one of these codes, a "
+        "sentence with the value that decided, and the node or tensor.",
         _table(("code", "name in `qhal.decisions.Code`", "meaning"), rows),
     )
 
@@ -156,8 +162,9 @@ def hooks_page() -> str:
     return _page(
         "Plugins",
         "A plugin is a distribution with an entry point in the group `qhal` that names a module "
-        "(or object) with hooks. `plugins/qhal-example-npu` is a whole one in under 100 lines. "
-        "`qhal plugins` tells what is installed and what is wrong with it.",
+        "(or object) with hooks. `plugins/qhal-example-npu` is a complete one in under 100 lines. "
+        "`qhal plugins` lists what is installed and what is wrong with it. [What plugins may rely "
+        "on](stability.md) lists the modules that a plugin may import.",
         FIRST_BACKEND,
         *(_examples(hook) for hook in hooks),
         f"## qhal.Backend\n\n{_summary(Backend)} Version {API_VERSION} of the interface.",
@@ -166,15 +173,15 @@ def hooks_page() -> str:
         f"## qhal.BackendInfo\n\n{_summary(BackendInfo)}",
         _table(("field", "what it says"), _fields(BackendInfo)),
         WHAT_BREAKS,
-        "## What a backend meets",
+        "## What a backend is given and returns",
         _table(("name", "what it is"), map(_entry, VOCABULARY)),
         "The canonical operators, and how their weights lie in NCHW and NHWC, are in "
-        "`qhal.ir.ops`; `plugins/qhal-example-npu` and the backends in `backends/qhal_backends` "
-        "use nothing that a plugin could not.",
-        "## Names\n\nIf two plugins provide a backend or target of one name, the one whose entry "
-        "point is called like it keeps it; if neither or both are, nobody gets it. Names of the "
-        "catalog cannot be taken. Each case is shown by `qhal plugins`, with both "
-        "distributions and their versions.",
+        "`qhal.ir.ops`. `qhal.testing.samples` has models of one operator for tests; its names may "
+        "still change. Calls of built-in backends go through the same checks as calls of yours.",
+        "## Names\n\nIf two plugins provide a backend or target of the same name, the one whose "
+        "entry point has that name keeps it. If neither or both have it, neither keeps it. Names "
+        "in the catalog are reserved. `qhal plugins` shows each conflict with both distributions "
+        "and their versions.",
     )
 
 
@@ -184,8 +191,8 @@ def targets_page() -> str:
     backends = dict.fromkeys(profile.backend for profile in profiles.values())
     return _page(
         "Targets",
-        "The devices of `targets.toml` with the sources of their numbers, and the kernels that "
-        "each backend states for them. What no row states is not supported.",
+        "The devices in `targets.toml`, their numbers with sources, and the kernels that each "
+        "backend states for them. What no row states is not supported.",
         _table(("recipe", "what it is"), ((recipe.name, recipe.title) for recipe in RECIPES)),
         *map(_device, profiles.values()),
         *(table for name in backends for table in _kernels(name, profiles.values())),
@@ -261,7 +268,7 @@ def _without_sources(found: Capabilities) -> object:
 def _about(found: Capabilities) -> str:
     recipes = ", ".join(recipe.name for recipe in recipes_of(found))
     opaque = f"Operators without a canonical form: {found.opaque or 'run in float'}."
-    rules = "".join(f" Or else in another form: {r.rule}" for r in found.native.values())
+    rules = "".join(f" Rewritten where this does not hold: {r.rule}" for r in found.native.values())
     return f"Recipes: {recipes}. Layout {found.layout.value}. {opaque}{rules}"
 
 
