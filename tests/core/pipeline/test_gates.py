@@ -28,7 +28,7 @@ def test_up_to_one_point_passes_in_silence(rows: int, lost: int, gained: int) ->
     gated = accuracy_gate(metrics(rows, lost, gained), None)
     (gate,) = gated.gates
     assert (gate.name, gate.passed, gated.decisions) == ("max-drop", True, ())
-    assert gate.sentence.endswith("allowed are 1")
+    assert gate.sentence.endswith("the limit is 1")
 
 
 @pytest.mark.parametrize(("rows", "lost", "gained"), [(50, 1, 0), (50, 2, 1), (300, 10, 6)])
@@ -63,7 +63,7 @@ def test_a_refusal_quotes_warnings() -> None:
 
 
 def test_a_limit_of_the_user_knows_no_chance() -> None:
-    with pytest.raises(AccuracyGateError, match=r"1 sample lost, 0 gained\); allowed are 1\."):
+    with pytest.raises(AccuracyGateError, match=r"1 sample lost, 0 gained\); the limit is 1\."):
         accuracy_gate(metrics(50, 1, 0), 1.0)
     assert accuracy_gate(metrics(372, 7, 1), 2.0).gates[0].passed
     assert accuracy_gate(metrics(50, 25, 0), 100.0).gates[0].passed
