@@ -52,7 +52,7 @@ def test_targets_side_by_side(folder: Path, capsys: Captured) -> None:
     assert err == ""
     assert f"Bench of {len(names)} folders" in out
     table = out.partition("On this host\n")[2].partition("\n\n")[0]
-    assert "speed over" in table
+    assert "speed vs." in table
     assert all(f"\n{name} " in table for name in names)
     assert out.count("The recorded latencies were measured on: ") == len(names)
 

@@ -165,7 +165,7 @@ def test_the_float_model_must_be_the_one_in_the_record(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     recorded = RunRecord.load(folders[0]).model.sha256
-    with pytest.raises(OptionError, match=f"its sha256 is .*, the record says {recorded}"):
+    with pytest.raises(OptionError, match=f"its sha256 is .*; the record says {recorded}"):
         qhal.bench(folders[0], model=_variant(tmp_path / "other.onnx"))
     other = _variant(tmp_path / "renamed.onnx", rename="picture")
     with pytest.raises(OptionError, match=r"is not the model of .* no input 'image'"):

@@ -89,7 +89,9 @@ def test_what_breaks_names_who_brings_it(
 def test_an_artifact_that_cannot_be_is_told() -> None:
     with pytest.raises(PluginError) as caught:
         lowered("artifact")
-    assert caught.value.message == f"{WHO} lower: The artifact has a file 'record.json'."
+    assert (
+        caught.value.message == f"{WHO} lower: The artifact's file name 'record.json' is reserved."
+    )
     assert caught.value.hint.splitlines()[1] == REPORT
 
 
