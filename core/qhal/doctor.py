@@ -28,11 +28,11 @@ class CheckStatus(Enum):
 
     OK = "ok"
     NOTE = "note"
-    """Good to know, and no command fixes it: a device is absent, a plugin is broken."""
+    """Good to know, but nothing to install: a device is absent, a plugin is broken."""
     MISSING = "missing"
-    """Something that an installed backend wants is not installed; the rest of qhal works."""
+    """Something that an installed backend needs is not installed; the rest of qhal works."""
     FAILED = "failed"
-    """Something that qhal cannot do without is not installed."""
+    """Something that qhal itself needs is not installed."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Check:
         return ": ".join(filter(None, (self.why, self.fix)))
 
     def to_json(self) -> dict[str, Json]:
-        """A JSON object with the five fields as strings."""
+        """Make a JSON object with the five fields as strings."""
         body: dict[str, Json] = encode(self)
         return body
 
@@ -78,14 +78,14 @@ class WorksHere:
 
 
 def examine(registry: Registry, targets: Sequence[str] = ()) -> tuple[Check, ...]:
-    """All checks, in the order in which a reader wants them.
+    """Make all checks, in the order in which a reader wants them.
 
     Args:
         registry: what is installed here.
         targets: names of targets: only what they need is looked at. Without any, everything is.
 
     Raises:
-        UnknownTargetError: no target has one of the names.
+        UnknownTargetError: one of the names is not a target.
     """
     profiles = [registry.profile(name) for name in targets] or list(registry.targets.values())
     wanted = {profile.backend for profile in profiles}
@@ -103,7 +103,7 @@ def examine(registry: Registry, targets: Sequence[str] = ()) -> tuple[Check, ...
 
 
 def _requirements() -> Iterable[Check]:
-    """The packages that the core cannot do without, from the installed metadata."""
+    """Check the packages that the core needs, as its installed metadata lists them."""
     try:
         lines = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
@@ -124,7 +124,7 @@ def _requirement(name: str) -> Check:
 
 
 def _backend(registry: Registry, name: str, profiles: Sequence[TargetProfile]) -> Iterable[Check]:
-    """A backend, and those of its targets that it cannot run although it runs others."""
+    """Check a backend, and those of its targets that it cannot run although it runs others."""
     if name not in registry.backends:
         problem = registry.lacks_backend(profiles[0])
         yield Check(f"backend {name}", CheckStatus.MISSING, problem.message, fix=problem.hint)
@@ -133,13 +133,13 @@ def _backend(registry: Registry, name: str, profiles: Sequence[TargetProfile]) -
     try:
         ready = call(backend, Backend.readiness)
     except QhalError as error:
-        sentence = f"cannot tell what it does here: {error.message}"
+        sentence = f"failed to report what works here: {error.message}"
         yield Check(subject, CheckStatus.NOTE, sentence, fix=error.hint)
         return
     if ready.lower:
         yield _lacking(subject, "cannot write artifacts", ready.lower)
     elif ready.run:
-        yield _lacking(subject, "writes artifacts, cannot run them here", ready.run)
+        yield _lacking(subject, "writes artifacts, but cannot run them here", ready.run)
     else:
         provider = registry.backend_providers[name]
         by = f"{provider.distribution} {provider.version}"
@@ -162,14 +162,14 @@ def _lacking(
 
 
 def _setups(backend: Backend | None) -> Iterable[Check]:
-    """What the backend can prepare, and whether it is."""
+    """Check what the backend can prepare, and whether it is ready."""
     if backend is None:
         return
     try:
         for setup in setups_of(backend):
             yield _setup(setup)
     except QhalError as error:
-        sentence = f"cannot tell what it prepares: {error.message}"
+        sentence = f"failed to report what it prepares: {error.message}"
         yield Check(
             f"backend {backend.info.name} setups", CheckStatus.NOTE, sentence, fix=error.hint
         )
@@ -184,7 +184,7 @@ def _setup(setup: Setup) -> Check:
 
 
 def _ready(backend: Backend, profile: TargetProfile) -> Readiness:
-    """What a backend can do for a target; a broken one cannot do anything."""
+    """Ask what a backend can do for a target; a broken one cannot do anything."""
     try:
         return call(backend, Backend.readiness, profile)
     except QhalError as error:
@@ -196,7 +196,7 @@ def works_here(registry: Registry, profile: TargetProfile) -> WorksHere:
     """Say whether artifacts for a target can be written and run here."""
     backend = registry.backends.get(profile.backend)
     if backend is None:
-        reason = f"the backend {profile.backend!r} is not installed; see qhal plugins"
+        reason = f"the backend {profile.backend!r} is not installed; see `qhal plugins`"
         return WorksHere("missing", reason)
     ready = _ready(backend, profile)
     if ready.lower:

@@ -1,4 +1,4 @@
-"""Words of others in ours: names and values that a model, a file or a record brings."""
+"""Foreign text in messages: names and values from a model, a file or a record."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def one_line(text: str) -> str:
 
 
 def lines(text: str) -> str:
-    """Do the same, but keep line breaks."""
+    """Write every character that is not shown as its escape, but keep line breaks."""
     return "\n".join(map(one_line, text.split("\n")))
 
 

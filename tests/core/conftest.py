@@ -251,7 +251,7 @@ def record(toys: Toys) -> RunRecord:
         decisions=(fallback, split, fallback),
         plan=reconcile(plan_of(model), placement).plan,
         options={"data": Path("some/data.npz"), "max_drop": None},
-        gates=(Gate("max-drop", "top-1 dropped by 2.5 points; allowed are 3", True),),
+        gates=(Gate("max-drop", "top-1 dropped by 2.5 points; the limit is 3", True),),
         data={"calibration": dataset, "evaluation": None},
         timings_s={"import": 0.1, "verify": 0.25},
         registry=registry(),

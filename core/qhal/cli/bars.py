@@ -13,7 +13,7 @@ _DELAY_S = 2.0
 
 
 def bars() -> Progress:
-    """Bars if somebody is there to see them."""
+    """Return bars if stderr is a terminal."""
     return TerminalBars() if sys.stderr.isatty() else SILENT
 
 

@@ -14,13 +14,13 @@ SUMMARY = "run deployed artifacts again on this machine, side by side, and compa
 
 
 def add_arguments(parser: options.Parser) -> None:
-    """Everything of :func:`qhal.bench`."""
+    """Declare the arguments of :func:`qhal.bench`."""
     parser.epilog = (
-        "Targets with an emulator (see `qhal setup`) count executed instructions in it and "
-        "compare every output with this host's, bit by bit. Exit code 1 if the runtime's "
-        "reference kernels differ there, or if an artifact does not run; optimized kernels may "
-        "differ, which is a warning. Exit code 3 if an artifact cannot run here and nothing else "
-        "is known about it. Nothing in the folders is changed."
+        "For targets with an emulator (see `qhal setup`), this counts executed instructions and "
+        "compares every output of the emulator with this host's, bit by bit. Exit code 1: the "
+        "runtime's reference kernels differ in the emulator, or an artifact fails to run. "
+        "Optimized kernels may differ; that is a warning. Exit code 3: an artifact cannot run "
+        "here, and nothing else is known about it. The folders are not changed."
     )
     parser.add_argument(
         "folders", metavar="FOLDER", nargs="+", help="output folders of `qhal deploy`"
@@ -28,12 +28,12 @@ def add_arguments(parser: options.Parser) -> None:
     parser.add_argument(
         "--model",
         metavar="MODEL",
-        help="the .onnx file that the folders were made from: measured in float beside them",
+        help="the .onnx file that the folders were made from; it is measured in float, too",
     )
     parser.add_argument(
         "--data",
         metavar="D",
-        help="take the first sample of this; like that of `qhal deploy` (default: random "
+        help="run on the first sample of these data, given as for `qhal deploy` (default: random "
         "numbers in the planned range)",
     )
     parser.add_argument(
@@ -52,7 +52,7 @@ def add_arguments(parser: options.Parser) -> None:
 
 
 def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
-    """Run the command; exit code 1 if an emulation computes something else than this host."""
+    """Run the command; exit code 1 if an emulation must agree with this host and does not."""
     import qhal
     from qhal.cli import console
     from qhal.cli.bars import bars

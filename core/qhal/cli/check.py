@@ -13,17 +13,18 @@ from qhal.errors import RefusedError
 if TYPE_CHECKING:
     from qhal.plugin.registry import Registry
 
-SUMMARY = "say per operator whether a target can run a model, and why not; needs no data"
+SUMMARY = "show for each operator whether a target can run it, and why not; needs no data"
 
 
 def add_arguments(parser: options.Parser) -> None:
-    """Everything of :func:`qhal.check`, and --dump."""
+    """Declare the arguments of :func:`qhal.check`, and --dump."""
     options.add_model(parser)
     options.add_json(parser)
     parser.add_argument(
         "--dump",
         choices=("imported", "legal", "laid"),
-        help="print the graph instead: as imported, in the target's operators, or in its layout",
+        help="print the graph instead: as imported, in the target's operators (legal), or "
+        "then in its layout (laid)",
     )
 
 
@@ -57,7 +58,7 @@ def _dumped(
     targets_file: Path | None,
     registry: Registry | None,
 ) -> str:
-    """The graph after one stage of the line."""
+    """Print the graph after one stage of the line."""
     from qhal.ir.importer import import_model
     from qhal.ir.text import to_text
     from qhal.pipeline.prepare import prepare

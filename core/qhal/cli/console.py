@@ -21,7 +21,7 @@ _PIPED_COLUMNS = 160
 
 
 def console(stream: IO[str] | None = None) -> Console:
-    """A rich console: colors on a terminal only, NO_COLOR honored, wide when piped."""
+    """Make a rich console: colors on a terminal only, NO_COLOR honored, wide when piped."""
     from rich.console import Console
 
     stream = stream or sys.stdout
@@ -30,7 +30,7 @@ def console(stream: IO[str] | None = None) -> Console:
 
 
 def width() -> int:
-    """Columns of a result."""
+    """Return the columns of a result."""
     return console().width
 
 
@@ -49,13 +49,13 @@ def keep_stdout_for_results() -> None:
 
 
 def drop_results() -> None:
-    """Let nobody complain again, while Python shuts down, about a result that has no place."""
+    """Keep Python from complaining again, while it shuts down, that a result has no place."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_if_closed(descriptor: int) -> None:
-    """Keep a file that is opened later from becoming what everybody prints to."""
+    """Keep a file that is opened later from taking the place of a standard stream."""
     try:
         os.fstat(descriptor)
     except OSError:
@@ -63,13 +63,13 @@ def _open_if_closed(descriptor: int) -> None:
 
 
 def write(text: str) -> None:
-    """A result; what would move a terminal's cursor is written as its escape."""
+    """Print a result; escape what would move a terminal's cursor."""
     shown = lines(text)
     sys.stdout.write(shown if shown.endswith("\n") else shown + "\n")
 
 
 def write_json(value: Any) -> None:
-    """A result for a program."""
+    """Print a result for a program."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -79,7 +79,7 @@ def write_json(value: Any) -> None:
 
 
 def heading(title: str, rest: str = "") -> None:
-    """A line whose beginning is bold on a terminal."""
+    """Print a line whose beginning is bold on a terminal."""
     from rich.text import Text
 
     shown = Text.assemble((one_line(title), "bold"), one_line(rest))
@@ -87,7 +87,7 @@ def heading(title: str, rest: str = "") -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A result as a table; cells are plain text."""
+    """Print a result as a table; cells are plain text."""
     from rich import box
     from rich.table import Column, Table
 
@@ -101,13 +101,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def error(problem: QhalError, more: str = "") -> None:
-    """An error with its code, and below it what to do, and what else there is to say."""
+    """Print an error with its code, and below it what to do and what else there is to say."""
     hint = "\n".join(filter(None, (problem.hint, more)))
     complain(f"error {problem.code}: {problem.message}", hint)
 
 
 def complain(headline: str, hint: str = "") -> None:
-    """A headline on stderr, red on a terminal, with an indented hint.
+    """Print a headline on stderr, red on a terminal, with an indented hint.
 
     A stderr that nobody reads, or that has no room, changes no exit code.
     """

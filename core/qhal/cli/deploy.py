@@ -14,7 +14,7 @@ SUMMARY = "quantize a model for a target, check it against the float model, and 
 
 
 def add_arguments(parser: options.Parser) -> None:
-    """Everything of :func:`qhal.deploy`."""
+    """Declare the arguments of :func:`qhal.deploy`."""
     options.add_model(parser, several=True)
     data = parser.add_argument_group("data")
     data.add_argument(
@@ -33,7 +33,7 @@ def add_arguments(parser: options.Parser) -> None:
     )
     data.add_argument("--labels", metavar="L", help="a labels.csv, or the name of an array")
     data.add_argument(
-        "--label-offset", type=int, default=0, metavar="N", help="added to every label"
+        "--label-offset", type=int, default=0, metavar="N", help="number to add to every label"
     )
     data.add_argument(
         "--calib-samples",
@@ -46,18 +46,21 @@ def add_arguments(parser: options.Parser) -> None:
         "--eval-samples",
         type=options.whole(1),
         metavar="N",
-        help="samples to evaluate on, spread evenly (default: all; a slow runtime, such as a "
-        "microcontroller's interpreter, is given what takes about half a minute, and the oracle, "
-        "where no runtime is here, what takes some seconds)",
+        help="samples to evaluate on, spread evenly (default: all; on a slow runtime, such as a "
+        "microcontroller's interpreter, as many as take about half a minute; where no runtime is "
+        "here, as many as the oracle computes in some seconds)",
     )
     data.add_argument(
         "--observer",
         choices=options.OBSERVERS,
         default="mse",
-        help="how ranges are chosen from what was seen (default: mse)",
+        help="how ranges are chosen from the observed values (default: mse)",
     )
     data.add_argument(
-        "--no-cache", dest="cache", action="store_false", help="neither read nor keep statistics"
+        "--no-cache",
+        dest="cache",
+        action="store_false",
+        help="neither read nor keep calibration statistics",
     )
     _add_output(parser)
 
@@ -74,14 +77,14 @@ def _add_output(parser: options.Parser) -> None:
         "--max-drop",
         type=options.points,
         metavar="PP",
-        help="top-1 may drop by at most PP percentage points (default: 1, or what chance may "
-        "explain; 100 allows any drop)",
+        help="top-1 may drop by at most PP percentage points (default: 1, or more if the drop "
+        "may be chance; 100 allows any drop)",
     )
     output = parser.add_argument_group("output")
     output.add_argument(
         "--out",
         metavar="DIR",
-        help="the output folder; of several targets, the folder of theirs "
+        help="the output folder; with several targets, the folder that holds a folder for each "
         "(default: MODEL-TARGET-RECIPE in the working folder)",
     )
     output.add_argument("--force", action="store_true", help="replace an output folder of qhal")

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from qhal.doctor import Check
     from qhal.plugin.registry import Registry
 
-SUMMARY = "say what is installed, what is missing, and the command that fixes it"
+SUMMARY = "list what is installed, what is missing, and the command that fixes it"
 
 
 def add_arguments(parser: options.Parser) -> None:
-    """[TARGET,…] --targets --json."""
+    """Declare [TARGET,…] --targets --json."""
     parser.epilog = (
-        "Exit code 3 if something is missing: what qhal cannot do without, or what an installed "
-        "backend wants, such as a runtime, a compiler or an emulator. Exit code 0 with notes: a "
-        "device that this machine does not have, a broken plugin, or what targets can do without."
+        "Exit code 3: something is missing that qhal needs, or that an installed backend needs, "
+        "such as a runtime, a compiler or an emulator. Exit code 0, with notes: this machine lacks "
+        "a device, a plugin is broken, or something optional is missing."
     )
     parser.add_argument(
         "target",
@@ -30,7 +30,7 @@ def add_arguments(parser: options.Parser) -> None:
         nargs="?",
         type=options.names,
         default=[],
-        help="look only at what these targets need (default: at everything)",
+        help="check only what these targets need (default: everything)",
     )
     options.add_targets_file(parser)
     options.add_json(parser)
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
 
 
 def _print(checks: Sequence[Check]) -> None:
-    """A line for each check; below them what is wrong and the commands, which are not broken."""
+    """Print a line for each check, then what is wrong and the commands, which are not wrapped."""
     rows = [(check.status.value, check.subject, check.detail) for check in checks]
     console.table(("status", "what", "detail"), rows)
     for advice, found in _by_advice(checks).items():

@@ -10,11 +10,11 @@ from qhal.cli import console, options
 if TYPE_CHECKING:
     from qhal.plugin.registry import Registry
 
-SUMMARY = "tell what was decided about one node or tensor of a deployed model, and why"
+SUMMARY = "show what was decided about one node or tensor of a deployed model, and why"
 
 
 def add_arguments(parser: options.Parser) -> None:
-    """RECORD NODE --json."""
+    """Declare RECORD NODE --json."""
     parser.add_argument(
         "record", metavar="RECORD", help="an output folder, or the record.json in it"
     )

@@ -1,7 +1,7 @@
 """The command ``qhal``: parse, run one command, turn errors into words and exit codes.
 
-Exit codes: 0 done, 1 refused, not proven, or a gate was not met, 2 bad input, 3 something that is
-needed is not installed, 70 a bug in qhal, 130 interrupted.
+Exit codes: 0 done; 1 refused, not proven, or a gate is not met; 2 bad input; 3 something that is
+needed is not installed; 70 a bug in qhal; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ _INTERRUPTED = "interrupted: nothing is left half-written"
 
 
 def parser() -> Parser:
-    """The whole command line."""
+    """Build the parser of the whole command line."""
     top = Parser(
         prog="qhal",
         description="One float ONNX model in; a quantized artifact that fits your hardware out.",
-        epilog="Exit codes: 0 done, 1 the target refuses the model, the artifact is not proven, "
-        "or a gate was not met, 2 bad input, 3 something that is needed is not installed, 70 a "
-        "bug in qhal, 130 interrupted.",
+        epilog="Exit codes: 0 done; 1 the target refuses the model, the artifact is not proven, or "
+        "a gate is not met; 2 bad input; 3 something that is needed is not installed; 70 a bug in "
+        "qhal; 130 interrupted.",
     )
     top.add_argument("--version", action="version", version=f"qhal {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -132,7 +132,9 @@ def _run(argv: Sequence[str], registry: Registry | None) -> int:
     try:
         return command.run(arguments, registry)
     except SystemExit as error:  # whoever asked for it, the command is not done
-        raise InternalError(f"Something ended the process (SystemExit: {error.code}).") from error
+        raise InternalError(
+            f"Something tried to end the process (SystemExit: {error.code})."
+        ) from error
 
 
 def _parse(argv: Sequence[str]) -> Namespace:
@@ -151,7 +153,7 @@ def _sentence(summary: str) -> str:
 
 
 def _prepare_process() -> None:
-    """Characters that the terminal lacks become '?'."""
+    """Make characters that the terminal lacks become '?'."""
     sys.stdout = sys.stdout or StringIO()  # None if the process was started with it closed
     sys.stderr = sys.stderr or StringIO()
     for stream in (sys.stdout, sys.stderr):
@@ -161,7 +163,7 @@ def _prepare_process() -> None:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the process at once, whatever it is doing.
+    """Let Ctrl-C and SIGTERM end the process at once, whatever it is doing.
 
     An exception would have to pass through the runtimes' C++ code and through destructors, where
     it is lost, wrapped in another one, or aborts the process.
@@ -180,7 +182,7 @@ def _signals() -> Iterator[None]:
 
 @contextmanager
 def _watchman() -> Iterator[None]:
-    """A thread that sees signals while the main thread is deep in a runtime's code."""
+    """Watch for signals in a thread while the main thread is deep in a runtime's code."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -260,9 +262,9 @@ def _fail(error: BaseException) -> int:
 
 
 def _is_of_a_plugin(error: BaseException) -> bool:
-    """True if it tells of an exception of a plugin, directly or as its reason."""
-    told = (error, error.__cause__)
-    return any(isinstance(e, PluginError) and e.__cause__ is not None for e in told)
+    """Return True if an exception of a plugin is its reason, directly or one step further."""
+    chain = (error, error.__cause__)
+    return any(isinstance(e, PluginError) and e.__cause__ is not None for e in chain)
 
 
 def _save(error: BaseException) -> str:

@@ -32,19 +32,19 @@ class Parser(argparse.ArgumentParser):
         return advice(wrong[1], choices, self.prog) if wrong else f"See {self.prog} --help."
 
     def options(self) -> list[str]:
-        """All option strings."""
+        """List all option strings."""
         return [text for action in self._actions for text in action.option_strings]
 
 
 def advice(wrong: str, known: Iterable[str], program: str) -> str:
-    """A hint with the nearest known word; that options begin with dashes makes none nearer."""
+    """Suggest the nearest known word; the dashes of options do not count."""
     words = {word.lstrip("-"): word for word in known}
     near = difflib.get_close_matches(wrong.lstrip("-"), list(words), 1)
     return f"Did you mean {words[near[0]]}?" if near else f"See {program} --help."
 
 
 def add_model(parser: Parser, *, several: bool = False) -> None:
-    """MODEL, --target, --recipe, --shape, --keep-layout, --targets.
+    """Declare MODEL, --target, --recipe, --shape, --keep-layout, --targets.
 
     Args:
         parser: of the command.
@@ -56,7 +56,7 @@ def add_model(parser: Parser, *, several: bool = False) -> None:
         required=True,
         metavar="T,…" if several else "T",
         type=names if several else str,
-        help=f"the device{', or several with commas' if several else ''}; see `qhal targets`",
+        help=f"the device{', or several joined by commas' if several else ''}; see `qhal targets`",
     )
     parser.add_argument(
         "--recipe", default="w8a8", metavar="R", help=f"{', '.join(RECIPES)} (default: w8a8)"
@@ -67,18 +67,18 @@ def add_model(parser: Parser, *, several: bool = False) -> None:
         default=[],
         type=shape,
         metavar="NAME=D,D,…",
-        help="bind the free dimensions of an input, such as input=1,3,224,224 (repeatable)",
+        help="set the free dimensions of an input, such as input=1,3,224,224 (repeatable)",
     )
     parser.add_argument(
         "--keep-layout",
         action="store_true",
-        help="inputs and outputs keep the model's order of dimensions (costs transposes)",
+        help="keep the model's order of dimensions at inputs and outputs (adds transposes)",
     )
     add_targets_file(parser)
 
 
 def add_targets_file(parser: Parser) -> None:
-    """--targets."""
+    """Declare --targets."""
     parser.add_argument(
         "--targets",
         dest="targets_file",
@@ -89,12 +89,12 @@ def add_targets_file(parser: Parser) -> None:
 
 
 def add_json(parser: argparse._ActionsContainer) -> None:
-    """--json."""
+    """Declare --json."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
 def names(text: str) -> list[str]:
-    """``cpu,edgetpu`` -> ["cpu", "edgetpu"]; each name once."""
+    """Parse ``cpu,edgetpu`` into ["cpu", "edgetpu"]; each name once."""
     listed = [name.strip() for name in text.split(",")]
     if not all(listed) or len(set(listed)) < len(listed):
         raise argparse.ArgumentTypeError(
@@ -104,17 +104,15 @@ def names(text: str) -> list[str]:
 
 
 def shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """``input=1,3,224,224`` -> ("input", (1, 3, 224, 224)); the name may contain "="."""
+    """Parse ``input=1,3,224,224`` into ("input", (1, 3, 224, 224)); a name may contain "="."""
     name, _, listed = text.rpartition("=")
     if not name or not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", listed):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a name and its dimensions, such as input=1,3,224,224"
-        )
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=D,D,…, such as input=1,3,224,224")
     return name, tuple(int(d) for d in listed.split(","))
 
 
 def shapes(pairs: Sequence[tuple[str, tuple[int, ...]]]) -> Mapping[str, tuple[int, ...]]:
-    """The --shape options as one mapping."""
+    """Collect the --shape options in one mapping."""
     bound = dict(pairs)
     if len(bound) < len(pairs):
         twice = next(name for name in bound if sum(name == other for other, _ in pairs) > 1)
@@ -123,18 +121,18 @@ def shapes(pairs: Sequence[tuple[str, tuple[int, ...]]]) -> Mapping[str, tuple[i
 
 
 def whole(least: int) -> Callable[[str], int]:
-    """A parser of whole numbers from ``least`` on."""
+    """Make a parser of whole numbers of at least ``least``."""
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"\d{1,9}", text) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
         return int(text)
 
     return parse
 
 
 def points(text: str) -> float:
-    """Percentage points, 0 to 100."""
+    """Parse percentage points, 0 to 100."""
     try:
         value = float(text)
     except ValueError:

@@ -14,7 +14,7 @@ SUMMARY = "list the installed plugins, what they provide, and what is wrong with
 
 
 def add_arguments(parser: options.Parser) -> None:
-    """--json."""
+    """Declare --json."""
     options.add_json(parser)
 
 

@@ -18,8 +18,10 @@ SUMMARY = "prepare what a target needs on this machine, or list what can be prep
 
 
 def add_arguments(parser: options.Parser) -> None:
-    """[NAME] --json."""
-    parser.add_argument("name", metavar="NAME", nargs="?", help="prepare this; without it, a list")
+    """Declare [NAME] --json."""
+    parser.add_argument(
+        "name", metavar="NAME", nargs="?", help="what to prepare (default: list it)"
+    )
     options.add_json(parser)
 
 
@@ -41,7 +43,7 @@ def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
 
 
 def _offers(backend: Backend) -> list[tuple[Backend, Setup]]:
-    """What a backend prepares; one that cannot tell is complained about, and hides no other."""
+    """List what a backend prepares; print the error of a broken one, so that it hides no other."""
     from qhal.plugin.calls import setups_of
 
     try:
@@ -52,7 +54,7 @@ def _offers(backend: Backend) -> list[tuple[Backend, Setup]]:
 
 
 def _chosen(name: str, offers: list[tuple[Backend, Setup]]) -> Setup:
-    """The setup of this name.
+    """Find the setup of this name.
 
     Raises:
         OptionError: there is none.
@@ -64,13 +66,13 @@ def _chosen(name: str, offers: list[tuple[Backend, Setup]]) -> Setup:
     if not found:
         known = sorted({setup.name for _, setup in offers})
         raise OptionError(
-            f"There is nothing named {name!r} to set up.",
+            f"There is no setup {name!r}.",
             f"{options.advice(name, known, 'qhal setup')} Known: {', '.join(known) or 'nothing'}.",
         )
     if len(found) > 1:
         rivals = " and ".join(name_of(backend) for backend, _ in found)
         raise PluginError(
-            f"The setup {name!r} is provided by {rivals}; none of them is run.",
+            f"The setup {name!r} is provided by {rivals}, so neither was run.",
             "Uninstall the one that you do not need; `qhal plugins` lists them.",
         )
     [(_, setup)] = found
@@ -88,7 +90,7 @@ def _list(setups: list[Setup], as_json: bool) -> None:
 
 
 def _missing(setup: Setup) -> str:
-    """Why it is not ready; one that cannot tell hides no other."""
+    """Say why it is not ready; a broken one hides no other."""
     try:
         return str(setup.missing() or "")
     except QhalError as error:

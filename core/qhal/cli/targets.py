@@ -26,8 +26,8 @@ _HERE = {
 }
 _ELSE = {
     "writes and runs": "written and run here",
-    "writes": "not run here: ",
-    "missing": "not written here: ",
+    "writes": "cannot run here: ",
+    "missing": "cannot be written here: ",
 }
 """The same in a row, in front of the reason."""
 
@@ -35,8 +35,8 @@ _WIDEST = 100
 
 
 def add_arguments(parser: options.Parser) -> None:
-    """[NAME] --targets --json."""
-    parser.add_argument("name", metavar="NAME", nargs="?", help="show this device alone")
+    """Declare [NAME] --targets --json."""
+    parser.add_argument("name", metavar="NAME", nargs="?", help="show only this device")
     options.add_targets_file(parser)
     options.add_json(parser)
 
@@ -60,19 +60,19 @@ def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
 
 
 def _in_order(profiles: Iterable[TargetProfile]) -> list[TargetProfile]:
-    """Families as the catalog has them, then those of plugins; u55-64 in front of u55-128."""
+    """Sort by family, the catalog's before those of plugins, and u55-64 before u55-128."""
     listed = list(profiles)
     families = list(dict.fromkeys(profile.family for profile in listed))
     return sorted(listed, key=lambda p: (families.index(p.family), _natural(p.name)))
 
 
 def _natural(name: str) -> list[str | int]:
-    """Numbers in a name count as numbers; every second part is one."""
+    """Split a name so that its numbers sort as numbers; every second part is one."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", name)]
 
 
 def _list(found: Registry, profiles: list[TargetProfile]) -> None:
-    """What works is said once for a family, and again where a device differs from the most."""
+    """Print what works once per family, and again for each device that differs from most."""
     from qhal.doctor import works_here
 
     here = {profile.name: works_here(found, profile) for profile in profiles}
@@ -91,7 +91,7 @@ def _list(found: Registry, profiles: list[TargetProfile]) -> None:
 
 
 def _row(profile: TargetProfile, names: int, status: WorksHere | None) -> str:
-    """Name and device, and below them what works; the reason keeps its command on one line."""
+    """Write name and device, and below them what works; no command is wrapped."""
     start = f"  {profile.name:{names}}  "
     width, margin = min(console.width(), _WIDEST), " " * len(start)
     device = textwrap.fill(profile.title, width, initial_indent=start, subsequent_indent=margin)

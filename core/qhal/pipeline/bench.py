@@ -37,19 +37,19 @@ def bench(
 ) -> BenchReport:
     """Measure artifacts again, in turn, so that their times can be compared.
 
-    Each one is run for the target of its own record: no catalog is asked. The folders are
-    only read.
+    Each artifact runs for the target of its own record; the catalog is not consulted. The
+    folders are only read.
 
     Args:
         *folders: output folders of ``qhal deploy``, each once.
         model: the float model that all of them were made from; it is lowered again through
-            their backends and measured beside them.
-        data: where a sample is taken from, as in :func:`qhal.deploy`; without it the sample is
-            made up.
+            their backends and measured alongside.
+        data: the data to take a sample from, as in :func:`qhal.deploy`; without it the sample
+            is made up.
         preprocess: how raw data become inputs: a preset or a TOML file; None takes them as is.
         threads: threads to measure with.
         budget_s: about how long the clock runs for each folder.
-        progress: who shows the progress of long stages.
+        progress: shows the progress of long stages.
         registry: the backends; None for those that are installed here.
 
     Raises:
@@ -58,11 +58,13 @@ def bench(
     """
     _check_folders(folders)
     if threads < 1:
-        raise OptionError(f"threads is {threads}.", "At least 1 is needed.")
+        raise OptionError(f"threads is {threads}.", "Use at least 1.")
     if why := host.too_many_threads(threads):
         raise OptionError(f"threads is {threads}.", why)
     if preprocess is not None and data is None:
-        raise OptionError(f"There are no data to preprocess by {preprocess}.", "Give --data, too.")
+        raise OptionError(
+            f"preprocess is {preprocess}, but no data are given.", "Give --data as well."
+        )
     opened = (open_deployed(folder, registry=registry) for folder in folders)
     entries = [_enter(deployed, model, data, preprocess) for deployed in opened]
     with progress.stage("measure"):
@@ -78,9 +80,11 @@ def bench(
 
 
 def _check_folders(folders: Sequence[str | Path]) -> None:
-    """There is one, and each is given once: two of the same would take each other's time."""
+    """Refuse no folder, and a folder given twice: its two runs would slow each other down."""
     if not folders:
-        raise OptionError("There is no folder to run.", "Give output folders of `qhal deploy`.")
+        raise OptionError(
+            "No folder is given.", "Give one or more output folders of `qhal deploy`."
+        )
     places = [Path(folder).resolve() for folder in folders]
     twice = next((f for f, p in zip(folders, places, strict=True) if places.count(p) > 1), None)
     if twice is not None:
@@ -89,7 +93,7 @@ def _check_folders(folders: Sequence[str | Path]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
-    """A folder, ready to be run."""
+    """A folder that is ready to run."""
 
     deployed: Deployed
     sample: InputSample
@@ -112,7 +116,7 @@ def _enter(
 
 
 def _result(entry: _Entry, clocked: Clocked, first: Clocked) -> BenchResult:
-    """All that is known today about one artifact."""
+    """Collect all that is known today about one artifact."""
     deployed, pair = entry.deployed, entry.pair
     found = pair.examine()
     metrics = {
@@ -137,21 +141,21 @@ def _result(entry: _Entry, clocked: Clocked, first: Clocked) -> BenchResult:
 
 
 def _against(first: Clocked, clocked: Clocked) -> dict[str, Metric]:
-    """How fast an artifact is beside the first one; nothing for the first one itself."""
+    """Compare the speed with that of the first artifact; no metric for the first one itself."""
     if first.subject is None or clocked.subject is None or clocked is first:
         return {}
-    note = "p50 of the first folder over this one's; band over the windows"
+    note = "p50 of the first folder divided by this folder's; band over the windows"
     return {"speedup_first": ratio(first.subject, clocked.subject, note)}
 
 
 def _not_run(pair: Pair, clocked: Clocked) -> tuple[Decision, ...]:
-    """What has no latency, and why."""
+    """Say what has no latency, and why."""
     if clocked.subject is None:
-        sentence = f"The artifact was not run: {pair.subject.why_not()}. It has no latency here."
+        sentence = f"The artifact did not run, so it has no latency here: {pair.subject.why_not()}."
         return (Decision(Code.NOT_RUNNABLE, sentence, severity=Severity.WARNING),)
     if pair.baseline is not None and clocked.baseline is None:
         name = pair.baseline.profile.name
-        sentence = f"The float model does not run on {name}: there is nothing to compare with."
+        sentence = f"The float model does not run on {name}, so there is no float baseline."
         return (Decision(Code.NOT_RUNNABLE, sentence),)
     return ()
 
@@ -160,11 +164,11 @@ def _not_run(pair: Pair, clocked: Clocked) -> tuple[Decision, ...]:
 
 
 def _baseline(deployed: Deployed, model: Path) -> Subject:
-    """The float model, lowered as it was when the folder was written."""
+    """Lower the float model as it was lowered when the folder was written."""
     record, backend = deployed.record, deployed.runnable.backend
     if not backend.info.lowers_float:
         raise OptionError(
-            f"{deployed.folder}: the backend {backend.info.name} takes no float model.",
+            f"{deployed.folder}: the backend {backend.info.name!r} does not lower float models.",
             "Leave out --model.",
         )
     served = serve(backend, deployed.runnable.profile, record.recipe)
@@ -177,13 +181,13 @@ def _baseline(deployed: Deployed, model: Path) -> Subject:
 
 
 def _original(deployed: Deployed, model: Path) -> Imported:
-    """The model that the folder was made from.
+    """Import the model that the folder was made from.
 
     Raises:
         OptionError: it is another one.
     """
     info = deployed.record.model
-    hint = f"It was made from {info.file}."
+    hint = f"Give the model that the folder was made from: {info.file}."
     try:
         imported = import_model(model, {port.name: port.shape for port in info.inputs})
     except ModelShapeError as error:
@@ -192,8 +196,8 @@ def _original(deployed: Deployed, model: Path) -> Imported:
         ) from error
     if imported.sha256 != info.sha256:
         raise OptionError(
-            f"{model} is not the model of {deployed.folder}: its sha256 is {imported.sha256}, "
-            f"in the record it is {info.sha256}.",
+            f"{model} is not the model of {deployed.folder}: its sha256 is {imported.sha256}; "
+            f"the record says {info.sha256}.",
             hint,
         )
     return imported

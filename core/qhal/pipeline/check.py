@@ -25,7 +25,7 @@ def check(
     targets_file: str | Path | None = None,
     registry: Registry | None = None,
 ) -> CheckReport:
-    """Say for every operator of a model which kernel of the target takes it, or why none does.
+    """Say for every operator of a model which kernel of the target runs it, or why none does.
 
     Args:
         model: path of an ONNX file.

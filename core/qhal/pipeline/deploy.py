@@ -30,7 +30,7 @@ def deploy(
         model: path of an ONNX file.
         target: name of a device, as in ``qhal targets``.
         data: calibration data, see :class:`qhal.pipeline.options.Options`.
-        progress: who shows the progress of long stages.
+        progress: shows the progress of long stages.
         registry: backends and targets; None for those that are installed here.
         **options: the other fields of :class:`qhal.pipeline.options.Options`.
 

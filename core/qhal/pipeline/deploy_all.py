@@ -28,24 +28,24 @@ def deploy_all(
 ) -> Fleet:
     """Deploy a model for several targets; import, data and calibration happen once.
 
-    A target that fails does not stop the others. Each one gets a folder of its own: in ``out``
-    if it is given, beside each other in the working folder otherwise.
+    A target that fails does not stop the others. Each one gets its own folder: in ``out`` if that
+    is given, else in the working folder.
 
     Args:
         model: path of an ONNX file.
         targets: names of devices, each once.
         data: calibration data, see :class:`qhal.pipeline.options.Options`.
-        progress: who shows the progress of long stages.
+        progress: shows the progress of long stages.
         registry: backends and targets; None for those that are installed here.
         **options: the other fields of :class:`qhal.pipeline.options.Options`.
 
     Raises:
         QhalError: the model or the data are not usable by any target.
-        UnknownTargetError: there is no target of one of the names; nothing was run.
+        UnknownTargetError: one of the names is not a target; nothing was run.
     """
     if len(set(targets)) < len(targets) or not all(targets):
         raise OptionError(
-            f"The targets {','.join(targets)!r} are not different names.",
+            f"The targets {','.join(targets)!r} contain an empty or repeated name.",
             "Give each target once, separated by commas.",
         )
     asked, path = Options(data, **options), Path(model)

@@ -1,4 +1,4 @@
-"""Reading an output folder back: the record, and the artifact that it tells about."""
+"""Read an output folder back: the record, and the artifact that it describes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from qhal.plugin.registry import Registry, given_or_installed
 from qhal.results.record import FileInfo, RunRecord
 from qhal.system.files import is_folder, plain
 
-_MEND = "What was changed has no record: copy the whole folder again, or run `qhal deploy` again."
+_FIX = (
+    "Copy the whole folder again, or run `qhal deploy` again: only unchanged files have a record."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ class Deployed:
 
 
 def open_deployed(folder: str | Path, *, registry: Registry | None = None) -> Deployed:
-    """Read an output folder; what is in its files is what its record says, byte for byte.
+    """Read an output folder, and check that its files are those of its record, byte for byte.
 
     Args:
         folder: the output folder.
@@ -77,30 +79,32 @@ def _artifact(folder: Path, record: RunRecord, adapter: Adapter) -> Artifact:
             auxiliary=frozenset(info.name for info in infos if info.auxiliary),
         )
     except PluginError as error:  # whoever wrote this record, it was not qhal
-        raise ArtifactError(f"{folder}: {error.message}", _MEND) from error
+        raise ArtifactError(f"{folder}: {error.message}", _FIX) from error
 
 
 def _content(folder: Path, info: FileInfo) -> bytes:
-    """The bytes of a file, if they are those that were recorded."""
+    """Read a file, and check that its bytes are those that were recorded."""
     if Path(info.name).name != info.name:
-        raise ArtifactError(f"{folder}: the record's file {info.name!r} leaves the folder.", _MEND)
+        raise ArtifactError(
+            f"{folder}: the record's file {info.name!r} is outside the folder.", _FIX
+        )
     path = folder / info.name
     try:
         content = plain(path).read_bytes()
     except FileNotFoundError:
-        raise ArtifactError(f"{path} is missing; the record lists it.", _MEND) from None
+        raise ArtifactError(f"{path} is missing, but the record lists it.", _FIX) from None
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror or error}.") from error
     if len(content) != info.size_bytes:
         raise ArtifactError(
-            f"{path} was changed: it has {len(content):,} bytes, "
-            f"{info.size_bytes:,} are in the record.",
-            _MEND,
+            f"{path} was changed: it has {len(content):,} bytes; "
+            f"the record says {info.size_bytes:,}.",
+            _FIX,
         )
     found = sha256(content).hexdigest()
     if found != info.sha256:
         raise ArtifactError(
-            f"{path} was changed: its sha256 is {found}, in the record it is {info.sha256}.", _MEND
+            f"{path} was changed: its sha256 is {found}; the record says {info.sha256}.", _FIX
         )
     return content
 

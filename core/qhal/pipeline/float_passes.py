@@ -74,10 +74,10 @@ def _has_narrow_nodes(ready: Prepared) -> bool:
 
 
 def _equalize(ready: Prepared, session: Session) -> Rewritten:
-    """Equalize channels wherever the kernels of a chain lose less then.
+    """Equalize channels wherever the kernels of a chain lose less afterwards.
 
-    It is exact in float, but for what a ReLU6 cuts off far above all that was seen. The findings,
-    which all targets share, are of the graph as it was imported, so this pass is the first one.
+    It is exact in float, but for values that a ReLU6 cuts off, far above all that were seen. All
+    targets share the findings, which are of the graph as imported: so this pass is the first one.
     """
     graph, target = ready.imported.graph, ready.target
     fitting = [found for found in session.find_chains() if _fits(graph, found.chain, target)]
@@ -85,7 +85,7 @@ def _equalize(ready: Prepared, session: Session) -> Rewritten:
 
 
 def _fits(graph: Graph, chain: Chain, target: Target) -> bool:
-    """True if scales are free around a chain, and its SiLUs can be written in other operators."""
+    """Return True if scales are free around a chain and its SiLUs can use other operators."""
     recipes = _recipes_of(graph, (chain.producer, *chain.readers), target)
     gates = _recipes_of(graph, chain.gates, target)
     return all(recipe.narrow and _scales_are_free(target, recipe) for recipe in recipes) and all(
@@ -98,7 +98,7 @@ def _recipes_of(graph: Graph, nodes: Iterable[Node], target: Target) -> Iterator
 
 
 def _scales_are_free(target: Target, recipe: Recipe) -> bool:
-    """True if weights have a scale per channel and what a depthwise kernel reads has only one."""
+    """Return True if weights have a scale per channel, and depthwise inputs have only one."""
     rows = [row for kind in ("Conv", "DepthwiseConv") for row in _rows(target, kind, recipe)]
     return not any(
         row.activation.granularity != PerTensor()
@@ -109,7 +109,7 @@ def _scales_are_free(target: Target, recipe: Recipe) -> bool:
 
 
 def _rows(target: Target, kind: str, recipe: Recipe) -> list[KernelRow]:
-    """The rows of a recipe that a target has for an operator."""
+    """List the kernel rows that a target has for an operator and that a recipe accepts."""
     rows = [row for capability in target.caps.of(kind) for row in capability.rows]
     weighted = any(row.weight is not None for row in rows)
     return [row for row in rows if recipe.accepts(row, weighted)]

@@ -1,4 +1,4 @@
-"""Limits: what does not meet them stops the run before anything is written."""
+"""Gates: a run that does not meet its limits stops before anything is written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_MAX_DROP_PP = 1.0
 
 
 def fallback_gate(choices: Mapping[str, Choice], allowed: int | None) -> tuple[Gate, ...]:
-    """At most ``allowed`` nodes may run in float or on another unit; None allows any number.
+    """Check that at most ``allowed`` nodes run in float or on another unit; None allows any number.
 
     Raises:
         FallbackGateError: there are more; the message quotes reasons.
@@ -27,15 +27,18 @@ def fallback_gate(choices: Mapping[str, Choice], allowed: int | None) -> tuple[G
         return ()
     fallen = [c for c in choices.values() if c.verdict in (Verdict.FALLBACK, Verdict.HOST)]
     if len(fallen) <= allowed:
-        return (
-            Gate("max-fallback", f"{len(fallen)} nodes fall back, allowed are {allowed}", True),
-        )
+        return (Gate("max-fallback", f"{_fallen_words(fallen)}; the limit is {allowed}", True),)
     quoted = "\n".join(f"  {c.node}: {c.reason}." for c in fallen[:5])
     more = f"\n  … and {len(fallen) - 5} more" if len(fallen) > 5 else ""
     raise FallbackGateError(
-        f"{len(fallen)} nodes fall back, --max-fallback allows {allowed}:\n{quoted}{more}\n",
+        f"The fallback gate is not met: {_fallen_words(fallen)}; --max-fallback allows {allowed}:\n"
+        f"{quoted}{more}\n",
         "`qhal check` lists every node.",
     )
+
+
+def _fallen_words(fallen: Sequence[Choice]) -> str:
+    return f"{counted(len(fallen), 'node')} in float or on another unit"
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,11 @@ def accuracy_gate(
     recipes: Sequence[str] = (),
     decisions: Sequence[Decision] = (),
 ) -> Gated:
-    """Top-1 may drop by at most so many percentage points.
+    """Check that top-1 drops by at most so many percentage points.
 
     Args:
         metrics: of the accuracy.
-        allowed_pp: what the user allows, to the letter. None allows
+        allowed_pp: what the user allows, taken literally. None allows
             :data:`DEFAULT_MAX_DROP_PP` where there are labels, and more where so few samples
             were lost that chance explains it.
         recipes: what to try where the drop is too large.
@@ -80,7 +83,7 @@ def accuracy_gate(
     if metrics["top1_drop"].value <= limit_pp:
         return Gated((Gate("max-drop", sentence, True),))
     if allowed_pp is None and _may_be_chance(metrics):
-        return _doubted(f"{sentence}, but so few samples may be lost by chance")
+        return _doubted(f"{sentence}, but so small a loss may be chance")
     raise AccuracyGateError(
         f"The accuracy gate is not met: {sentence}.{_warnings(decisions)}",
         _what_to_try(metrics, recipes),
@@ -88,24 +91,24 @@ def accuracy_gate(
 
 
 def _doubted(sentence: str) -> Gated:
-    told = f"{sentence[0].upper()}{sentence[1:]}: evaluate on more labeled samples."
-    doubt = Decision(Code.DROP_IN_DOUBT, told, severity=Severity.WARNING)
+    advised = f"{sentence[0].upper()}{sentence[1:]}: evaluate on more labeled samples."
+    doubt = Decision(Code.DROP_IN_DOUBT, advised, severity=Severity.WARNING)
     return Gated((Gate("max-drop", sentence, True),), (doubt,))
 
 
 def _what_to_try(metrics: Mapping[str, Metric], recipes: Sequence[str]) -> str:
-    """A float model that does badly itself is mostly one whose inputs are prepared wrongly."""
+    """Name the options to change; a float model with a low score mostly gets wrong inputs."""
     before = format_value(metrics["top1_float"].value, "fraction")
     others = "".join(f"--recipe {name}, " for name in recipes)
     return (
-        f"If the float model is known to be right more often than {before}, look at --preprocess "
-        f"and --label-offset first.\nElse try {others}another --observer or number of "
-        f"--calib-samples; `--max-drop {ceil(metrics['top1_drop'].value)}` accepts the drop."
+        f"If the float model should score more than {before}, check --preprocess and "
+        f"--label-offset first.\nOtherwise try {others}another --observer, or another number of "
+        f"--calib-samples. `--max-drop {ceil(metrics['top1_drop'].value)}` accepts the drop."
     )
 
 
 def _warnings(decisions: Sequence[Decision]) -> str:
-    """The warnings of a run, one of each code."""
+    """Quote the warnings of a run, one of each code."""
     by_code: dict[Code, list[Decision]] = {}
     for decision in decisions:
         if decision.severity is Severity.WARNING:
@@ -122,12 +125,12 @@ def _drop_words(metrics: Mapping[str, Metric], limit_pp: float) -> str:
     lost, gained = _differing(metrics)
     return (
         f"top-1 went from {before} to {after}, a drop of {metrics['top1_drop'].value:.2f} points "
-        f"({counted(lost, 'sample')} lost, {gained} gained); allowed are {limit_pp:g}"
+        f"({counted(lost, 'sample')} lost, {gained} gained); the limit is {limit_pp:g}"
     )
 
 
 def _may_be_chance(metrics: Mapping[str, Metric]) -> bool:
-    """True within one standard error of no drop at all.
+    """Return True if the drop is within one standard error of none.
 
     If both models were equally good, samples that only one of them gets right would be lost and
     gained with the same odds (McNemar 1947, "Note on the sampling error of the difference between

@@ -46,7 +46,7 @@ def execute(job: Job, session: Session, progress: Progress = SILENT) -> RunRecor
     Args:
         job: what to do.
         session: of the same model and data; other jobs may share it.
-        progress: who shows the progress of long stages.
+        progress: shows the progress of long stages.
 
     Raises:
         QhalError: something in the input is not usable, a gate was not met, or something that
@@ -57,12 +57,12 @@ def execute(job: Job, session: Session, progress: Progress = SILENT) -> RunRecor
 
 
 def run(job: Job, session: Session | None = None, progress: Progress = SILENT) -> Outcome:
-    """Do a job and answer with what became of it, whatever goes wrong.
+    """Do a job and return its outcome, whatever goes wrong.
 
     Args:
         job: what to do.
         session: of the same model and data; other jobs may share it. None opens one.
-        progress: who shows the progress of long stages.
+        progress: shows the progress of long stages.
     """
     opened = nullcontext(session) if session else open_session(job.model, job.options)
     try:
@@ -76,8 +76,8 @@ def run(job: Job, session: Session | None = None, progress: Progress = SILENT) -
 
 def _bug(name: str, error: Exception) -> InternalError:
     found = InternalError(
-        f"Target {name} met an unexpected {type(error).__name__}: {error}.",
-        "This is a bug in qhal; deploy this target alone for the details.",
+        f"Target {name} failed with an unexpected {type(error).__name__}: {error}.",
+        "This is a bug in qhal; deploy this target alone to see the details.",
     )
     found.__cause__ = error
     return found

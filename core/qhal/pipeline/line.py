@@ -43,7 +43,7 @@ def run_line(
         name: of the target.
         options: what the user asked for.
         folder: the output folder.
-        progress: who shows the progress of long stages.
+        progress: shows the progress of long stages.
     """
     stages = Stages()
     check_free(folder, options.force)

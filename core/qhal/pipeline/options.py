@@ -54,7 +54,8 @@ class Options:
         label_offset: added to every label.
         calib_samples: samples to calibrate with, spread evenly.
         observer: how ranges are chosen: minmax, percentile or mse.
-        max_fallback: at most so many nodes may fall back; None allows any number.
+        max_fallback: at most so many nodes may run in float or on another unit; None allows any
+            number.
         max_drop: top-1 may drop by so many percentage points; None allows 1 where there are
             labels, or more if so few samples are lost that chance may explain it.
         force: replace an output folder that qhal wrote.
@@ -84,25 +85,26 @@ class Options:
     targets_file: str | Path | None = None
 
     def __post_init__(self) -> None:
-        """Refuse values that no step could use.
+        """Refuse values that no stage could use.
 
         Raises:
             OptionError: with the option, its value and what is allowed.
         """
         if self.observer not in RANGE_ESTIMATORS:
             raise OptionError(
-                f"observer is {self.observer!r}.", f"Observers: {', '.join(RANGE_ESTIMATORS)}."
+                f"There is no observer {self.observer!r}.",
+                f"Known observers: {', '.join(RANGE_ESTIMATORS)}.",
             )
         least_of = {"calib_samples": 1, "eval_samples": 1, "threads": 1, "max_fallback": 0}
         for name, least in least_of.items():
             value = getattr(self, name)
             if value is not None and value < least:
-                raise OptionError(f"{name} is {value}.", f"At least {least} is needed.")
+                raise OptionError(f"{name} is {value}.", f"Use at least {least}.")
         if why := too_many_threads(self.threads):
             raise OptionError(f"threads is {self.threads}.", why)
 
     def __getstate__(self) -> dict[str, object]:
-        """Say clearly which data no other process could have.
+        """Return the fields to pickle; refuse data that no other process could import.
 
         Raises:
             OptionError: they are a function that cannot be pickled.
@@ -113,12 +115,12 @@ class Options:
         return dict(vars(self))
 
     def as_given(self) -> dict[str, object]:
-        """The fields by name, for the record."""
+        """Return the fields by name, for the record."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def _check_pickles(option: str, function: object) -> None:
-    """Functions are pickled by name, so that one inside another, or a lambda, cannot be."""
+    """Refuse a lambda or a nested function: functions are pickled by their names."""
     try:
         pickle.dumps(function)
     except Exception as error:  # whatever its parts raise

@@ -1,4 +1,4 @@
-"""Building the record of a run: hashes, versions and the host are found out here."""
+"""Build the record of a run: hashes, versions and the host are determined here."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def build_record(
     timings_s: Mapping[str, float],
     registry: Registry,
 ) -> RunRecord:
-    """Write down a run; hashes, versions and the host are found out here.
+    """Write down a run; determine hashes, versions and the host.
 
     Args:
         path: the user's model file.
@@ -73,14 +73,14 @@ def build_record(
 
 
 def _versions(backend: Backend, registry: Registry) -> dict[str, str]:
-    """Versions of what qhal and the backends run on, and of the plugin that lowered."""
+    """Collect versions of what qhal and the backends run on, and of the plugin that lowered."""
     provider = registry.provider_of(backend)
-    brought_by = () if provider is None else (provider.distribution,)
-    return host.versions((*registry.packages, *brought_by))
+    lowered_by = () if provider is None else (provider.distribution,)
+    return host.versions((*registry.packages, *lowered_by))
 
 
 def _plain(values: Mapping[str, object]) -> dict[str, object]:
-    """Values as JSON has them; what it lacks (paths, functions) becomes text."""
+    """Convert values to those of JSON; what it lacks (paths, functions) becomes text."""
     return json.loads(json.dumps(values, default=str))  # type: ignore[no-any-return]
 
 
@@ -97,7 +97,7 @@ def _model_info(path: Path, imported: Imported, subject: Subject) -> ModelInfo:
 
 
 def _named(ports: Iterable[Port], runtime_names: Mapping[str, str]) -> tuple[Port, ...]:
-    """Ports with the names that the artifact's runtime has for them."""
+    """Give ports the names that the artifact's runtime has for them."""
     return tuple(
         replace(port, artifact_name=runtime_names.get(port.name, port.name)) for port in ports
     )

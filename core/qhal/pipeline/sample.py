@@ -36,7 +36,7 @@ class InputSample:
 def first_sample(
     source: Source, ports: Sequence[Port], preprocess: str | Path | None
 ) -> InputSample:
-    """The first sample of the user's data.
+    """Read the first sample of the user's data.
 
     Args:
         source: as in :func:`qhal.data.load_dataset`.
@@ -52,10 +52,10 @@ def first_sample(
 
 
 def random_sample(ports: Sequence[Port], plan: Plan) -> InputSample:
-    """Numbers that fill the planned range of every input, the same at every call.
+    """Make random numbers in the planned range of every input, the same at every call.
 
-    An input without a range is a plain float, or it counts or switches something; any number
-    would do for the first, and zero is the one that is allowed for the others.
+    A float input without a planned range gets numbers of a usual range. Integer inputs, which
+    count or switch something, get zero, the one value that is always allowed.
 
     Args:
         ports: the inputs.
@@ -77,7 +77,7 @@ def random_sample(ports: Sequence[Port], plan: Plan) -> InputSample:
 
 
 def _planned_range(name: str, plan: Plan) -> tuple[float, float]:
-    """What the integers behind a float input can hold, or the input itself if it is integer."""
+    """Return the range of an input, or of the integers that a float input is converted to."""
     behind = {name}
     for node in plan.nodes:
         if node.verdict is Verdict.CONVERSION and name in node.inputs:

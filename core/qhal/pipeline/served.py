@@ -1,4 +1,4 @@
-"""A target beside the backend that serves it."""
+"""A target with the backend that serves it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Served:
         profile = self.target.profile
         lack = call(self.backend, Backend.readiness, profile).lower
         if lack is not None:
-            message = f"Target {profile.name} cannot be lowered here."
+            message = f"Artifacts for {profile.name} cannot be written here."
             raise MissingDependencyError(message, str(lack))
 
     def lower(self, model: QuantModel) -> Subject:

@@ -57,7 +57,7 @@ class Session:
         return self._findings
 
     def load_reference(self) -> Evaluation:
-        """Put the evaluation data beside the float model that they are compared with."""
+        """Pair the evaluation data with the float model that gives the reference outputs."""
         return self._evaluation
 
     @property

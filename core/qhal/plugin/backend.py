@@ -1,4 +1,4 @@
-"""The backend class: what somebody who adds hardware writes."""
+"""The backend class: what an author of support for new hardware writes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Artifact:
         decisions: what the backend decided while lowering.
         input_names: graph input -> the name that the runtime knows it by.
         output_names: graph output -> the name that the runtime knows it by.
-        auxiliary: names of files that tell about the artifact, or hold it in another form: logs,
+        auxiliary: names of files that describe the artifact, or hold it in another form: logs,
             tables, sources. They are written with it and do not count in its size.
     """
 
@@ -50,20 +50,24 @@ class Artifact:
         """Refuse what could not be written or read back as it is.
 
         Raises:
-            PluginError: a name is no plain file name or one of qhal's own, a content is not
+            PluginError: a name is not a plain file name, or is one of qhal's own, a content is not
                 bytes, the main file is missing, or an auxiliary file is missing or the main one.
         """
         for name, content in self.files.items():
             _check_file(name, content)
         listed = ", ".join(sorted(self.files)) or "none"
         if self.main not in self.files:
-            raise PluginError(f"The artifact's main file is {self.main!r}; its files: {listed}.")
+            raise PluginError(
+                f"The artifact's main file {self.main!r} is not one of its files: {listed}."
+            )
         if strange := sorted(self.auxiliary - self.files.keys()):
             raise PluginError(
-                f"The auxiliary file {strange[0]!r} is missing; the artifact's files: {listed}."
+                f"The auxiliary file {strange[0]!r} is not one of the artifact's files: {listed}."
             )
         if self.main in self.auxiliary:
-            raise PluginError(f"The artifact's main file {self.main!r} is said to be auxiliary.")
+            raise PluginError(
+                f"The artifact's main file {self.main!r} is also listed as auxiliary."
+            )
 
     @property
     def size_bytes(self) -> int:
@@ -76,12 +80,12 @@ class Artifact:
 def _check_file(name: object, content: object) -> None:
     if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name):
         raise PluginError(
-            f"The artifact has a file {name!r}, which is no plain file name.",
-            "Letters, digits, '.', '_', '+' and '-' make one; it begins with a letter or digit.",
+            f"The artifact's file name {name!r} is not a plain file name.",
+            "Use letters, digits, '.', '_', '+' and '-'; begin with a letter or digit.",
         )
     if name.lower() in _OWN_FILES:
         raise PluginError(
-            f"The artifact has a file {name!r}.",
+            f"The artifact's file name {name!r} is reserved.",
             f"qhal itself writes {' and '.join(sorted(_OWN_FILES))} into the folder.",
         )
     if not isinstance(content, bytes):
@@ -114,7 +118,7 @@ class PlacedNode:
         name: of the node, or of the first tensor that it makes.
         kernel: what computes it, as the runtime calls it.
         unit: where it runs, as the vendor calls it, such as ``NPU``;
-            :data:`~qhal.targets.capability.HOST` for the processor beside it, "" if there is but
+            :data:`~qhal.targets.capability.HOST` for the processor next to it, "" if there is only
             one.
         executed_dtype: element type that it computes in, as :class:`~qhal.ir.dtypes.DType` spells
             it; None if unknown.
@@ -134,7 +138,7 @@ class Placement:
 
     Attributes:
         nodes: in execution order.
-        source: how it was found out, such as "optimized graph of onnxruntime 1.31.1".
+        source: where it is known from, such as "optimized graph of onnxruntime 1.31.1".
         basis: read from the runtime, reported by the compiler, or predicted.
         by_result: True if every node has the name of the first tensor that it makes. One that
             makes a tensor unknown to the model is then a part of the next one that does not.
@@ -146,7 +150,7 @@ class Placement:
     by_result: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is no placement.
+        """Refuse a basis that a placement cannot have.
 
         Raises:
             PluginError: the basis is what qhal declares itself.
@@ -217,13 +221,14 @@ class Backend(ABC):
 
     @abstractmethod
     def capabilities(self, target: TargetProfile) -> Capabilities:
-        """What the target can execute."""
+        """Return what the target can execute."""
 
     def foresee(self, model: QuantModel, target: TargetProfile) -> tuple[Decision, ...]:
-        """What can be told of a model for which there are no data yet; ``qhal check`` asks.
+        """Report what is known of a model without data; ``qhal check`` calls it.
 
         The model has a graph and its kernel rows, and no parameters. A decision whose severity
-        is a refusal says that :meth:`lower` will refuse it; others say what only that finds out.
+        is a refusal says that :meth:`lower` will refuse it; others warn of what only that finds
+        out.
         """
         return ()
 
@@ -236,22 +241,22 @@ class Backend(ABC):
         """
 
     def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> Runner | None:
-        """A runner for the artifact, or None if it cannot run on this machine."""
+        """Return a runner for the artifact, or None if it cannot run on this machine."""
         return None
 
     def placement(self, artifact: Artifact, target: TargetProfile) -> Placement | None:
-        """What the runtime or compiler did with each node; None if unknown."""
+        """Report what the runtime or compiler did with each node; None if unknown."""
         return None
 
     def examine(self, quantized: Trial, baseline: Trial | None, target: TargetProfile) -> Findings:
-        """What only this backend can find out, such as counts in an emulator of the target.
+        """Report what only this backend can find out, such as counts in an emulator.
 
         Called once when latencies have been measured; ``baseline`` is the float artifact. It is
         called again where an artifact was read back from its folder, perhaps on a machine that
-        can neither lower nor run it: what the files themselves tell must need no runtime.
+        can neither lower nor run it: what the files themselves show must need no runtime.
         """
         return Findings()
 
     def setups(self) -> tuple[Setup, ...]:
-        """What ``qhal setup`` can prepare for this backend."""
+        """List what ``qhal setup`` can prepare for this backend."""
         return ()

@@ -1,4 +1,4 @@
-"""The one door to backends: what goes wrong behind it is blamed on who provides the backend.
+"""The one door to backends: errors behind it name who provides the backend.
 
 Methods of a backend are called by :func:`call`; what it answers with that has methods of its own
 (a runner, a setup) stays behind the door. Built-in backends have no privilege: theirs is
@@ -61,10 +61,10 @@ def call(backend: Backend, method: _Method[P, R], *args: P.args, **kwargs: P.kwa
         **kwargs: its named arguments.
 
     Returns:
-        The backend's answer; a runner in the name of the backend, as :class:`_LoadedArtifact`.
+        The backend's answer; a runner comes wrapped in :class:`_LoadedArtifact`.
 
     Raises:
-        PluginError: it broke, or answered with something else than it must.
+        PluginError: it broke, or returned something of a wrong type.
         MissingDependencyError: a package that it imports is not installed.
         QhalError: what it raised on purpose.
     """
@@ -101,7 +101,7 @@ class _LoadedArtifact:
 
 
 def setups_of(backend: Backend) -> tuple[Setup, ...]:
-    """Say what a backend can prepare; what breaks in the functions of these is its fault, too.
+    """List what a backend can prepare; errors in their functions name the backend, too.
 
     Raises:
         PluginError: as :func:`call`.
@@ -149,17 +149,17 @@ def naming(backend: Backend, doing: str) -> Iterator[None]:
 
 
 def name_of(backend: Backend) -> str:
-    """The backend with the distribution that provides it: ``backend 'cpu' of quant-hal 0.1.0``."""
+    """Name a backend and who provides it: ``backend 'cpu' of quant-hal 0.1.0``."""
     provider = provider_of(backend)
     by = "" if provider is None else f" of {provider.distribution} {provider.version}"
     return f"backend {backend.info.name!r}{by}"
 
 
 def report_to(backend: Backend) -> str:
-    """Where a bug of a backend belongs, as the hint of an error."""
+    """Say where to report a bug of a backend, as the hint of an error."""
     provider = provider_of(backend)
     if provider is None:
-        return "This is a bug of the backend; please report it."
+        return "This is a bug in the backend; please report it."
     return f"This is a bug in {provider.distribution} {provider.version}; please report it there."
 
 
@@ -172,7 +172,7 @@ def _expect(answer: object, kinds: tuple[type, ...]) -> None:
     if not isinstance(answer, kinds):
         wanted = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
         kind = type(answer).__name__
-        raise PluginError(f"it answered with {answer!r:.60} ({kind}) instead of {wanted}.")
+        raise PluginError(f"it returned {answer!r:.60} ({kind}) instead of {wanted}.")
 
 
 def _in_the_name_of(backend: Backend, setup: Setup) -> Setup:
@@ -196,7 +196,7 @@ def _blamed(backend: Backend, doing: str, function: Callable[P, R]) -> Callable[
 
 
 def _absent(error: ModuleNotFoundError) -> str:
-    """The package that is not installed; "" if it is, and lacks a module that somebody wants."""
+    """Return the package that is not installed; "" if it is installed and lacks a module."""
     package = (error.name or "").partition(".")[0]
     return package if package and find_spec(package) is None else ""
 
@@ -211,7 +211,7 @@ def _not_installed(backend: Backend, package: str) -> MissingDependencyError:
 
 
 def _extra_with(wanted: str, distribution: str) -> str:
-    """The extra of a distribution that provides another one, and least else; "" if none does."""
+    """Find the smallest extra of a distribution that provides another one; "" if none does."""
     try:
         lines = metadata.requires(distribution) or []
     except metadata.PackageNotFoundError:  # the plugin is no installed distribution
@@ -225,5 +225,5 @@ def _extra_with(wanted: str, distribution: str) -> str:
 
 
 def _normal(name: str) -> str:
-    """Names of distributions are equal if their normal forms are (PEP 503)."""
+    """Normalize the name of a distribution, so that equal ones compare equal (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()

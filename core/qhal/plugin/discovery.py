@@ -1,4 +1,4 @@
-"""Finding plugins and taking only what is sound: one broken plugin never takes qhal down.
+"""Find plugins and take only what is sound: one broken plugin never takes qhal down.
 
 Every entry point of the group ``qhal`` is loaded on its own. Whatever goes wrong with it, even
 ``sys.exit`` while it is imported, becomes a :class:`Problem` that names its distribution.
@@ -142,14 +142,14 @@ class _Discovery:
         self.loaded.append((provider, plugin))
 
     def _claims(self, hook: str, check: Callable[[Any], T]) -> list[_Claim[T]]:
-        """What every plugin returns from one hook, as far as it is sound."""
+        """Collect what every plugin returns from one hook, as far as it is sound."""
         claims: list[_Claim[T]] = []
         for provider, plugin in self.loaded:
             things: list[Any] = []
             with self._isolated(provider, f"broke in its hook {hook}"):
                 things = self._call(hook, plugin)
             for thing in things:
-                with self._isolated(provider, f"returned something unsound from {hook}"):
+                with self._isolated(provider, f"returned something invalid from {hook}"):
                     sound = check(thing)
                     claims.append(_Claim(_name_of(sound), sound, provider))
         return claims
@@ -185,7 +185,7 @@ class _Discovery:
                 Problem(
                     claim.provider,
                     f"provides the {kind} {claim.name!r}, which {winner} provides too; "
-                    "it is not used.",
+                    "this one is not used.",
                     f"Rename it, or run: pip uninstall {claim.provider.distribution}",
                 )
             )
@@ -258,12 +258,12 @@ def _check_backend(thing: Any) -> Backend:
     info: Any = getattr(thing, "info", None)
     if not isinstance(info, BackendInfo):
         raise UnsoundPluginError(
-            f"returned a {type(thing).__name__} without its info",
-            'State in the class: info = qhal.BackendInfo("its-name").',
+            f"returned a {type(thing).__name__} that has no BackendInfo",
+            'Set in the class: info = qhal.BackendInfo("its-name").',
         )
     if info.api_version != API_VERSION:
         raise UnsoundPluginError(
-            f"has a backend {info.name!r} for version {info.api_version!r} of the "
+            f"provides the backend {info.name!r} for version {info.api_version!r} of the "
             f"plugin interface; this qhal has version {API_VERSION}",
             "Update the older one of the two: pip install --upgrade quant-hal and the plugin.",
             lost=info.name,
@@ -277,7 +277,7 @@ def _check_target(thing: Any) -> TargetProfile:
             f"returned {_kind(thing)} as a target", "Return instances of qhal.TargetProfile."
         )
     if not is_name(thing.name):
-        raise UnsoundPluginError(f"has a target with the name {thing.name!r}", NAMING)
+        raise UnsoundPluginError(f"provides a target with the invalid name {thing.name!r}", NAMING)
     return thing
 
 

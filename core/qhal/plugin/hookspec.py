@@ -15,7 +15,7 @@ hookimpl = pluggy.HookimplMarker("qhal")
 
 @hookspec
 def qhal_backends() -> Iterable[Backend]:
-    """Backends that this plugin adds.
+    """Return the backends that this plugin adds.
 
     Called once per process; keep it cheap and import runtimes inside the backend's methods.
 
@@ -30,7 +30,7 @@ def qhal_backends() -> Iterable[Backend]:
 
 @hookspec
 def qhal_targets() -> Iterable[TargetProfile]:
-    """Profiles of devices that this plugin adds, served by any installed backend.
+    """Return the devices that this plugin adds, served by any installed backend.
 
     Example::
 

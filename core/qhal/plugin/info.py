@@ -13,12 +13,12 @@ from qhal.errors import PluginError
 API_VERSION = 1
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-NAMING = "Use small letters, digits, '.', '_' and '-'."
-"""How backends and targets may be called."""
+NAMING = "Use lowercase letters, digits, '.', '_' and '-'."
+"""How backends and targets may be named."""
 
 
 def is_name(name: object) -> bool:
-    """Whether a backend or target may have this name."""
+    """Return True if a backend or target may have this name."""
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
@@ -55,19 +55,21 @@ class BackendInfo:
             PluginError: a field has a value that is not allowed.
         """
         if not is_name(self.name):
-            raise PluginError(f"A backend has the name {self.name!r}.", NAMING)
+            raise PluginError(f"A backend has the invalid name {self.name!r}.", NAMING)
         if not _are_texts(self.packages):
             raise self._odd(
                 "packages", 'Map modules to distributions in BackendInfo: {"npu_sdk": "npu-sdk"}.'
             )
         if self.options is not None and not _is_set_of_texts(self.options):
-            raise self._odd("options", "State a frozenset of keys, or None.")
+            raise self._odd("options", "Give a frozenset of keys, or None.")
         if self.runner_macs_per_s is not None and not _is_positive(self.runner_macs_per_s):
-            raise self._odd("runner_macs_per_s", "State a number above 0, or None.")
+            raise self._odd("runner_macs_per_s", "Give a number above 0, or None.")
 
     def _odd(self, attribute: str, hint: str) -> PluginError:
         stated = getattr(self, attribute)
-        return PluginError(f"Backend {self.name!r} has the {attribute} {stated!r:.60}.", hint)
+        return PluginError(
+            f"Backend {self.name!r} has an invalid value for {attribute}: {stated!r:.60}.", hint
+        )
 
 
 def _are_texts(packages: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What a backend can prepare on this machine when somebody asks for it, such as an emulator."""
+"""What a backend can prepare on this machine on request, such as an emulator."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Setup:
     Attributes:
         name: what the command takes.
         title: one line for people.
-        missing: says what keeps it from being ready; None if it is ready. Cheap.
+        missing: returns what keeps it from being ready; None if it is ready. Cheap.
         run: prepare it; returns one sentence that says what is there now. May be run again:
             it continues where it was interrupted, and does nothing where all is done. Raises
             MissingDependencyError where the machine lacks something, and leaves nothing
             half-made that :attr:`missing` would take for whole.
-        optional: True if the targets keep their promises without it; `qhal doctor` then notes
-            that it is missing, and does not fail.
+        optional: True if the targets work without it; `qhal doctor` then notes that it is
+            missing, and does not fail.
     """
 
     name: str

@@ -42,7 +42,7 @@ class Registry:
     facts: frozenset[str] = frozenset()
 
     def profile(self, name: str) -> TargetProfile:
-        """The profile of a target, whether or not its backend is there.
+        """Return the profile of a target, whether or not its backend is there.
 
         Raises:
             UnknownTargetError: no target has this name; the hint lists near names and the
@@ -53,7 +53,7 @@ class Registry:
         return self.targets[name]
 
     def resolve(self, name: str) -> tuple[Backend, TargetProfile]:
-        """The backend and the profile of a target.
+        """Return the backend and the profile of a target.
 
         Raises:
             UnknownTargetError: as :meth:`profile`.
@@ -68,12 +68,12 @@ class Registry:
         return backend, profile
 
     def doubts(self, profile: TargetProfile) -> tuple[Decision, ...]:
-        """Facts that look like misspelled ones; any key is allowed, so that this is no error."""
+        """Warn of facts that look misspelled; any key is allowed, so this is not an error."""
         return tuple(
             Decision(
                 Code.FACT_UNKNOWN,
-                f"{profile.origin}: no other device has a fact {key}, and nothing is known to read "
-                f"it. Is {near[0]} meant?",
+                f"{profile.origin}: no other device has a fact {key}; it may be misspelled. "
+                f"Did you mean {near[0]}?",
                 severity=Severity.WARNING,
             )
             for key in sorted(profile.facts.keys() - self.facts)
@@ -81,7 +81,7 @@ class Registry:
         )
 
     def lacks_backend(self, profile: TargetProfile) -> MissingDependencyError:
-        """The error for a target whose backend is missing."""
+        """Make the error for a target whose backend is missing."""
         return MissingDependencyError(
             f"The target {profile.name!r} ({profile.origin}) needs the backend "
             f"{profile.backend!r}, which is not installed.",
@@ -89,7 +89,7 @@ class Registry:
         )
 
     def backend(self, name: str) -> Backend:
-        """A backend by its own name, as records give it.
+        """Return a backend by its own name, as records give it.
 
         Raises:
             MissingDependencyError: it is not installed.
@@ -108,7 +108,7 @@ class Registry:
         return tuple(dict.fromkeys(name for names in stated for name in names))
 
     def provider_of(self, backend: Backend) -> Provider | None:
-        """Find the plugin that brings a backend; None if it is none of these."""
+        """Find the plugin that provides a backend; None if it is none of these."""
         known = self.backends.get(backend.info.name) is backend
         return self.backend_providers.get(backend.info.name) if known else None
 
@@ -119,7 +119,7 @@ class Registry:
         return "\n".join(filter(None, [" ".join(parts), self._blame(name)]))
 
     def _blame(self, name: str) -> str:
-        """The plugins that would provide a name, else all that may provide anything."""
+        """List the broken plugins that would provide a name, else all broken ones."""
         guilty = [p for p in self.problems if name in p.lost] or self.problems
         return "\n".join(f"A plugin is not used: {problem}" for problem in guilty)
 
@@ -130,14 +130,14 @@ def _plugins() -> Found:
 
 
 def provider_of(backend: Backend) -> Provider | None:
-    """The plugin that provides a backend of this process; None if it was found in no plugin."""
+    """Find the plugin that provides a backend of this process; None if no plugin does."""
     found = _plugins()
     known = found.backends.get(backend.info.name) is backend
     return found.backend_providers.get(backend.info.name) if known else None
 
 
 def registry(targets_file: str | Path | None = None) -> Registry:
-    """The registry of this process; plugins are loaded once, at the first call.
+    """Return the registry of this process; plugins are loaded once, at the first call.
 
     Args:
         targets_file: a ``targets.toml`` of the user; without it the one in the working folder.
@@ -175,7 +175,7 @@ def given_or_installed(given: Registry | None, targets_file: str | Path | None =
 
 
 def _check_options(profile: TargetProfile, backend: Backend) -> None:
-    """Refuse an option that is not read: the one that was meant would stay as it is."""
+    """Refuse an option that is not read: the one that was meant would keep its default."""
     if backend.info.options is None:
         return
     known = {*backend.info.options, RUNS_ON}

@@ -1,4 +1,4 @@
-"""Reports: a page says what, a rendering how. One module per page, one per rendering."""
+"""Reports: pages hold the content, renderings its form. One module for each."""
 
 from qhal.report.markdown import to_markdown
 from qhal.report.pages import Result, page_of

@@ -1,4 +1,4 @@
-"""The page of ``qhal bench``: the artifacts side by side, then each one beside its record."""
+"""The page of ``qhal bench``: the artifacts side by side, then each one next to its record."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _P50 = "latency_host_p50"
 _COLUMNS: Mapping[str, Callable[[BenchResult], str]] = {
     "target": lambda result: result.recorded.target,
     "p50 here": lambda result: cell(result.metrics, _P50),
-    "speed over the first": lambda result: cell(result.metrics, "speedup_first"),
-    "speed over float": lambda result: cell(result.metrics, "speedup_host"),
-    "p50 in the record": lambda result: cell(result.recorded.metrics, _P50),
-    "taken on": lambda result: result.recorded.host if _P50 in result.recorded.metrics else "",
+    "speed vs. first": lambda result: cell(result.metrics, "speedup_first"),
+    "speed vs. float": lambda result: cell(result.metrics, "speedup_host"),
+    "p50 recorded": lambda result: cell(result.recorded.metrics, _P50),
+    "recorded on": lambda result: result.recorded.host if _P50 in result.recorded.metrics else "",
 }
 
 
 def bench_page(report: BenchReport) -> Page:
-    """A table over all folders, then one for each, then what the numbers cannot say."""
+    """Lay out a table over all folders, one for each, and what the numbers cannot say."""
     named = dict(zip(_names(report.results), report.results, strict=True))
     where = host_words(report.host, report.versions, report.qhal)
     sections = (
@@ -38,7 +38,7 @@ def bench_page(report: BenchReport) -> Page:
 
 
 def _names(results: Sequence[BenchResult]) -> list[str]:
-    """The folders without what lies before their names, if those are different."""
+    """Shorten the folders to their last parts, if these are different."""
     names = [PurePath(result.folder).name for result in results]
     distinct = len(set(names)) == len(names) and all(names)
     return names if distinct else [result.folder for result in results]
@@ -47,7 +47,8 @@ def _names(results: Sequence[BenchResult]) -> list[str]:
 def _verdict(named: Mapping[str, BenchResult]) -> str:
     failed = [name for name, result in named.items() if not result.ok]
     if failed:
-        return f"Not proven: {', '.join(failed)} computes something else in emulation than here."
+        names = ", ".join(failed)
+        return f"Not proven: {names} gives different results in emulation and on this host."
     return f"{'; '.join(f'{name}: {_words(result)}' for name, result in named.items())}."
 
 
@@ -62,7 +63,7 @@ def _words(result: BenchResult) -> str:
 
 
 def _side_by_side(named: Mapping[str, BenchResult]) -> Table:
-    """Columns that would be empty are left out."""
+    """Lay out one row per folder, without columns that would be empty."""
     columns = {
         heading: [shown(result) for result in named.values()] for heading, shown in _COLUMNS.items()
     }
@@ -71,23 +72,23 @@ def _side_by_side(named: Mapping[str, BenchResult]) -> Table:
 
 
 def _figures(name: str, result: BenchResult) -> Section:
-    """Every number of today beside that of the record."""
+    """Lay out every number of today next to that of the record."""
     recorded = result.recorded
-    run_on = f"run on {result.runtime}" if result.runtime else "not run on this machine"
+    run_on = f"ran on {result.runtime}" if result.runtime else "not run on this machine"
     then = recorded.runtime and recorded.runtime != result.runtime
-    before = f" (in the record on {recorded.runtime})" if then else ""
+    before = f" (recorded on {recorded.runtime})" if then else ""
     where = "" if result.folder == name else f"{result.folder}: "
     about = f"{where}{recorded.model} for {recorded.target}, {recorded.recipe}"
     sentences = [f"{about}, {run_on}{before}. Input: {result.sample}."]
     if _P50 in recorded.metrics:
         conditions = recorded.metrics[_P50].note
-        sentences.append(f"Latencies in the record: {recorded.host}, {conditions}.")
-    columns = ("figure", "now", "in the record", "basis", "note")
+        sentences.append(f"The recorded latencies were measured on: {recorded.host}, {conditions}.")
+    columns = ("figure", "now", "recorded", "basis", "note")
     return Section(name, tuple(sentences), Table(columns, tuple(_rows(result))))
 
 
 def _rows(result: BenchResult) -> Iterator[tuple[str, ...]]:
-    """What only the record has is there, too. A note that the row above has is not repeated."""
+    """Write a row per number, recorded ones included; do not repeat the note of the row above."""
     now, then = result.metrics, result.recorded.metrics
     above = ""
     for name, label in labeled({**then, **now}):

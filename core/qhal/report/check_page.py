@@ -1,4 +1,4 @@
-"""The page of ``qhal check``: may the target run the model, operator by operator."""
+"""The page of ``qhal check``: whether the target can run the model, operator by operator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qhal.results.check import CheckReport
 
 
 def check_page(report: CheckReport) -> Page:
-    """The answer of ``qhal check``: a verdict and a table per operator."""
+    """Lay out the answer of ``qhal check``: a verdict and a table of operators."""
     rows = tuple(
         (
             group.op,
@@ -37,7 +37,7 @@ _SHOWN_BY_ROWS = frozenset(
         *(Code.UNIT_FALLBACK, Code.REFUSED),
     }
 )
-"""Decisions that the table of operators tells already; see :meth:`Choice.decision`."""
+"""Decisions that the table of operators shows already; see :meth:`Choice.decision`."""
 
 
 def _verdict(report: CheckReport) -> str:

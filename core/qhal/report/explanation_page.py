@@ -25,7 +25,7 @@ def _verdict(found: Explanation) -> str:
         return _tensor_sentence(tensor, found.nodes)
     if len(found.nodes) == 1:
         return _node_sentence(found.nodes[0])
-    return f"{len(found.nodes)} nodes of the artifact come from it."
+    return f"{len(found.nodes)} nodes of the artifact come from {found.name}."
 
 
 def _tensor_sentence(tensor: TensorPlan, nodes: tuple[NodePlan, ...]) -> str:
@@ -33,7 +33,7 @@ def _tensor_sentence(tensor: TensorPlan, nodes: tuple[NodePlan, ...]) -> str:
     made = [node.name for node in nodes if tensor.name in node.outputs]
     read = [node.name for node in nodes if tensor.name in node.inputs]
     parts = [f"{kind} {_type(tensor)}"]
-    parts.extend([f"made by {made[0]}"] if made else [])
+    parts.extend([f"produced by {made[0]}"] if made else [])
     parts.extend([f"read by {', '.join(read)}"] if read else [])
     return f"{', '.join(parts)}."
 
@@ -43,7 +43,7 @@ def _type(tensor: TensorPlan) -> str:
 
 
 def _node_sentence(node: NodePlan) -> str:
-    what = f"{node.op}, {node.verdict.value}, declared {node.declared.dtype or 'as it is'}"
+    what = f"{node.op}, {node.verdict.value}, declared as {node.declared.dtype or 'it is'}"
     return f"{what}: {node.reason}." if node.reason else f"{what}."
 
 
@@ -52,16 +52,16 @@ def _node_table(node: NodePlan) -> Table:
         ("operator", node.op),
         ("comes from", ", ".join(node.origin)),
         ("verdict", node.verdict.value),
-        ("why", node.reason),
+        ("reason", node.reason),
         ("kernel", node.declared.kernel or ""),
-        ("known from", node.source),
+        ("source", node.source),
         ("planned for", node.declared.unit or "the target's main unit"),
         ("placed on", "" if node.runs is None else node.runs.unit),
         ("runs as", "" if node.runs is None else node.runs.as_what),
-        ("takes", "" if node.cost is None else str(node.cost)),
+        ("cost", "" if node.cost is None else str(node.cost)),
         ("status", node.status.value),
-        ("reads", ", ".join(filter(None, node.inputs))),
-        ("makes", ", ".join(node.outputs)),
+        ("inputs", ", ".join(filter(None, node.inputs))),
+        ("outputs", ", ".join(node.outputs)),
     )
     return Table(("", ""), tuple(row for row in rows if row[1]))
 
@@ -89,7 +89,7 @@ def _scale_words(tensor: TensorPlan) -> str:
 
 
 def _several(values: tuple[float, ...] | tuple[int, ...]) -> str:
-    """One value, or how many there are and between which bounds."""
+    """Write one value, or how many there are and their bounds."""
     if len(values) < 2:
         return "".join(f"{value:.6g}" for value in values)
     return f"{len(values)} values, {min(values):.6g} to {max(values):.6g}"

@@ -45,7 +45,7 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
 
 
 def _drop(metrics: Mapping[str, Metric]) -> str:
-    """In points, with the longer arm of its band."""
+    """Write the drop in points, with the longer arm of its band."""
     drop = metrics.get("top1_drop")
     if drop is None or drop.low is None or drop.high is None:
         return NOTHING
@@ -53,24 +53,25 @@ def _drop(metrics: Mapping[str, Metric]) -> str:
 
 
 def _float_words(fleet: Fleet) -> Iterator[str]:
-    """What the column of drops refers to, where there are labels."""
+    """Say what the column of drops refers to, where there are labels."""
     found = [o.record.metrics for o in fleet.outcomes if o.record is not None]
     shares = {metrics["top1_float"].value for metrics in found if "top1_float" in metrics}
     if shares:
         ends = dict.fromkeys(format_value(end, "fraction") for end in (min(shares), max(shares)))
         samples = ", depending on the samples" if len(ends) > 1 else ""
-        yield f"Top-1 of the float model: {' to '.join(ends)}{samples}; drops are in points."
+        share = " to ".join(ends)
+        yield f"Top-1 of the float model: {share}{samples}; drops are in percentage points."
 
 
 def _failure(outcome: Outcome) -> str:
-    """Why, and below it what to do."""
+    """Say why a target failed, and below it what to do."""
     error = outcome.error
     assert error is not None
     return f"{outcome.target}: error {error.code}: {error.message}\n{error.hint}".rstrip()
 
 
 def _value(metrics: Mapping[str, Metric], name: str) -> str:
-    """Without the band."""
+    """Write a number without its band."""
     found = metrics.get(name)
     return NOTHING if found is None else format_value(found.value, found.unit)
 

@@ -10,20 +10,20 @@ Metrics = Mapping[str, Metric]
 
 
 def target_words(metrics: Metrics) -> str:
-    """The target's own figure: its latency, else its instructions; "" if there is neither."""
+    """Write the target's own figure: latency, else instructions; "" if there is neither."""
     if "latency" in metrics:
         return _latency(metrics["latency"])
     return _instructions(metrics) if "instructions" in metrics else ""
 
 
 def timed_words(metrics: Metrics) -> str:
-    """What a clock said on the machine that runs qhal; "" if nothing was run there."""
+    """Write the time on the machine that runs qhal; "" if nothing was run there."""
     if "latency_host_p50" not in metrics:
         return ""
     p50 = metrics["latency_host_p50"]
     words = f"{format_value(p50.value, p50.unit)} on this host"
     if "speedup_host" in metrics:
-        words += f", {metrics['speedup_host']} the speed of float there"
+        words += f", {metrics['speedup_host']} the speed of the float model"
     return words
 
 
@@ -34,10 +34,10 @@ def _latency(latency: Metric) -> str:
 
 
 def _instructions(metrics: Metrics) -> str:
-    """The count, and how many times that of the float model it is."""
+    """Write the count, and its ratio to that of the float model."""
     count = metrics["instructions"]
     words = f"{format_value(count.value, count.unit)} instructions"
     if "instructions_ratio" in metrics:
         times = 1 / metrics["instructions_ratio"].value
-        words += f", {format_value(times, 'ratio')} those of float"
+        words += f", {format_value(times, 'ratio')} the float model's"
     return f"{words} ({remarks(count)})" if remarks(count) else words

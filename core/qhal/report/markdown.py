@@ -52,7 +52,7 @@ _FIRST = re.compile(r"^(\d{1,9}(?=[.)]))?(?=[#>+=.)-])")
 
 
 def _escape(text: str, *, in_table: bool = False) -> str:
-    """One line that shows the text as it is: names in models may hold anything."""
+    """Escape text so that it shows as it is, on one line: names in models may hold anything."""
     line = one_line(" ".join(text.split()))
     parts, end = [], 0
     for code in _CODE.finditer(line):
@@ -63,5 +63,5 @@ def _escape(text: str, *, in_table: bool = False) -> str:
 
 
 def _escaped(text: str) -> str:
-    """The last character of what is special gets a backslash."""
+    """Put a backslash before the last character of what is special."""
     return _SPECIAL.sub(lambda found: f"{found.group()[:-1]}\\{found.group()[-1]}", text)

@@ -1,6 +1,6 @@
 """Which metric stands where in a report, and what it is called there.
 
-What backends find out states both itself, and stands behind qhal's own.
+Metrics of backends state both themselves, and stand behind qhal's own.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ NOTHING = "–"
 
 
 def cell(metrics: Mapping[str, Metric], name: str) -> str:
-    """A metric in a table, with its band."""
+    """Write a metric for a table, with its band."""
     return str(metrics[name]) if name in metrics else NOTHING
 
 
 def labeled(metrics: Mapping[str, Metric]) -> tuple[tuple[str, str], ...]:
-    """Names and what they are called, in the order of the report; then those without a place."""
+    """List names and labels in the order of the report, then those without a place."""
     known = {name: text for labels in LABELS.values() for name, text in labels.items()}
     named = [(name, text) for name, text in known.items() if name in metrics]
     hidden = known.keys() | _ONLY_IN_THE_RECORD
@@ -44,7 +44,7 @@ def labeled(metrics: Mapping[str, Metric]) -> tuple[tuple[str, str], ...]:
 
 
 def metric_sections(metrics: Mapping[str, Metric]) -> tuple[Section, ...]:
-    """Tables of all metrics; what has no place of its own comes last."""
+    """Lay out tables of all metrics; those without a place of their own come last."""
     named = {name for labels in LABELS.values() for name in labels} | _ONLY_IN_THE_RECORD
     rest = {n: m for n, m in metrics.items() if n not in named and not n.startswith("sqnr[")}
     sections = []
@@ -59,7 +59,7 @@ def _about(topic: Topic | None, found: Mapping[str, Metric]) -> list[tuple[str, 
 
 
 def _section(title: str, rows: Iterable[tuple[str, Metric]]) -> Section:
-    """A table of metrics; a note that the row above has too is not repeated."""
+    """Lay out a table of metrics; do not repeat the note of the row above."""
     cells = []
     above = ""
     for label, metric in rows:
@@ -70,7 +70,7 @@ def _section(title: str, rows: Iterable[tuple[str, Metric]]) -> Section:
 
 
 def _outputs(metrics: Mapping[str, Metric]) -> Section:
-    """SQNR of single outputs, the worst first."""
+    """Lay out the SQNR of single outputs, the worst first."""
     found = [(n[5:-1], m) for n, m in metrics.items() if n.startswith("sqnr[")]
     found.sort(key=lambda item: item[1].value)
     rest = len(found) - _MOST_OUTPUTS

@@ -21,11 +21,11 @@ from qhal.targets.where import Where
 
 _EXAMPLES_PER_CODE = 3
 _COSTLIEST = 12
-"""How many nodes are listed with what they take."""
+"""How many nodes are listed with their costs."""
 
 
 def record_page(record: RunRecord) -> Page:
-    """The report of a run: verdict first, what to run next last."""
+    """Lay out the report of a run: verdict first, what to run next last."""
     sections = (
         _summary(record),
         *metric_sections(record.metrics),
@@ -70,7 +70,7 @@ def _size_words(metrics: Mapping[str, Metric]) -> str:
     ratio = metrics["size_ratio"].value
     times = format_value(max(ratio, 1 / ratio), "ratio")
     if times == format_value(1, "ratio"):
-        return f"{words}, as large as float"
+        return f"{words}, the same size as float"
     return f"{words}, {times} {'smaller' if ratio > 1 else 'larger'} than float"
 
 
@@ -80,7 +80,7 @@ def _summary(record: RunRecord) -> Section:
         ("target", f"{record.target.name}: {record.target.title}"),
         ("recipe", record.recipe),
         ("artifact", _files(record)),
-        ("run on", record.artifact.runtime or "not run on this machine"),
+        ("ran on", record.artifact.runtime or "not run on this machine"),
         ("nodes", _node_counts(record.plan)),
         *((key.replace("_", " "), text) for key, text in _data_rows(record.data)),
         *((f"gate {gate.name}", _gate_words(gate)) for gate in record.gates),
@@ -115,7 +115,7 @@ def _data_rows(data: Mapping[str, object]) -> Iterable[tuple[str, str]]:
 
 
 def _dataset_words(dataset: Mapping[str, object]) -> str:
-    """``128 samples of digits.npz, imagenet-torch, with labels, 95ccf4204b5e``."""
+    """Describe data: ``128 samples of digits.npz, preprocess unit, with labels, …``."""
     preprocess = dataset.get("preprocess")
     name = preprocess.get("name") if isinstance(preprocess, Mapping) else preprocess
     parts = (
@@ -132,7 +132,7 @@ def _gate_words(gate: Gate) -> str:
 
 
 def host_words(host: Mapping[str, object], versions: Mapping[str, str], qhal: str) -> str:
-    """A machine and its software on one line."""
+    """Describe a machine and its software on one line."""
     parts = [str(host[key]) for key in ("cpu", "system") if key in host]
     if "cores" in host:
         parts.append(f"{host['cores']} cores")
@@ -174,11 +174,11 @@ def _port_cells(port: Port) -> tuple[str, str, str, str]:
         steps.append(_real(port.scale, port.zero_point or 0))
     theirs = _type(port.dtype, port.shape)
     ours = _type(port.artifact_dtype, port.artifact_shape)
-    return name, theirs, ours, "; ".join(steps) or "as it is"
+    return name, theirs, ours, "; ".join(steps) or "nothing to convert"
 
 
 def _real(scale: float, zero_point: int) -> str:
-    """How an integer becomes a real number, such as ``real = 0.5 * (q + 3)``."""
+    """Write how an integer becomes a real number, such as ``real = 0.5 * (q + 3)``."""
     if not zero_point:
         return f"real = {scale:.6g} * q"
     return f"real = {scale:.6g} * (q {'-' if zero_point > 0 else '+'} {abs(zero_point)})"
@@ -194,7 +194,7 @@ _SEVERITIES = (Severity.REFUSAL, Severity.WARNING, Severity.INFO)
 
 
 def decision_section(decisions: Iterable[Decision]) -> Section:
-    """One row per code: how often, what it means, the first sentences."""
+    """Lay out one row per code: how often, what it means, the first sentences."""
     groups: dict[tuple[Severity, Code], list[str]] = {}
     for decision in decisions:
         groups.setdefault((decision.severity, decision.code), []).append(decision.sentence)
@@ -218,14 +218,14 @@ def _examples(severity: Severity, sentences: list[str]) -> str:
 
 
 def _operators(plan: Plan) -> Section:
-    """Nodes grouped by what was declared, placed and executed."""
+    """Group nodes by what was declared, placed and executed."""
     counts = Counter(_operator_cells(node) for node in plan.nodes)
     ordered = sorted(counts.items(), key=lambda item: (item[0][-1] != _DIFFERS, -item[1], item[0]))
     rows = tuple((cells[0], str(count), *cells[1:]) for cells, count in ordered)
     sentences = (
-        f"Where and as what each node runs, according to: {plan.placement_source}."
+        f"Where and how each node runs, according to: {plan.placement_source}."
         if plan.placement_source
-        else "No runtime told here what it does with each node: this is what was declared.",
+        else "No runtime here reported how it runs each node: the table shows what was declared.",
     )
     columns = ("operator", "nodes", "verdict", "declared", "placed", "runs as", "status")
     return Section("Operators", sentences if rows else (), Table(columns, rows))
@@ -250,12 +250,12 @@ def _declared_words(declared: Where) -> str:
 
 
 def _runs(node: NodePlan) -> tuple[str, str]:
-    """The unit that a node runs on, and as what; empty if unknown."""
+    """Return the unit that a node runs on, and how it runs; empty if unknown."""
     return ("", "") if node.runs is None else (node.runs.unit, node.runs.as_what)
 
 
 def _costs(plan: Plan) -> Section:
-    """The nodes that take most, where the runtime or compiler says what nodes take."""
+    """Lay out the nodes that cost most, where the runtime or compiler reports costs."""
     costs = [(node, node.cost) for node in plan.nodes if node.cost is not None]
     total = sum(cost.value for _, cost in costs)
     if not total:
@@ -264,14 +264,14 @@ def _costs(plan: Plan) -> Section:
     rows = tuple(
         (node.name, node.op, _runs(node)[0], *_cost_words(cost, total)) for node, cost in first
     )
-    sentence = f"{len(rows)} of {counted(len(costs), 'node')}; record.json has all."
+    sentence = f"The {len(rows)} most costly of {counted(len(costs), 'node')}; record.json has all."
     return Section(
-        "Costs", (sentence,), Table(("node", "operator", "placed", "takes", "share"), rows)
+        "Costs", (sentence,), Table(("node", "operator", "placed", "cost", "share"), rows)
     )
 
 
 def _cost_words(cost: Metric, total: float) -> tuple[str, str]:
-    """What a node takes, and its share of the total."""
+    """Write the cost of a node, and its share of the total."""
     return str(cost), format_value(cost.value / total, "fraction")
 
 
@@ -284,21 +284,21 @@ def _next_steps(record: RunRecord) -> Iterable[str]:
         yield by_code[Code.NOT_COMPILED].sentence
     if Code.NOT_RUNNABLE in by_code:
         yield (
-            "`qhal bench FOLDER` runs the artifact where its runtime is; `qhal doctor` says what "
+            "Run `qhal bench FOLDER` on a machine that has the runtime; `qhal doctor` lists what "
             "is missing here."
         )
     command = f"qhal explain FOLDER {_argument(_most_interesting(record))}"
-    yield f"`{command}` tells all about a node or tensor (FOLDER: this output)."
+    yield f"`{command}` shows all about a node or tensor (FOLDER: this output folder)."
 
 
 def _argument(name: str) -> str:
-    """A name as a word of a command; what no shell or report takes as it is stays out."""
+    """Quote a name for a command; NAME stands for one that a shell or report would change."""
     plain = name.isprintable() and "`" not in name and not name.startswith("-")
     return shlex.quote(name) if name and plain else "NAME"
 
 
 def _most_interesting(record: RunRecord) -> str:
-    """A node that differs from the plan, else one that fell back."""
+    """Return a node that differs from the plan, else one that fell back."""
     nodes = record.plan.nodes
     differing = [n.name for n in nodes if n.status is Status.DIFFERS]
     fallen = [n.name for n in nodes if n.verdict in (Verdict.FALLBACK, Verdict.HOST)]

@@ -53,7 +53,7 @@ def _section(section: Section, width: int) -> str:
 
 
 def _fill(text: str, width: int, start: str = "") -> str:
-    """Lines of whole words: commands and names keep their hyphens."""
+    """Wrap text between words: commands and names keep their hyphens."""
     return textwrap.fill(
         one_line(" ".join(text.split())),
         width,
@@ -69,7 +69,7 @@ def _shown(row: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _column_widths(table: Table, width: int) -> list[int] | list[None]:
-    """The widest columns give way first, but not so far that a word is broken if there is room.
+    """Narrow the widest columns first, but break no word as long as there is room.
 
     Returns:
         One width per column; None for each where not even the words have room.

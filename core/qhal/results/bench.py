@@ -1,4 +1,4 @@
-"""What ``qhal bench`` answers: the numbers of today beside those of the record."""
+"""What ``qhal bench`` answers: the numbers of today next to those of the record."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Origin:
         model: file name of the model that it was made from.
         target: name of the target.
         recipe: name of the recipe.
-        metrics: the record's numbers of the names that were measured again, and all that tell
-            of its speed, whether or not they could be.
+        metrics: the record's numbers of the names that were measured again, and all about its
+            speed, whether or not they were measured again.
         runtime: what ran it then; empty if nothing did.
         host: the processor that they were taken on.
     """
@@ -60,7 +60,7 @@ class BenchResult:
 
     @property
     def ok(self) -> bool:
-        """False if an emulation computed something else than this host, where it must not."""
+        """False if an emulation must agree with this host and does not."""
         return PROOF not in self.metrics or self.metrics[PROOF].value == 1
 
 
@@ -90,13 +90,13 @@ class BenchReport:
         return all(result.ok for result in self.results)
 
     def to_json(self) -> dict[str, Json]:
-        """A JSON object; keys in a fixed order, the schema version first."""
+        """Make a JSON object; keys in a fixed order, the schema version first."""
         body: dict[str, Json] = encode(self)
         return {"schema_version": body.pop("schema_version"), "ok": self.ok, **body}
 
 
 def origin_of(record: RunRecord, names: Container[str]) -> Origin:
-    """What a record says about the numbers of these names, and about the speed."""
+    """Take from a record the numbers of these names, and those about its speed."""
     return Origin(
         record.model.file,
         record.target.name,

@@ -1,4 +1,4 @@
-"""What ``qhal check`` answers: per node, may the target run it, on which kernel, and if not why."""
+"""What ``qhal check`` answers: per node, whether the target runs it, by which kernel, why not."""
 
 from __future__ import annotations
 
@@ -86,11 +86,11 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """True if the target runs every node somewhere, and nothing speaks against the whole."""
+        """True if the target runs every node somewhere and does not refuse the whole model."""
         return not self.counts[Verdict.REFUSED] and not self.objections
 
     def to_json(self) -> dict[str, Json]:
-        """All of it, the derived parts included."""
+        """Make a JSON object, the derived parts included."""
         return {
             "model": self.model,
             "target": self.target,
@@ -111,7 +111,7 @@ def check_report(
     choices: Mapping[str, Choice],
     decisions: tuple[Decision, ...] = (),
 ) -> CheckReport:
-    """The report for the choices that the solver made for a graph's nodes."""
+    """Make the report for the choices that the solver made for a graph's nodes."""
     rows = tuple(_row(node.op.kind, choices[node.name]) for node in graph.nodes)
     return CheckReport(model, target, recipe, rows, decisions)
 
@@ -122,7 +122,7 @@ def _row(kind: str, choice: Choice) -> CheckRow:
 
 
 def _generic_reason(row: CheckRow) -> str:
-    """The reason without the node's own name, so that equal reasons merge."""
+    """Remove the node's own name from the reason, so that equal reasons merge."""
     return row.reason.replace(row.node, "the node")
 
 

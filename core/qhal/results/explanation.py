@@ -19,8 +19,8 @@ class Explanation:
 
     Attributes:
         name: as it was asked for.
-        nodes: nodes of that name, that come from a node of that name, or, for a tensor, that
-            make and read it.
+        nodes: nodes of that name, nodes that come from a node of that name, or, for a tensor, the
+            nodes that produce and read it.
         tensors: the tensor of that name, or those of the nodes.
         decisions: about any of these.
     """
@@ -31,7 +31,7 @@ class Explanation:
     decisions: tuple[Decision, ...]
 
     def to_json(self) -> dict[str, Json]:
-        """A JSON object."""
+        """Make a JSON object."""
         return {
             "name": self.name,
             "nodes": encode(self.nodes),

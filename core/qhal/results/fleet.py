@@ -30,7 +30,7 @@ class Outcome:
     error: QhalError | None = None
 
     def to_json(self) -> dict[str, Json]:
-        """The record, or code and message of the error."""
+        """Make a JSON object of the record, or of the error's code and message."""
         body: dict[str, Json] = {"target": self.target, "ok": self.record is not None}
         if self.record is not None:
             return {**body, "folder": str(self.folder), "record": self.record.to_json()}
@@ -56,7 +56,7 @@ class Fleet:
         return max((o.error.exit_code for o in self.outcomes if o.error is not None), default=0)
 
     def to_json(self) -> dict[str, Json]:
-        """All outcomes; the schema version first."""
+        """Make a JSON object of all outcomes; the schema version first."""
         return {
             "schema_version": SCHEMA_VERSION,
             "ok": not self.exit_code,

@@ -26,7 +26,7 @@ class Status(Enum):
     ABSORBED = "absorbed"
     """The runtime shows no such node: it became a part of another one."""
     UNKNOWN = "unknown"
-    """Nobody can tell what the runtime did."""
+    """The runtime does not report what it did."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class NodePlan:
 
     @property
     def runs(self) -> Where | None:
-        """The best answer to where it runs beside the plan's own; None if there is none."""
+        """The best answer to where it really runs, executed before placed; None if unknown."""
         return self.executed or self.placed
 
 
@@ -116,7 +116,7 @@ class Plan:
 
 
 def plan_of(model: QuantModel, choices: Mapping[str, Choice] | None = None) -> Plan:
-    """The plan of a quantized model, before anything is known of the runtime.
+    """Make the plan of a quantized model, before anything is known of the runtime.
 
     Args:
         model: the model.
@@ -131,7 +131,7 @@ def plan_of(model: QuantModel, choices: Mapping[str, Choice] | None = None) -> P
 
 
 def declared_type(model: QuantModel, node: Node) -> DType:
-    """The element type that a node computes in, by its kernel row, else by its result."""
+    """Return the element type that a node computes in, by its kernel row or its result."""
     row = model.kernels.get(node.name)
     return model.graph.tensors[node.outputs[0]].dtype if row is None else row.activation.dtype
 
@@ -166,7 +166,7 @@ def _verdict(model: QuantModel, node: Node, choice: Choice | None) -> tuple[Verd
 
 
 def _derivations(model: QuantModel) -> dict[str, tuple[str, str]]:
-    """Bias -> (input, weight) whose scales its own scale is the product of."""
+    """Map each bias to the (input, weight) whose scales its own scale is the product of."""
     found = {}
     for node in model.graph.nodes:
         roles = {node.op.role(i): name for i, name in reversed(list(enumerate(node.inputs)))}
@@ -206,7 +206,7 @@ def _tensor(
 
 
 def _shortest(values: np.ndarray) -> tuple[float, ...]:
-    """Each float32 as the decimal with the fewest digits that reads back as the same float32."""
+    """Write each float32 as the shortest decimal that reads back as the same float32."""
     return tuple(float(str(x)) for x in np.asarray(values, np.float32).ravel())
 
 

@@ -19,7 +19,7 @@ Parts = tuple[PlacedNode, ...]
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """The plan with what really runs, and decisions about what runs otherwise."""
+    """The plan with what really runs, and decisions about what differs."""
 
     plan: Plan
     decisions: tuple[Decision, ...]
@@ -34,11 +34,11 @@ def reconcile(plan: Plan, placement: Placement | None) -> Reconciliation:
     A node differs if it was declared as integer and runs in float, if it was declared in a float
     of 16 bits and runs in a wider one, or if only one of plan and placement has it on the host. A
     node that the runtime does not show became a part of another one. Each difference is a
-    decision; products that were declared as integer and of which nobody can tell are one together.
+    decision; all products that were declared as integer and whose type is unknown share one.
 
     Args:
         plan: from :func:`qhal.results.plan.plan_of`.
-        placement: from the backend; None if nobody can tell.
+        placement: from the backend; None if unknown.
     """
     if placement is None:
         return Reconciliation(plan, ())
@@ -46,7 +46,7 @@ def reconcile(plan: Plan, placement: Placement | None) -> Reconciliation:
     pairs = [(node, parts.get(node.name, ())) for node in plan.nodes]
     nodes = tuple(_filled(node, shown, placement.basis) for node, shown in pairs)
     differing = (_differs(node, shown, placement.source) for node, shown in pairs)
-    decisions = (*filter(None, differing), *_untold(nodes, placement.source))
+    decisions = (*filter(None, differing), *_warn_of_unknown(nodes, placement.source))
     filled = replace(plan, nodes=nodes, placement_source=placement.source)
     return Reconciliation(filled, decisions)
 
@@ -55,7 +55,7 @@ def reconcile(plan: Plan, placement: Placement | None) -> Reconciliation:
 
 
 def _by_name(plan: Plan, placement: Placement) -> Mapping[str, Parts]:
-    """By the name of a node, else by that of a result that no node is called like."""
+    """Match by the name of a node, else by that of a result, unless a node has that name."""
     placed = {entry.name: entry for entry in placement.nodes}
     own = {node.name for node in plan.nodes}
     found = {}
@@ -66,7 +66,7 @@ def _by_name(plan: Plan, placement: Placement) -> Mapping[str, Parts]:
 
 
 def _by_result(plan: Plan, placement: Placement) -> Mapping[str, Parts]:
-    """By the results: what runs before one and makes a tensor unknown to the plan is a part."""
+    """Match by results: an entry whose result the plan lacks is a part of the next one."""
     makers = {result: node.name for node in plan.nodes for result in node.outputs}
     found: dict[str, Parts] = {}
     waiting: Parts = ()
@@ -111,7 +111,7 @@ def _joined(words: Iterable[str | None]) -> str:
 
 
 def _total(costs: Sequence[Metric]) -> Metric | None:
-    """The sum of what the parts of a node take, which are all in one unit."""
+    """Add up the costs of the parts of a node, which are all in one unit."""
     if not costs:
         return None
     low, high = _sum([cost.low for cost in costs]), _sum([cost.high for cost in costs])
@@ -139,7 +139,7 @@ _WIDE = ("float32", "float64")
 
 
 def _is_wider(executed: str | None, declared: str | None) -> bool:
-    """True for float instead of integers, and for wide floats instead of those of 16 bits."""
+    """Return True for float instead of integers, and for wide floats instead of 16-bit ones."""
     if executed is None or declared is None:
         return False
     if "float" not in declared:
@@ -148,16 +148,20 @@ def _is_wider(executed: str | None, declared: str | None) -> bool:
 
 
 def _difference(node: NodePlan, parts: Parts) -> str:
-    """How a node runs otherwise than planned; empty if it does not."""
+    """Say how a node runs differently than planned; empty if it does not."""
     declared = node.declared
     # A conversion reads one type and makes the other, so its one type says nothing.
     for part in () if node.verdict is Verdict.CONVERSION else parts:
         if _is_wider(part.executed_dtype, declared.dtype):
-            return f"declared {declared.dtype}, executed {part.executed_dtype} by {part.kernel}"
+            return (
+                f"declared as {declared.dtype}, executed in {part.executed_dtype} by {part.kernel}"
+            )
     units = [part.unit for part in parts]
     if parts and (HOST in units) != (declared.unit == HOST):
         have = next((part for part in parts if part.unit == HOST), parts[-1])
-        return f"planned for {_unit(declared.unit)}, placed on {_unit(have.unit)} as {have.kernel}"
+        return (
+            f"planned for {_unit(declared.unit)}, but placed on {_unit(have.unit)} as {have.kernel}"
+        )
     return ""
 
 
@@ -176,15 +180,15 @@ def _differs(node: NodePlan, parts: Parts, source: str) -> Decision | None:
     return Decision(Code.PLACEMENT_DIFFERS, sentence, node.name, Severity.WARNING)
 
 
-def _untold(nodes: Iterable[NodePlan], source: str) -> Iterable[Decision]:
-    """One warning about the integer products that are not shown, or shown without a type."""
+def _warn_of_unknown(nodes: Iterable[NodePlan], source: str) -> Iterable[Decision]:
+    """Warn once about the integer products that are not shown, or shown without a type."""
     products = [node for node in nodes if _is_integer_product(node)]
     hidden = [n for n in products if n.status in (Status.ABSORBED, Status.UNKNOWN)]
     if hidden:
         yield Decision(
             Code.EXECUTION_UNTOLD,
-            f"{len(hidden)} of {len(products)} products that were declared as integers run as "
-            f"such or in float, which nobody can tell ({source}): "
+            f"The runtime does not report which type it used for {len(hidden)} of "
+            f"{len(products)} products that were declared as integers ({source}): "
             f"{', '.join(node.name for node in hidden)}.",
             severity=Severity.WARNING,
         )

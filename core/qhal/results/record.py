@@ -72,7 +72,7 @@ class FileInfo:
         name: in the output folder.
         sha256: hash of the content.
         size_bytes: size of the content.
-        auxiliary: True if it only tells about the artifact, or holds it in another form.
+        auxiliary: True if it only describes the artifact, or holds it in another form.
     """
 
     name: str
@@ -140,17 +140,17 @@ class RunRecord:
         return all(gate.passed for gate in self.gates)
 
     def to_json(self) -> dict[str, Json]:
-        """A JSON object; keys in a fixed order, the schema version first."""
+        """Make a JSON object; keys in a fixed order, the schema version first."""
         body: dict[str, Json] = encode(self)
         return {"schema_version": body.pop("schema_version"), "qhal": body.pop("qhal"), **body}
 
     def dumps(self) -> str:
-        """The text of ``record.json``."""
+        """Write the text of ``record.json``."""
         return dumps(self.to_json())
 
     @staticmethod
     def from_json(value: Json, where: str = "record") -> RunRecord:
-        """A record from a JSON object.
+        """Read a record from a JSON object.
 
         Raises:
             RecordError: another schema version, or something in it is missing or malformed.
@@ -161,7 +161,7 @@ class RunRecord:
         except (ValueError, InternalError) as error:
             raise RecordError(
                 f"{where} is not a valid record: {error}.",
-                "The file was changed or cut; run `qhal deploy` again.",
+                "The file was changed or truncated. Run `qhal deploy` again.",
             ) from error
 
     @staticmethod
@@ -192,16 +192,16 @@ def _check_version(value: Json, where: str) -> None:
     version = value.get("schema_version") if isinstance(value, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):
         raise RecordError(
-            f"{where} has no schema_version, so it is not a record of qhal.",
+            f"{where} has no schema_version, so it is not a qhal record.",
             _WHAT_TO_GIVE,
         )
     if version > SCHEMA_VERSION:
         raise RecordError(
             f"{where} has schema version {version}; this qhal reads {SCHEMA_VERSION}.",
-            "A newer qhal wrote it: `pip install --upgrade quant-hal`.",
+            "A newer qhal wrote it. Run: pip install --upgrade quant-hal",
         )
     if version < SCHEMA_VERSION:
         raise RecordError(
             f"{where} has schema version {version}; this qhal reads {SCHEMA_VERSION}.",
-            "An older qhal wrote it: run `qhal deploy` again to renew it.",
+            "An older qhal wrote it. Run `qhal deploy` again.",
         )

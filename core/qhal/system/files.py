@@ -1,4 +1,4 @@
-"""Files that the user names, and locks on folders: nothing here waits for somebody else."""
+"""Files that the user names, and locks on folders: nothing here waits for another process."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def plain(path: Path) -> Path:
     """Return the path, unless it is a pipe, a socket or a device: reading these may never end.
 
     Raises:
-        OSError: it does, or nothing can be found out about it; ``strerror`` says so in words.
+        OSError: it is one of these, or it cannot be examined; ``strerror`` says so in words.
     """
     try:
         mode = path.stat().st_mode
     except ValueError as error:
-        raise OSError(errno.EINVAL, "no path holds a NUL character", str(path)) from error
+        raise OSError(errno.EINVAL, "a path cannot contain a NUL character", str(path)) from error
     for is_special, words in _SPECIAL.items():
         if is_special(mode):
             raise OSError(errno.EINVAL, f"it is {words}, not a file", str(path))

@@ -39,9 +39,9 @@ def scratch() -> Iterator[Path]:
 
 
 def _locked() -> tuple[tempfile.TemporaryDirectory[str], int | None]:
-    """Make a folder, with the lock that says that it is in use; None where there are no locks.
+    """Make a folder and lock it to show that it is in use; None where there are no locks.
 
-    Somebody who sweeps may see the folder before it is locked, and take it for abandoned.
+    Another process that sweeps may see the folder before it is locked, and remove it.
     """
     for _ in range(_TRIES):
         holder = _new()
@@ -56,13 +56,13 @@ def _new() -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
     except OSError as error:
         raise OutputError(
-            f"No temporary folder can be made: {error.strerror or error}.",
+            f"Cannot create a temporary folder: {error.strerror or error}.",
             "Set TMPDIR to a folder that you may write to.",
         ) from error
 
 
 def _sweep(parent: Path) -> None:
-    """Remove what nobody alive holds."""
+    """Remove folders that no living process holds."""
     with os.scandir(parent) as entries:
         found = [Path(entry.path) for entry in entries if _NAME.fullmatch(entry.name)]
     for folder in found:

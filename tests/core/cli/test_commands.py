@@ -110,7 +110,7 @@ def test_a_gate_that_is_not_met(here: Path, capsys: Captured) -> None:
     np.savez(here / "nonsense.npz", image=nonsense)
     job = ["deploy", MODEL, "--target", "cpu", "--data", "nonsense.npz"]
     good = ["--eval", str(DIGITS / "evaluation.npz"), "--out", "out"]
-    for limit, words in (([], "allowed are 1."), (["--max-drop", "0.5"], "allowed are 0.5.")):
+    for limit, words in (([], "the limit is 1."), (["--max-drop", "0.5"], "the limit is 0.5.")):
         assert main([*job, *good, *limit]) == 1
         error = capsys.readouterr().err
         assert "error QH503" in error

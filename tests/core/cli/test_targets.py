@@ -83,7 +83,7 @@ def test_a_device_that_differs_says_so_itself(capsys: Captured) -> None:
     assert lines[:3] == [
         "Devices: artifacts are written and run here",
         "  far     The device far",
-        "          not run here: no such device here",
+        "          cannot run here: no such device here",
     ]
 
 

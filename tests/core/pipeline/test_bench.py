@@ -96,12 +96,12 @@ def test_the_report_is_json_and_text(report: BenchReport, folders: tuple[Path, P
     p50 = body["results"][0]["metrics"]["latency_host_p50"]
     assert {"value", "unit", "basis", "low", "high", "note", "label", "topic", "omits"} == set(p50)
     text = to_text(report, 200)
-    for words in ("Bench of 2 folders", "p50 here", "speed over the first", "speed over float"):
+    for words in ("Bench of 2 folders", "p50 here", "speed vs. first", "speed vs. float"):
         assert words in text
     assert "int8: " in text
     assert all(str(folder) in text.replace("\n", "") for folder in folders)
     alone = replace(report, results=report.results[:1])
-    assert "speed over the first" not in to_text(alone, 200)
+    assert "speed vs. first" not in to_text(alone, 200)
 
 
 def test_folders_of_one_name_keep_their_paths(report: BenchReport) -> None:
@@ -134,14 +134,14 @@ def test_a_users_own_target_needs_no_catalog(tmp_path: Path) -> None:
 
 
 def test_folders_are_given_once(folders: tuple[Path, Path]) -> None:
-    with pytest.raises(OptionError, match="no folder"):
+    with pytest.raises(OptionError, match="No folder is given"):
         qhal.bench()
     with pytest.raises(OptionError, match="given twice"):
         qhal.bench(folders[0], folders[0] / "..", folders[0] / ".." / folders[0].name)
 
 
 def test_options_that_make_no_sense(folders: tuple[Path, Path]) -> None:
-    with pytest.raises(OptionError, match="no data to preprocess by unit"):
+    with pytest.raises(OptionError, match="preprocess is unit, but no data"):
         qhal.bench(folders[0], preprocess="unit")
     with pytest.raises(OptionError, match="threads is 0"):
         qhal.bench(folders[0], threads=0)
@@ -165,7 +165,7 @@ def test_the_float_model_must_be_the_one_in_the_record(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     recorded = RunRecord.load(folders[0]).model.sha256
-    with pytest.raises(OptionError, match=f"its sha256 is .*, in the record it is {recorded}"):
+    with pytest.raises(OptionError, match=f"its sha256 is .*; the record says {recorded}"):
         qhal.bench(folders[0], model=_variant(tmp_path / "other.onnx"))
     other = _variant(tmp_path / "renamed.onnx", rename="picture")
     with pytest.raises(OptionError, match=r"is not the model of .* no input 'image'"):
@@ -177,7 +177,7 @@ def test_a_backend_without_a_float_form(
 ) -> None:
     info = replace(CpuBackend.info, lowers_float=False)
     monkeypatch.setattr(CpuBackend, "info", info)
-    with pytest.raises(OptionError, match="backend cpu takes no float model"):
+    with pytest.raises(OptionError, match="backend 'cpu' does not lower float models"):
         qhal.bench(folders[0], model=MODEL)
 
 
@@ -223,7 +223,7 @@ def test_what_is_known_without_running_is_told(
     assert dict(result.metrics) == {"latency": estimate}
     (decision,) = result.decisions
     assert decision.code is Code.NOT_RUNNABLE
-    assert "not here: pip install it. It has no latency here" in decision.sentence
+    assert "has no latency here: not here: pip install it." in decision.sentence
     text = to_text(report, 200)
     assert "not timed on this host, 7 us (estimated by the compiler) on the target" in text
     speed_then = next(line for line in text.splitlines() if line.startswith("on this host, p50"))
@@ -258,5 +258,5 @@ def test_an_emulation_with_other_bits_is_a_failed_proof(
     report = qhal.bench(folders[0], **QUICK)
     assert report.ok is report.to_json()["ok"] is proven
     text = to_text(report, 400)
-    assert ("Not proven: int8 computes something else" in text) is not proven
+    assert ("Not proven: int8 gives different results" in text) is not proven
     assert ("int8: The last bit. (QD521, info)" in text) is not proven

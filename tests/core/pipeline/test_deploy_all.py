@@ -110,8 +110,8 @@ def test_a_target_whose_package_is_missing(
     assert main(["deploy", str(MODEL), "--target", "openvino-cpu,cpu", *data]) == 3
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["cpu"]
     assert (
-        "error QH601: Target openvino-cpu cannot be lowered here.\n  not here: pip install it\n"
-        in (capsys.readouterr().out)
+        "error QH601: Artifacts for openvino-cpu cannot be written here.\n"
+        "  not here: pip install it\n" in (capsys.readouterr().out)
     )
 
 
@@ -154,13 +154,13 @@ def test_the_summary_fits_80_columns(tmp_path: Path, record: RunRecord) -> None:
     done = [Outcome(name, tmp_path / name, records[i % 4]) for i, name in enumerate(names)]
     missing = Outcome("tflite", error=MissingDependencyError("No LiteRT.", "Run: pip install it"))
     text = to_text(Fleet("digits.onnx", (*done, missing)), 80)
-    assert "Top-1 of the float model: 90.00 %; drops are in points." in text
+    assert "Top-1 of the float model: 90.00 %; drops are in percentage points." in text
     table = text.partition("target ")[2].partition("Failed")[0]
     assert max(map(len, table.splitlines())) <= 80
     for word in (*(f"\n{name} " for name in names), "37.25 dB", " (modeled)", " (emulated)"):
         assert word in table  # whole
     cells = " ".join(line[57:72].strip() for line in table.splitlines())
-    assert "2 M instructions, 2x those of float (emulated)" in cells.replace(".00", "")
+    assert "2 M instructions, 2x the float model's (emulated)" in cells.replace(".00", "")
     assert "(estimated by the compiler, without 3 operators on the CPU)" in cells
     assert "3.10 ms on this host" in cells
     assert "- tflite: error QH601: No LiteRT.\n  Run: pip install it\n" in text
@@ -169,7 +169,7 @@ def test_the_summary_fits_80_columns(tmp_path: Path, record: RunRecord) -> None:
 def test_what_no_target_can_use_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(DataFileError):
         qhal.deploy_all(MODEL, targets=["cpu", "tflite"], data=tmp_path / "none.npz")
-    with pytest.raises(OptionError, match="are not different names"):
+    with pytest.raises(OptionError, match="contain an empty or repeated name"):
         qhal.deploy_all(MODEL, targets=["cpu", "cpu"], **DATA)
 
 

@@ -68,7 +68,7 @@ def test_a_changed_byte_is_an_error_that_names_the_file(folder: Path) -> None:
 def test_a_file_that_was_cut_is_an_error_with_both_sizes(folder: Path) -> None:
     path = folder / "notes.txt"
     path.write_bytes(b"h")
-    message = f"{path} was changed: it has 1 bytes, 2 are in the record."
+    message = f"{path} was changed: it has 1 bytes; the record says 2."
     assert _refusal(folder, ArtifactError).message == message
 
 
@@ -84,7 +84,7 @@ def _rewrite(folder: Path, **changes: Any) -> None:
 
 @pytest.mark.parametrize(
     ("main", "words"),
-    [("../model.toy", "leaves the folder"), ("other.toy", "main file is 'other.toy'")],
+    [("../model.toy", "is outside the folder"), ("other.toy", "main file 'other.toy'")],
 )
 def test_a_record_that_names_other_files_is_refused(
     record: RunRecord, folder: Path, main: str, words: str

@@ -28,7 +28,7 @@ def test_up_to_one_point_passes_in_silence(rows: int, lost: int, gained: int) ->
     gated = accuracy_gate(metrics(rows, lost, gained), None)
     (gate,) = gated.gates
     assert (gate.name, gate.passed, gated.decisions) == ("max-drop", True, ())
-    assert gate.sentence.endswith("allowed are 1")
+    assert gate.sentence.endswith("the limit is 1")
 
 
 @pytest.mark.parametrize(("rows", "lost", "gained"), [(50, 1, 0), (50, 2, 1), (300, 10, 6)])
@@ -36,7 +36,7 @@ def test_what_chance_explains_passes_with_a_warning(rows: int, lost: int, gained
     gated = accuracy_gate(metrics(rows, lost, gained), None)
     (doubt,) = gated.decisions
     assert doubt.code is Code.DROP_IN_DOUBT
-    assert "may be lost by chance" in doubt.sentence
+    assert "so small a loss may be chance" in doubt.sentence
     assert gated.gates[0].passed
 
 
@@ -45,8 +45,8 @@ def test_more_is_refused(rows: int, lost: int, gained: int) -> None:
     with pytest.raises(AccuracyGateError) as caught:
         accuracy_gate(metrics(rows, lost, gained), None, ["w8a16", "fp16"])
     assert f"lost, {gained} gained" in caught.value.message
-    assert "right more often than 50.00 %, look at --preprocess" in caught.value.hint
-    assert "Else try --recipe w8a16, --recipe fp16, another --observer" in caught.value.hint
+    assert "should score more than 50.00 %, check --preprocess" in caught.value.hint
+    assert "Otherwise try --recipe w8a16, --recipe fp16, another --observer" in caught.value.hint
     assert "Warnings" not in caught.value.message
 
 
@@ -63,7 +63,7 @@ def test_a_refusal_quotes_warnings() -> None:
 
 
 def test_a_limit_of_the_user_knows_no_chance() -> None:
-    with pytest.raises(AccuracyGateError, match=r"1 sample lost, 0 gained\); allowed are 1\."):
+    with pytest.raises(AccuracyGateError, match=r"1 sample lost, 0 gained\); the limit is 1\."):
         accuracy_gate(metrics(50, 1, 0), 1.0)
     assert accuracy_gate(metrics(372, 7, 1), 2.0).gates[0].passed
     assert accuracy_gate(metrics(50, 25, 0), 100.0).gates[0].passed

@@ -23,12 +23,12 @@ def test_what_lies_aside_does_not_count() -> None:
 def test_a_name_that_is_not_plain(name: Any) -> None:
     with pytest.raises(PluginError) as caught:
         Artifact({name: b""}, name)
-    assert caught.value.message == f"The artifact has a file {name!r}, which is no plain file name."
+    assert caught.value.message == f"The artifact's file name {name!r} is not a plain file name."
 
 
 @pytest.mark.parametrize("name", ["record.json", "report.md", "Record.JSON"])
 def test_names_of_qhals_own_files(name: str) -> None:
-    with pytest.raises(PluginError, match=rf"has a file '{name}'") as caught:
+    with pytest.raises(PluginError, match=rf"name '{name}' is reserved") as caught:
         Artifact({"model.bin": b"", name: b""}, "model.bin")
     assert caught.value.hint == "qhal itself writes record.json and report.md into the folder."
 
@@ -36,18 +36,22 @@ def test_names_of_qhals_own_files(name: str) -> None:
 @pytest.mark.parametrize(
     ("files", "settings", "words"),
     [
-        ({}, {}, "The artifact's main file is 'model.bin'; its files: none."),
-        ({"b": b"", "a": b""}, {}, "The artifact's main file is 'model.bin'; its files: a, b."),
+        ({}, {}, "The artifact's main file 'model.bin' is not one of its files: none."),
+        (
+            {"b": b"", "a": b""},
+            {},
+            "The artifact's main file 'model.bin' is not one of its files: a, b.",
+        ),
         ({"model.bin": "text"}, {}, "The artifact's file 'model.bin' holds a str, not bytes."),
         (
             {"model.bin": b""},
             {"auxiliary": frozenset({"log"})},
-            "The auxiliary file 'log' is missing; the artifact's files: model.bin.",
+            "The auxiliary file 'log' is not one of the artifact's files: model.bin.",
         ),
         (
             {"model.bin": b""},
             {"auxiliary": frozenset({"model.bin"})},
-            "The artifact's main file 'model.bin' is said to be auxiliary.",
+            "The artifact's main file 'model.bin' is also listed as auxiliary.",
         ),
     ],
 )

@@ -72,7 +72,7 @@ def examined(way: str) -> object:
         ("limit", lowered, "capabilities: limit odd_limit on Conv stem: KeyError: 'in the limit'."),
         ("native", lowered, "capabilities: limit odd_limit on Conv "),
         ("sentence", lowered, "capabilities: limit odd_sentence on Conv stem: it returned True, "),
-        ("answer", lowered, "lower: it answered with None (NoneType) instead of Artifact."),
+        ("answer", lowered, "lower: it returned None (NoneType) instead of Artifact."),
         ("invariant", lowered, "lower: a metric in us is not finite: [nan]."),
     ],
 )
@@ -89,12 +89,14 @@ def test_what_breaks_names_who_brings_it(
 def test_an_artifact_that_cannot_be_is_told() -> None:
     with pytest.raises(PluginError) as caught:
         lowered("artifact")
-    assert caught.value.message == f"{WHO} lower: The artifact has a file 'record.json'."
+    assert (
+        caught.value.message == f"{WHO} lower: The artifact's file name 'record.json' is reserved."
+    )
     assert caught.value.hint.splitlines()[1] == REPORT
 
 
 def test_an_examination_without_findings_is_told() -> None:
-    with pytest.raises(PluginError, match=r"examine: it answered with None .* of Findings"):
+    with pytest.raises(PluginError, match=r"examine: it returned None .* of Findings"):
         examined("load")
 
 
@@ -109,7 +111,7 @@ def test_what_a_runtime_does_not_load_stays_a_failed_verification() -> None:
     ("way", "said", "why"),
     [
         ("run", "run: KeyError: 'in run'.", "'in run'"),
-        ("outputs", "run: it answered with None (NoneType) instead of dict.", ""),
+        ("outputs", "run: it returned None (NoneType) instead of dict.", ""),
     ],
 )
 def test_a_runner_that_breaks_names_who_brings_it(way: str, said: str, why: str) -> None:

@@ -43,8 +43,12 @@ def problems_of(found: Found, distribution: str) -> list[str]:
         ("not-a-backend", "broken-type", "returned 'a text' (str) as a backend"),
         ("hook-raises", "broken-hook", "RuntimeError: the driver does not answer"),
         ("unknown-hook", "broken-typo", "unknown hook qhal_backend"),
-        ("odd-packages", "broken-packages", "Backend 'odd-packages' has the packages ('npu_sdk',)"),
-        ("no-info", "broken-info", "returned a Nameless without its info"),
+        (
+            "odd-packages",
+            "broken-packages",
+            "Backend 'odd-packages' has an invalid value for packages: ('npu_sdk',)",
+        ),
+        ("no-info", "broken-info", "returned a Nameless that has no BackendInfo"),
         ("no-hook", "broken-empty", "implements no hook of qhal"),
     ],
 )

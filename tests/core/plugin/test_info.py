@@ -14,13 +14,13 @@ from qhal.plugin.readiness import Lack
 @pytest.mark.parametrize(
     ("stated", "said"),
     [
-        ({"name": "My NPU"}, "A backend has the name 'My NPU'."),
-        ({"name": 7}, "A backend has the name 7."),
-        ({"packages": {"npu_sdk": None}}, "has the packages {'npu_sdk': None}."),
-        ({"options": "core"}, "has the options 'core'."),
-        ({"options": frozenset({1})}, "has the options frozenset({1})."),
-        ({"runner_macs_per_s": 0}, "has the runner_macs_per_s 0."),
-        ({"runner_macs_per_s": float("nan")}, "has the runner_macs_per_s nan."),
+        ({"name": "My NPU"}, "A backend has the invalid name 'My NPU'."),
+        ({"name": 7}, "A backend has the invalid name 7."),
+        ({"packages": {"npu_sdk": None}}, "invalid value for packages: {'npu_sdk': None}."),
+        ({"options": "core"}, "invalid value for options: 'core'."),
+        ({"options": frozenset({1})}, "invalid value for options: frozenset({1})."),
+        ({"runner_macs_per_s": 0}, "invalid value for runner_macs_per_s: 0."),
+        ({"runner_macs_per_s": float("nan")}, "invalid value for runner_macs_per_s: nan."),
     ],
 )
 def test_what_the_core_could_not_use_is_refused(stated: dict[str, Any], said: str) -> None:

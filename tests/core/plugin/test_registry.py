@@ -82,7 +82,7 @@ def test_a_fact_that_looks_misspelled_is_told(tmp_path: Path) -> None:
     (doubt,) = found.doubts(found.profile("a"))
     assert doubt.code is Code.FACT_UNKNOWN
     assert "flsh_bytes" in doubt.sentence
-    assert doubt.sentence.endswith("Is flash_bytes meant?")
+    assert doubt.sentence.endswith("Did you mean flash_bytes?")
     assert not [d for profile in registry().targets.values() for d in registry().doubts(profile)]
     report = check(DIGITS, target="a", targets_file=path)
     assert doubt in report.decisions

@@ -421,7 +421,7 @@ def test_what_leads_to_a_logarithm_is_in_float_back_to_the_product() -> None:
         *(None, Code.STEEP_OPERAND, Code.STEEP_OPERAND, None, None)
     ]
     (gate,) = fallback_gate(solved.choices, 1)
-    assert gate.sentence.startswith("1 nodes fall back")
+    assert gate.sentence.startswith("1 node in float or on another unit")
 
 
 @pytest.mark.parametrize(("op", "promoted"), [(Div(), "below"), (Pow(), "above")])

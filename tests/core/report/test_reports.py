@@ -67,7 +67,7 @@ def test_the_verdict_comes_first(record: RunRecord) -> None:
 def test_a_speed_without_a_figure_of_the_target_is_this_hosts(record: RunRecord) -> None:
     metrics = {name: m for name, m in record.metrics.items() if name != "latency"}
     verdict = record_page(replace(record, metrics=metrics)).verdict
-    assert "3.10 ms on this host, 2.26x (2.10x to 2.40x) the speed of float there" in verdict
+    assert "3.10 ms on this host, 2.26x (2.10x to 2.40x) the speed of the float model" in verdict
 
 
 def test_what_a_figure_leaves_out_is_in_the_verdict(record: RunRecord) -> None:
@@ -79,7 +79,7 @@ def test_what_a_figure_leaves_out_is_in_the_verdict(record: RunRecord) -> None:
 
 @pytest.mark.parametrize(
     ("ratio", "words"),
-    [(2, "2.00x smaller than"), (0.5, "2.00x larger than"), (1.001, "as large as")],
+    [(2, "2.00x smaller than"), (0.5, "2.00x larger than"), (1.001, "the same size as")],
 )
 def test_a_size_beside_float(record: RunRecord, ratio: float, words: str) -> None:
     metrics = {**record.metrics, "size_ratio": Metric(ratio, "ratio", Basis.COUNTED)}
@@ -135,7 +135,7 @@ def test_what_nodes_take_is_listed_the_costliest_first(record: RunRecord) -> Non
     )
     costly = replace(record, plan=replace(record.plan, nodes=(*nodes, some)))
     (section,) = (section for section in record_page(costly).sections if section.title == "Costs")
-    assert section.sentences == ("2 of 2 nodes; record.json has all.",)
+    assert section.sentences == ("The 2 most costly of 2 nodes; record.json has all.",)
     assert section.table is not None
     takes = "3 cycles (estimated by the compiler)"
     assert section.table.rows[0] == ("b", some.op, "NPU", takes, "75.00 %")
@@ -160,7 +160,7 @@ def test_words_stay_whole_where_there_is_room() -> None:
 def test_what_was_not_run_is_followed_by_an_action(record: RunRecord) -> None:
     absent = Decision(Code.NOT_RUNNABLE, "Not run: no GPU.", severity=Severity.WARNING)
     page = record_page(replace(record, decisions=(absent,)))
-    assert page.sections[-1].items[0].startswith("`qhal bench FOLDER` runs the artifact where")
+    assert page.sections[-1].items[0].startswith("Run `qhal bench FOLDER` on a machine")
 
 
 def test_long_lists_are_cut(record: RunRecord) -> None:

@@ -46,7 +46,7 @@ def test_planned_integer_executed_float(toys: Toys) -> None:
     assert fc.status is Status.DIFFERS
     decision = found.decisions[0]
     assert (decision.code, decision.subject) == (Code.PLACEMENT_DIFFERS, "fc")
-    assert "declared int8, executed float32 by Gemm (the profiler)" in decision.sentence
+    assert "declared as int8, executed in float32 by Gemm (the profiler)" in decision.sentence
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_what_runs_in_wider_numbers_than_declared_differs(
 def test_another_unit(toys: Toys) -> None:
     _, fc = _reconcile(toys, PlacedNode("fc", "FULLY_CONNECTED", "host", "int8"))
     assert fc.status is Status.DIFFERS
-    assert fc.reason == "planned for the main unit, placed on host as FULLY_CONNECTED"
+    assert fc.reason == "planned for the main unit, but placed on host as FULLY_CONNECTED"
 
 
 def test_what_is_not_shown_was_absorbed(toys: Toys) -> None:
@@ -139,10 +139,10 @@ def test_a_part_in_float_differs() -> None:
     )
     placement = Placement(placed, "a runtime", WhereBasis.READ, by_result=True)
     found = reconcile(Plan((), (FC,)), placement)
-    assert found.plan.nodes[0].reason == "declared int8, executed float32 by FULLY_CONNECTED"
+    assert found.plan.nodes[0].reason == "declared as int8, executed in float32 by FULLY_CONNECTED"
 
 
-def test_integer_products_of_which_nobody_can_tell_are_one_decision() -> None:
+def test_integer_products_of_unknown_type_are_one_decision() -> None:
     shown, hidden = replace(FC, name="shown"), replace(FC, name="hidden")
     other = replace(FC, name="other", declared=declared("float32"))
     placed = (PlacedNode("shown", "Subgraph", ""), PlacedNode("logits", "Gemm", "", "int8"))
@@ -158,8 +158,10 @@ def test_integer_products_of_which_nobody_can_tell_are_one_decision() -> None:
     assert statuses == ["as planned", "unknown", "absorbed", "absorbed"]
     (decision,) = found.decisions
     assert decision.code is Code.EXECUTION_UNTOLD
-    assert decision.sentence.startswith("2 of 3 products")
-    assert decision.sentence.endswith("which nobody can tell (a runtime): shown, hidden.")
+    assert decision.sentence.startswith(
+        "The runtime does not report which type it used for 2 of 3 "
+    )
+    assert decision.sentence.endswith(" (a runtime): shown, hidden.")
 
 
 @pytest.mark.parametrize("basis", [WhereBasis.PREDICTED, WhereBasis.REPORTED, WhereBasis.READ])
