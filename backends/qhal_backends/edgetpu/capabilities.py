@@ -29,7 +29,7 @@ REWRITTEN = frozenset({"LeakyRelu"})
 
 @cache
 def capabilities() -> Capabilities:
-    """Rows of the Edge TPU, then rows of the host."""
+    """State the rows of the Edge TPU, then those of the host."""
     tflite = tflite_capabilities()
     by_op = {capability.op: capability for capability in tflite.kernels}
     accelerated = [_accelerated(by_op[op], limits) for op, limits in _TPU.items()]
