@@ -66,15 +66,15 @@ Maker = Callable[[Random, Path, Base], Case]
 
 
 def random_of(family: str, seed: int, number: int) -> Random:
-    """The source of chance for one case: the same for the same family, seed and number."""
+    """Make the random generator of a case: the same for the same family, seed and number."""
     return np.random.default_rng([crc32(family.encode()), seed, number])
 
 
 def pick(random: Random, choices: Sequence[T]) -> T:
-    """One of several, equally likely."""
+    """Pick one of several, all equally likely."""
     return choices[int(random.integers(len(choices)))]
 
 
 def often(random: Random, share: float) -> bool:
-    """True in that share of all cases."""
+    """Return True in that share of all cases."""
     return bool(random.random() < share)

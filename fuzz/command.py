@@ -144,7 +144,7 @@ def _child(argv: Sequence[str], where: Surroundings) -> NoReturn:
 
 
 def _forget_exit_handlers() -> None:
-    """What the parent registered for its own end is not this process's to do."""
+    """Drop the exit handlers of the parent: they are not for this process to run."""
     atexit._clear()
     finalize: Any = weakref.finalize
     finalize._registry.clear()
@@ -174,7 +174,7 @@ def _streams(logs: Path) -> None:
 
 
 def _children_left(session: int) -> tuple[str, ...]:
-    """What still runs in the command's session after a moment; it is ended."""
+    """End what still runs in the command's session after a moment, and list it."""
     until = time.monotonic() + GRACE_S
     while (found := _of_session(session)) and time.monotonic() < until:
         time.sleep(0.05)

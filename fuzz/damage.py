@@ -15,7 +15,7 @@ ODD: tuple[Any, ...] = (
 
 
 def bytes_of(random: Random, data: bytes) -> bytes:
-    """The bytes cut short, with some changed, repeated, or replaced."""
+    """Cut the bytes short, or change, insert or replace some."""
     way = int(random.integers(6))
     if way == 0 or not data:
         return b""
@@ -35,7 +35,7 @@ def bytes_of(random: Random, data: bytes) -> bytes:
 
 
 def value(random: Random, old: Any) -> Any:
-    """Another value for one part of a structure of lists and mappings, somewhere in it."""
+    """Change one part, somewhere in a structure of lists and mappings."""
     if isinstance(old, dict) and old and often(random, 0.93):
         key = pick(random, list(old))
         way = int(random.integers(8))
@@ -53,14 +53,14 @@ def value(random: Random, old: Any) -> Any:
 
 
 def json_text(random: Random, old: Any) -> str:
-    """A structure with one to three odd parts, as JSON."""
+    """Write a structure with one to three odd parts as JSON."""
     for _ in range(int(random.integers(1, 4))):
         old = value(random, old)
     return json.dumps(old)
 
 
 def toml_text(random: Random, old: Any) -> str:
-    """A mapping with one to three odd parts, as TOML."""
+    """Write a mapping with one to three odd parts as TOML."""
     for _ in range(int(random.integers(1, 4))):
         old = value(random, old)
     if not isinstance(old, dict):
@@ -69,7 +69,7 @@ def toml_text(random: Random, old: Any) -> str:
 
 
 def toml_value(given: Any) -> str:
-    """One value in TOML."""
+    """Write one value in TOML."""
     if isinstance(given, dict):
         return "{" + ", ".join(f"{toml_key(k)} = {toml_value(v)}" for k, v in given.items()) + "}"
     if isinstance(given, list):
@@ -84,5 +84,5 @@ def toml_value(given: Any) -> str:
 
 
 def toml_key(text: str) -> str:
-    """A quoted key or text; JSON escapes alike, but for what TOML does not allow at all."""
+    """Quote a key or text; TOML escapes like JSON, except for the null character it forbids."""
     return json.dumps(text, ensure_ascii=True).replace("\\u0000", "\\u0001")

@@ -56,7 +56,7 @@ Change = Callable[[Random, Path], tuple[tuple[str, ...], str]]
 
 
 def make(random: Random, folder: Path, base: Base) -> Case:
-    """A small model of images with ten classes, and one oddity."""
+    """Make a small model of images with ten classes, and one oddity."""
     (folder / "m.onnx").write_bytes(classifier().SerializeToString())
     np.save(folder / "good.npy", random.normal(size=(12, 3, 8, 8)).astype(np.float32))
     np.savez(folder / "good.npz", x=np.load(folder / "good.npy"), y=np.arange(12) % 10)
@@ -70,7 +70,7 @@ def make(random: Random, folder: Path, base: Base) -> Case:
 
 
 def classifier() -> onnx.ModelProto:
-    """Three by eight by eight pixels in, ten classes out."""
+    """Make a model with three by eight by eight pixels in and ten classes out."""
     random = np.random.default_rng(0)
 
     def normal(name: str, *shape: int) -> onnx.TensorProto:
@@ -131,7 +131,7 @@ def _labels(random: Random) -> np.ndarray:
 
 
 def npy(random: Random) -> tuple[bytes, str]:
-    """A file of one array, whose header or body is odd."""
+    """Make a file of one array, whose header or body is odd."""
     if often(random, 0.5):
         text = pick(random, HEADERS)
         body = text.encode("utf-8", "surrogateescape")
@@ -184,7 +184,7 @@ def _zip(random: Random, folder: Path) -> tuple[tuple[str, ...], str]:
 
 
 def image(random: Random) -> tuple[bytes, str, str]:
-    """An image file, its suffix, and what is odd about it."""
+    """Make an image file; return it with its suffix and what is odd about it."""
     mode = pick(random, ("RGB", "L", "RGBA", "P", "1", "CMYK", "I;16", "F", "LA", "I"))
     kind = pick(random, ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP"))
     size = pick(random, ((8, 8), (1, 1), (300, 2), (9, 7), (1, 5000)))
@@ -244,7 +244,7 @@ def _label_file(random: Random, folder: Path) -> tuple[tuple[str, ...], str]:
 
 
 def _strange_paths(random: Random, folder: Path) -> tuple[tuple[str, ...], str]:
-    """Something at the path of the data that is no file of data."""
+    """Put something that is no data file at the path of the data."""
     (folder / "data").mkdir()
     np.save(folder / "data" / "0.npy", np.zeros((3, 8, 8), np.float32))
     odd = folder / pick(random, ("data/1.npy", "d.npz", "data/1.png", "l.csv"))

@@ -35,7 +35,7 @@ NAMES = ("targets", "mine", "other", "third", "cortex-m7", "edgetpu", "")
 
 
 def targets(random: Random, folder: Path, base: Base) -> Case:
-    """A ``targets.toml`` that was valid."""
+    """Damage a valid ``targets.toml``."""
     content = damage.toml_text(random, tomllib.loads(CATALOG)).encode("utf-8", "replace")
     if often(random, 0.2):
         content = damage.bytes_of(random, CATALOG.encode())
@@ -55,7 +55,7 @@ def targets(random: Random, folder: Path, base: Base) -> Case:
 
 
 def records(random: Random, folder: Path, base: Base) -> Case:
-    """An output folder that was good, with a file that is not."""
+    """Spoil a file of a good output folder."""
     target = pick(random, ("cpu", "openvino-cpu", "tflite"))
     out = folder / "o"
     shutil.copytree(base.folders[target], out)
@@ -96,7 +96,7 @@ def _spoil(random: Random, out: Path) -> str:
 
 
 def _put_odd(random: Random, path: Path) -> None:
-    """Something that is no file."""
+    """Put something that is no file at a path."""
     way = int(random.integers(3))
     if way == 0:
         path.mkdir()
@@ -107,7 +107,7 @@ def _put_odd(random: Random, path: Path) -> None:
 
 
 def cache(random: Random, folder: Path, base: Base) -> Case:
-    """Statistics of an earlier run that somebody changed: the artifact stays what it was."""
+    """Change cached statistics of an earlier run: the artifact must stay what it was."""
     kept = folder / "cache"
     shutil.copytree(base.cache, kept)
     paths = sorted(p for p in kept.rglob("*") if p.is_file())

@@ -54,7 +54,7 @@ def before(folder: Path, step: Step) -> Before:
 
 
 def tree(path: Path) -> Tree | None:
-    """The files in a folder; None if there is no folder."""
+    """Digest the files in a folder; None if there is no folder."""
     if not path.is_dir():
         return None
     files = sorted(p for p in path.rglob("*") if p.is_file())
@@ -62,7 +62,7 @@ def tree(path: Path) -> Tree | None:
 
 
 def judge(step: Step, ended: Ended, folder: Path, temporary: Path, was: Before) -> list[Fault]:
-    """All faults of one command.
+    """List all faults of one command.
 
     Args:
         step: the command.
@@ -123,7 +123,7 @@ def _output(step: Step, ended: Ended, folder: Path, was: Before) -> list[Fault]:
 
 
 def is_whole(path: Path) -> bool:
-    """True if an output folder has its record, its report and all files that the record names."""
+    """Return True if an output folder has record, report and all files that the record names."""
     try:
         record = json.loads((path / "record.json").read_text(encoding="utf-8"))
         files = record["artifact"]["files"]
@@ -151,7 +151,7 @@ def _is_json(text: str) -> bool:
 
 
 def _cause(text: str) -> str:
-    """Type and innermost qhal frame of the exception that began it."""
+    """Name the type and the innermost qhal frame of the original exception."""
     blocks = _BLOCK.split(text)[1:]
     if not blocks:
         return _shape(_last_line(text))
@@ -160,7 +160,7 @@ def _cause(text: str) -> str:
 
 
 def _where(text: str, *, first: bool = False) -> str:
-    """The innermost frame in qhal; faulthandler prints it first, tracebacks print it last."""
+    """Find the innermost frame in qhal; faulthandler prints it first, tracebacks print it last."""
     found = _FRAME.findall(text)
     if not found:
         return "?"
@@ -169,7 +169,7 @@ def _where(text: str, *, first: bool = False) -> str:
 
 
 def _shape(name: str) -> str:
-    """A text without what differs from run to run."""
+    """Remove from a text what differs from run to run."""
     return re.sub(r"[0-9a-z_]{8}(?=\b|\.)|\d+", "*", name)[:80]
 
 

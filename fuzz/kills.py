@@ -104,7 +104,7 @@ class Kills:
         return Step((*argv, "--out", "o", *(("--force",) if force else ())), "o")
 
     def _old(self, folder: Path, force: bool) -> Tree | None:
-        """An output folder of another target, if one is to be there."""
+        """Make an output folder of another target, if one is to be replaced."""
         out = folder / "files" / "o"
         shutil.rmtree(out, ignore_errors=True)
         if force:
@@ -112,7 +112,7 @@ class Kills:
         return tree(out)
 
     def _reference(self, folder: Path, force: bool) -> tuple[int, float]:
-        """How many changes a whole deployment makes, and how long it takes."""
+        """Measure how many changes a whole deployment makes, and how long it takes."""
         kept = self.work / f"kills-reference-{int(force)}.json"
         if not kept.is_file():
             self._old(folder, force)
@@ -147,7 +147,7 @@ def _where(folder: Path, timeout_s: float) -> Surroundings:
 
 
 def _after(moment: Moment, ended: Ended, folder: Path, old: Tree | None) -> list[Fault]:
-    """What is wrong right after the signal."""
+    """List what is wrong right after the signal."""
     out = folder / "files" / "o"
     now, detail = tree(out), str(moment)
     faults = [Fault("child outlives its parent", line[:200]) for line in ended.children]
@@ -161,7 +161,7 @@ def _after(moment: Moment, ended: Ended, folder: Path, old: Tree | None) -> list
 
 
 def _manners(moment: Moment, ended: Ended, folder: Path) -> list[Fault]:
-    """A signal that can be caught leaves nothing behind."""
+    """Check that a signal that can be caught leaves nothing behind."""
     name, faults = moment.signal.name, []
     if ended.code != CODES[moment.signal]:
         faults.append(Fault(f"{name}: exit code {ended.code} {ended.signal}", str(moment)))

@@ -107,7 +107,7 @@ def _open_again(folder: Path) -> None:
 
 
 def _disk(random: Random, folder: Path) -> Lack:
-    """No file may be larger than that: works without privileges, and for all file systems."""
+    """Limit the size of files: works without privileges, and for all file systems."""
     size = pick(random, (0, 1, 100, 2000, 8000, 20000, 40000, 66000, 100_000))
     return Lack(
         f"files up to {size} bytes", partial(_limit, resource.RLIMIT_FSIZE, size), mute=size < 2000
@@ -115,7 +115,7 @@ def _disk(random: Random, folder: Path) -> Lack:
 
 
 def _full_disk(random: Random, folder: Path) -> Lack:
-    """A file system of its own that is full soon; needs a mount namespace."""
+    """Mount a file system that is soon full; needs a mount namespace."""
     mounted = folder / "files" / "full"
     mounted.mkdir()
     size = pick(random, (4, 8, 32, 64, 80, 96, 128, 160))
@@ -125,14 +125,14 @@ def _full_disk(random: Random, folder: Path) -> Lack:
 
 
 def _read_only(random: Random, folder: Path) -> Lack:
-    """Folders that may not be written, for somebody who is not root."""
+    """Make a folder read-only, for a user who is not root."""
     name = pick(random, ("files", "files", "tmp", "home"))
     own = [folder, *folder.rglob("*")]
     return Lack(f"{name} is read-only", partial(_as_nobody, own, folder / name))
 
 
 def _memory(random: Random, folder: Path) -> Lack:
-    """Little address space beyond what is taken already."""
+    """Limit the address space to little more than is in use already."""
     more = int(random.integers(1, 900)) << 20
     return Lack(f"{more >> 20} MiB of memory", partial(_limit_memory, more))
 
@@ -143,7 +143,7 @@ def _files(random: Random, folder: Path) -> Lack:
 
 
 def _no_stream(random: Random, folder: Path) -> Lack:
-    """Standard output, or where complaints go, is closed or full."""
+    """Close, fill or break standard output or standard error."""
     number, way = pick(random, (1, 2)), pick(random, ("closed", "full", "broken"))
     return Lack(f"stream {number} is {way}", partial(_spoil_stream, number, way), mute=True)
 
@@ -155,7 +155,7 @@ def _no_folder(random: Random, folder: Path) -> Lack:
 
 
 def _gone(random: Random, folder: Path) -> Lack:
-    """The working folder was removed."""
+    """Remove the working folder."""
     nowhere = folder / "nowhere"
     nowhere.mkdir()
     return Lack("no working folder", partial(_remove_working_folder, nowhere), out="")

@@ -41,28 +41,28 @@ class Draft:
     constants: list[onnx.TensorProto] = field(default_factory=list)
 
     def input(self, shape: tuple[int, ...]) -> str:
-        """One more input of the model."""
+        """Add an input to the model."""
         name = f"x{len(self.inputs)}"
         self.inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
         self.tensors[name] = shape
         return name
 
     def constant(self, value: Any, dtype: Any = np.float32) -> str:
-        """An initializer."""
+        """Add an initializer."""
         name = f"c{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
         return name
 
     def weight(self, *shape: int) -> str:
-        """An initializer of normal numbers."""
+        """Add an initializer of normally distributed numbers."""
         return self.constant(self.random.normal(size=shape) * 0.4)
 
     def ints(self, *values: int) -> str:
-        """An initializer of indices or sizes."""
+        """Add an initializer of indices or sizes."""
         return self.constant(values, np.int64)
 
     def node(self, kind: str, inputs: list[str], shape: tuple[int, ...], **attributes: Any) -> str:
-        """One more node with one output of that shape."""
+        """Add a node with one output of that shape."""
         name = f"t{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [name], f"n{len(self.nodes)}"))
         self.nodes[-1].attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
@@ -70,7 +70,7 @@ class Draft:
         return name
 
     def model(self) -> onnx.ModelProto:
-        """The model: what nobody reads is an output."""
+        """Make the model: tensors that no node reads are its outputs."""
         used = {name for node in self.nodes for name in node.input}
         made = [node.output[0] for node in self.nodes]
         ends = [name for name in made if name not in used] or made[-1:]
@@ -88,7 +88,7 @@ Grow = Callable[[Draft, str, Shape], object]
 
 
 def grown(random: Random, nodes: int) -> onnx.ModelProto:
-    """A valid model of about so many nodes."""
+    """Grow a valid model of about so many nodes."""
     draft = Draft(random, pick(random, OPSETS))
     shape: Shape = pick(random, [(1, 3, 8, 8), (1, 4, 5, 6), (1, 8), (1, 4, 8), (2, 3, 4)])
     draft.input(shape)

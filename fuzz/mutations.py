@@ -29,7 +29,7 @@ Mutation = Callable[[Random, onnx.ModelProto], str]
 
 
 def broken(random: Random, model: onnx.ModelProto) -> list[str]:
-    """Break a model in up to four ways; returns what was done."""
+    """Break a model in up to four ways; return what was done."""
     done = []
     for _ in range(pick(random, (0, 1, 1, 1, 1, 1, 2, 2, 3, 4))):
         change = pick(random, MUTATIONS)
@@ -69,7 +69,7 @@ def _domain(random: Random, model: onnx.ModelProto) -> str:
 
 
 def _attribute(random: Random, model: onnx.ModelProto) -> str:
-    """Another value for an attribute that the node has or could have."""
+    """Set an attribute that the node has or could have to another value."""
     node = _node(random, model)
     names = [a.name for a in node.attribute]
     if onnx.defs.has(node.op_type):
@@ -91,7 +91,7 @@ def _spelled(attribute: onnx.AttributeProto) -> str:
 
 
 def _changed(random: Random, old: onnx.AttributeProto) -> onnx.AttributeProto:
-    """The attribute with another value of the same type."""
+    """Give the attribute another value of the same type."""
     new = onnx.AttributeProto()
     new.CopyFrom(old)
     if new.type == onnx.AttributeProto.INTS and new.ints:
@@ -116,7 +116,7 @@ def _list(random: Random, attribute: onnx.AttributeProto) -> None:
 
 
 def _any(random: Random, name: str) -> onnx.AttributeProto:
-    """An attribute of any type."""
+    """Make an attribute of any type."""
     choices = [
         _number(random),
         pick(random, REALS),
@@ -173,7 +173,7 @@ def _name_node(random: Random, model: onnx.ModelProto) -> str:
 
 
 def _name_tensor(random: Random, model: onnx.ModelProto) -> str:
-    """Another name for a tensor, everywhere or in one place."""
+    """Rename a tensor, everywhere or in one place."""
     graph = model.graph
     names = [*(i.name for i in graph.input), *(o for n in graph.node for o in n.output)]
     old, new = pick(random, [*names, *(c.name for c in graph.initializer)]), pick(random, NAMES)
@@ -219,7 +219,7 @@ def _output(random: Random, model: onnx.ModelProto) -> str:
 
 
 def _values(random: Random, model: onnx.ModelProto) -> str:
-    """Other elements in an initializer; shapes, axes and indices are among them."""
+    """Change elements of an initializer, such as shapes, axes and indices."""
     tensor = _constant(random, model)
     array = numpy_helper.to_array(tensor).copy()
     if array.dtype == np.int64:
@@ -234,7 +234,7 @@ def _values(random: Random, model: onnx.ModelProto) -> str:
 
 
 def _extent(random: Random, model: onnx.ModelProto) -> str:
-    """Another shape or type for an initializer, with as many bytes as before or not."""
+    """Change the shape or type of an initializer, with as many bytes as before or not."""
     tensor = _constant(random, model)
     way = int(random.integers(6))
     array = numpy_helper.to_array(tensor)
@@ -359,7 +359,7 @@ def _subgraph(random: Random, model: onnx.ModelProto) -> str:
 
 
 def _function(random: Random, model: onnx.ModelProto) -> str:
-    """A node becomes a call of a function of the model, which may call itself."""
+    """Turn a node into a call of a function of the model, which may call itself."""
     node = _node(random, model)
     inner = onnx.NodeProto.FromString(node.SerializeToString())
     name = "F" if often(random, 0.7) else node.op_type

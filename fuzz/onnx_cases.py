@@ -20,7 +20,7 @@ LARGEST = 1 << 16
 
 
 def make(random: Random, folder: Path, base: Base) -> Case:
-    """A model with one to four faults; in some cases damaged bytes."""
+    """Make a model with one to four faults, in some cases with damaged bytes."""
     model = grown(random, int(random.integers(1, 8)))
     what = broken(random, model)
     data = model.SerializeToString()
@@ -40,7 +40,7 @@ def make(random: Random, folder: Path, base: Base) -> Case:
 
 
 def damaged(random: Random, data: bytes) -> tuple[bytes, str]:
-    """Bytes with some changed, or the end missing."""
+    """Change some bytes, or cut off the end."""
     if not data:
         return b"\0", "one byte"
     if often(random, 0.3):
@@ -53,7 +53,7 @@ def damaged(random: Random, data: bytes) -> tuple[bytes, str]:
 
 
 def samples(random: Random, model: onnx.ModelProto) -> dict[str, np.ndarray]:
-    """Twelve samples for each input that is not initialized, as it is declared now."""
+    """Make twelve samples for each input without initializer, as it is declared now."""
     given = {tensor.name for tensor in model.graph.initializer}
     found = {}
     for value in model.graph.input:

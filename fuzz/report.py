@@ -42,12 +42,12 @@ class Round:
             self.found.setdefault(found.fault.kind, []).append(found)
 
     def kinds(self) -> Iterable[tuple[str, Sequence[Found]]]:
-        """Kinds, the most frequent first; of each the smallest case first."""
+        """List the kinds, the most frequent first; of each the smallest case first."""
         for kind, found in sorted(self.found.items(), key=lambda item: -len(item[1])):
             yield kind, sorted(found, key=lambda f: (len(f.what), f.size_bytes, f.number))
 
     def text(self) -> str:
-        """For people."""
+        """Write the round for people."""
         ended = ", ".join(f"{n}x {code}" for code, n in sorted(self.codes.items()))
         total = sum(map(len, self.found.values()))
         lines = [f"{self.family} (seed {self.seed}): {self.cases} cases, exit codes {ended}"]
@@ -65,11 +65,11 @@ class Round:
         return "\n".join(lines)
 
     def again(self, found: Found) -> str:
-        """The command that runs one case again and keeps its files."""
+        """Write the command that runs one case again and keeps its files."""
         return f"python -m fuzz {self.family} --seed {self.seed} --case {found.number} --keep DIR"
 
     def to_json(self) -> Mapping[str, object]:
-        """For programs."""
+        """Make the round as JSON, for programs."""
         kinds = [
             {
                 "kind": kind,

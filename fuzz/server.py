@@ -138,7 +138,7 @@ class Input:
 
 
 def prepared(folder: Path) -> Path:
-    """The empty folder of a case."""
+    """Make the empty folder of a case."""
     shutil.rmtree(folder, ignore_errors=True)
     for path in (folder / "files", folder / "tmp", folder / "home"):
         path.mkdir(parents=True)
@@ -152,7 +152,7 @@ def removed(folder: Path, keep: bool) -> None:
 
 
 def surroundings(folder: Path) -> dict[str, str]:
-    """Environment variables that keep a command inside its folder."""
+    """Make environment variables that keep a command inside its folder."""
     return {
         "TMPDIR": str(folder / "tmp"),
         "HOME": str(folder / "home"),

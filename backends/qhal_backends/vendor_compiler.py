@@ -1,7 +1,7 @@
-"""Running the compiler of a vendor: in a folder of its own, with a limit of time.
+"""Run a vendor's compiler in a folder of its own, with a time limit.
 
-It runs in a process of its own: compilers print to the file descriptors of their process, hang,
-and crash, which has to end as a sentence and not as the end of qhal.
+It runs in a process of its own. Compilers print to their file descriptors, hang, and crash: that
+has to end in an error message, not in the end of qhal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class CompilerRun:
 
     Attributes:
         log: what it printed, first to stdout, then to stderr.
-        code: with which it ended, negative for a signal; None if it did not start or end.
+        code: its exit code, negative for a signal; None if it did not start or end.
         problem: why there is no code, a clause without its subject: ``did not end within 9 s``.
     """
 
@@ -39,14 +39,14 @@ class CompilerRun:
         """Say why there is no compiled file, a clause without a full stop.
 
         Args:
-            said: the line of the log that tells most; empty if none does.
+            said: the line of the log that explains most; empty if none does.
         """
         if self.code is None:
             return f"it {self.problem}"
         if self.code < 0:
             return f"it crashed with signal {-self.code}"
-        quoted = f" and said: {said.rstrip('.')}" if said else ""
-        return f"it ended with code {self.code}{quoted}"
+        quoted = f" and printed: {said.rstrip('.')}" if said else ""
+        return f"it ended with exit code {self.code}{quoted}"
 
 
 @contextmanager

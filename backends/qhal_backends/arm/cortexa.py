@@ -1,8 +1,8 @@
 """The backend for Arm's Cortex-A: LiteRT's artifact, run on an emulated core.
 
-XNNPACK has the same operators on every processor, so that what ``tflite`` can lower these targets
-can run. What differs is how fast, and no x86 machine can tell that: where QEMU and its arm64 root
-are installed, instructions are counted instead.
+XNNPACK has the same operators on every processor, so these targets can run whatever ``tflite`` can
+lower. Only the speed differs, and it cannot be measured on x86: where QEMU and its arm64 root are
+installed, instructions are counted instead.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _QUANTIZED, _FLOAT, _REFERENCE = "quantized", "float", "reference"
 
 
 class CortexABackend(TfliteBackend):
-    """LiteRT's backend, with an emulated core beside this host."""
+    """LiteRT's backend, with an emulated core in addition to this host."""
 
     info: ClassVar = BackendInfo("cortex-a", options=frozenset({CORE}), packages=PACKAGES)
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
-        """What LiteRT executes on a CPU, and how the core multiplies.
+        """State what LiteRT executes on a CPU, and how the core multiplies.
 
         Raises:
             CatalogError: the profile names no known core.
@@ -60,7 +60,7 @@ class CortexABackend(TfliteBackend):
         return self._findings(quantized, target, emulation)
 
     def setups(self) -> tuple[Setup, ...]:
-        """The emulator."""
+        """Provide the setup of the emulator."""
         from qhal_backends.arm.emulator.emulator_setup import arm_emulator
 
         return (arm_emulator(),)
@@ -75,7 +75,7 @@ class CortexABackend(TfliteBackend):
                 expected = tuple(runner.run(quantized.inputs).values())
                 found.append(_comparison(core, results[job], expected, reference))
         if emulation.problem:
-            sentence = f"The run on an emulated {core.name} is not complete: {emulation.problem}."
+            sentence = f"The run on an emulated {core.name} is incomplete: {emulation.problem}."
             found.append(_not_emulated(sentence))
         metrics = {name: metric for part in found for name, metric in part.metrics.items()}
         return Findings(metrics, tuple(d for part in found for d in part.decisions))
@@ -89,7 +89,7 @@ def _on_core(entry: Capability, core: Core) -> Capability:
 
 
 def _jobs(quantized: Trial, baseline: Trial | None) -> list[Job]:
-    """What is soonest done and most wanted comes first: a slow emulation is cut off."""
+    """List the jobs, the quickest and most useful first: a slow emulation is cut off."""
     found = [_job(_QUANTIZED, quantized, counted_runs=COUNTED_RUNS)]
     if baseline is not None:
         found.append(_job(_FLOAT, baseline, counted_runs=COUNTED_RUNS))
@@ -110,7 +110,7 @@ def _not_emulated(sentence: str) -> Findings:
 
 
 def _counts(core: Core, results: Mapping[str, Result]) -> dict[str, Metric]:
-    """Executed instructions per inference, quantized and float, and their ratio."""
+    """Report executed instructions per inference, quantized and float, and their ratio."""
     kinds = {_QUANTIZED: "instructions", _FLOAT: "instructions_float"}
     note = f"per inference on an emulated {core.name}, XNNPACK kernels, 1 thread"
     found = {
@@ -126,7 +126,7 @@ def _counts(core: Core, results: Mapping[str, Result]) -> dict[str, Metric]:
 
 
 def _more_instructions(core: Core, counts: Mapping[str, Metric]) -> tuple[Decision, ...]:
-    """A warning where quantization does not save any."""
+    """Warn if quantization does not save any instructions."""
     ratio = counts.get("instructions_ratio")
     if ratio is None or ratio.value >= 1:
         return ()
@@ -145,21 +145,21 @@ def _count(result: Result, note: str) -> Metric:
 def _comparison(
     core: Core, result: Result, expected: tuple[Array, ...], reference: bool
 ) -> Findings:
-    """The emulated target's outputs beside this host's, bit by bit."""
+    """Compare the emulated target's outputs with this host's, bit by bit."""
     from qhal_backends.arm.emulator.emulator import differing
 
     kernels = "LiteRT's reference kernels" if reference else "XNNPACK's kernels"
     difference = differing(result.outputs, [expected])
     name = "emulated_reference_identical" if reference else "emulated_identical"
-    note = f"output elements with the same bits on {core.name} and here, {kernels}"
+    note = f"share of output elements that are bit-identical on {core.name} and here, {kernels}"
     share = 1 - difference.elements / max(1, difference.total)
     metric = Metric(share, "fraction", Basis.COUNTED_EMULATED, note=note)
     if not difference.elements:
         return Findings({name: metric})
     sentence = (
-        f"With {kernels} an emulated {core.name} gives {difference.elements} of "
-        f"{difference.total} output elements with other bits than this host does from the same "
-        f"artifact and input; the largest difference is {difference.largest:g}."
+        f"With {kernels}, {difference.elements} of {difference.total} output elements differ "
+        f"between an emulated {core.name} and this host, for the same artifact and input; the "
+        f"largest difference is {difference.largest:g}."
     )
     decision = Decision(Code.EMULATION_DIFFERS, sentence, severity=Severity.WARNING)
     return Findings({name: metric}, (decision,))

@@ -55,7 +55,7 @@ CORES: Mapping[str, Core] = {
 
 
 def core_of(target: TargetProfile) -> Core:
-    """The core of a target.
+    """Return the core of a target.
 
     Raises:
         CatalogError: the profile names none, or one that is not known.
@@ -64,7 +64,7 @@ def core_of(target: TargetProfile) -> Core:
     if name not in CORES:
         raise CatalogError(
             f"{target.origin or 'the catalog'}: targets.{target.name}.options.{CORE} is "
-            f"{name!r}; allowed: {', '.join(CORES)}.",
-            'Set it, or take it from another target with extends = "cortex-a72".',
+            f"{name!r}, allowed {', '.join(CORES)}.",
+            'Set it, or inherit it from another target, as with extends = "cortex-a72".',
         )
     return CORES[name]

@@ -13,5 +13,5 @@ from qhal_backends.arm.ethosu.backend import EthosUBackend
 
 @hookimpl
 def qhal_backends() -> Iterable[Backend]:
-    """The backends."""
+    """Provide the backends ``ethos-u``, ``cortex-m`` and ``cortex-a``."""
     return [EthosUBackend(), CortexMBackend(), CortexABackend()]

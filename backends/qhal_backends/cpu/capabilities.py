@@ -41,7 +41,7 @@ _NBITS_SOURCE = (
     "ONNX Runtime 1.20 to 1.31, 8 bits with 1.22 to 1.31"
 )
 _FOLDED_SOURCE = (
-    "a stored weight behind Cast (and Mul) is folded to float32 at load; confirmed in the "
+    "a stored weight behind Cast (and Mul) is folded into float32 at load time; confirmed in the "
     "optimized graph of ONNX Runtime 1.31"
 )
 
@@ -66,7 +66,7 @@ def _weighted(kind: str) -> tuple[Capability, ...]:
 
 
 def _stored_weights(kind: str, half_bias: QuantSpec = HALF) -> tuple[Capability, ...]:
-    """Weights in fewer bits than the float32 in which the node computes, and plain float."""
+    """List rows with weights in fewer bits than the float32 of the node, and plain float."""
     half = KernelRow(FLOAT, FLOAT, HALF, half_bias, name="float32 x stored float16")
     int8 = KernelRow(FLOAT, FLOAT, INT8_WEIGHT, FLOAT, name="float32 x stored int8")
     plain = KernelRow(FLOAT, FLOAT, FLOAT, FLOAT, name="float32")
@@ -77,7 +77,7 @@ def _stored_weights(kind: str, half_bias: QuantSpec = HALF) -> tuple[Capability,
 
 
 def _fully_connected() -> tuple[Capability, ...]:
-    """Weights in groups are multiplied with activations that are quantized on the fly."""
+    """List the rows of matrix products; grouped weights take activations quantized on the fly."""
     groups = tuple(
         KernelRow(FLOAT, FLOAT, spec, FLOAT, "", (rule,), f"float32 x {spec} in groups of 32")
         for spec, rule in (
@@ -96,12 +96,12 @@ def _integer(
     *rules: Limit,
     source: str = _FUSION,
 ) -> tuple[Capability, ...]:
-    """An integer kernel without weights, and the float one."""
+    """List an integer kernel without weights, and the float one."""
     return (Capability(kind, (KernelRow(UINT8, output),), source, rules), _float(kind))
 
 
 def _concat() -> tuple[Capability, ...]:
-    """Operands of one scale are copied; others are rescaled by QLinearConcat.
+    """List a row that copies operands of one scale, then one that rescales by QLinearConcat.
 
     Sharing was faster and not worse: squeezenet1_1 1.68 against 1.95 ms and 35.2 against 34.4 dB,
     yolox_nano the same within 2 %.
@@ -137,7 +137,7 @@ _FUSED = frozenset({Activation.NONE, Activation.RELU, Activation.RELU6})
 
 @cache
 def capabilities() -> Capabilities:
-    """The capabilities of the CPU provider; the same for every processor.
+    """State the capabilities of the CPU provider; the same for every processor.
 
     HardSwish is absent on purpose: as HardSigmoid and Mul it runs on integers, which was faster
     than the detour through float (ppocr_cls 0.71 against 0.81 ms, and 4 dB better). Silu was

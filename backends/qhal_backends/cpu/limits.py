@@ -11,9 +11,9 @@ _PASSES_ON = (ops.Reshape, ops.Transpose, ops.Slice, ops.Split, ops.Pad, ops.Max
 
 @limit()
 def not_chained(view: NodeView) -> str | None:
-    """Operands share one scale only where none of them is the result of another Concat.
+    """Operands share one scale only if none of them is the result of another Concat.
 
-    A chain of Concat, as in DenseNet, would spread one scale over a whole block.
+    A chain of Concat nodes, as in DenseNet, would spread one scale over a whole block.
     """
     for name in view.node.inputs:
         producer = view.graph.producers.get(name)
@@ -31,15 +31,15 @@ def spatial_mean(view: NodeView) -> str | None:
     assert isinstance(op, ops.Reduce)
     if rank >= 3 and op.axes == tuple(range(2, rank)):
         return None
-    return f"it reduces axes {op.axes} of {rank}; all spatial ones are {tuple(range(2, rank))}"
+    return f"it reduces the axes {op.axes} of {rank}, allowed {tuple(range(2, rank))} (all spatial)"
 
 
 @limit(mode=OneOf(("nearest",)))
 def nearest(view: NodeView, mode: OneOf) -> str | None:
-    """Integers are resized by {mode} neighbor only; linear would cut off fractions."""
+    """Integers are resized by {mode} neighbor only; linear resizing would cut off fractions."""
     op = view.op
     assert isinstance(op, ops.Resize)
-    return None if op.mode in mode else f"mode is {op.mode}, allowed is {mode}"
+    return None if op.mode in mode else f"the mode is {op.mode}, allowed {mode}"
 
 
 @limit()
@@ -49,20 +49,20 @@ def rising_sigmoid(view: NodeView) -> str | None:
     assert isinstance(op, ops.HardSigmoid)
     if op.alpha > 0 and op.beta > 0:
         return None
-    return f"alpha is {op.alpha:g} and beta {op.beta:g}, both must be positive"
+    return f"alpha is {op.alpha:g} and beta is {op.beta:g}, but both must be positive"
 
 
 @limit(weights=Range(least=256))
 def wide_for_bytes(view: NodeView, weights: Range) -> str | None:
-    """8-bit weights in groups want at least {weights.least} weights per output; below, float is
-    faster.
+    """8-bit weights in groups need at least {weights.least} weights per output; with fewer, float
+    is faster.
     """
     return _narrow(view, weights)
 
 
 @limit(weights=Range(least=32))
 def wide_for_nibbles(view: NodeView, weights: Range) -> str | None:
-    """4-bit weights in groups of 32 want at least {weights.least} weights per output."""
+    """4-bit weights in groups of 32 need at least {weights.least} weights per output."""
     return _narrow(view, weights)
 
 
@@ -70,4 +70,4 @@ def _narrow(view: NodeView, weights: Range) -> str | None:
     depth = view.input(1).shape[1]
     if depth in weights:
         return None
-    return f"an output has {depth} weights, at least {weights.least} are needed"
+    return f"an output has {depth} weights, allowed {weights}"

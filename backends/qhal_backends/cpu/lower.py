@@ -58,7 +58,7 @@ def to_qdq(model: QuantModel) -> onnx.ModelProto:
 
 
 def _form(model: QuantModel, node: Node) -> Form:
-    """The function that writes a node."""
+    """Choose the function that writes a node."""
     if type(node.op) in _STEPS:
         return _STEPS[type(node.op)]
     if isinstance(node.op, ops.ArgMax):
@@ -78,7 +78,7 @@ def _float_form(model: QuantModel, node: Node) -> Form:
 
 
 def _shares_params(model: QuantModel, node: Node) -> bool:
-    """True if all activations and results of the node have the same parameters."""
+    """Return True if all activations and results of the node have the same parameters."""
     names = [n for i, n in enumerate(node.inputs) if n and node.op.role(i) is Role.ACTIVATION]
     first = model.params[node.outputs[0]]
     return all(model.params[name].same_as(first) for name in (*names, *node.outputs))
@@ -92,12 +92,12 @@ def _quantize(qdq: QdqWriter, node: Node) -> None:
 
 
 def _dequantize(qdq: QdqWriter, node: Node) -> None:
-    """A node of its own for every step: its result has a name to keep."""
+    """Write a node of its own: its result has a name to keep."""
     qdq.dequantize(node.inputs[0], node.outputs[0], node.name)
 
 
 def _requantize(qdq: QdqWriter, node: Node) -> None:
-    """Integers to integers through float: ONNX has no step of its own."""
+    """Convert integers to integers through float: ONNX has no operator for it."""
     qdq.quantize(qdq.real(node.inputs[0]), node.outputs[0], node.name)
 
 
@@ -105,16 +105,16 @@ def _requantize(qdq: QdqWriter, node: Node) -> None:
 
 
 def _plain(qdq: QdqWriter, node: Node) -> None:
-    """A float node; its constants may be stored in fewer bits."""
+    """Write a float node; its constants may be stored in fewer bits."""
     inputs = tuple(qdq.widened(name) for name in node.inputs)
     _emit(qdq, node, node.op, inputs, node.outputs)
 
 
 def _smooth_unit(qdq: QdqWriter, node: Node) -> None:
-    """SiLU or GELU as the operator to which ONNX Runtime fuses their usual forms in float.
+    """Write SiLU or GELU as the operator into which ONNX Runtime fuses their usual float forms.
 
-    Behind a DequantizeLinear it would not: it gives each reader of x a DequantizeLinear of its
-    own first, and the pattern is lost.
+    Behind a DequantizeLinear it would not fuse them: it first gives each reader of x a
+    DequantizeLinear of its own, and the pattern is lost.
     """
     kind, attributes = "QuickGelu", {"alpha": 1.0}
     if isinstance(node.op, ops.Gelu):
@@ -126,12 +126,12 @@ def _smooth_unit(qdq: QdqWriter, node: Node) -> None:
 
 
 def _move(qdq: QdqWriter, node: Node) -> None:
-    """Data movement and comparisons, on the integers themselves."""
+    """Write data movement and comparisons on the integers themselves."""
     _emit(qdq, node, node.op, node.inputs, node.outputs)
 
 
 def _depth_to_space(qdq: QdqWriter, node: Node) -> None:
-    """As Reshape, Transpose, Reshape: ONNX Runtime 1.20 has no DepthToSpace on integers."""
+    """Write Reshape, Transpose, Reshape: ONNX Runtime 1.20 has no DepthToSpace on integers."""
     op, (batch, channels, height, width) = node.op, qdq.model.graph.tensors[node.inputs[0]].shape
     assert isinstance(op, ops.DepthToSpace)
     b, depth = op.block, channels // op.block**2
@@ -142,7 +142,7 @@ def _depth_to_space(qdq: QdqWriter, node: Node) -> None:
 
 
 def _space_to_depth(qdq: QdqWriter, node: Node) -> None:
-    """As Reshape, Transpose, Reshape: ONNX Runtime 1.20 has no SpaceToDepth on integers."""
+    """Write Reshape, Transpose, Reshape: ONNX Runtime 1.20 has no SpaceToDepth on integers."""
     op, (batch, channels, height, width) = node.op, qdq.model.graph.tensors[node.inputs[0]].shape
     assert isinstance(op, ops.SpaceToDepth)
     b = op.block
@@ -168,7 +168,7 @@ def _pad(qdq: QdqWriter, node: Node) -> None:
 
 
 def _clip(qdq: QdqWriter, node: Node) -> None:
-    """An activation between tensors of the same parameters: a Clip on the integers."""
+    """Write an activation between tensors of the same parameters as a Clip on the integers."""
     match node.op:
         case ops.Clip(low, high):
             pass
@@ -203,7 +203,7 @@ def _finish(qdq: QdqWriter, real: str, name: str, activation: Activation) -> Non
 
 
 def _fully_connected(qdq: QdqWriter, node: Node) -> None:
-    """Any rank as a matrix: only Gemm takes the bias into its integer kernel."""
+    """Write operands of any rank as matrices: only Gemm has the bias in its integer kernel."""
     types = qdq.model.graph.tensors
     if len(types[node.inputs[0]].shape) == 2:
         _compute(qdq, node)
@@ -221,7 +221,7 @@ def _fully_connected(qdq: QdqWriter, node: Node) -> None:
 
 
 def _reshape_back(qdq: QdqWriter, flat: str, node: Node) -> None:
-    """Integers in another shape, and the activation that is fused into the node."""
+    """Restore the shape of the integers, then apply the activation fused into the node."""
     y, (_, activation) = node.outputs[0], _without_activation(node.op)
     low, high = _RANGES[activation]
     saturated = qdq.saturates(y, low, high)
@@ -233,7 +233,7 @@ def _reshape_back(qdq: QdqWriter, flat: str, node: Node) -> None:
 
 
 def _reduce(qdq: QdqWriter, node: Node) -> None:
-    """A mean over all spatial dimensions has an integer kernel if it keeps the dimensions."""
+    """Write a reduction; a mean keeps its dimensions first: only then is its kernel integer."""
     op = node.op
     assert isinstance(op, ops.Reduce)
     if op.function in ("Max", "Min"):
@@ -251,7 +251,7 @@ def _reduce(qdq: QdqWriter, node: Node) -> None:
 
 
 def _hard_sigmoid(qdq: QdqWriter, node: Node) -> None:
-    """``alpha * x + beta``, saturated by the range of its result: an integer Add.
+    """Write ``alpha * x + beta``, saturated by the range of its result, as an integer Add.
 
     Reading the integers of x with the scale ``alpha * scale`` is the multiplication.
     """
@@ -270,7 +270,7 @@ def _hard_sigmoid(qdq: QdqWriter, node: Node) -> None:
 
 
 def _tanh(qdq: QdqWriter, node: Node) -> None:
-    """``tanh(x) = 2 sigmoid(2x) - 1``: Sigmoid's integer kernel between other parameters.
+    """Write ``tanh(x) = 2 sigmoid(2x) - 1``: Sigmoid's integer kernel with other parameters.
 
     The two share their integers where ``1 / scale`` is the zero point's distance from the least.
     """

@@ -23,7 +23,7 @@ integers. On an AVX512-VNNI machine 3 times as fast as float32 (1 x 1280 by 1280
 
 
 def matmul_nbits(qdq: QdqWriter, node: Node) -> None:
-    """A fully-connected node with float activations and a weight in groups."""
+    """Write a fully-connected node with float activations and a weight in groups."""
     op, (x, weight, *bias), y = node.op, node.inputs, node.outputs[0]
     assert isinstance(op, ops.FullyConnected)
     params, onnx = qdq.params(weight), qdq.onnx
@@ -51,7 +51,7 @@ def matmul_nbits(qdq: QdqWriter, node: Node) -> None:
 
 
 def _packed(weight: npt.NDArray[np.generic], params: QuantParams) -> npt.NDArray[np.uint8]:
-    """Weights (N, K) as bytes (N, groups, bytes of a group), zero in the middle of the range.
+    """Pack weights (N, K) as bytes (N, groups, bytes of a group), zero in mid-range.
 
     Two 4-bit weights share a byte, the first one in its low half; a short last group is filled
     with zeros.

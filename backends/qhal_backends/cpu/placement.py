@@ -1,4 +1,4 @@
-"""Reads back from ONNX Runtime what it made of every node of an artifact."""
+"""Read back from ONNX Runtime what it made of every node of an artifact."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _INTEGER_KERNELS = ("QLinear", "QGemm")
 
 
 def read_placement(artifact: Artifact) -> Placement:
-    """The kernels in the graph that ONNX Runtime executes, in order.
+    """List the kernels in the graph that ONNX Runtime executes, in order.
 
     ``executed_dtype`` is the element type of the activations that a kernel reads; for
     MatMulNBits it is int8, because it quantizes float activations itself.
@@ -73,7 +73,7 @@ class _Types:
         return next((self._numbers[n] for n in names if n in self._numbers), 0)
 
     def executed(self, node: onnx.NodeProto) -> str | None:
-        """The type of the activations that a kernel works on; None if it is unknown."""
+        """Return the type of the activations that a kernel reads; None if it is unknown."""
         from onnx import TensorProto
 
         if node.op_type == "MatMulNBits":

@@ -24,11 +24,11 @@ class CpuBackend(Backend):
     info: ClassVar = BackendInfo("cpu", options=frozenset())
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
-        """The same for every processor: ONNX Runtime falls back to slower kernels, not to none."""
+        """Return the same for every processor: some get slower kernels, but all get one."""
         return capabilities()
 
     def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
-        """One file ``model.onnx``."""
+        """Write one file, ``model.onnx``."""
         from qhal_backends.cpu.lower import to_qdq
 
         graph, written = model.graph, to_qdq(model)
@@ -41,21 +41,21 @@ class CpuBackend(Backend):
         )
 
     def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> OrtRunner:
-        """The artifact in ONNX Runtime."""
+        """Load the artifact in ONNX Runtime."""
         return OrtRunner(artifact, options)
 
     def placement(self, artifact: Artifact, target: TargetProfile) -> Placement:
-        """The graph that ONNX Runtime made of the artifact."""
+        """Read the graph that ONNX Runtime made of the artifact."""
         from qhal_backends.cpu.placement import read_placement
 
         return read_placement(artifact)
 
     def examine(self, quantized: Trial, baseline: Trial | None, target: TargetProfile) -> Findings:
-        """Whether this processor needs another setting than most."""
+        """Report whether this processor needs a setting that most do not."""
         return Findings(decisions=saturating_sums.decisions_here(quantized.artifact))
 
 
 @hookimpl
 def qhal_backends() -> Iterable[Backend]:
-    """The backend ``cpu``."""
+    """Provide the backend ``cpu``."""
     return [CpuBackend()]

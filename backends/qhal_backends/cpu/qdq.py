@@ -1,4 +1,4 @@
-"""Writes QuantizeLinear, DequantizeLinear and what else goes from integers to reals and back."""
+"""Write QuantizeLinear, DequantizeLinear and other conversions between integers and reals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MICROSOFT = "com.microsoft"
 
 @dataclass
 class QdqWriter:
-    """The steps between the integers and the real values of tensors.
+    """Conversions between the integers and the real values of tensors.
 
     Attributes:
         model: types, parameters and constants.
@@ -31,10 +31,10 @@ class QdqWriter:
     _real: dict[str, str] = field(default_factory=dict)
 
     def params(self, name: str) -> QuantParams:
-        """Parameters of a quantized tensor of the model."""
+        """Return the parameters of a quantized tensor of the model."""
         return self.model.params[name]
 
-    # --- steps ---
+    # --- conversions ---
 
     def quantize(self, real: str, name: str, node: str, params: QuantParams | None = None) -> None:
         """Write ``name``, integers, from ``real``; parameters are those of ``name`` if None."""
@@ -51,13 +51,13 @@ class QdqWriter:
         self.onnx.node("DequantizeLinear", operands, (real,), name=node, axis=params.axis)
 
     def dequantized(self, name: str, params: QuantParams | None = None) -> str:
-        """A fresh tensor with the values of the integers ``name``."""
+        """Make a fresh tensor with the values of the integers ``name``."""
         real = self.onnx.fresh(f"{name}__dequantized")
         self.dequantize(name, real, real, params)
         return real
 
     def real(self, name: str) -> str:
-        """The float tensor with the values of ``name``, written at first need."""
+        """Name the float tensor with the values of ``name``, which is written at first need."""
         if name not in self.model.params:
             return self.widened(name)
         if name not in self._real:
@@ -65,17 +65,17 @@ class QdqWriter:
         return self._real[name]
 
     def float_name(self, name: str) -> str:
-        """A name for the values of a result before they are quantized, if they are."""
+        """Name the values of a result before they are quantized, if they are."""
         return self.onnx.fresh(f"{name}__real") if name in self.model.params else name
 
     # --- constants that are stored in fewer bits than they are computed in ---
 
     def widened(self, name: str) -> str:
-        """The float32 values of a stored constant, in a form that is folded at load.
+        """Name the float32 values of a stored constant, in a form that is folded at load time.
 
-        ONNX Runtime keeps a DequantizeLinear of a weight and runs it at every inference (unless
-        a MatMul takes it in), which made a convolution 1.2 times slower than float. A Cast and
-        a Mul are folded into a float32 weight once.
+        ONNX Runtime keeps a DequantizeLinear of a weight and runs it at every inference, unless
+        a MatMul absorbs it: a convolution was 1.2 times slower than in float. A Cast and a Mul
+        are folded into a float32 weight once.
         """
         if name not in self._real:
             self._real[name] = self._make_wide(name)
@@ -106,7 +106,7 @@ class QdqWriter:
     # --- saturation ---
 
     def saturates(self, name: str, low: float, high: float) -> bool:
-        """True if the range of the integers of ``name`` does not go beyond ``low … high``."""
+        """Return True if the integers of ``name`` cannot exceed ``low … high``."""
         dtype = self.params(name).dtype
         return clamp(self.params(name), low, high) == (dtype.qmin, dtype.qmax)
 
@@ -120,7 +120,7 @@ class QdqWriter:
         self.onnx.node("Clip", (before, *bounds), (name,), name=node)
 
     def _parameters(self, name: str, params: QuantParams) -> tuple[str, ...]:
-        """Scale and zero point; ONNX has no zero point for int32."""
+        """Write scale and zero point; ONNX has no zero point for int32."""
         scale = self.onnx.constant(f"{name}__scale", params.scale.astype(np.float32))
         if params.dtype is DType.INT32:
             return (scale,)
@@ -130,11 +130,11 @@ class QdqWriter:
         return scale, self.onnx.constant(hint, value, params.dtype)
 
     def _unshared(self, hint: str, value: npt.NDArray[np.generic]) -> str:
-        """A constant of its own, though it may equal another one.
+        """Write a constant of its own, even if it equals another one.
 
         With exact sums (:mod:`qhal_backends.cpu.saturating_sums`) ONNX Runtime makes signed weights
-        unsigned, one by one, and names the new zero point after the old one: it does not load a
-        model in which two weights share theirs (1.31).
+        unsigned, one by one, and names the new zero point after the old one. If two weights share
+        a zero point, it does not load the model (1.31).
         """
         name = self.onnx.fresh(hint)
         self.onnx.initializer(name, value)
@@ -142,6 +142,6 @@ class QdqWriter:
 
 
 def clamp(params: QuantParams, low: float, high: float) -> tuple[int, int]:
-    """The integers that stand for two real bounds, within the range of the type."""
+    """Quantize two real bounds, saturated to the range of the type."""
     bounds = quantize(np.asarray((low, high), np.float32), params)
     return int(bounds[0]), int(bounds[1])

@@ -1,4 +1,4 @@
-"""Runs an artifact in ONNX Runtime."""
+"""Run an artifact in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROVIDERS = ("CPUExecutionProvider",)
 class OrtRunner:
     """A loaded artifact; inputs and outputs have the graph's names.
 
-    ONNX Runtime has no second set of kernels for reference, so what runs is always what ships.
+    ONNX Runtime has no reference kernels, so what runs is always what ships.
     """
 
     def __init__(self, artifact: Artifact, options: RunOptions) -> None:
@@ -44,7 +44,7 @@ class OrtRunner:
 
 
 def session_options(threads: int, optimized: Path | None = None) -> onnxruntime.SessionOptions:
-    """Options with which artifacts are loaded: sums of integer products are exact.
+    """Make the options with which artifacts are loaded: sums of integer products are exact.
 
     Args:
         threads: of one operator.
@@ -63,7 +63,7 @@ def session_options(threads: int, optimized: Path | None = None) -> onnxruntime.
 
 
 def runtime_name() -> str:
-    """Name and version of the runtime."""
+    """Return the name and version of the runtime."""
     import onnxruntime
 
     return f"onnxruntime {onnxruntime.__version__}"

@@ -1,10 +1,10 @@
 """Exact sums on processors whose sums of integer products saturate.
 
 x86-64 without VNNI multiplies unsigned with signed bytes by VPMADDUBSW, which adds two products
-in 16 bits. Where activations and weights are large the sum saturates, and the artifact computes
-something else than the plan and than other processors. With a session option ONNX Runtime makes
-the weights unsigned as it loads them and takes kernels that add in 32 bits. It does so with VNNI
-too, where these kernels take twice the time; so it is asked only where sums saturate.
+in 16 bits. If activations and weights are large, the sum saturates, and the artifact computes
+neither what was planned nor what other processors compute. With a session option ONNX Runtime
+makes the weights unsigned as it loads them and uses kernels that add in 32 bits. It does so with
+VNNI too, where these kernels take twice as long; so the option is set only where sums saturate.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 SETTING = "session.x64quantprecision"
-"""The key of the session option; "1" takes exact kernels. Source: ONNX Runtime,
+"""The key of the session option; "1" selects exact kernels. Source: ONNX Runtime,
 include/onnxruntime/core/session/onnxruntime_session_options_config_keys.h."""
 
 _PRODUCT = bytes.fromhex(
@@ -32,16 +32,16 @@ _PRODUCT = bytes.fromhex(
 )
 """An ONNX model of one MatMulInteger: uint8 ``a`` (2, 4) times int8 ``b`` (4, 16) is int32 ``c``.
 
-Written out, because a process that only runs artifacts need not load the package ``onnx`` (8 MB).
+Written out so that a process that only runs artifacts need not load the package ``onnx`` (8 MB).
 """
 
 
 @cache
 def sums_saturate() -> bool:
-    """True if ONNX Runtime's usual kernels add integer products inexactly on this processor.
+    """Return True if ONNX Runtime's usual kernels saturate sums of products on this processor.
 
-    The largest product is added up and looked at, which is true of every system, of virtual
-    machines that hide instructions, and of emulators that show those of their host.
+    It adds up the largest products and looks at the sum. That is right on every system, also in
+    virtual machines that hide instructions and in emulators that show those of their host.
     """
     import onnxruntime
 
@@ -60,7 +60,7 @@ def require_exact_sums(options: onnxruntime.SessionOptions) -> None:
 
 
 def may_saturate(model: onnx.ModelProto) -> bool:
-    """Whether sums of an artifact saturate somewhere: it has signed weights of integers."""
+    """Return True if sums of an artifact can saturate: it has signed integer weights."""
     from onnx import TensorProto
 
     signed = {w.name for w in model.graph.initializer if w.data_type == TensorProto.INT8}
@@ -69,19 +69,19 @@ def may_saturate(model: onnx.ModelProto) -> bool:
 
 
 def decisions_about(model: onnx.ModelProto) -> tuple[Decision, ...]:
-    """Tell whoever ships an artifact what it takes."""
+    """Report the setting that the artifact needs wherever it is shipped."""
     if not may_saturate(model):
         return ()
     sentence = (
-        f"On x86-64 processors without VNNI the artifact has to be loaded with {SETTING} 1, which "
-        "ONNX Runtime takes from no file: its usual kernels there saturate sums at 16 bits, which "
-        "can cost most of the accuracy. With VNNI the setting takes twice the time for nothing."
+        f"On x86-64 processors without VNNI, load the artifact with {SETTING} 1: without it, ONNX "
+        "Runtime's sums saturate at 16 bits there, which can cost most of the accuracy. The file "
+        "cannot store this session option. With VNNI it changes no result and doubles the latency."
     )
     return (Decision(Code.RUNTIME_SETTING, sentence),)
 
 
 def decisions_here(artifact: Artifact) -> tuple[Decision, ...]:
-    """Tell what was set on this processor."""
+    """Report what was set on this processor."""
     import onnx
 
     if not sums_saturate():
@@ -89,7 +89,8 @@ def decisions_here(artifact: Artifact) -> tuple[Decision, ...]:
     if not may_saturate(onnx.load_model_from_string(artifact.files[artifact.main])):
         return ()
     sentence = (
-        "This processor saturates ONNX Runtime's sums of integer products at 16 bits: the "
-        f"artifact ran with {SETTING} 1 here, exact and with the latency of that."
+        "On this processor ONNX Runtime's sums of integer products saturate at 16 bits, so the "
+        f"artifact ran with {SETTING} 1 here: its results are exact, and its latency is that of "
+        "the exact kernels."
     )
     return (Decision(Code.RUNTIME_SETTING, sentence),)

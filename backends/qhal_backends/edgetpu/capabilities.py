@@ -1,8 +1,8 @@
 """What the Edge TPU executes, and what its compiler leaves on the host.
 
-Nothing is ever in float. A node that the Edge TPU takes has a row of the main unit; every operator
+Nothing is ever in float. A node that the Edge TPU runs has a row of the main unit. Every operator
 that TFLite has in int8 has a row of the host too, if the compiler can read it: a single operator
-whose version is unknown to the compiler makes it give up on the whole model.
+of a version that the compiler does not know makes it give up on the whole model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REWRITTEN = frozenset({"LeakyRelu"})
 
 @cache
 def capabilities() -> Capabilities:
-    """Rows of the Edge TPU, then rows of the host."""
+    """State the rows of the Edge TPU, then those of the host."""
     tflite = tflite_capabilities()
     by_op = {capability.op: capability for capability in tflite.kernels}
     accelerated = [_accelerated(by_op[op], limits) for op, limits in _TPU.items()]
@@ -43,7 +43,7 @@ def capabilities() -> Capabilities:
         fused=fused,
         native={"FullyConnected": the.one_row},
         integer_io=True,
-        opaque="the Edge TPU and its host run TFLite's builtin operators in int8 only",
+        opaque="the Edge TPU and its host run only TFLite's builtin operators, in int8",
     )
 
 
@@ -93,13 +93,13 @@ _TPU: dict[str, tuple[Limit, ...]] = {
 
 
 def _accelerated(capability: Capability, limits: tuple[Limit, ...]) -> Capability:
-    """The int8 row of an operator, on the Edge TPU."""
+    """List the int8 rows of an operator on the Edge TPU."""
     every = (*capability.limits, the.three_innermost, *limits)
     return Capability(capability.op, tuple(_int8_rows(capability)), CORAL, every)
 
 
 def _on_host(capability: Capability) -> Capability:
-    """The rows of an operator that the compiler leaves on the host's processor."""
+    """List the rows of an operator that the compiler leaves on the host's processor."""
     if capability.op in UNREADABLE | REWRITTEN:
         return replace(capability, rows=())
     hosted = [replace(r, unit=HOST, name=f"{r.name} on the host") for r in _int8_rows(capability)]

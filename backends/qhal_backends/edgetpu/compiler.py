@@ -1,4 +1,4 @@
-"""Calling ``edgetpu_compiler``, and reading what it says.
+"""Call ``edgetpu_compiler`` and read its log.
 
 Options, statuses and failures: coral.ai/docs/edgetpu/compiler and the issues of
 google-coral/edgetpu that are named below.
@@ -39,8 +39,8 @@ class EdgetpuCompilation:
 
     Attributes:
         model: the compiled file; None if there is none.
-        log: all that the compiler said.
-        version: of the compiler, as it says it.
+        log: all that the compiler printed.
+        version: of the compiler, as it prints it.
         operators: the table of operators.
         failure: why there is no compiled file, in words; empty if there is one.
     """
@@ -63,7 +63,7 @@ class EdgetpuCompilation:
 
 
 def find_compiler() -> str | None:
-    """Path of the compiler, or None if it is not on PATH."""
+    """Find the compiler on PATH; None if it is not there."""
     return shutil.which(PROGRAM)
 
 
@@ -85,13 +85,13 @@ def compile_model(program: str, content: bytes) -> EdgetpuCompilation:
 
 
 def read_version(log: str) -> str:
-    """The version that the compiler prints first."""
+    """Read the version that the compiler prints first."""
     found = re.search(r"Edge TPU Compiler version (\S+)", log)
     return found.group(1) if found else ""
 
 
 def read_statuses(log: str) -> tuple[OperatorStatus, ...]:
-    """The table of operators: name, count and status, in columns."""
+    """Read the table of operators: name, count and status, in columns."""
     _, found, table = log.partition("Operator ")
     if not found:
         return ()
@@ -101,22 +101,25 @@ def read_statuses(log: str) -> tuple[OperatorStatus, ...]:
 
 _FAILURES: Mapping[str, str] = {
     "large activation tensors": (
-        "the activations are too large for it (issues 449 and 512 of google-coral/edgetpu; no "
-        "threshold is published): use a smaller input"
+        "the activations are too large for it; use a smaller input (no threshold is published; "
+        "see issues 449 and 512 of google-coral/edgetpu)"
     ),
     "Internal compiler error": (
-        "it broke down with an internal error (issues 47, 148, 211 and 337): version 16 breaks "
-        "down less often, and `-d` searches for a part that compiles"
+        "it failed with an internal error; version 16 does so less often, and `-d` searches for a "
+        "part that compiles (see issues 47, 148, 211 and 337 of google-coral/edgetpu)"
     ),
     "Didn't find op for builtin opcode": (
-        "an operator, or its version, is newer than it (issue 631)"
+        "an operator, or its version, is newer than the compiler (see issue 631 of "
+        "google-coral/edgetpu)"
     ),
-    "dynamic-sized tensors": "a tensor has a dynamic size (issues 829 and 831)",
+    "dynamic-sized tensors": (
+        "a tensor has a dynamic size (see issues 829 and 831 of google-coral/edgetpu)"
+    ),
     "Model not quantized": "a tensor is not quantized",
     "More than one subgraph": "the file has more than one subgraph",
     "timed out": f"it did not end within {TIMEOUT_S} s",
 }
-"""What the compiler says -> what it means."""
+"""What the compiler prints -> what it means."""
 
 
 _FRAME = ("Edge TPU Compiler version", "Started a compilation", "Compilation ")

@@ -1,4 +1,4 @@
-"""``qhal setup edgetpu-compiler``: whether Coral's compiler is here, and where to get it."""
+"""``qhal setup edgetpu-compiler``: is Coral's compiler installed, and where to get it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ WHERE = "https://coral.ai/docs/edgetpu/compiler (Debian and its relatives on x86
 
 
 def edgetpu_compiler() -> Setup:
-    """The setup, for :meth:`qhal.plugin.backend.Backend.setups`.
+    """Return the setup, for :meth:`qhal.plugin.backend.Backend.setups`.
 
-    It is optional: the artifact is the file that the compiler reads, verified without it, and
-    the record says whether it was compiled.
+    It is optional: the artifact is the file that the compiler reads. It is verified without it,
+    and the record says whether it was compiled.
     """
     return Setup(SETUP, TITLE, lacks_compiler, prepare, optional=True)
 
 
 def lacks_compiler() -> Lack | None:
-    """That the compiler is not on PATH, and where it is explained; None if it is."""
+    """Say that the compiler is not on PATH, and where to get it; None if it is there."""
     return Lack(f"{PROGRAM} is not on PATH", WHERE) if find_compiler() is None else None
 
 
@@ -31,13 +31,13 @@ def prepare(progress: Progress) -> str:
     """See :class:`qhal.plugin.machine_setup.Setup`.
 
     Raises:
-        MissingDependencyError: it is not on PATH. It comes from an archive of Google's that only
-            an administrator can add, so that qhal does not install it.
+        MissingDependencyError: it is not on PATH. qhal does not install it: it comes from an
+            archive of Google's that only an administrator can add.
     """
     program = find_compiler()
     if program is None:
         raise MissingDependencyError(
             f"{PROGRAM} is not on PATH, and only an administrator can install it.",
-            f"How to: {WHERE}.",
+            f"See {WHERE}.",
         )
     return f"{PROGRAM} is ready: {program}."

@@ -1,4 +1,4 @@
-"""What the Edge TPU demands of a node that is to run on it.
+"""What the Edge TPU requires of a node that is to run on it.
 
 Source, unless a rule names another: coral.ai, "TensorFlow models on the Edge TPU", table of
 supported operations. Each limit's docstring is the rule; it returns None, or a sentence with the
@@ -43,20 +43,22 @@ def integers_only(view: NodeView) -> str | None:
     """Operands and results are integers or booleans."""
     for name in (*filter(None, view.node.inputs), *view.node.outputs):
         if view.graph.tensors[name].dtype.is_float:
-            return f"{name} is float, and the Edge TPU's host runs integers only"
+            return f"{name} is float, but the Edge TPU's host runs only integers"
     return None
 
 
 @limit(rows=1)
 def one_row(view: NodeView, rows: int) -> str | None:
-    """A fully connected layer has one row: the table wants FULLY_CONNECTED one-dimensional."""
+    """A fully connected layer has {rows} row: the table requires it to be one-dimensional."""
     found = prod(view.input().shape[:-1])
-    return None if found == rows else f"it has {found} rows, and the Edge TPU takes one"
+    return None if found == rows else f"it has {found} rows, allowed {rows}"
 
 
 @limit()
 def not_fused(view: NodeView) -> str | None:
-    """No activation is fused: TRANSPOSE_CONV version 4 makes the compiler abort (issue 845)."""
+    """No activation is fused: TRANSPOSE_CONV version 4 makes the compiler abort
+    (google-coral/edgetpu issue 845).
+    """
     fused = view.op.fused
     return None if fused is ops.Activation.NONE else f"the activation {fused.value} is fused"
 
@@ -66,13 +68,13 @@ def same_dilation(view: NodeView) -> str | None:
     """The dilation is the same in x and y."""
     dilations = getattr(view.op, "dilations", (1,))
     return (
-        None if len(set(dilations)) == 1 else f"the dilations are {dilations}, allowed equal ones"
+        None if len(set(dilations)) == 1 else f"the dilations are {dilations}; they must be equal"
     )
 
 
 @limit(operands=2)
 def constants_are_zeros(view: NodeView, operands: int) -> str | None:
-    """A constant operand is one of exactly {operands}, and all zeros."""
+    """If an operand is constant, there are exactly {operands} operands, and it is all zeros."""
     constants = [i for i in range(len(view.node.inputs)) if view.is_constant(i)]
     if not constants:
         return None
@@ -80,30 +82,32 @@ def constants_are_zeros(view: NodeView, operands: int) -> str | None:
     if joined != operands:
         return f"{joined} operands are joined, one of them constant, allowed {operands}"
     largest = max(float(np.abs(view.constant(i)).max(initial=0)) for i in constants)
-    return None if largest == 0 else f"a constant operand reaches {largest:g}, allowed zeros"
+    return None if largest == 0 else f"a constant operand reaches {largest:g}, allowed 0"
 
 
 @limit()
 def reduces_no_batch(view: NodeView) -> str | None:
     """The batch dimension is not reduced."""
     axes = getattr(view.op, "axes", ())
-    return None if 0 not in axes else f"the axes are {axes}, allowed without the batch's 0"
+    return None if 0 not in axes else f"the axes are {axes}; the batch (0) cannot be reduced"
 
 
 @limit(depth=MultipleOf(4))
 def depth_is_multiple(view: NodeView, depth: MultipleOf) -> str | None:
-    """Where the innermost dimension is reduced, its size is a multiple of {depth.number}."""
+    """If the innermost dimension is reduced, its size is a multiple of {depth.number}."""
     axes, shape = getattr(view.op, "axes", ()), view.input().shape
     if len(shape) - 1 not in axes or shape[-1] in depth:
         return None
-    return f"the depth {shape[-1]} is reduced, allowed {depth}"
+    return f"a depth of {shape[-1]} is reduced, allowed {depth}"
 
 
 @limit()
 def slope_is_innermost(view: NodeView) -> str | None:
     """The slope has one dimension, the innermost."""
     shape = view.input(1).shape
-    return None if all(n == 1 for n in shape[:-1]) else f"the slope has the shape {shape}"
+    if all(n == 1 for n in shape[:-1]):
+        return None
+    return f"the slope has the shape {shape}; only the innermost dimension may exceed 1"
 
 
 @limit()
@@ -111,12 +115,12 @@ def pads_no_batch(view: NodeView) -> str | None:
     """The batch dimension is not padded."""
     pads: tuple[int, ...] = getattr(view.op, "pads", ())
     batch = (pads[0], pads[len(pads) // 2])
-    return None if batch == (0, 0) else f"the batch is padded by {batch}"
+    return None if batch == (0, 0) else f"the batch is padded by {batch}, allowed 0"
 
 
 @limit()
 def pads_with_zero(view: NodeView) -> str | None:
-    """The padding is the constant zero: PADV2 and MIRROR_PAD are not among the operations."""
+    """The padding is the constant zero: the Edge TPU lacks PADV2 and MIRROR_PAD."""
     op = view.op
     assert isinstance(op, ops.Pad)
     if op.mode == "constant" and op.value == 0.0:
@@ -126,21 +130,21 @@ def pads_with_zero(view: NodeView) -> str | None:
 
 @limit()
 def pads_without_lowest(view: NodeView) -> str | None:
-    """Padding of a maximum is SAME or VALID, or the operand has no numbers below zero."""
+    """Padding of a maximum is SAME or VALID, or the operand has no negative numbers."""
     if implicit_padding(pool_axes(view)) is not None:
         return None
     if is_non_negative(view.graph, view.node.inputs[0]):
         return None
     pads = getattr(view.op, "pads", ())
-    return f"the pads {pads} are neither SAME nor VALID, and PADV2 is not among the operations"
+    return f"the pads {pads} are neither SAME nor VALID, and the Edge TPU lacks PADV2"
 
 
 @limit()
 def resizes_in_a_known_mode(view: NodeView) -> str | None:
-    """The resizing is one of TFLite's own, or repeats a single pixel."""
+    """The resize mode is one of TFLite's, or a single pixel is repeated."""
     if all(size == 1 for size, _ in spatial_sizes(view)) or exact_mode(view) is not None:
         return None
-    return "the elements would be picked by GATHER, which is not among the operations"
+    return "TFLite has no such resize mode, so it would need GATHER, which the Edge TPU lacks"
 
 
 @limit(elements=Range(most=16_000))
@@ -148,16 +152,16 @@ def softmax_is_small(view: NodeView, elements: Range) -> str | None:
     """The operand has one dimension larger than 1, of at most {elements.most:,} elements."""
     shape = view.input().shape
     if any(size > 1 for size in shape[:-1]):
-        return f"the operand has the shape {shape}, allowed one dimension larger than 1"
+        return f"the operand has the shape {shape}; only the innermost dimension may exceed 1"
     size = shape[-1]
-    return None if size in elements else f"there are {size} elements, allowed {elements.most}"
+    return None if size in elements else f"there are {size} elements, allowed {elements}"
 
 
 @limit()
 def steps_in_height_and_width(view: NodeView) -> str | None:
-    """All strides of a slice are 1; forward steps in height and width are written as a pooling."""
+    """All steps of a slice are 1, except positive ones in height and width (written as pooling)."""
     op = view.op
     assert isinstance(op, ops.Slice)
     if set(op.steps) <= {1} or steps_in_plane(op):
         return None
-    return f"the steps are {op.steps}, allowed 1 but in height and width"
+    return f"the steps are {op.steps}; only those in height and width may differ from 1"

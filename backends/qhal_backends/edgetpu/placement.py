@@ -15,18 +15,18 @@ EDGE_TPU = "Edge TPU"
 
 
 def read_placement(source: bytes, compiled: bytes, log: str) -> Placement:
-    """Compare a file with its compiled form: what is left as it was runs on the host.
+    """Compare a file with its compiled form: unchanged operators run on the host.
 
     Args:
         source: the file that was compiled.
         compiled: what the compiler made of it.
-        log: what the compiler said, for its reasons.
+        log: what the compiler printed, for its reasons.
     """
     left = {operator.result for operator in read_operators(compiled) if operator.builtin != CUSTOM}
     statuses = read_statuses(log)
     placed = [_placed(op, op.result in left, statuses) for op in read_operators(source)]
-    told_by = f"edgetpu_compiler {read_version(log)}".rstrip()
-    return Placement(tuple(placed), told_by, WhereBasis.REPORTED, by_result=True)
+    compiler = f"edgetpu_compiler {read_version(log)}".rstrip()
+    return Placement(tuple(placed), compiler, WhereBasis.REPORTED, by_result=True)
 
 
 def _placed(operator: Operator, on_host: bool, statuses: Sequence[OperatorStatus]) -> PlacedNode:

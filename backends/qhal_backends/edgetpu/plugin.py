@@ -29,7 +29,7 @@ class EdgeTpuBackend(HostedByLitert):
     info: ClassVar = BackendInfo("edgetpu", options=frozenset(), packages=PACKAGES)
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
-        """What the Edge TPU executes, and what stays on the host."""
+        """State what the Edge TPU executes, and what stays on the host."""
         from qhal_backends.edgetpu.capabilities import capabilities
 
         return capabilities()
@@ -51,7 +51,7 @@ class EdgeTpuBackend(HostedByLitert):
         return _compiled(artifact_of(model, lowered))
 
     def placement(self, artifact: Artifact, target: TargetProfile) -> Placement | None:
-        """What the compiler put on the Edge TPU; None if it was not run."""
+        """Read what the compiler put on the Edge TPU; None if it was not run."""
         from qhal_backends.edgetpu.placement import read_placement
 
         if compiler.COMPILED not in artifact.files:
@@ -61,14 +61,14 @@ class EdgeTpuBackend(HostedByLitert):
         return read_placement(files[compiler.SOURCE], files[compiler.COMPILED], log)
 
     def setups(self) -> tuple[Setup, ...]:
-        """The compiler."""
+        """Provide the setup of the compiler."""
         from qhal_backends.edgetpu.compiler_setup import edgetpu_compiler
 
         return (edgetpu_compiler(),)
 
 
 def _compiled(artifact: Artifact) -> Artifact:
-    """The artifact with what the compiler made of it, or with the reason why there is nothing."""
+    """Add the compiled file to the artifact, or the reason why there is none."""
     program = compiler.find_compiler()
     if program is None:
         return _with(artifact, _not_compiled(f"{compiler.PROGRAM} is not on PATH"))
@@ -88,7 +88,7 @@ def _not_compiled(why: str) -> Decision:
 
 
 def _report(result: compiler.EdgetpuCompilation) -> Iterable[Decision]:
-    """One decision about the whole, and one for each kind of operator that stays on the host."""
+    """Make one decision about the model, and one per kind of operator that stays on the host."""
     yield Decision(
         Code.COMPILED,
         f"edgetpu_compiler {result.version} mapped {result.mapped} of {result.total} operators to "
@@ -96,7 +96,7 @@ def _report(result: compiler.EdgetpuCompilation) -> Iterable[Decision]:
     )
     for row in result.operators:
         if row.status != compiler.MAPPED:
-            sentence = f"{row.count} {row.operator} on the host: {row.status}."
+            sentence = f"The compiler left {row.count} {row.operator} on the host: {row.status}."
             yield Decision(Code.UNIT_FALLBACK, sentence, severity=Severity.WARNING)
 
 
@@ -106,5 +106,5 @@ def _with(artifact: Artifact, *decisions: Decision) -> Artifact:
 
 @hookimpl
 def qhal_backends() -> Iterable[Backend]:
-    """The backend."""
+    """Provide the backend ``edgetpu``."""
     return [EdgeTpuBackend()]

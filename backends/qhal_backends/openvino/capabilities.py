@@ -2,9 +2,9 @@
 
 An integer row reads integers and gives *float*: OpenVINO scales an accumulator to float in the
 epilogue of the kernel, applies what follows element by element (bias, SiLU, a residual sum …),
-and rounds only where the next kernel wants integers. Rounding between a convolution and its
-activation would cost accuracy and no plugin needs it, so nothing else has integer rows but what
-moves integers.
+and rounds only where the next kernel reads integers. Rounding between a convolution and its
+activation would cost accuracy, and no plugin needs it. So the only other integer rows are those
+of data movement.
 
 The rows of the processor were confirmed in the executed graph (tests/backends/openvino does so
 again for the installed version). For graphics and NPU they are what OpenVINO's documentation and
@@ -69,11 +69,11 @@ _FLOAT_ONLY = (
 
 @cache
 def capabilities(device: str = CPU, weight_bits: int = ALL_BITS) -> Capabilities:
-    """The capabilities of one of :data:`qhal_backends.openvino.devices.DEVICES`.
+    """State the capabilities of one of :data:`qhal_backends.openvino.devices.DEVICES`.
 
     Args:
         device: its name.
-        weight_bits: of int8 weights beside integer activations.
+        weight_bits: of int8 weights with integer activations.
     """
     facts = DEVICES[device]
     weight = INT8_WEIGHT if weight_bits == ALL_BITS else replace(INT8_WEIGHT, bits=weight_bits)
@@ -104,7 +104,7 @@ def _weighted(kind: str, facts: Device, weight: QuantSpec) -> tuple[Capability, 
 
 
 def _stored(kind: str, facts: Device, bias: QuantSpec = HALF) -> tuple[Capability, ...]:
-    """Weights in fewer bits than those in which the node computes, bfloat16, and plain float."""
+    """List rows with weights in fewer bits than the node computes in, bfloat16, and float."""
     int8 = KernelRow(FLOAT, FLOAT, INT8_WEIGHT, FLOAT, name=f"{facts.float_type} x stored int8")
     half = KernelRow(FLOAT, FLOAT, HALF, bias, name=f"{facts.float_type} x float16")
     plain = KernelRow(FLOAT, FLOAT, FLOAT, FLOAT, name=facts.float_type)
@@ -142,7 +142,7 @@ def _packed(weight: QuantSpec, facts: Device) -> KernelRow:
 
 
 def _product(facts: Device) -> tuple[Capability, ...]:
-    """Two activations: the plugin has no kernel for a zero point of the second one."""
+    """List symmetric rows: the plugin has no kernel for a zero point of the second operand."""
     row = KernelRow(INT8_SYMMETRIC, FLOAT, name="int8 x int8 -> float")
     return (Capability("MatMul", (row,), facts.integer), *_float_product(facts))
 

@@ -88,15 +88,15 @@ DEVICES: Mapping[str, Device] = {
         packed=(
             Packed(
                 (_INT8_GROUPS, _INT4_GROUPS, _NF4_GROUPS),
-                f"{_GRAPH}: FullyConnected reads i8, i4 and nf4 weights; those of a single output "
-                "are unpacked once, at load",
+                f"{_GRAPH}: FullyConnected reads i8, i4 and nf4 weights; weights of one output "
+                "are unpacked once, at load time",
             ),
         ),
-        stored=f"{_GRAPH}: unpacked once, at load; FullyConnected reads i8 weights",
-        half=f"{_GRAPH}: unpacked once, at load",
+        stored=f"{_GRAPH}: unpacked once, at load time; FullyConnected reads i8 weights",
+        half=f"{_GRAPH}: unpacked once, at load time",
         bfloat16=(
-            "Core.get_property('CPU', OPTIMIZATION_CAPABILITIES) has BF16 where the processor has; "
-            f"{_GRAPH}: *_bf16 kernels with INFERENCE_PRECISION_HINT=bf16, but for ConvTranspose"
+            "Core.get_property('CPU', OPTIMIZATION_CAPABILITIES) has BF16 if the processor does; "
+            f"{_GRAPH}: *_bf16 kernels with INFERENCE_PRECISION_HINT=bf16, except ConvTranspose"
         ),
         plain="Core.get_property('CPU', OPTIMIZATION_CAPABILITIES) has FP32",
     ),
@@ -145,7 +145,7 @@ DEVICES: Mapping[str, Device] = {
 
 
 def weight_bits_of(target: TargetProfile) -> int:
-    """Bits of int8 weights that a target uses in integer kernels: 8, unless its option says 7.
+    """Return the bits of int8 weights in integer kernels: 8, unless the target's option says 7.
 
     Raises:
         CatalogError: the option is another number, or that of no processor.
@@ -156,12 +156,12 @@ def weight_bits_of(target: TargetProfile) -> int:
         return int(asked)
     raise CatalogError(
         f"{target.origin}: targets.{target.name}.options.{WEIGHT_BITS} is {asked!r}.",
-        f"Allowed are {ALL_BITS}, and for {CPU} {_NARROW_BITS}.",
+        f"Use {ALL_BITS}, or for {CPU} also {_NARROW_BITS}.",
     )
 
 
 def device_of(target: TargetProfile) -> str:
-    """The device that a target names in its option ``device``.
+    """Return the device that a target names in its option ``device``.
 
     Raises:
         CatalogError: the option is missing or no device of OpenVINO.
@@ -170,6 +170,6 @@ def device_of(target: TargetProfile) -> str:
     if device not in DEVICES:
         raise CatalogError(
             f"{target.origin}: targets.{target.name}.options.{DEVICE} is {device!r}.",
-            f"Devices of OpenVINO: {', '.join(DEVICES)}.",
+            f"Use a device of OpenVINO: {', '.join(DEVICES)}.",
         )
     return device

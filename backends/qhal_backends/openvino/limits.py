@@ -17,7 +17,7 @@ def _whole_groups(view: NodeView, weights: MultipleOf) -> str | None:
     depth = view.input(1).shape[1]
     if depth in weights:
         return None
-    return f"an output has {depth} weights, which is no multiple of {weights.number}"
+    return f"an output has {depth} weights, allowed {weights}"
 
 
 @limit(groups=1)
@@ -25,14 +25,14 @@ def one_group(view: NodeView, groups: int) -> str | None:
     """A transposed convolution on integers has one group."""
     op = view.op
     assert isinstance(op, ops.ConvTranspose)
-    return None if op.groups == groups else f"it has {op.groups} groups, allowed is {groups}"
+    return None if op.groups == groups else f"it has {op.groups} groups, allowed {groups}"
 
 
 @limit(value=0)
 def zero_padding(view: NodeView, value: int) -> str | None:
-    """Constant padding of integers is zero; behind any other, the next product is in float."""
+    """Constant padding of integers is zero: after any other, the next product runs in float."""
     op = view.op
     assert isinstance(op, ops.Pad)
     if op.mode != "constant" or op.value == value:
         return None
-    return f"the padding is {op.value:g}, allowed is {value}"
+    return f"the padding is {op.value:g}, allowed {value}"

@@ -87,7 +87,7 @@ def to_ir(model: QuantModel, stored: Mapping[str, str] | None = None) -> tuple[b
 
 
 def _type_codes(model: openvino.Model, normal_floats: frozenset[str]) -> None:
-    """Let constants of codes have the element type ``nf4``, for the same bytes."""
+    """Give constants of codes the element type ``nf4``, with the same bytes."""
     import openvino
 
     if not normal_floats:
@@ -107,9 +107,9 @@ def _name(model: openvino.Model, written: onnx.ModelProto) -> None:
     """Give operators the names of the nodes that they come from.
 
     The frontend names the producer of an output after the output, and what it adds itself by a
-    counter of the process. Behind a recurrent operator it adds what makes the outputs. Of two
-    operators of one name, such as a product and its weight, OpenVINO renames either when it reads
-    the file: what is no node gives way.
+    counter of the process. Behind a recurrent operator it adds what makes the outputs. If two
+    operators share a name, such as a product and its weight, OpenVINO renames either of them when
+    it reads the file: so whichever is not a node gets another name.
     """
     nodes = (node for node in written.graph.node if node.op_type != "Identity")
     names = {output: node.name for node in nodes for output in node.output}
@@ -129,12 +129,12 @@ def _name(model: openvino.Model, written: onnx.ModelProto) -> None:
 
 
 def _origin(operator: openvino.Node, names: Mapping[str, str]) -> str:
-    """The ONNX node whose output an operator makes; empty if there is none."""
+    """Return the ONNX node whose output an operator makes; empty if there is none."""
     return min((names[name] for name in _made(operator) if name in names), default="")
 
 
 def _made(operator: openvino.Node) -> list[str]:
-    """Names of the tensors that an operator makes."""
+    """List the names of the tensors that an operator makes."""
     return [name for output in operator.outputs() for name in output.get_names()]
 
 
@@ -213,7 +213,7 @@ class _Lowering:
         )
 
     def _weighted(self, node: Node, op: Weighted) -> None:
-        """The product, then the bias, then the activation: the parts that plugins fuse.
+        """Write the product, then the bias, then the activation: the parts that plugins fuse.
 
         A bias that is an operand of Conv would come out of the frontend as a computed shape.
         """
@@ -239,7 +239,7 @@ class _Lowering:
         emit(node.op, self._call_of(node, inputs, outputs))
 
     def _call_of(self, node: Node, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> ExportCall:
-        """The call to write; what the graph has as integers with a scale is float here."""
+        """Make the call to write; what is quantized in the graph is float here."""
         quantized = bool(node.inputs) and node.inputs[0] in self._model.params
         dtype = DType.FLOAT32 if quantized else None
         return ExportCall(self._onnx, NodeView(self._model.graph, node), inputs, outputs, dtype)

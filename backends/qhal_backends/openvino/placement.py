@@ -1,4 +1,4 @@
-"""Reads back from OpenVINO what it made of every node of an artifact."""
+"""Read back from OpenVINO what it made of every node of an artifact."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ node for the parts of it."""
 _NO_KERNEL = frozenset({"Input", "Output", "Const", "Parameter", "Result"})
 
 _PRODUCTS = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul", "RNNSeq"})
-"""Kernels that multiply. A node of which they compute a part is theirs, wherever its other parts
-went: scales and bias of a fully-connected layer may be in the kernel behind it."""
+"""Kernels that multiply. They own every node of which they compute a part, wherever its other
+parts went: scales and bias of a fully-connected layer may be in the kernel behind it."""
 
 _GENERATED = "Subgraph"
-"""Code that OpenVINO generates for a run of nodes, products included. The one type that it states
-is that of what it reads first, which is none in which it computes."""
+"""Code that OpenVINO generates for a run of nodes, products included. The only type that it states
+is that of its first operand, not one in which it computes."""
 
 _DEQUANTIZED = "/DequantizationMultiply"
 """What the low-precision transformations append to the name of a product for the scales that they
-move behind it: its operands are the integers themselves then."""
+move behind it. Where it is present, the operands of the product are the integers themselves."""
 
 _TYPES = {
     **{
@@ -46,11 +46,11 @@ _TYPES = {
 
 
 def read_placement(artifact: Artifact, device: str) -> Placement:
-    """The kernels that OpenVINO executes, in order.
+    """List the kernels that OpenVINO executes, in order.
 
     A kernel computes several nodes: each of them is listed with it. ``executed_dtype`` is the
-    element type in which the kernel reads its activations. Of generated code only the products
-    have one, where their scales stand behind them.
+    element type in which the kernel reads its activations. In generated code only products have
+    one, and only if their scales stand behind them.
     """
     products = _matrix_products(artifact.files[artifact.main])
     graph = compile_model(artifact, device, 1).get_runtime_model()
@@ -65,7 +65,7 @@ def read_placement(artifact: Artifact, device: str) -> Placement:
 
 
 def _matrix_products(xml: bytes) -> frozenset[str]:
-    """The nodes of a stored model that multiply matrices, which generated code may hold."""
+    """Find the matrix products of a stored model, which generated code may contain."""
     layers = ElementTree.fromstring(xml).iter("layer")
     return frozenset(layer.attrib["name"] for layer in layers if layer.get("type") == "MatMul")
 
@@ -75,7 +75,7 @@ def _info(layer: openvino.Node) -> dict[str, str]:
 
 
 def _read_type(layer: openvino.Node, info: Mapping[str, str]) -> str:
-    """OpenVINO's name of the type in which a kernel reads its activations."""
+    """Return OpenVINO's name of the type in which a kernel reads its activations."""
     if info["layerType"] == _GENERATED:
         return ""
     if info["layerType"] not in _PRODUCTS:
@@ -91,13 +91,13 @@ def _add(
     generated: frozenset[str],
     unit: str,
 ) -> None:
-    """Enter the nodes of one layer, but those that have a better one already.
+    """Enter the nodes of one layer, except those that have a better entry already.
 
     Args:
         found: what is entered so far.
-        info: what OpenVINO says of the layer.
-        read: its type, in OpenVINO's words; empty if it states none.
-        generated: products that generated code may hold; nothing for another layer.
+        info: what OpenVINO states about the layer.
+        read: OpenVINO's name of its type; empty if it states none.
+        generated: products that generated code may contain; empty for another layer.
         unit: the device.
     """
     kind, stated = info["layerType"], info.get("runtimePrecision", "")

@@ -54,11 +54,11 @@ class OpenVinoBackend(Backend):
         return Readiness(run=None if device == CPU else _lacks_device(device))
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
-        """Those of the target's device, with as many bits of weights as its option says."""
+        """State those of the target's device, with the bits of weights that its option sets."""
         return capabilities(device_of(target), weight_bits_of(target))
 
     def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
-        """``model.xml`` and ``model.bin``."""
+        """Write ``model.xml`` and ``model.bin``."""
         from qhal_backends.openvino.lower import to_ir
 
         stored = settings.settings_of(model, device_of(target))
@@ -76,7 +76,7 @@ class OpenVinoBackend(Backend):
         )
 
     def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> Runner | None:
-        """The artifact compiled for the target's device; None if the device is not here."""
+        """Compile the artifact for the target's device; None if this machine lacks the device."""
         from qhal_backends.openvino.runner import OpenVinoRunner
 
         if self.readiness(target).run is not None:
@@ -84,7 +84,7 @@ class OpenVinoBackend(Backend):
         return OpenVinoRunner(artifact, device_of(target), options)
 
     def placement(self, artifact: Artifact, target: TargetProfile) -> Placement | None:
-        """The graph that the device executes; None if it is not here."""
+        """Read the graph that the device executes; None if this machine lacks the device."""
         from qhal_backends.openvino.placement import read_placement
 
         if self.readiness(target).run is not None:
@@ -92,7 +92,7 @@ class OpenVinoBackend(Backend):
         return read_placement(artifact, device_of(target))
 
     def examine(self, quantized: Trial, baseline: Trial | None, target: TargetProfile) -> Findings:
-        """Whether this processor has the type and the sums in which the artifact computes."""
+        """Report whether this processor has the types and exact sums that the artifact needs."""
         from qhal_backends.openvino.runner import without_bfloat16
 
         if device_of(target) != CPU or self.readiness(target).run is not None:
@@ -103,22 +103,22 @@ class OpenVinoBackend(Backend):
 
 
 def _adds_bytes(target: TargetProfile) -> bool:
-    """Whether products of all 8 bits are added up, on a processor."""
+    """Return True for a processor on which products of all 8 bits are added up."""
     return device_of(target) == CPU and weight_bits_of(target) == ALL_BITS
 
 
 def _lacks_device(device: str) -> Lack | None:
-    """That OpenVINO finds no such device; what fixes it is a driver, which no command installs."""
+    """Say that OpenVINO finds no such device; the fix is a driver, which no command installs."""
     from qhal_backends.openvino.runner import available_devices
 
     found = available_devices()
     if any(name.split(".")[0] == device for name in found):
         return None
     listed = ", ".join(found) or "none"
-    return Lack(f"OpenVINO finds no {device} here (devices: {listed}); install its driver")
+    return Lack(f"OpenVINO finds no {device} here (it finds: {listed}); install its driver")
 
 
 @hookimpl
 def qhal_backends() -> Iterable[Backend]:
-    """The backend ``openvino``."""
+    """Provide the backend ``openvino``."""
     return [OpenVinoBackend()]

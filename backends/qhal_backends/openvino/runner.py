@@ -1,4 +1,4 @@
-"""Runs an artifact in OpenVINO."""
+"""Run an artifact in OpenVINO."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class OpenVinoRunner:
 def compile_model(artifact: Artifact, device: str, threads: int) -> openvino.CompiledModel:
     """Compile an artifact for one device.
 
-    On a processor float parts run in the precision that the artifact wants; in float32 where the
-    processor lacks it.
+    On a processor, float parts run in the precision that the artifact asks for, or in float32 if
+    the processor lacks it.
     """
     core = load_core()
     model = _read(core, artifact)
@@ -54,11 +54,12 @@ def compile_model(artifact: Artifact, device: str, threads: int) -> openvino.Com
 
 @cache
 def load_core() -> openvino.Core:
-    """OpenVINO, once for the process.
+    """Load OpenVINO, once for the process.
 
-    Its CPU plugin lends the thread a stack for signals and puts back the one before when it goes.
-    Of two that do not go in reverse order the second puts back what the first has freed, and the
-    next signal, such as Ctrl-C, ends the process with SIGSEGV (OpenVINO 2026.4).
+    Its CPU plugin gives the thread a stack for signals, and restores the previous one when it is
+    unloaded. If two plugins are not unloaded in reverse order, the second restores a stack that
+    the first has freed, and the next signal, such as Ctrl-C, ends the process with SIGSEGV
+    (OpenVINO 2026.4).
     """
     import openvino
 
@@ -77,30 +78,30 @@ def _precision(core: openvino.Core, model: openvino.Model) -> str:
 
 
 def _capabilities(core: openvino.Core) -> list[str]:
-    """What the processor computes in, as OpenVINO names it: FP32, INT8, BF16 and so on."""
+    """List the types in which the processor computes, in OpenVINO's names: FP32, INT8, BF16."""
     return list(core.get_property(CPU, "OPTIMIZATION_CAPABILITIES"))
 
 
 def without_bfloat16(artifact: Artifact) -> tuple[Decision, ...]:
-    """A warning if an artifact wants bfloat16 and this processor has none."""
+    """Warn if an artifact asks for bfloat16 and this processor has none."""
     core = load_core()
     wanted, have = settings.stored_precision(_read(core, artifact)), _capabilities(core)
     if wanted != settings.BFLOAT16 or _BFLOAT16 in have:
         return ()
     sentence = (
-        f"This processor has no bfloat16 (OpenVINO finds {', '.join(have)}): the artifact ran in "
-        "float32 here, with the latency of float32 and not quite the rounding of bfloat16."
+        f"This processor has no bfloat16 (OpenVINO finds {', '.join(have)}), so the artifact ran "
+        "in float32 here: its latency is that of float32, and its rounding is not bfloat16's."
     )
     return (Decision(Code.PLACEMENT_DIFFERS, sentence, severity=Severity.WARNING),)
 
 
 def available_devices() -> tuple[str, ...]:
-    """The devices that OpenVINO finds on this machine, such as ``CPU`` and ``GPU.0``."""
+    """List the devices that OpenVINO finds on this machine, such as ``CPU`` and ``GPU.0``."""
     return tuple(load_core().available_devices)
 
 
 def runtime_name() -> str:
-    """Name and version of the runtime."""
+    """Return the name and version of the runtime."""
     from importlib import metadata
 
     return f"openvino {metadata.version('openvino')}"

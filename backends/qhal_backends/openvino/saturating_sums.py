@@ -2,8 +2,8 @@
 
 x86-64 without VNNI multiplies unsigned with signed bytes by VPMADDUBSW, which adds two products
 in 16 bits and saturates where both operands are large. OpenVINO 2026.4 has no other integer
-kernels there. Sums are exact with weights of 7 bits. Or the transformations that lead to integers
-are switched off: then it computes the same plan in float.
+kernels there. Two things make sums exact: weights of 7 bits, or switching off the transformations
+that lead to integers, which makes OpenVINO compute the same plan in float.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _QUANTIZED = b'type="FakeQuantize"'
 
 @cache
 def sums_saturate() -> bool:
-    """True if OpenVINO's integer kernels add inexactly on this processor.
+    """Return True if OpenVINO's integer kernels saturate sums of products on this processor.
 
-    The largest product is added up and looked at: which kernels OpenVINO takes also depends on
-    settings of oneDNN in the environment.
+    It adds up the largest products and looks at the sum, because the kernels that OpenVINO chooses
+    also depend on oneDNN's settings in the environment.
     """
     import openvino
     from openvino import opset13 as operators
@@ -53,18 +53,19 @@ def sums_saturate() -> bool:
 
 
 def may_saturate(xml: bytes) -> bool:
-    """Whether sums of an artifact saturate somewhere: it computes with integers."""
+    """Return True if sums of an artifact can saturate: it computes with integers."""
     return _QUANTIZED in xml
 
 
 def decisions_about(xml: bytes) -> tuple[Decision, ...]:
-    """Tell whoever ships an artifact what it takes."""
+    """Report on which processors the artifact computes inexactly, and what to do there."""
     if not may_saturate(xml):
         return ()
     sentence = (
-        "On x86-64 processors without VNNI OpenVINO's integer kernels saturate sums at 16 bits, "
-        f"which can cost most of the accuracy. For those deploy to {_NARROW}, or compile the "
-        f"artifact with {LOW_PRECISION} {OFF}: in float and slower than the float model."
+        "On x86-64 processors without VNNI, OpenVINO's integer kernels saturate sums at 16 bits, "
+        f"which can cost most of the accuracy. For such processors deploy to {_NARROW}, or compile "
+        f"the artifact with {LOW_PRECISION} {OFF}: it then computes in float, slower than the "
+        "float model."
     )
     return (Decision(Code.SATURATING_SUMS, sentence),)
 
@@ -74,8 +75,8 @@ def decisions_here(artifact: Artifact) -> tuple[Decision, ...]:
     if not may_saturate(artifact.files[artifact.main]) or not sums_saturate():
         return ()
     sentence = (
-        "OpenVINO's integer kernels saturate sums at 16 bits on this processor: the artifact "
-        "computed something else here than planned, with the accuracy and agreement of that. On "
-        f"processors with VNNI it is exact; for this one deploy to {_NARROW}."
+        "On this processor OpenVINO's integer kernels saturate sums at 16 bits, so the artifact "
+        "did not compute what was planned: the accuracy and agreement measured here suffer from "
+        f"it. On processors with VNNI the artifact is exact; for this one deploy to {_NARROW}."
     )
     return (Decision(Code.SATURATING_SUMS, sentence, severity=Severity.WARNING),)

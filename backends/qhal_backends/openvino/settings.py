@@ -26,11 +26,11 @@ _OPTIONS = "runtime_options"
 
 
 def settings_of(model: QuantModel, device: str) -> dict[str, str]:
-    """The settings for a model on a processor; other devices keep their defaults.
+    """Choose the settings for a model on a processor; other devices keep their defaults.
 
     Float parts run in float32, or in bfloat16 where the plan says so, and only what the artifact
-    quantizes is quantized. Left alone, OpenVINO takes bfloat16 where the processor has it, and
-    rounds the activations in front of stored integer weights as they come.
+    quantizes is quantized. By default, OpenVINO uses bfloat16 where the processor has it, and
+    quantizes activations in front of stored integer weights at run time.
     """
     if device != CPU:
         return {}
@@ -46,24 +46,25 @@ def store(model: openvino.Model, settings: Mapping[str, str]) -> None:
 
 
 def stored_precision(model: openvino.Model) -> str:
-    """The precision of float parts that a model wants on a processor."""
+    """Read the precision of float parts that a model asks for on a processor."""
     path = [_OPTIONS, PRECISION]
     return str(model.get_rt_info(path).astype(str)) if model.has_rt_info(path) else FLOAT32
 
 
 def decisions_about(settings: Mapping[str, str]) -> tuple[Decision, ...]:
-    """What whoever ships the artifact has to know."""
+    """Report the setting that the artifact needs wherever it is shipped."""
     if PRECISION not in settings:
         return ()
     sentence = {
         FLOAT32: (
-            f"The artifact has to be compiled with {PRECISION} f32, which OpenVINO takes from no "
-            "file: its default computes float parts in bfloat16 where the processor has it."
+            f"Compile the artifact with {PRECISION} f32: OpenVINO does not read this setting from "
+            "the file, and by default computes float parts in bfloat16 where the processor has it."
         ),
         BFLOAT16: (
-            f"The artifact computes in bfloat16 with {PRECISION} bf16, which OpenVINO takes from "
-            "no file, but as its default where the processor has bfloat16; elsewhere it computes "
-            "in float32. What lies between products is then mostly in bfloat16 too."
+            f"The artifact computes in bfloat16 if it is compiled with {PRECISION} bf16, the "
+            "default where the processor has bfloat16; elsewhere it computes in float32. OpenVINO "
+            "does not read this setting from the file. With it, most operators between products "
+            "compute in bfloat16 too."
         ),
     }[settings[PRECISION]]
     return (Decision(Code.RUNTIME_SETTING, sentence),)

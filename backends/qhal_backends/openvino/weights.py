@@ -18,7 +18,7 @@ class WeightWriter:
     """Writes stored constants as ``Convert``, ``Subtract`` and ``Multiply``.
 
     Plugins recognize the three and either multiply the integers themselves or unpack them once,
-    at load. ``Convert`` of a code of ``nf4`` gives the number that it stands for.
+    at load time. ``Convert`` of a code of ``nf4`` gives the number that it stands for.
 
     Attributes:
         normal_floats: constants of codes of ``nf4``, which ONNX lacks; they are ``uint4`` in it.
@@ -31,14 +31,14 @@ class WeightWriter:
         self.normal_floats: set[str] = set()
 
     def store(self, name: str, value: Array, dtype: DType) -> None:
-        """Say what constant ``name`` is."""
+        """Write the constant ``name``."""
         if dtype is DType.NF4:
             self.normal_floats.add(name)
             dtype = DType.UINT4
         self._onnx.initializer(name, value, dtype)
 
     def real(self, name: str) -> str:
-        """The float32 tensor with the values of ``name``, written at first need."""
+        """Name the float32 tensor with the values of ``name``, which is written at first need."""
         if name not in self._model.graph.constants:
             return name
         if name not in self._real:
@@ -46,10 +46,10 @@ class WeightWriter:
         return self._real[name]
 
     def transposed(self, name: str) -> str:
-        """A weight (N, K) as float32 (K, N).
+        """Transpose a weight (N, K) to float32 (K, N).
 
-        Behind the scales: plugins take this Transpose into the product, while a weight that is
-        stored transposed would be turned back when the model runs.
+        The Transpose stands behind the scales: plugins take it into the product, while they would
+        turn back a weight that is stored transposed whenever the model runs.
         """
         key = f"{name}__transposed"
         if key not in self._real:
@@ -58,7 +58,7 @@ class WeightWriter:
         return self._real[key]
 
     def bias(self, name: str, node: Node) -> str:
-        """A bias (O,) in the shape in which it is added to the result of ``node``."""
+        """Write a bias (O,) in the shape in which it is added to the result of ``node``."""
         real = self._model.graph.constants[name].astype(np.float32)
         if isinstance(node.op, ops.FullyConnected):
             return self._onnx.constant(f"{name}__row", real.reshape(1, -1))
@@ -76,7 +76,7 @@ class WeightWriter:
         return self._unpacked(name, kind.dtype, broadcast_params(params, kind.shape))
 
     def _ungrouped(self, name: str, params: QuantParams) -> str:
-        """Weights (N, K) in groups, stored as (N, groups, size) beside scales (N, groups, 1)."""
+        """Write weights (N, K) in groups as (N, groups, size), with scales (N, groups, 1)."""
         kind, value = self._model.graph.tensors[name], self._model.graph.constants[name]
         stored = self._onnx.fresh(f"{name}__groups")
         shape = (kind.shape[0], -1, params.group_size)
@@ -88,7 +88,7 @@ class WeightWriter:
         return real
 
     def _unpacked(self, name: str, dtype: DType, params: tuple[Array, Array] | None) -> str:
-        """``scale * (Convert(name) - zero_point)``, in as few steps as it takes."""
+        """Write ``scale * (Convert(name) - zero_point)`` in as few operators as possible."""
         if params is None and dtype not in (DType.FLOAT16, DType.BFLOAT16):
             return name
         real = self._onnx.fresh(f"{name}__float32")

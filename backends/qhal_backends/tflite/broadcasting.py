@@ -1,7 +1,7 @@
 """Fewer dimensions for the same broadcast.
 
 The kernels broadcast operands of up to four dimensions (MUL of tflite-runtime 2.14 crashes with
-more). Neighboring dimensions in which the same operands are spread are one dimension to them.
+more). Neighboring dimensions in which the same operands are repeated can be merged into one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ BROADCAST_RANK = 4
 
 
 def compact(shapes: Sequence[Ints]) -> list[Ints]:
-    """Shapes of as few dimensions as can be that broadcast in the same way.
+    """Merge dimensions: find the shapes of lowest rank that broadcast in the same way.
 
     Args:
         shapes: operands and result, which broadcast as NumPy does.
@@ -37,5 +37,5 @@ def compact(shapes: Sequence[Ints]) -> list[Ints]:
 
 
 def _spread(sizes: Sequence[int]) -> list[bool]:
-    """Which operands have one element along a dimension."""
+    """Mark the operands that have one element along a dimension."""
     return [size == 1 for size in sizes]

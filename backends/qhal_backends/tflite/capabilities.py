@@ -32,7 +32,7 @@ FUSED = dict.fromkeys(_FUSING, _RELUS)
 
 @cache
 def capabilities() -> Capabilities:
-    """All that the runtime has."""
+    """State all kernel rows of the runtime."""
     return Capabilities(
         kernels=(
             *_weighted(),
@@ -56,7 +56,7 @@ def _entry(
     *limits: Limit,
     types: Iterable[DType] = _FLOAT,
 ) -> Capability:
-    """One operator: its rows, a limit on the element types, and the kernel that says so."""
+    """Make the entry of one operator: its rows, a limit on element types, and its source."""
     source = f"{KERNELS}/{file} ({VERSIONS})"
     return Capability(op, tuple(kernels), source, (the.element_types(types), *limits))
 

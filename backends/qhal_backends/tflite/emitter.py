@@ -1,4 +1,4 @@
-"""Collects the tensors and operators of the artifact while nodes are lowered."""
+"""Collect the tensors and operators of the artifact while nodes are lowered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Flavor:
 
     Attributes:
         upsample_points_by_tile: write the resizing of an image of one pixel as TILE.
-        groups_apart: write a grouped convolution as one for each group.
+        groups_apart: write a grouped convolution as one convolution per group.
         uneven_parts_by_slices: write a split into uneven parts as one slice for each.
         steps_by_pooling: write a slice with steps in height and width as a pooling of 1x1.
         expand_by_broadcasting: write the repetition of single elements as BROADCAST_TO always.
@@ -65,7 +65,7 @@ class Emitter:
         return NodeView(self.model.graph, node)
 
     def finish(self) -> FlatModel:
-        """The artifact."""
+        """Return the artifact."""
         graph = self.model.graph
         for name in graph.outputs:
             self.tensor(name)
@@ -75,7 +75,7 @@ class Emitter:
     # --- tensors ---
 
     def tensor(self, name: str) -> FlatTensor:
-        """A tensor of the artifact; one of the graph is entered at its first use."""
+        """Find a tensor of the artifact; a tensor of the graph is entered at its first use."""
         if name not in self._tensors:
             graph = self.model.graph
             params, value = self.model.params.get(name), graph.constants.get(name)
@@ -83,16 +83,16 @@ class Emitter:
         return self._tensors[name]
 
     def make(self, hint: str, type: TensorType, params: QuantParams | None = None) -> str:
-        """A new activation."""
+        """Make a new activation."""
         return self._enter(FlatTensor(self._fresh(hint), type, params))
 
     def like(self, name: str, hint: str, shape: Sequence[int]) -> str:
-        """A new activation of another shape with the element type and parameters of ``name``."""
+        """Make an activation of another shape with the type and parameters of ``name``."""
         model = self.tensor(name)
         return self.make(hint, TensorType(tuple(shape), model.type.dtype), model.params)
 
     def constant(self, hint: str, value: Array, params: QuantParams | None = None) -> str:
-        """A new constant; plain ones with equal content are one tensor."""
+        """Make a constant; unquantized ones with equal content are one tensor."""
         kind = TensorType(tuple(value.shape), DType.of(value))
         key = (kind, value.tobytes())
         if params is None and key in self._shared:
@@ -103,7 +103,7 @@ class Emitter:
         return name
 
     def part(self, name: str, channels: slice) -> str:
-        """Some of the output channels, along axis 0, of a constant weight or bias."""
+        """Cut some output channels, along axis 0, out of a constant weight or bias."""
         whole = self.tensor(name)
         assert whole.value is not None
         params = whole.params
@@ -114,18 +114,18 @@ class Emitter:
         return self.constant(hint, whole.value[channels], params)
 
     def scalar(self, hint: str, real: float, like: str) -> str:
-        """A new scalar constant in the element type and with the parameters of ``like``."""
+        """Make a scalar constant with the element type and the parameters of ``like``."""
         source = self.tensor(like)
         value = np.asarray(real, np.float32)
         stored = value if source.params is None else quantize(value, source.params)
         return self.constant(hint, stored.astype(source.type.dtype.numpy), source.params)
 
     def integers(self, hint: str, values: Sequence[int] | Sequence[Sequence[int]] | int) -> str:
-        """A new int32 constant: axes, shapes, pads."""
+        """Make an int32 constant: axes, shapes, pads."""
         return self.constant(hint, np.asarray(values, np.int32))
 
     def floating(self, name: str) -> str:
-        """An operand of a float kernel: a half or integer constant gets a DEQUANTIZE in front."""
+        """Make an operand of a float kernel: stored half or integer constants get a DEQUANTIZE."""
         tensor = self.tensor(name)
         stored = tensor.type.dtype is DType.FLOAT16 or tensor.params is not None
         if tensor.value is None or not stored:

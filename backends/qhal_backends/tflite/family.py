@@ -1,7 +1,7 @@
-"""What the backends have in common whose artifact is a ``.tflite`` file.
+"""What the backends whose artifact is a ``.tflite`` file have in common.
 
-Each of them takes the file to another place: LiteRT itself, the compiler of a vendor, or an
-interpreter for microcontrollers. What runs on the host, most of them run in LiteRT.
+Each of them hands the file to another program: LiteRT itself, a vendor's compiler, or an
+interpreter for microcontrollers. Most of them use LiteRT to run artifacts on the host.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class TfliteFamily(Backend):
 
 
 class HostedByLitert(TfliteFamily):
-    """One whose artifacts run on the host in LiteRT, which may stand in for the device."""
+    """A backend whose artifacts run on the host in LiteRT, which may stand in for the device."""
 
     def readiness(self, target: TargetProfile | None = None) -> Readiness:
         """Look for the schema of the file, which comes with LiteRT, and for a runtime."""
@@ -70,7 +70,7 @@ def artifact_of(model: QuantModel, lowered: Lowered) -> Artifact:
 
 
 def lacks_schema(install: str) -> Lack | None:
-    """What keeps the file from being written.
+    """Say what is missing to write the file; None if nothing is.
 
     Args:
         install: the command that installs what is missing.

@@ -1,4 +1,4 @@
-"""What TFLite's kernels demand of a node beyond its types.
+"""What TFLite's kernels require of a node beyond its types.
 
 Each limit's docstring is the rule; it returns None, or a sentence with the offending value.
 """
@@ -32,7 +32,7 @@ def _element_types(view: NodeView, types: OneOf) -> str | None:
     for index, name in enumerate(view.node.inputs):
         is_data = view.op.role(index) is not Role.INDEX
         if name and is_data and view.input(index).dtype.value not in types:
-            return f"{name} is {view.input(index).dtype.value}, allowed: {types}"
+            return f"{name} is {view.input(index).dtype.value}, allowed {types}"
     return None
 
 
@@ -50,12 +50,12 @@ def _rank_at_most(view: NodeView, rank: Range) -> str | None:
 
 @limit(rank=Range(most=BROADCAST_RANK))
 def broadcasts_in_four(view: NodeView, rank: Range) -> str | None:
-    """Operands broadcast in at most {rank.most} dimensions, merged where possible."""
+    """Operands broadcast in at most {rank.most} dimensions, after merging where possible."""
     shapes = [view.graph.tensors[name].shape for name in view.node.inputs if name]
     merged = len(compact([*shapes, view.output().shape])[0])
     if merged in rank:
         return None
-    return f"operands of {shapes} broadcast in {merged} dimensions, allowed {rank}"
+    return f"operands of the shapes {shapes} broadcast in {merged} dimensions, allowed {rank}"
 
 
 def rank_between(least: int, largest: int) -> Limit:
@@ -68,7 +68,7 @@ def _rank_between(view: NodeView, rank: Range) -> str | None:
     for name in filter(None, view.node.inputs):
         found = len(view.graph.tensors[name].shape)
         if found not in rank:
-            return f"{name} has rank {found}, allowed {rank}"
+            return f"the rank of {name} is {found}, allowed {rank}"
     return None
 
 
@@ -93,14 +93,14 @@ def pads_not_negative(view: NodeView, padding: Range) -> str | None:
 
 @limit(groups=1)
 def no_groups(view: NodeView, groups: int) -> str | None:
-    """Groups are {groups}."""
+    """The number of groups is {groups}."""
     found = getattr(view.op, "groups", 1)
     return None if found == groups else f"there are {found} groups, allowed {groups}"
 
 
 @limit(dilation=1)
 def no_dilation(view: NodeView, dilation: int) -> str | None:
-    """Dilations are {dilation}."""
+    """All dilations are {dilation}."""
     dilations = getattr(view.op, "dilations", ())
     if set(dilations) <= {dilation}:
         return None
@@ -109,20 +109,20 @@ def no_dilation(view: NodeView, dilation: int) -> str | None:
 
 @limit()
 def padding_counts_or_is_same(view: NodeView) -> str | None:
-    """Padding counts in the mean, or is the one that SAME gives."""
+    """Padding is counted in the mean, or equals the padding of SAME."""
     op = view.op
     assert isinstance(op, ops.AveragePool)
     if op.count_include_pad or implicit_padding(pool_axes(view)) is not None:
         return None
-    return f"the pads {op.pads} do not count in the mean and are not {FlatPadding.SAME.name}"
+    return f"the pads {op.pads} are not counted in the mean and are not {FlatPadding.SAME.name}"
 
 
 @limit()
 def windows_inside(view: NodeView) -> str | None:
-    """Every window touches the input."""
+    """Every window overlaps the input."""
     for axis in pool_axes(view):
         if axis.overhang >= axis.kernel or axis.begin >= axis.kernel:
-            return f"a window of {axis.kernel} lies in the padding alone"
+            return f"a window of size {axis.kernel} lies entirely in the padding"
     return None
 
 
@@ -131,13 +131,13 @@ def windows_inside(view: NodeView) -> str | None:
 
 @limit()
 def resize_is_exact(view: NodeView) -> str | None:
-    """Linear resizing is half_pixel, align_corners or asymmetric at every size."""
+    """Linear resizing equals one of TFLite's: half_pixel, align_corners or asymmetric."""
     op = view.op
     assert isinstance(op, ops.Resize)
     if op.mode == "nearest" or exact_mode(view) is not None:
         return None
     sizes = f"{view.input().shape[1:-1]} to {view.output().shape[1:-1]}"
-    return f"no mode of TFLite is {op.mode} with {op.coordinates} from {sizes}"
+    return f"TFLite has no {op.mode} resizing like {op.coordinates} from {sizes}"
 
 
 # --- attributes -----------------------------------------------------------------
@@ -147,7 +147,7 @@ def resize_is_exact(view: NodeView) -> str | None:
 def axis_is_last(view: NodeView) -> str | None:
     """The axis is the last one."""
     axis, rank = getattr(view.op, "axis", 0), len(view.input().shape)
-    return None if axis == rank - 1 else f"the axis is {axis} of {rank}, allowed the last one"
+    return None if axis == rank - 1 else f"the axis is {axis} of {rank}, allowed {rank - 1}"
 
 
 @limit(mode=OneOf(("DCR",)))
@@ -173,27 +173,27 @@ def reflects_inside(view: NodeView) -> str | None:
     widest = [max(pair) for pair in zip(op.pads[: len(shape)], op.pads[len(shape) :], strict=True)]
     for axis, (size, pad) in enumerate(zip(shape, widest, strict=True)):
         if op.mode == "reflect" and pad >= size:
-            return f"axis {axis} of {size} is padded by {pad}, allowed up to {size - 1}"
+            return f"axis {axis} of size {size} is padded by {pad}, allowed up to {size - 1}"
     return None
 
 
 @limit(magnitude=Range(most=1e6))
 def fill_is_moderate(view: NodeView, magnitude: Range) -> str | None:
-    """The padding value fits an integer tensor's range: at most {magnitude.most:g} in magnitude."""
+    """The magnitude of the padding value is at most {magnitude.most:g}, to fit integer ranges."""
     op = view.op
     assert isinstance(op, ops.Pad)
     if op.mode != "constant" or (math.isfinite(op.value) and abs(op.value) in magnitude):
         return None
-    return f"the padding value is {op.value:g}, allowed {magnitude} in magnitude"
+    return f"the padding value is {op.value:g}, allowed magnitudes {magnitude}"
 
 
 def casts_between(allowed: Iterable[DType]) -> Limit:
-    """Limit the types of both ends of a Cast."""
+    """Limit the types of the operand and the result of a Cast."""
     return limit(types=OneOf(tuple(kind.value for kind in allowed)))(_casts_between)
 
 
 def _casts_between(view: NodeView, types: OneOf) -> str | None:
-    """Both ends are of type {types}."""
+    """Operand and result are of type {types}."""
     found = (view.input().dtype.value, view.output().dtype.value)
     odd = next((kind for kind in found if kind not in types), None)
-    return None if odd is None else f"it casts {odd}, allowed: {types}"
+    return None if odd is None else f"it casts from or to {odd}, allowed {types}"

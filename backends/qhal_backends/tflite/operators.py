@@ -26,7 +26,7 @@ class Operator:
 
 
 def read_operators(content: bytes) -> tuple[Operator, ...]:
-    """The operators of a file's only subgraph, in execution order."""
+    """Read the operators of a file's only subgraph, in execution order."""
     from ai_edge_litert import schema_py_generated as schema
 
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()}
@@ -39,10 +39,10 @@ def read_operators(content: bytes) -> tuple[Operator, ...]:
 
 
 def _builtin(code: Any) -> int:
-    """Operators above 127 are in the newer of the two fields."""
+    """Read the code of an operator; those above 127 are in the newer of the two fields."""
     return int(max(code.builtinCode, code.deprecatedBuiltinCode))
 
 
 def builtins_of(operators: Sequence[Operator]) -> tuple[str, ...]:
-    """The builtin operators that occur, each once, in the order of the alphabet."""
+    """List the builtin operators that occur, each once, in alphabetical order."""
     return tuple(sorted({operator.builtin for operator in operators}))

@@ -63,7 +63,7 @@ class Axis:
 
 
 def axes_of(op: Windowed, kernel: Ints, dilations: Ints, sizes: Ints, windows: Ints) -> list[Axis]:
-    """The spatial dimensions of an operator.
+    """Make the spatial dimensions of an operator.
 
     Args:
         op: strides and pads, one entry per spatial dimension (pads: begins, then ends).
@@ -79,12 +79,12 @@ def axes_of(op: Windowed, kernel: Ints, dilations: Ints, sizes: Ints, windows: I
 
 
 def implicit_padding(axes: list[Axis]) -> FlatPadding | None:
-    """SAME or VALID if one of them gives exactly these windows, else None."""
+    """Find the padding, SAME or VALID, that gives exactly these windows; else None."""
     if all(axis.is_valid for axis in axes):
         return FlatPadding.VALID
     return FlatPadding.SAME if all(axis.is_same for axis in axes) else None
 
 
 def explicit_pads(axes: list[Axis]) -> list[tuple[int, int]]:
-    """(begin, end) per dimension, after which VALID gives exactly these windows."""
+    """Compute (begin, end) per dimension, with which VALID gives exactly these windows."""
     return [(axis.begin, max(0, axis.overhang)) for axis in axes]

@@ -1,4 +1,4 @@
-"""Which operators of an artifact run in XNNPACK and which in builtin kernels."""
+"""Read which operators of an artifact run in XNNPACK and which in builtin kernels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DELEGATE = "DELEGATE"
 
 
 def read_placement(content: bytes) -> Placement:
-    """What the runtime's default delegate (XNNPACK) took of an artifact, and what it left.
+    """Read what the runtime's default delegate (XNNPACK) took of an artifact, and what it left.
 
     Every operator is reported under the name of the tensor that it makes.
 
@@ -37,7 +37,7 @@ def read_placement(content: bytes) -> Placement:
 def _delegated(
     delegates: Sequence[Mapping[str, Any]], operators: Sequence[Mapping[str, Any]]
 ) -> set[int]:
-    """Indices of the operators between the operands and the results of a delegate.
+    """Find the operators between the operands and the results of a delegate, by index.
 
     A delegate's operands are all tensors that its part reads and does not make, so walking back
     from its results to them meets exactly the operators of the part.

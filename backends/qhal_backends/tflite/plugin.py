@@ -33,5 +33,5 @@ class TfliteBackend(HostedByLitert):
 
 @hookimpl
 def qhal_backends() -> Iterable[Backend]:
-    """The backend."""
+    """Provide the backend ``tflite``."""
     return [TfliteBackend()]

@@ -36,12 +36,12 @@ MODES = (ResizeMode(False, False), ResizeMode(False, True), ResizeMode(True, Fal
 
 
 def spatial_sizes(view: NodeView) -> list[tuple[int, int]]:
-    """(input, output) size of each spatial dimension of a Resize in NHWC."""
+    """List the (input, output) size of each spatial dimension of a Resize in NHWC."""
     return list(zip(view.input().shape[1:-1], view.output().shape[1:-1], strict=True))
 
 
 def exact_mode(view: NodeView) -> ResizeMode | None:
-    """The TFLite mode that reads the same pixels with the same weights, or None."""
+    """Find the TFLite mode that reads the same pixels with the same weights, or None."""
     op = view.op
     assert isinstance(op, Resize)
     agree = _nearest_agrees if op.mode == "nearest" else _linear_agrees
@@ -53,7 +53,7 @@ def exact_mode(view: NodeView) -> ResizeMode | None:
 
 
 def source_coordinates(coordinates: str, size: int, count: int) -> Floats:
-    """Where each of ``count`` output elements lies on an input of ``size`` elements."""
+    """Compute where each of ``count`` output elements lies on an input of ``size`` elements."""
     index, ratio = np.arange(count, dtype=np.float64), size / count
     if coordinates == "align_corners":
         return index * (size - 1) / (count - 1) if count > 1 else np.zeros(1)
@@ -77,7 +77,7 @@ def _clamped(indices: npt.NDArray[np.floating[Any]], size: int) -> Indices:
 
 
 def nearest_indices(op: Resize, size: int, count: int) -> Indices:
-    """The input element that each output element copies."""
+    """Compute the index of the input element that each output element copies."""
     where = source_coordinates(op.coordinates, size, count)
     return _clamped(_ROUNDINGS[op.nearest](where), size)
 
@@ -86,7 +86,7 @@ def nearest_indices(op: Resize, size: int, count: int) -> Indices:
 
 
 def _step(mode: ResizeMode, size: int, count: int) -> np.float32:
-    """Input elements per output element, in float32 as the kernels compute it."""
+    """Compute input elements per output element, in float32 as the kernels do."""
     if mode.align_corners and count > 1:
         return np.float32(size - 1) / np.float32(count - 1)
     return np.float32(size) / np.float32(count)

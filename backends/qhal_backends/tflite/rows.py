@@ -37,12 +37,12 @@ FLOAT16_WEIGHTS = KernelRow(FLOAT, FLOAT, weight=HALF, bias=HALF, name="float16 
 
 
 def int8(output: OutputSpec = INT8, limits: Limits = ()) -> KernelRow:
-    """Eight-bit activations."""
+    """Make a row with 8-bit activations."""
     return KernelRow(INT8, output, limits=limits, name="int8")
 
 
 def int16(output: OutputSpec = INT16, limits: Limits = ()) -> KernelRow:
-    """Sixteen-bit activations."""
+    """Make a row with 16-bit activations."""
     return KernelRow(INT16, output, limits=limits, name="int16")
 
 
@@ -58,7 +58,7 @@ INT16_WEIGHTED = KernelRow(
 
 
 def hybrid(weight: QuantSpec, limits: Limits = ()) -> KernelRow:
-    """Dynamic range: integer weights, activations quantized by the kernel at run time."""
+    """Make a dynamic-range row: integer weights, activations quantized at run time."""
     return KernelRow(FLOAT, FLOAT, weight, FLOAT, limits=limits, name="dynamic-range int8")
 
 

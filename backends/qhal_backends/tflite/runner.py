@@ -23,7 +23,7 @@ _RUNTIMES = (("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite-ru
 """Import name and distribution, in order of preference."""
 
 _UNKNOWN_OPERATOR = "Didn't find op"
-"""How a resolver says that it lacks an operator (tensorflow/lite/core/api/op_resolver.cc)."""
+"""How a resolver reports that it lacks an operator (tensorflow/lite/core/api/op_resolver.cc)."""
 
 _ABORTING_ELEMENTS = 512
 """See :func:`_may_abort`."""
@@ -43,7 +43,7 @@ class Runtime:
 
 
 def installed() -> str | None:
-    """Import name of the runtime that would be used, or None; imports nothing."""
+    """Find the import name of the runtime that would be used, or None; import nothing."""
     return next((package for package, _ in _RUNTIMES if find_spec(package)), None)
 
 
@@ -64,7 +64,7 @@ def find_runtime() -> Runtime:
             continue
         return Runtime(module, f"{distribution} {version(distribution)}")
     why = "; ".join(reasons) or "no TFLite runtime is installed"
-    raise MissingDependencyError(f"The artifact cannot run here: {why}.", f"{INSTALL} fixes it.")
+    raise MissingDependencyError(f"The artifact cannot run here: {why}.", f"Run: {INSTALL}")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _interpreter(runtime: Runtime, content: bytes, options: RunOptions, resolver
 
 
 def _may_abort(interpreter: Any) -> bool:
-    """True if a reference kernel could end the process.
+    """Return True if a reference kernel could end the process.
 
     The reference Softmax of 8 bits shifts by more than 31 bits, which aborts, when 512 or more
     elements of a row are about as large as the largest (internal/reference/softmax.h: the sum of
@@ -184,7 +184,7 @@ class TfliteRunner:
         # Verification distinguishes the kinds of kernels by this name.
         self.runtime = loaded.label
         self._interpreter = loaded.interpreter
-        # The details are looked up once: run() is what the latency is taken of.
+        # The details are looked up once: the latency is that of run().
         self._inputs = self._positions(inputs, self._interpreter.get_input_details())
         self._outputs = self._positions(outputs, self._interpreter.get_output_details())
 

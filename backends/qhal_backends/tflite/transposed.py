@@ -3,7 +3,7 @@
 TRANSPOSE_CONV is the gradient of a convolution from its output back to its input: its padding
 is that of the forward convolution, and its kernels assume that the forward convolution has
 exactly as many windows as the input has elements (tensorflow/lite/kernels/transpose_conv.cc).
-Where neither padding fits, a VALID one makes the whole output and a slice is cut out.
+If neither padding fits, VALID computes the whole output and a slice of it is cut out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class TransposedWindow:
 
 
 def transposed_window(view: NodeView) -> TransposedWindow:
-    """Padding and, if need be, the slice of a ConvTranspose in NHWC."""
+    """Choose the padding and, if needed, the slice of a ConvTranspose in NHWC."""
     axes = _forward_axes(view)
     padding = implicit_padding(axes)
     if padding is not None:
@@ -42,7 +42,7 @@ def transposed_window(view: NodeView) -> TransposedWindow:
 
 
 def _forward_axes(view: NodeView) -> list[Axis]:
-    """The spatial dimensions of the forward convolution: its input is this node's output."""
+    """Make the dimensions of the forward convolution: its input is this node's output."""
     op = view.op
     assert isinstance(op, ConvTranspose)
     kernel = view.input(1).shape[1:-1]

@@ -28,7 +28,7 @@ class Use:
     options: Mapping[str, OptionValue]
 
     def operand(self, index: int) -> FlatTensor:
-        """Operand ``index``, which is there."""
+        """Return the operand ``index``, which must be present."""
         found = self.inputs[index]
         assert found is not None
         return found
@@ -51,7 +51,7 @@ class Use:
 
 
 def lowest_version(builtin: str, use: Use) -> int:
-    """The lowest version of ``builtin`` that has what ``use`` needs."""
+    """Find the lowest version of ``builtin`` that has what ``use`` needs."""
     data = use.operand(_DATA_OPERAND.get(builtin, 0)).type.dtype
     by_type = _BY_TYPE.get(builtin, {}).get(data, _FIRST.get(builtin, 1))
     extra = _EXTRA.get(builtin)
@@ -59,7 +59,7 @@ def lowest_version(builtin: str, use: Use) -> int:
 
 
 def lowest_runtime(operators: Iterable[FlatOperator]) -> str:
-    """The first TensorFlow Lite release that has all operators in these versions."""
+    """Find the first TensorFlow Lite release that has all operators in these versions."""
     found = (RELEASES[op.builtin][op.version - 1] for op in operators)
     return max(found, key=_as_numbers, default="1.5.0")
 

@@ -1,4 +1,4 @@
-"""The spatial dimensions of a node, for the limits, which ask, and the lowering, which acts."""
+"""The spatial dimensions of a node, for both the limits and the lowering."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qhal_backends.tflite.padding import Axis, axes_of
 
 
 def convolution_axes(view: NodeView) -> list[Axis]:
-    """Spatial dimensions of a Conv or DepthwiseConv."""
+    """Make the spatial dimensions of a Conv or DepthwiseConv."""
     op = view.op
     assert isinstance(op, Conv | DepthwiseConv)
     kernel = view.input(1).shape[1:-1]
@@ -18,7 +18,7 @@ def convolution_axes(view: NodeView) -> list[Axis]:
 
 
 def pool_axes(view: NodeView) -> list[Axis]:
-    """Spatial dimensions of a pooling."""
+    """Make the spatial dimensions of a pooling."""
     op = view.op
     assert isinstance(op, MaxPool | AveragePool)
     ones = (1,) * len(op.kernel)
@@ -27,11 +27,11 @@ def pool_axes(view: NodeView) -> list[Axis]:
 
 
 def is_non_negative(graph: Graph, name: str) -> bool:
-    """True if the node that makes a tensor makes nothing below zero."""
+    """Return True if the node that makes a tensor makes nothing below zero."""
     producer = graph.producers.get(name)
     return producer is not None and is_nonnegative(NodeView(graph, producer))
 
 
 def steps_in_plane(op: Slice) -> bool:
-    """True if a slice of (N, H, W, C) steps forward in height and width only."""
+    """Return True if a slice of (N, H, W, C) has steps in height and width only, all forward."""
     return len(op.steps) == 4 and op.steps[0] == op.steps[3] == 1 and min(op.steps) > 0

@@ -35,7 +35,7 @@ _RUNTIME_FIELD = 16
 
 
 def write(model: FlatModel) -> bytes:
-    """The bytes of the ``.tflite`` file.
+    """Write the bytes of the ``.tflite`` file.
 
     Raises:
         OutputError: the file would exceed 2 GiB.
@@ -46,7 +46,7 @@ def write(model: FlatModel) -> bytes:
     size = sum(t.value.nbytes for t in model.tensors.values() if t.value is not None)
     if size > _LARGEST_FILE:
         raise OutputError(
-            f"The constants take {size:,} bytes, and a TFLite file holds at most "
+            f"The constants take {size:,} bytes, but a TFLite file holds at most "
             f"{_LARGEST_FILE:,}.",
             "Quantize the weights (recipe w8a8 or w8), or deploy to another target.",
         )
@@ -89,7 +89,7 @@ class _Assembler:
     codes: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def assemble(self) -> Any:
-        """The root table."""
+        """Build the root table."""
         schema = self.schema
         self._buffer(memoryview(b""))  # buffer 0 is empty by definition
         index = {name: i for i, name in enumerate(self.model.tensors)}
@@ -124,7 +124,7 @@ class _Assembler:
         return made
 
     def _buffer(self, content: memoryview) -> int:
-        """Index of a buffer with this content; equal constants share one."""
+        """Return the index of a buffer with this content; equal constants share one."""
         digest = sha256(content).digest()
         if digest not in self.buffer_of:
             self.buffer_of[digest] = len(self.buffers)
@@ -202,6 +202,6 @@ def _ints(values: Sequence[int]) -> Any:
 
 
 def _content(value: Array) -> memoryview:
-    """Little-endian bytes in row-major order, without a copy where they lie so already."""
+    """View the little-endian bytes in row-major order; copy only if they are not stored so."""
     stored = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
     return memoryview(stored.reshape(-1).view(np.uint8).data)

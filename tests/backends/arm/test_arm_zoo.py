@@ -76,7 +76,7 @@ def test_everything_is_on_the_npu(zoo: Path, name: str) -> None:
     assert {node.unit for node in placement.nodes} == {"NPU"}
     assert artifact.main == "model_vela.tflite"
     (sentence,) = [d.sentence for d in artifact.decisions if d.code.id == "QD502"]
-    assert "with 100 % of the multiply-accumulates on the NPU" in sentence
+    assert "with 100 % of the multiply-accumulates, on the NPU" in sentence
 
 
 @pytest.mark.parametrize("target", ["ethos-u55-128", "ethos-u65-512", "ethos-u85-1024"])

@@ -113,7 +113,7 @@ def test_what_is_foreseen_of_a_models_memory() -> None:
     assert "its weights alone need 12 of 11 bytes of flash" in refused.sentence
     (fits, no_ram) = BACKEND.foresee(planned, board(flash=12))
     assert "The weights need 12 of 12 bytes of flash" in fits.sentence
-    assert "states no sram_bytes:" in no_ram.sentence
+    assert "states no sram_bytes, so it is unknown" in no_ram.sentence
     (unknown,) = BACKEND.foresee(planned, TARGET)
     assert {fits.code, no_ram.code, unknown.code} == {Code.MEMORY_UNCHECKED}
 
@@ -186,7 +186,7 @@ def test_without_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     artifact = BACKEND.lower(model(), board(sram=64))
     assert "model_arena.txt" not in artifact.files
     (decision,) = [d for d in artifact.decisions if d.code is Code.NOT_RUNNABLE]
-    assert "not compared with the board's RAM" in decision.sentence
+    assert "neither measured nor compared with the board's RAM" in decision.sentence
     assert set(BACKEND.examine(Trial(artifact, {}), None, TARGET).metrics) == {"flash_bytes"}
 
 

@@ -69,7 +69,7 @@ def test_everything_on_the_npu() -> None:
     assert (conv.name, conv.kernel, conv.unit) == ("conv", "CONV_2D", "NPU")
     assert conv.executed_dtype == "int8"
     (decision,) = [d for d in artifact.decisions if d.code is Code.COMPILED]
-    assert "put 1 of 1 operators with 100 % of the multiply-accumulates" in decision.sentence
+    assert "put 1 of 1 operators, with 100 % of the multiply-accumulates" in decision.sentence
 
 
 def test_lowering_twice_gives_the_same_bytes() -> None:
@@ -86,7 +86,7 @@ def test_what_stays_on_the_cpu() -> None:
         ("tail", "SPACE_TO_DEPTH (Unsupported opType)", "host"),
     ]
     (decision,) = [d for d in artifact.decisions if d.code is Code.COMPILED]
-    assert decision.sentence.endswith("; cycles of 1 operator on the CPU are not included.")
+    assert decision.sentence.endswith("; its cycle counts leave out 1 operator on the CPU.")
     metrics = BACKEND.examine(Trial(artifact, {}), None, TARGET).metrics
     assert metrics["latency"].omits == "1 operator on the CPU"
 
@@ -194,9 +194,9 @@ def test_a_configuration_that_vela_does_not_have(wrong: Configuration) -> None:
     ("log", "code", "words"),
     [
         ("", -11, "it crashed with signal 11"),
-        ("", 1, "it ended with code 1"),
-        ("reading\nError: Invalid arguments.\nbye\n", 1, "and said: Error: Invalid arguments"),
-        ("one\ntwo.\n", 2, "ended with code 2 and said: two"),
+        ("", 1, "it ended with exit code 1"),
+        ("reading\nError: Invalid arguments.\nbye\n", 1, "and printed: Error: Invalid arguments"),
+        ("one\ntwo.\n", 2, "ended with exit code 2 and printed: two"),
     ],
 )
 def test_failures_in_words(log: str, code: int, words: str) -> None:

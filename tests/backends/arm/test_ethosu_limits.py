@@ -30,7 +30,7 @@ CASES: list[tuple[str, Limit, str | None]] = [
     ("AveragePool-same7", the.same_kernel_is_small, None),
     ("AveragePool-same9", the.same_kernel_is_small, r"the kernel is \(9, 9\)"),
     ("ReduceMean-row4096", the.reduced_axes_are_short, None),
-    ("ReduceMean-row4097", the.reduced_axes_are_short, "an axis of 4097 is reduced"),
+    ("ReduceMean-row4097", the.reduced_axes_are_short, "an axis of 4097 elements is reduced"),
     ("ReduceMean-plane64", the.reduces_at_most(4096), None),
     ("ReduceMean-plane65", the.reduces_at_most(4096), "4160 elements are reduced"),
     ("ArgMax-depth127", the.u55_argmax_over_depth, None),

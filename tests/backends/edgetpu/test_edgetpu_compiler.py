@@ -156,7 +156,7 @@ def test_compiled(stand_in: StandIn) -> None:
         "edgetpu_compiler 16.0.384591198 mapped 2 of 3 operators to the Edge TPU."
     ]
     assert decisions(artifact, Code.UNIT_FALLBACK) == [
-        "1 ARG_MAX on the host: Operation not supported."
+        "The compiler left 1 ARG_MAX on the host: Operation not supported."
     ]
 
 
@@ -185,10 +185,16 @@ def test_a_compiled_artifact_still_runs_on_the_host(stand_in: StandIn) -> None:
             "Compilation failed due to large activation tensors in model.",
             "the activations are too large",
         ),
-        ("Internal compiler error. Aborting!", "broke down with an internal error"),
-        ("ERROR: Didn't find op for builtin opcode 'CONV_2D' version '6'.", "newer than it"),
+        ("Internal compiler error. Aborting!", "failed with an internal error"),
+        (
+            "ERROR: Didn't find op for builtin opcode 'CONV_2D' version '6'.",
+            "newer than the compiler",
+        ),
         ("ERROR: Attempting to use a delegate with dynamic-sized tensors.", "dynamic size"),
-        ("Something else went wrong.", "ended with code 1 and said: Something else went wrong"),
+        (
+            "Something else went wrong.",
+            "ended with exit code 1 and printed: Something else went wrong",
+        ),
     ],
 )
 def test_failures_in_words(stand_in: StandIn, reason: str, words: str) -> None:

@@ -48,9 +48,9 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
         view_of(ops.Concat(1), PLANE, PLANE, np.zeros(PLANE, "f")),
         "3 operands are joined",
     ),
-    (the.reduces_no_batch, view_of(ops.Reduce("Max", (0, 2)), PLANE), "without the batch's 0"),
+    (the.reduces_no_batch, view_of(ops.Reduce("Max", (0, 2)), PLANE), "cannot be reduced"),
     (the.depth_is_multiple, view_of(ops.Reduce("Mean", (3,)), PLANE), None),
-    (the.depth_is_multiple, view_of(ops.Reduce("Mean", (3,)), (1, 8, 8, 6)), "the depth 6"),
+    (the.depth_is_multiple, view_of(ops.Reduce("Mean", (3,)), (1, 8, 8, 6)), "a depth of 6"),
     (the.slope_is_innermost, view_of(ops.PRelu(), PLANE, np.ones((1, 1, 8), "f")), None),
     (the.slope_is_innermost, view_of(ops.PRelu(), PLANE, np.ones((4, 8, 1), "f")), "the slope has"),
     (the.pads_no_batch, view_of(ops.Pad((1, 0, 0, 0) * 2), PLANE), "the batch is padded"),
@@ -59,7 +59,7 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
     (
         the.pads_without_lowest,
         view_of(ops.MaxPool((3, 3), (2, 2), (1, 1, 1, 1)), PLANE),
-        "PADV2 is not among",
+        "lacks PADV2",
     ),
     (the.resizes_in_a_known_mode, view_of(ops.Resize("nearest", (16, 16)), PLANE), None),
     (
@@ -68,8 +68,16 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
         "GATHER",
     ),
     (the.softmax_is_small, view_of(ops.Softmax(1), (1, 10)), None),
-    (the.softmax_is_small, view_of(ops.Softmax(1), (2, 10)), "one dimension larger than 1"),
-    (the.softmax_is_small, view_of(ops.Softmax(1), (1, 16001)), "16001 elements, allowed 16000"),
+    (
+        the.softmax_is_small,
+        view_of(ops.Softmax(1), (2, 10)),
+        "only the innermost dimension may exceed 1",
+    ),
+    (
+        the.softmax_is_small,
+        view_of(ops.Softmax(1), (1, 16001)),
+        "16001 elements, allowed up to 16000",
+    ),
     (
         the.steps_in_height_and_width,
         view_of(ops.Slice((0, 0, 0, 0), (1, 2, 4, 8), (1, 2, 2, 1)), PLANE),
@@ -78,7 +86,7 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
     (
         the.steps_in_height_and_width,
         view_of(ops.Slice((0, 0, 0, 0), (1, 4, 8, 4), (1, 1, 1, 2)), PLANE),
-        "allowed 1 but in height and width",
+        "only those in height and width may differ",
     ),
 ]
 

@@ -35,7 +35,7 @@ def test_without_it_the_doctor_says_where_to_get_it(
     assert checks[SUBJECT].advice.startswith("edgetpu_compiler is not on PATH: https://coral.ai/")
     assert checks["backend edgetpu"].status is CheckStatus.OK
     assert main(["setup", "edgetpu-compiler"]) == 3
-    assert "How to: https://coral.ai/docs/edgetpu/compiler" in capsys.readouterr().err
+    assert "See https://coral.ai/docs/edgetpu/compiler" in capsys.readouterr().err
 
 
 def test_with_it_all_is_ready(programs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,10 +38,10 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
     (
         the.element_types((DType.INT32,)),
         view_of(ops.Relu(), PLANE),
-        "x0 is float32, allowed: int32",
+        "x0 is float32, allowed int32",
     ),
     (the.rank_at_most(3), view_of(ops.Relu(), PLANE), "the rank is 4, allowed up to 3"),
-    (the.rank_between(2, 3), view_of(ops.Relu(), (2,)), "x0 has rank 1, allowed 2 to 3"),
+    (the.rank_between(2, 3), view_of(ops.Relu(), (2,)), "the rank of x0 is 1, allowed 2 to 3"),
     (
         the.broadcasts_in_four,
         view_of(ops.Add(), (2, 3, 2, 3, 2), (2, 1, 2, 1, 2)),
@@ -73,7 +73,7 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
     (
         the.padding_counts_or_is_same,
         view_of(ops.AveragePool((3, 3), (2, 2), (1, 1, 1, 1)), PLANE),
-        "do not count in the mean and are not SAME",
+        "are not counted in the mean and are not SAME",
     ),
     (
         the.padding_counts_or_is_same,
@@ -83,12 +83,12 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
     (
         the.windows_inside,
         view_of(ops.MaxPool((2, 2), (1, 1), (2, 0, 0, 0)), PLANE),
-        "a window of 2 lies in the padding alone",
+        "a window of size 2 lies entirely in the padding",
     ),
     (
         the.resize_is_exact,
         view_of(ops.Resize("linear", (1, 5), "pytorch_half_pixel"), PLANE),
-        r"linear with pytorch_half_pixel from \(8, 8\) to \(1, 5\)",
+        r"linear resizing like pytorch_half_pixel from \(8, 8\) to \(1, 5\)",
     ),
     (the.resize_is_exact, view_of(ops.Resize("linear", (5, 5)), PLANE), None),
     (the.axis_is_last, view_of(ops.Softmax(3), PLANE), None),
@@ -106,7 +106,7 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
     (
         the.casts_between((DType.FLOAT32,)),
         view_of(ops.Cast(DType.INT16), PLANE),
-        "it casts int16, allowed: float32",
+        "it casts from or to int16, allowed float32",
     ),
 ]
 

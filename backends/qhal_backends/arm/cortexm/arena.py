@@ -1,6 +1,6 @@
 """How much memory TensorFlow Lite Micro allocates for a model.
 
-The interpreter tells it on stderr of its process, so it runs in a process of its own:
+The interpreter prints it to stderr of its process, so it runs in a process of its own:
 ``python -m qhal_backends.arm.cortexm.arena FILE``.
 """
 
@@ -65,7 +65,7 @@ def measure_arena(content: bytes) -> Arena:
 
 
 def read_arena(text: str) -> Arena:
-    """The allocator's report, as ``print_allocations`` writes it.
+    """Read the allocator's report, as ``print_allocations`` writes it.
 
     Raises:
         VerificationError: there is no report in the text.
@@ -82,7 +82,7 @@ def _said(text: str, code: int) -> str:
     if code < 0:
         return f"it crashed with signal {-code}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return (lines[0] if lines else f"it ended with code {code}").rstrip(".")
+    return (lines[0] if lines else f"it ended with exit code {code}").rstrip(".")
 
 
 def main(file: Path) -> None:

@@ -51,13 +51,13 @@ class CortexMBackend(TfliteFamily):
         return Readiness(lower=lacks_schema(self.install), run=interpreter.lacks_interpreter())
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
-        """What TFLite Micro executes in integers; the same for every core."""
+        """State what TFLite Micro executes in integers; the same for every core."""
         from qhal_backends.arm.cortexm.capabilities import capabilities
 
         return capabilities()
 
     def foresee(self, model: QuantModel, target: TargetProfile) -> tuple[Decision, ...]:
-        """Whether the weights fit the board's flash."""
+        """Say whether the weights fit the board's flash."""
         from qhal.measure.counted import planned_weight_bytes
         from qhal_backends.arm.cortexm.board import foresee
 
@@ -94,19 +94,19 @@ class CortexMBackend(TfliteFamily):
     def load(
         self, artifact: Artifact, target: TargetProfile, options: RunOptions
     ) -> interpreter.MicroRunner | None:
-        """A runner in TFLite Micro's interpreter; None for a float model."""
+        """Load the artifact in TFLite Micro's interpreter; None for a float model."""
         if sources.DATA not in artifact.files:
             return None
         inputs, outputs = tuple(artifact.input_names), tuple(artifact.output_names)
         return interpreter.MicroRunner(artifact.files[MODEL], inputs, outputs)
 
     def examine(self, quantized: Trial, baseline: Trial | None, target: TargetProfile) -> Findings:
-        """Flash and arena."""
+        """Report flash and arena."""
         return Findings(_memory(quantized.artifact.files))
 
 
 def _around(content: bytes, arena: Arena | None) -> dict[str, bytes]:
-    """The files beside the model."""
+    """Write the files that come with the model."""
     from qhal_backends.tflite.operators import builtins_of, read_operators
 
     texts = {
@@ -120,15 +120,15 @@ def _around(content: bytes, arena: Arena | None) -> dict[str, bytes]:
 
 
 def _arena_unknown(lack: Lack) -> Decision:
-    sentence = f"The arena was not measured and not compared with the board's RAM: {lack}."
+    sentence = f"The arena was neither measured nor compared with the board's RAM: {lack}."
     return Decision(Code.NOT_RUNNABLE, sentence, severity=Severity.WARNING)
 
 
 def _memory(files: Mapping[str, bytes]) -> dict[str, Metric]:
-    """The figures of an artifact's files."""
+    """Report the sizes of an artifact's files."""
     from qhal_backends.arm.cortexm.arena import read_arena
 
-    note = "the model alone; the program's code comes on top"
+    note = "only the model, without the program's code"
     found = {"flash_bytes": _bytes(len(files[MODEL]), Basis.COUNTED, note, "flash of the model")}
     if ALLOCATIONS in files:
         arena = read_arena(files[ALLOCATIONS].decode())

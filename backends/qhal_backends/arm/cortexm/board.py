@@ -1,4 +1,4 @@
-"""Does a model fit the board?"""
+"""Check whether a model fits the board."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ RAM = "sram_bytes"
 
 
 def check_fits(target: TargetProfile, flash_bytes: int, arena: Arena | None) -> None:
-    """Compare with the board's memories; see :func:`unchecked` for what it does not state.
+    """Compare with the board's memories; :func:`unchecked` reports those it does not state.
 
     Args:
         target: facts ``flash_bytes`` and ``sram_bytes``.
-        flash_bytes: of the model; the program's own code comes on top.
+        flash_bytes: of the model, without the program's own code.
         arena: of the interpreter; None if it could not be measured.
 
     Raises:
@@ -34,19 +34,19 @@ def check_fits(target: TargetProfile, flash_bytes: int, arena: Arena | None) -> 
 
 
 def unchecked(target: TargetProfile) -> tuple[Decision, ...]:
-    """What the profile does not state, so that nothing could be compared with it."""
+    """Report the memories that the profile does not state, which were not checked."""
     missing = [key for key in (FLASH, RAM) if key not in target.facts]
     if not missing:
         return ()
     sentence = (
-        f"{target.name} states no {' and no '.join(missing)}: nothing tells whether the model "
-        "fits. A targets.toml whose target extends it can state them."
+        f"{target.name} states no {' and no '.join(missing)}, so it is unknown whether the model "
+        "fits. To have it checked, extend the target in a targets.toml that states them."
     )
     return (Decision(Code.MEMORY_UNCHECKED, sentence),)
 
 
 def foresee(target: TargetProfile, weight_bytes: int) -> tuple[Decision, ...]:
-    """What can be said of a model's memory before it is lowered.
+    """Say what is known about a model's memory before it is lowered.
 
     Args:
         target: as in :func:`check_fits`.
@@ -62,8 +62,8 @@ def foresee(target: TargetProfile, weight_bytes: int) -> tuple[Decision, ...]:
         )
         return (Decision(Code.UNFIT, sentence, severity=Severity.REFUSAL),)
     sentence = (
-        f"The weights need {_of(weight_bytes, flash)} of flash; what the whole file and the "
-        "arena need is known, and compared, only when the model is lowered."
+        f"The weights need {_of(weight_bytes, flash)} of flash. The sizes of the whole file and "
+        "the arena become known, and are checked, only when the model is lowered."
     )
     return (Decision(Code.MEMORY_UNCHECKED, sentence), *unchecked(target))
 

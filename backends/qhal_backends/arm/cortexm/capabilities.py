@@ -80,12 +80,12 @@ _ON_INT32 = frozenset(
     {"Add", "Sub", "Mul", "Maximum", "Minimum", "Compare", "Reshape", "Concat", "Split"}
     | {"Slice", "Expand"}
 )
-"""Operators whose kernels were seen to take int32, which indices and counts are of."""
+"""Operators whose kernels were seen to take int32, the type of indices and counts."""
 
 
 @cache
 def capabilities() -> Capabilities:
-    """All integer rows."""
+    """State all integer rows."""
     tflite = tflite_capabilities()
     kept = (_kept(c) for c in tflite.kernels if c.op in CMSIS_NN or c.op in _REFERENCE)
     return replace(
@@ -98,7 +98,7 @@ def capabilities() -> Capabilities:
 
 
 def _kept(capability: Capability) -> Capability:
-    """The integer rows of LiteRT's entry that TensorFlow Lite Micro has too."""
+    """Keep the integer rows of LiteRT's entry that TensorFlow Lite Micro has too."""
     op = capability.op
     file = f"cmsis_nn/{CMSIS_NN[op]}" if op in CMSIS_NN else _REFERENCE[op]
     return Capability(

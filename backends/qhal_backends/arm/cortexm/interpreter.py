@@ -27,19 +27,19 @@ _PER_ACTIVATION_BYTE = 8
 
 
 def lacks_interpreter() -> Lack | None:
-    """What keeps artifacts from running; None if the interpreter is installed."""
+    """Say what is missing to run artifacts; None if nothing is."""
     if find_spec("tflite_micro"):
         return None
     return Lack(f"{DISTRIBUTION} is not installed", INSTALL)
 
 
 def label() -> str:
-    """Name and version of the runtime."""
+    """Return the name and version of the runtime."""
     return f"{DISTRIBUTION} {version(DISTRIBUTION)} (reference kernels)"
 
 
 def load_interpreter(content: bytes) -> Any:
-    """An interpreter with allocated tensors.
+    """Make an interpreter with allocated tensors.
 
     Raises:
         MissingDependencyError: the package is missing or does not load.
@@ -49,7 +49,7 @@ def load_interpreter(content: bytes) -> Any:
         from tflite_micro.python.tflite_micro import runtime
     except ImportError as error:
         why = f"The artifact cannot run here: {DISTRIBUTION} does not load: {error}."
-        raise MissingDependencyError(why, f"{INSTALL} fixes it.") from error
+        raise MissingDependencyError(why, f"Run: {INSTALL}") from error
     try:
         return runtime.Interpreter.from_bytes(content, arena_size=ample_arena_bytes(content))
     except RuntimeError as error:
@@ -60,7 +60,7 @@ def load_interpreter(content: bytes) -> Any:
 
 
 def ample_arena_bytes(content: bytes) -> int:
-    """More than any plan of the memory needs: no two tensors share a byte."""
+    """Compute more than any memory plan needs: no two tensors share a byte."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(content, 0)

@@ -1,4 +1,4 @@
-"""What TensorFlow Lite Micro demands of a node beyond what LiteRT does.
+"""What TensorFlow Lite Micro requires of a node beyond what LiteRT does.
 
 Each limit's docstring is the rule, with the kernel that says so; it returns None, or a sentence
 with the offending value.
@@ -13,11 +13,11 @@ from qhal.targets.limit import Range, limit
 
 @limit()
 def rounds_as_litert_does(view: NodeView) -> str | None:
-    """Fully connected layers are 1x1 convolutions, which give the same integers as in LiteRT:
-    FULLY_CONNECTED is rescaled with a float64 there, and with an integer multiplier here
-    (fully_connected_common.cc).
+    """Fully connected layers are 1x1 convolutions, which give the same integers as in LiteRT.
+    FULLY_CONNECTED does not: LiteRT rescales it with a float64, TFLite Micro with an integer
+    multiplier (fully_connected_common.cc).
     """
-    return "TFLite Micro rounds FULLY_CONNECTED differently from LiteRT, and CONV_2D the same"
+    return "TFLite Micro rounds CONV_2D as LiteRT does, but not FULLY_CONNECTED"
 
 
 @limit(operands=Range(most=10))
@@ -29,8 +29,8 @@ def joins_few(view: NodeView, operands: Range) -> str | None:
 
 @limit(elements=Range(1, 511))
 def softmax_is_narrow(view: NodeView, elements: Range) -> str | None:
-    """A softmax has at most {elements.most} elements: more of them, all equal, overflow the
-    kernel's sum (softmax.h).
+    """A softmax has at most {elements.most} elements: if they are all equal, more of them overflow
+    the kernel's sum (softmax.h).
     """
     count = view.input().shape[-1]
     if count in elements:
@@ -40,24 +40,24 @@ def softmax_is_narrow(view: NodeView, elements: Range) -> str | None:
 
 @limit(dimensions=Range(most=4))
 def steps_in_four_dimensions(view: NodeView, dimensions: Range) -> str | None:
-    """With steps a slice has at most {dimensions.most} dimensions (strided_slice_common.cc)."""
+    """A slice with steps has at most {dimensions.most} dimensions (strided_slice_common.cc)."""
     op = view.op
     assert isinstance(op, ops.Slice)
     rank = len(op.steps)
     if set(op.steps) <= {1} or rank in dimensions:
         return None
-    return f"the steps are {op.steps}, allowed in {dimensions} dimensions"
+    return f"it has steps other than 1 and {rank} dimensions, allowed {dimensions}"
 
 
 @limit()
 def indices_are_constant(view: NodeView) -> str | None:
     """Indices are constants, stored as int32: gather.cc takes no int64."""
-    return None if view.is_constant(1) else f"the indices {view.node.inputs[1]} are computed"
+    return None if view.is_constant(1) else f"the indices {view.node.inputs[1]} are not constant"
 
 
 @limit()
 def pads_with_a_constant(view: NodeView) -> str | None:
-    """The padding is constant: other kinds are picked by gather.cc, which has no int16."""
+    """The padding is constant: other modes need GATHER, which has no int16 kernel (gather.cc)."""
     op = view.op
     assert isinstance(op, ops.Pad)
-    return None if op.mode == "constant" else f"the padding is {op.mode}, allowed constant"
+    return None if op.mode == "constant" else f"the padding mode is {op.mode}, allowed constant"

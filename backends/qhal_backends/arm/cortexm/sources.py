@@ -1,4 +1,4 @@
-"""The C and C++ sources that a project for a Cortex-M needs beside TensorFlow Lite Micro."""
+"""Write the C and C++ sources that a Cortex-M project needs besides TensorFlow Lite Micro."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WORDS = {
 
 
 def model_header(size_bytes: int, arena: Arena | None) -> str:
-    """Declares the model, and the arena where it was measured.
+    """Declare the model, and the size of its arena if it was measured.
 
     Args:
         size_bytes: of the ``.tflite`` file.
@@ -59,7 +59,7 @@ def model_header(size_bytes: int, arena: Arena | None) -> str:
 
 
 def model_source(content: bytes) -> str:
-    """Defines the model: the bytes of the ``.tflite`` file, 16-byte aligned (C11 and C++11)."""
+    """Define the model: the bytes of the ``.tflite`` file, 16-byte aligned (C11 and C++11)."""
     return _lines(
         "// The model as an array. Written by qhal.",
         f'#include "{HEADER}"',
@@ -83,7 +83,7 @@ def _rows_of(content: bytes) -> Iterable[str]:
 
 
 def resolver_header(builtins: Sequence[str]) -> str:
-    """A resolver of exactly the operators that the model has.
+    """Write a resolver of exactly the operators that the model has.
 
     Methods: ``Add…`` of tensorflow/lite/micro/micro_mutable_op_resolver.h.
 
@@ -108,7 +108,7 @@ def resolver_header(builtins: Sequence[str]) -> str:
 
 
 def method_of(builtin: str) -> str:
-    """The end of the resolver's method: ``AveragePool2D`` for ``AVERAGE_POOL_2D``."""
+    """Name the end of the resolver's method: ``AveragePool2D`` for ``AVERAGE_POOL_2D``."""
     return _WORDS.get(builtin) or "".join(word.capitalize() for word in builtin.split("_"))
 
 

@@ -24,15 +24,15 @@ _TIMEOUT_S = 60.0
 
 
 def find_compiler() -> str | None:
-    """Path of a C compiler, None if there is none."""
+    """Find the path of a C compiler; None if there is none."""
     return next(filter(None, map(shutil.which, COMPILERS)), None)
 
 
 def qemu_version() -> str:
-    """The version of QEMU, such as ``7.2.22``.
+    """Return the version of QEMU, such as ``7.2.22``.
 
     Raises:
-        MissingDependencyError: QEMU is not there, or cannot say.
+        MissingDependencyError: QEMU is not installed, or does not print its version.
     """
     try:
         done = _run([QEMU, "--version"])
@@ -41,16 +41,16 @@ def qemu_version() -> str:
     found = re.search(r"version (\d+(?:\.\d+)+)", done.stdout)
     if found is None:
         raise MissingDependencyError(
-            f"`{QEMU} --version` says {done.stdout[:80]!r}.", f"Run: {INSTALL_QEMU}"
+            f"`{QEMU} --version` prints no version: {done.stdout[:80]!r}.", f"Run: {INSTALL_QEMU}"
         )
     return found[1]
 
 
 def prepare_counter(folder: Folder) -> Path:
-    """The plugin for the present QEMU: compiled at the first call, and again for another QEMU.
+    """Compile the plugin for the installed QEMU, unless that was done for this version already.
 
     Raises:
-        MissingDependencyError: there is no compiler, or QEMU does not take the plugin.
+        MissingDependencyError: there is no compiler, or QEMU does not load the plugin.
     """
     made = folder.counter(qemu_version())
     if made.is_file():
@@ -64,8 +64,8 @@ def prepare_counter(folder: Folder) -> Path:
             refusal = _try(folder, unfinished)
         if refusal:
             raise MissingDependencyError(
-                f"{QEMU} does not load qhal's plugin that counts ({refusal}).",
-                "Use a QEMU that is dynamically linked and has plugins, as in Debian 12.",
+                f"{QEMU} does not load qhal's plugin that counts instructions ({refusal}).",
+                "Use a QEMU that is dynamically linked and supports plugins, as in Debian 12.",
             )
         unfinished.replace(made)
     finally:
@@ -87,7 +87,7 @@ def _compile(made: Path, api_version: int) -> None:
 
 
 def _try(folder: Folder, plugin: Path) -> str:
-    """Why QEMU does not load the plugin; empty if it does. The guest is the dynamic linker."""
+    """Say why QEMU does not load the plugin; empty if it does. The guest is the dynamic linker."""
     linker = str(folder.root / "lib" / "ld-linux-aarch64.so.1")
     done = _run([QEMU, "-plugin", str(plugin), linker, "--version"])
     return _first_line(done.stderr) or "no reason given" if done.returncode else ""

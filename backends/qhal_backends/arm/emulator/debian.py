@@ -1,7 +1,7 @@
 """An arm64 root from Debian packages, without touching the system's own packages.
 
 ``apt-get`` works with lists, sources and a cache of its own, and checks the archive's signature
-and the checksum of every package; ``dpkg-deb -x`` unpacks them. Nothing of it needs root.
+and the checksum of every package; ``dpkg-deb -x`` unpacks them. None of this needs root rights.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def download(folder: Path, work: Path) -> None:
 
     Args:
         folder: where the ``.deb`` files go.
-        work: apt's own files; kept, so that an interrupted download goes on.
+        work: apt's own files; kept, so that an interrupted download can continue.
 
     Raises:
         MissingDependencyError: the archive cannot be reached, or lacks a package.
@@ -114,5 +114,5 @@ def _failed(command: Sequence[str], reason: str) -> MissingDependencyError:
     return MissingDependencyError(
         f"The arm64 packages of Debian {RELEASE} cannot be installed: `{command[0]} {verb}` says "
         f"{reason.rstrip('.')}.",
-        "Check the network and the disk, and run it again: what has arrived is kept.",
+        "Check the network and the disk, and run it again: finished downloads are kept.",
     )

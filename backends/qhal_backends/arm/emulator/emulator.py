@@ -50,7 +50,7 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What came of a job.
+    """The result of a job.
 
     Attributes:
         outputs: by position, one tuple per sample.
@@ -76,7 +76,7 @@ class Emulation:
     """What an emulated process did.
 
     Attributes:
-        results: of the jobs that came to their end, by name.
+        results: of the jobs that finished, by name.
         problem: why others did not; empty if all did.
     """
 
@@ -98,7 +98,7 @@ class Emulator:
     def run(self, jobs: Sequence[Job], timeout_s: float = TIMEOUT_S) -> Emulation:
         """Do jobs in order, in one process with one thread.
 
-        Where the plugin that counts cannot be made, the jobs are run and nothing is counted.
+        If the plugin that counts cannot be made, the jobs are run and nothing is counted.
         """
         try:
             plugin, problem = prepare_counter(self.folder), ""
@@ -110,7 +110,7 @@ class Emulator:
             return Emulation(_results(work, jobs), problem.rstrip("."))
 
     def command(self, script: Path, *arguments: str) -> list[str]:
-        """The command that runs a Python script."""
+        """Make the command that runs a Python script."""
         return self._command((), script, *arguments)
 
     def _command(self, options: Sequence[str], script: Path, *arguments: str) -> list[str]:
@@ -120,7 +120,7 @@ class Emulator:
         return [*emulator, str(python), "-s", "-S", str(script), *arguments]
 
     def environment(self, *, keep_bytecode: bool = False) -> dict[str, str]:
-        """All environment variables of the guest: nothing of the host's may change a count."""
+        """Set all environment variables of the guest: none of the host's may change a count."""
         keep = {} if keep_bytecode else {"PYTHONDONTWRITEBYTECODE": "1"}
         return {
             "LC_ALL": "C.UTF-8",
@@ -132,7 +132,7 @@ class Emulator:
         }
 
     def _execute(self, work: Path, plugin: Path | None, timeout_s: float) -> str:
-        """Run the guest; returns why it did not come to its end."""
+        """Run the guest; return why it did not finish, or an empty text if it did."""
         log = ["-plugin", str(plugin), "-d", "plugin", "-D", str(work / _LOG)] if plugin else []
         try:
             done = subprocess.run(
@@ -150,7 +150,7 @@ class Emulator:
         if not done.returncode:
             return ""
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        return f"the emulation ended with {done.returncode}: {last.rstrip('.')}"
+        return f"the emulation ended with exit code {done.returncode}: {last.rstrip('.')}"
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def _compare(mine: Array, its: Array) -> BitDifference:
 
 
 def _bits(array: Array) -> Array:
-    """As unsigned integers, so that equal bits are equal, NaN included."""
+    """View as unsigned integers, so that equal bits compare equal, NaN included."""
     return np.asarray(array, order="C").view(f"u{array.itemsize}")
 
 
@@ -229,7 +229,7 @@ def _write(work: Path, jobs: Sequence[Job]) -> None:
 
 
 def _results(work: Path, jobs: Sequence[Job]) -> dict[str, Result]:
-    """What the jobs that came to their end left behind."""
+    """Read the results of the jobs that finished."""
     found: dict[str, Result] = {}
     marks = _marks(work / _LOG)
     for job in jobs:
@@ -251,7 +251,7 @@ def _read(path: Path, job: Job) -> tuple[tuple[Array, ...], ...]:
 
 
 def _marks(log: Path) -> list[int]:
-    """The counts that the plugin wrote; the emulator may have been stopped in mid-line."""
+    """Read the counts that the plugin wrote; the emulator may have stopped in mid-line."""
     if not log.is_file():
         return []
     return [int(n) for n in _EXECUTED.findall(log.read_text(encoding="utf-8", errors="replace"))]

@@ -42,12 +42,12 @@ _TRIAL_TIMEOUT_S = 300.0
 
 
 def arm_emulator() -> Setup:
-    """The setup, for :meth:`qhal.plugin.backend.Backend.setups`."""
+    """Return the setup, for :meth:`qhal.plugin.backend.Backend.setups`."""
     return Setup(SETUP, TITLE, lacks_emulator, prepare)
 
 
 def prepare(progress: Progress) -> str:
-    """Make all that is missing; see :class:`qhal.plugin.machine_setup.Setup`.
+    """Install all that is missing; see :class:`qhal.plugin.machine_setup.Setup`.
 
     Raises:
         MissingDependencyError: a program is not installed, or a download fails.
@@ -56,7 +56,7 @@ def prepare(progress: Progress) -> str:
     folder = find_folder()
     if folder is None:
         raise MissingDependencyError(
-            "There is no folder for the emulator.", "Set QHAL_CACHE to one."
+            "There is no folder for the emulator.", "Set QHAL_CACHE to a folder."
         )
     with _locked(folder.path), progress.stage(f"set up {SETUP}", total=5) as advance:
         manifest = folder.manifest or _make(folder, advance)
@@ -68,7 +68,7 @@ def prepare(progress: Progress) -> str:
 
 
 def _counting(folder: Folder) -> str:
-    """Whether this QEMU can count: without it outputs can still be compared."""
+    """Say whether this QEMU can count; if not, outputs can still be compared."""
     try:
         counter.prepare_counter(folder)
     except MissingDependencyError as error:
@@ -77,10 +77,10 @@ def _counting(folder: Folder) -> str:
 
 
 def check_programs() -> None:
-    """See that everything is there before anything is downloaded.
+    """Check that all programs are installed before anything is downloaded.
 
     Raises:
-        MissingDependencyError: names all that is not, and the commands that install it.
+        MissingDependencyError: names all that are not, and the commands that install them.
     """
     lacks = {
         "apt-get": (shutil.which("apt-get") is None, "only Debian and its relatives have it"),
@@ -104,7 +104,7 @@ def check_programs() -> None:
 
 
 def _make(folder: Folder, advance: Advance) -> dict[str, Any]:
-    """All steps; the manifest comes last. Downloads of an interrupted attempt are used again."""
+    """Make everything, the manifest last. Downloads of an interrupted attempt are used again."""
     debian.download(folder.debs, folder.path / "apt")
     advance(1)
     wheels.download(f"{RUNTIME}=={runtime_version()}", folder.wheels)
@@ -128,7 +128,7 @@ def _make(folder: Folder, advance: Advance) -> dict[str, Any]:
 
 
 def _newest(folder: Path, separator: str) -> list[Path]:
-    """One file per package: what an earlier attempt left of an older version is removed."""
+    """Keep one file per package: older versions that an earlier attempt left are removed."""
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime):
         name = path.name.partition(separator)[0]
@@ -139,7 +139,7 @@ def _newest(folder: Path, separator: str) -> list[Path]:
 
 
 def _unpack(folder: Folder) -> None:
-    """The root, the site and what each core sees of them, from nothing."""
+    """Make the root, the site and the view of each core on them anew."""
     for made in (folder.root, folder.site, folder.bytecode, folder.path / "cores"):
         shutil.rmtree(made, ignore_errors=True)
     debian.unpack(folder.debs, folder.root)
@@ -149,7 +149,7 @@ def _unpack(folder: Folder) -> None:
 
 
 def show_core(folder: Folder, core: Core) -> None:
-    """A root for one core: the common one, and the files by which runtimes know processors.
+    """Make a root for one core: the common one, and the files that describe the processor.
 
     Without an Arm processor in ``/proc/cpuinfo`` LiteRT crashes when it looks for its kernels.
     """
@@ -163,7 +163,7 @@ def show_core(folder: Folder, core: Core) -> None:
 
 
 def processor_files(core: Core) -> dict[str, str]:
-    """Path -> content of the files that describe four cores of a kind, as Linux does."""
+    """Write the files that describe four cores of a kind, as Linux does: path -> content."""
     processor = (
         "processor\t: {}\nBogoMIPS\t: 108.00\n"
         f"Features\t: {core.features}\n"
@@ -179,7 +179,7 @@ def processor_files(core: Core) -> dict[str, str]:
 
 
 def _try(emulator: Emulator) -> None:
-    """Import the runtime: it shows that all is there, and leaves the compiled modules behind."""
+    """Import the runtime: this shows that nothing is missing, and compiles the modules."""
     script = emulator.folder.path / "trial.py"
     script.write_text(_TRIAL, encoding="utf-8")
     done = subprocess.run(
@@ -196,7 +196,7 @@ def _try(emulator: Emulator) -> None:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise MissingDependencyError(
             f"LiteRT does not load on an emulated {emulator.core.name}: {last.rstrip('.')}.",
-            f"{QEMU} {counter.qemu_version()} may not know this core; a newer one may.",
+            f"{QEMU} {counter.qemu_version()} may not support this core; try a newer one.",
         )
 
 
@@ -212,7 +212,7 @@ def _write_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Only one process at a time works on a folder; a second one waits."""
+    """Let only one process at a time work on a folder; a second one waits."""
     import fcntl  # absent on Windows, where check_programs has already complained
 
     try:
@@ -220,7 +220,8 @@ def _locked(folder: Path) -> Iterator[None]:
         handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise MissingDependencyError(
-            f"The folder {folder} cannot be made: {error.strerror}.", "Set QHAL_CACHE to another."
+            f"The folder {folder} cannot be made: {error.strerror}.",
+            "Set QHAL_CACHE to another folder.",
         ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

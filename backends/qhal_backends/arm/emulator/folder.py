@@ -34,7 +34,7 @@ class Folder:
     """The emulator's folder for one version of LiteRT.
 
     Attributes:
-        path: ``manifest.json`` in it is written last: with it everything is there.
+        path: of the folder. Its ``manifest.json`` is written last: if it exists, all is complete.
     """
 
     path: Path
@@ -65,16 +65,16 @@ class Folder:
         return self.path / "bytecode"
 
     def core(self, name: str) -> Path:
-        """The root as a certain core sees it: it has a /proc/cpuinfo of its own."""
+        """Return the root as a certain core sees it: it has a /proc/cpuinfo of its own."""
         return self.path / "cores" / name
 
     def counter(self, qemu_version: str) -> Path:
-        """The compiled plugin for a version of QEMU."""
+        """Return the path of the compiled plugin for a version of QEMU."""
         return self.path / f"count-{qemu_version}.so"
 
     @cached_property
     def manifest(self) -> dict[str, Any] | None:
-        """What was installed; None if the setup has not come to its end."""
+        """What was installed; None if the setup has not finished."""
         try:
             read = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -83,9 +83,9 @@ class Folder:
 
 
 def find_folder() -> Folder | None:
-    """The folder for the installed LiteRT; None without LiteRT or without a cache folder.
+    """Find the folder for the installed LiteRT; None without LiteRT or without a cache folder.
 
-    Both sides run the same version: only then a difference is one of processors.
+    Host and guest run the same version: only then do differences come from the processors.
     """
     installed, cache = runtime_version(), cache_folder()
     if installed is None or cache is None:
@@ -94,7 +94,7 @@ def find_folder() -> Folder | None:
 
 
 def runtime_version() -> str | None:
-    """The version of LiteRT on this machine, None if it is not installed."""
+    """Return the version of LiteRT on this machine; None if it is not installed."""
     try:
         return version(RUNTIME)
     except PackageNotFoundError:
@@ -102,20 +102,20 @@ def runtime_version() -> str | None:
 
 
 def lacks_emulator() -> Lack | None:
-    """What keeps the emulator from running; None if nothing does."""
+    """Say what is missing to run the emulator; None if nothing is."""
     if runtime_version() is None:
         return Lack(f"{RUNTIME} is not installed", INSTALL_RUNTIME)
     if shutil.which(QEMU) is None:
         return Lack(f"{QEMU} is not on PATH", f"{INSTALL_QEMU} (then {RUN_SETUP})")
     folder = find_folder()
     if folder is None:
-        return Lack("there is no folder for the emulator", "set QHAL_CACHE to one")
+        return Lack("there is no folder for the emulator", "set QHAL_CACHE to a folder")
     if folder.manifest is None:
         return Lack(f"the arm64 root is not set up in {folder.path}", RUN_SETUP)
     return None
 
 
 def in_words(names: Iterable[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
+    """Join names: ``a``, ``a and b``, ``a, b and c``."""
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last

@@ -21,7 +21,7 @@ def main(folder: Path) -> None:
 
 
 def run(folder: Path, job: dict[str, Any]) -> None:
-    """Run every sample once, and the last one again as often as is to be counted."""
+    """Run every sample once, then the last one as many more times as are to be counted."""
     import numpy as np
 
     interpreter = load(folder / job["model"], job["reference"])
@@ -42,7 +42,7 @@ def run(folder: Path, job: dict[str, Any]) -> None:
 
 
 def load(model: Path, reference: bool) -> Any:
-    """An interpreter as :func:`qhal_backends.tflite.runner.load_interpreter` makes it."""
+    """Make an interpreter as :func:`qhal_backends.tflite.runner.load_interpreter` does."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     names = [OpResolverType.AUTO]
@@ -62,7 +62,7 @@ def load(model: Path, reference: bool) -> Any:
 
 
 def count(invoke: Any, runs: int) -> None:
-    """Between two calls of getppid lie one inference and the interpreter's loop around it."""
+    """Run inferences between calls of getppid, at which the plugin writes its count."""
     if runs:
         for _ in range(runs):
             os.getppid()

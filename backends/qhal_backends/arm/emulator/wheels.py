@@ -20,7 +20,7 @@ _TIMEOUT_S = 900.0
 
 
 def download(requirement: str, folder: Path) -> None:
-    """Download a package and its dependencies; what is in the folder already is not fetched again.
+    """Download a package and its dependencies, except what is in the folder already.
 
     Raises:
         MissingDependencyError: the index cannot be reached, or has no such wheel.
@@ -59,5 +59,5 @@ def unpack(folder: Path, site: Path) -> None:
 def _failed(what: str, reason: str) -> MissingDependencyError:
     return MissingDependencyError(
         f"The aarch64 wheels of {what} cannot be downloaded: pip says {reason.rstrip('.')}.",
-        "Check the network and the disk, and run it again: what has arrived is kept.",
+        "Check the network and the disk, and run it again: finished downloads are kept.",
     )

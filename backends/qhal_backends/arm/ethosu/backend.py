@@ -18,14 +18,14 @@ from qhal_backends.tflite.emitter import Flavor
 from qhal_backends.tflite.family import PACKAGES, HostedByLitert, artifact_of
 
 VELA = Flavor()
-"""Vela takes the plainest form of everything; nothing is bent to XNNPACK's liking."""
+"""Vela takes the plainest form of everything; nothing is written for XNNPACK."""
 
 
 class EthosUBackend(HostedByLitert):
     """Writes a ``.tflite`` file and compiles it with Vela.
 
     The file that Vela reads also runs on the host, in LiteRT: that is how the integer model is
-    verified. What the NPU itself takes is Vela's estimate.
+    verified. The latency on the NPU is Vela's estimate.
     """
 
     info: ClassVar = BackendInfo(
@@ -41,16 +41,16 @@ class EthosUBackend(HostedByLitert):
         return replace(ready, lower=ready.lower or compiler.lacks_vela())
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
-        """What the NPU executes, and what stays on the Cortex-M beside it."""
+        """State what the NPU executes, and what stays on the Cortex-M beside it."""
         from qhal_backends.arm.ethosu.capabilities import capabilities
 
         return capabilities(configuration_of(target).is_u85)
 
     def foresee(self, model: QuantModel, target: TargetProfile) -> tuple[Decision, ...]:
-        """Whether anything is for the NPU."""
+        """Refuse a model of which nothing runs on the NPU."""
         if any(row.unit != HOST for row in model.kernels.values()):
             return ()
-        sentence = "Nothing of the model runs on the NPU; a Cortex-M target takes it instead."
+        sentence = "No node of the model runs on the NPU; deploy it to a Cortex-M target instead."
         return (Decision(Code.UNFIT, sentence, severity=Severity.REFUSAL),)
 
     def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
@@ -77,13 +77,13 @@ class EthosUBackend(HostedByLitert):
         return replace(done, decisions=(*artifact.decisions, found))
 
     def placement(self, artifact: Artifact, target: TargetProfile) -> Placement | None:
-        """What Vela put on the NPU; None for a float model, which it never sees."""
+        """Read what Vela put on the NPU; None for a float model, which Vela never sees."""
         from qhal_backends.arm.ethosu.report import read_placement
 
         return read_placement(artifact.files) if compiler.COMPILED in artifact.files else None
 
     def examine(self, quantized: Trial, baseline: Trial | None, target: TargetProfile) -> Findings:
-        """Vela's estimates."""
+        """Report Vela's estimates."""
         from qhal_backends.arm.ethosu.report import metrics_of
 
         files = quantized.artifact.files
@@ -93,7 +93,7 @@ class EthosUBackend(HostedByLitert):
 
 
 def _compiled(artifact: Artifact, configuration: Configuration) -> Artifact:
-    """The artifact with what Vela made of it."""
+    """Add to the artifact what Vela made of it."""
     result = compiler.compile_model(artifact.files[compiler.SOURCE], configuration)
     files = {
         **artifact.files,

@@ -78,7 +78,7 @@ _UNFUSED = frozenset({"ConvTranspose", "Div"})
 
 @cache
 def capabilities(is_u85: bool) -> Capabilities:
-    """Rows of the NPU, then rows of the Cortex-M beside it.
+    """State the rows of the NPU, then those of the Cortex-M beside it.
 
     Args:
         is_u85: the generation: Ethos-U85, or Ethos-U55 and Ethos-U65.
@@ -92,17 +92,17 @@ def capabilities(is_u85: bool) -> Capabilities:
         kernels=(*accelerated, *(c for c in hosted if c.rows)),
         fused={op: kinds for op, kinds in FUSED.items() if op not in _UNFUSED},
         integer_io=True,
-        opaque="Vela reads TFLite's builtin operators only, and the NPU has integers only",
+        opaque="Vela reads only TFLite's builtin operators, and the NPU has only integers",
     )
 
 
 _NOT_ON_HOST = frozenset({"Compare", "Where", "Expand"})
-"""Operators on booleans, which make Vela end with an error when they stay on the CPU of an
-Ethos-U55, and what is written as TILE, which TFLite Micro lacks."""
+"""Operators on booleans, with which Vela fails if they stay on the CPU of an Ethos-U55, and those
+that are written as TILE, which TFLite Micro lacks."""
 
 
 def _accelerated(capability: Capability, limits: Limits, is_u85: bool) -> Capability:
-    """The integer rows of an operator, on the NPU."""
+    """List the integer rows of an operator on the NPU."""
     kept = tuple(_integer_rows(capability, is_u85))
     generation = "Ethos-U85" if is_u85 else "Ethos-U55 and Ethos-U65"
     source = f"{REPORT}, {generation} TFLite"
@@ -119,14 +119,14 @@ def _integer_rows(capability: Capability, is_u85: bool) -> Iterable[KernelRow]:
 
 
 def _bounded(op: str, row: KernelRow, largest: int) -> KernelRow:
-    """A row with the rule that depends on its type."""
+    """Add to a row the rule that depends on its type."""
     if op not in ("ReduceMean", "ReduceSum"):
         return row
     return replace(row, limits=(*row.limits, the.reduces_at_most(largest)))
 
 
 def _on_host(capability: Capability) -> Capability:
-    """The int8 rows of an operator that Vela leaves on the Cortex-M."""
+    """List the int8 rows of an operator that Vela leaves on the Cortex-M."""
     hosted = tuple(
         replace(row, unit=HOST) for row in capability.rows if row.activation.dtype is DType.INT8
     )

@@ -1,6 +1,6 @@
-"""Running Vela, Arm's compiler for Ethos-U, and reading what it writes.
+"""Run Vela, Arm's compiler for Ethos-U, and read what it writes.
 
-Vela is a package of Python with a core in C++, which some models make crash (Vela 5.2: an ADD of
+Vela is a Python package with a core in C++, which some models make crash (Vela 5.2: an ADD of
 int64 for Ethos-U85).
 """
 
@@ -33,14 +33,14 @@ LOG = "model_vela.log"
 
 
 def lacks_vela() -> Lack | None:
-    """What keeps Vela from running; None if nothing does."""
+    """Say what is missing to run Vela; None if nothing is."""
     if find_spec("ethosu") is None or find_spec("ethosu.vela") is None:
         return Lack(f"{DISTRIBUTION} is not installed", INSTALL)
     return None
 
 
 def vela() -> str:
-    """Vela's name and version."""
+    """Return Vela's name and version."""
     return f"Vela {version(DISTRIBUTION)}"
 
 
@@ -52,7 +52,7 @@ class VelaCompilation:
         model: the compiled file, in which one custom operator stands for each part on the NPU.
         summary: cycles, memory and bandwidth of the whole, as CSV.
         layers: the same for each operator, as CSV.
-        log: all that Vela said.
+        log: all that Vela printed.
     """
 
     model: bytes
@@ -65,7 +65,7 @@ def compile_model(content: bytes, configuration: Configuration) -> VelaCompilati
     """Compile a ``.tflite`` file.
 
     Raises:
-        RefusedError: Vela does not take the configuration or the model; quotes what it said.
+        RefusedError: Vela does not accept the configuration or the model; quotes its message.
     """
     with workspace(SOURCE, content) as folder:
         done = run_compiler(_command(configuration), folder, TIMEOUT_S)
@@ -79,7 +79,7 @@ def compile_model(content: bytes, configuration: Configuration) -> VelaCompilati
 
 
 def _command(configuration: Configuration) -> list[str]:
-    """Names are relative to the folder, so that no path of this run is in the log."""
+    """Make the command; names are relative, so that no path of this run is in the log."""
     return [
         *(sys.executable, "-P", "-m", "ethosu.vela", SOURCE, "--output-dir", "."),
         *configuration.arguments,
@@ -94,8 +94,8 @@ def _only(folder: Path, pattern: str) -> bytes:
 def _refusal(done: CompilerRun, configuration: Configuration) -> RefusedError:
     return RefusedError(
         f"{vela()} does not compile the model for {configuration}: {explain_failure(done)}.",
-        "`qhal check` lists what each operator runs on; `vela --list-configs` what a profile's "
-        "options may name.",
+        "`qhal check` lists the unit of each operator; `vela --list-configs` lists the values that "
+        "a target's options may have.",
     )
 
 
@@ -108,18 +108,18 @@ def explain_failure(done: CompilerRun) -> str:
 # --- reading ----------------------------------------------------------------------
 
 _ON_NPU = "NPU"
-"""Where a layer runs, as Vela's table says it."""
+"""Where a layer runs, as Vela's table names it."""
 
 
 def read_summary(content: bytes) -> Mapping[str, str]:
-    """Vela's summary: column -> value as it is written."""
+    """Read Vela's summary: column -> value as it is written."""
     return next(csv.DictReader(StringIO(content.decode())))
 
 
 def read_cycles(layers: bytes, results: Collection[str]) -> Mapping[str, float]:
-    """Cycles of each operator on the NPU: name of the result -> Vela's estimate.
+    """Read the cycles of each operator on the NPU: name of the result -> Vela's estimate.
 
-    Vela cuts some operators into several, such as a softmax into 30, whose last one makes the
+    Vela splits some operators into several, such as a softmax into 30; the last one makes the
     result.
 
     Args:
@@ -139,12 +139,12 @@ def read_cycles(layers: bytes, results: Collection[str]) -> Mapping[str, float]:
 
 
 def read_reasons(log: str) -> Mapping[str, str]:
-    """Why operators stay on the CPU: name of the result -> Vela's reason."""
+    """Read why operators stay on the CPU: name of the result -> Vela's reason."""
     pattern = r"Warning \(supported operators\) operator: \S+, ofm: '(.*)'\nReason: (.*)"
     return {name: reason.strip().rstrip(".") for name, reason in re.findall(pattern, log)}
 
 
 def read_cpu_count(log: str) -> int | None:
-    """How many operators Vela left on the CPU; None if it does not say."""
+    """Read how many operators Vela left on the CPU; None if it does not say."""
     found = re.search(r"^CPU operators = (\d+)", log, re.MULTILINE)
     return int(found[1]) if found else None

@@ -1,4 +1,4 @@
-"""For which NPU in which system Vela compiles: the options of a profile, and what they may be."""
+"""The NPU and the system for which Vela compiles: the options of a profile and their values."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ARM_SECTIONS = (
 
 @dataclass(frozen=True)
 class Configuration:
-    """For which NPU in which system Vela compiles; its own defaults are never used.
+    """The NPU and the system for which Vela compiles; its own defaults are never used.
 
     Attributes:
         accelerator: such as ``ethos-u55-128``: generation and MACs per cycle.
@@ -67,7 +67,7 @@ class Configuration:
 
     @property
     def arguments(self) -> list[str]:
-        """As Vela's command line takes it."""
+        """The options of Vela's command line."""
         return [
             *("--accelerator-config", self.accelerator),
             *("--config", self.file),
@@ -80,11 +80,11 @@ class Configuration:
 
 
 def configuration_of(target: TargetProfile) -> Configuration:
-    """The configuration in a profile's options.
+    """Read the configuration from a profile's options.
 
     Raises:
-        CatalogError: one of ``accelerator``, ``system_config`` and ``memory_mode`` is missing,
-            or no value that Vela has; or the configuration file is none.
+        CatalogError: one of ``accelerator``, ``system_config`` and ``memory_mode`` is missing or
+            has a value unknown to Vela; or the configuration file is invalid.
     """
     options = target.options
     for key in REQUIRED:
@@ -96,7 +96,9 @@ def configuration_of(target: TargetProfile) -> Configuration:
     file = options.get(CONFIG_FILE, ARM_CONFIG)
     sections = sections_of(file)
     if not sections:
-        raise _not_allowed(target, CONFIG_FILE, f"the path of a file of Vela's, or {ARM_CONFIG}")
+        raise _not_allowed(
+            target, CONFIG_FILE, f"the path of a Vela configuration file, or {ARM_CONFIG}"
+        )
     for key, allowed in {
         "accelerator": ACCELERATORS,
         "system_config": _named(sections, _SYSTEMS),
@@ -111,8 +113,8 @@ def configuration_of(target: TargetProfile) -> Configuration:
 def _not_allowed(target: TargetProfile, key: str, allowed: str) -> CatalogError:
     return CatalogError(
         f"{target.origin or 'targets.toml'}: targets.{target.name}.options.{key} is "
-        f"{target.options[key]!r}; allowed are {allowed}.",
-        f"They are those of {VALUES_FROM}, and of a file that {CONFIG_FILE} names.",
+        f"{target.options[key]!r}, allowed {allowed}.",
+        f"These values come from {VALUES_FROM}, and from the file that {CONFIG_FILE} names.",
     )
 
 
@@ -121,7 +123,7 @@ def _named(sections: Iterable[str], kind: str) -> tuple[str, ...]:
 
 
 def sections_of(file: str) -> tuple[str, ...]:
-    """The sections of a configuration file; nothing if it is none.
+    """Read the sections of a configuration file; empty if it is invalid.
 
     Args:
         file: a path, or a name inside Vela's package, which need not be installed for Arm's own.
@@ -140,7 +142,7 @@ def sections_of(file: str) -> tuple[str, ...]:
 
 
 def package_folder() -> Path | None:
-    """The folder of Vela's package; None if it is not installed."""
+    """Find the folder of Vela's package; None if it is not installed."""
     spec = find_spec("ethosu")
     folders = None if spec is None else spec.submodule_search_locations
     return Path(folders[0]) if folders else None

@@ -1,4 +1,4 @@
-"""What Vela demands of an operator that is to run on the NPU.
+"""What Vela requires of an operator that is to run on the NPU.
 
 Source: Vela 5.2, ``vela --supported-ops-report``, tables "Ethos-U55 and Ethos-U65 TFLite" and
 "Ethos-U85 TFLite". A rule that is not named after a generation holds for all of them. Each
@@ -32,7 +32,7 @@ _UP_TO_65536 = Range(most=65_536)
 
 @limit(weights=_UP_TO_65536)
 def filters_are_small(view: NodeView, weights: Range) -> str | None:
-    """A filter has at most {weights.most} weights: their absolute values sum up to at most
+    """A filter has at most {weights.most} weights, so that their absolute values sum up to at most
     127 * {weights.most}.
     """
     weight = view.input(1)
@@ -45,7 +45,7 @@ def filters_are_small(view: NodeView, weights: Range) -> str | None:
 
 @limit(strides=_UP_TO_THREE)
 def u55_strides_of_conv(view: NodeView, strides: Range) -> str | None:
-    """Strides are {strides}; more without dilation and with padding VALID."""
+    """Strides are {strides}, or more with padding VALID and without dilation."""
     op = view.op
     assert isinstance(op, ops.Conv)
     # Explicit padding becomes a PAD in front of a VALID convolution.
@@ -66,9 +66,8 @@ def u55_strides_up_to_three(view: NodeView, strides: Range) -> str | None:
 
 @limit(strides=OneOf(((1, 1), (2, 2))))
 def u55_strides_of_transposed(view: NodeView, strides: OneOf) -> str | None:
-    """Strides (height, width) are 1x1, 2x2, or 2 along the one of two dimensions that is not 1.
-
-    Across a dimension in which both input and kernel have one element, the stride is 1.
+    """Strides (height, width) are 1x1 or 2x2. They may also be 1x2 if input and kernel have one
+    row, and 2x1 if input and kernel have one column.
     """
     op = view.op
     assert isinstance(op, ops.ConvTranspose)
@@ -100,7 +99,7 @@ def kernel_is_small(view: NodeView, elements: Range, rows: Range) -> str | None:
 
 @limit(kernel=Range(1, 8))
 def same_kernel_is_small(view: NodeView, kernel: Range) -> str | None:
-    """With padding SAME a kernel is at most {kernel.most} by {kernel.most}."""
+    """With padding SAME, a kernel is at most {kernel.most} by {kernel.most}."""
     axes = pool_axes(view)
     sizes = tuple(axis.kernel for axis in axes)
     if not _is_same(axes) or max(sizes) in kernel:
@@ -110,7 +109,7 @@ def same_kernel_is_small(view: NodeView, kernel: Range) -> str | None:
 
 @limit(strides=_UP_TO_THREE)
 def u55_strides_of_pool(view: NodeView, strides: Range) -> str | None:
-    """Strides are {strides}; more with padding VALID."""
+    """Strides are {strides}, or more with padding VALID."""
     axes = pool_axes(view)
     found = tuple(axis.stride for axis in axes)
     if max(found) in strides or not _is_same(axes):
@@ -127,18 +126,18 @@ def reduced_axes_are_short(view: NodeView, elements: Range) -> str | None:
     longest = max(_reduced_sizes(view), default=1)
     if longest in elements:
         return None
-    return f"an axis of {longest} is reduced, allowed {elements}"
+    return f"an axis of {longest} elements is reduced, allowed {elements}"
 
 
 def reduces_at_most(largest: int) -> Limit:
-    """Limit the number of elements that a mean is taken of."""
+    """Limit the number of elements over which a mean is taken."""
     return limit(elements=Range(most=largest))(_mean_is_small)
 
 
 def _mean_is_small(view: NodeView, elements: Range) -> str | None:
-    """A mean is taken of at most {elements.most} elements."""
+    """A mean is taken over at most {elements.most} elements."""
     count = prod(_reduced_sizes(view))
-    return None if count in elements else f"{count} elements are reduced, allowed {elements.most}"
+    return None if count in elements else f"{count} elements are reduced, allowed {elements}"
 
 
 def _reduced_sizes(view: NodeView) -> list[int]:
@@ -149,7 +148,7 @@ def _reduced_sizes(view: NodeView) -> list[int]:
 
 @limit(batch=1)
 def mean_has_one_batch(view: NodeView, batch: int) -> str | None:
-    """With 4 dimensions and more, the first one is {batch}."""
+    """The first of 4 or more dimensions is {batch}."""
     shape = view.input().shape
     if len(shape) < 4 or shape[0] == batch:
         return None
@@ -165,19 +164,19 @@ def mean_over_depth(view: NodeView) -> str | None:
     three = (1, 1, *shape)[-3:]
     if len(shape) - 1 not in op.axes or 1 in three:
         return None
-    return f"the depth of {shape} is reduced, allowed if height, width or depth is 1"
+    return f"the depth of {shape} is reduced, allowed only if height, width or depth is 1"
 
 
 @limit(elements=Range(most=127))
 def u55_argmax_over_depth(view: NodeView, elements: Range) -> str | None:
-    """The axis is the last one, of at most {elements.most} elements, and is dropped."""
+    """The reduced axis is the last one, has at most {elements.most} elements, and is dropped."""
     op, shape = view.op, view.input().shape
     assert isinstance(op, ops.ArgMax)
     if op.axis != len(shape) - 1:
-        return f"the axis is {op.axis} of {len(shape)}, allowed the last one"
+        return f"the axis is {op.axis} of {len(shape)}, allowed {len(shape) - 1}"
     if shape[-1] not in elements:
         return f"the axis has {shape[-1]} elements, allowed {elements}"
-    return "the reduced axis is kept, allowed dropped ones" if op.keepdims else None
+    return "the reduced axis is kept, but must be dropped" if op.keepdims else None
 
 
 @limit(rows=_UP_TO_65536)
@@ -204,13 +203,13 @@ def u55_product_axes(view: NodeView, elements: Range) -> str | None:
 
 @limit(scales=OneOf((2, 4, 8)), half_pixel=OneOf((2,)))
 def u55_resizes_by_powers_of_two(view: NodeView, scales: OneOf, half_pixel: OneOf) -> str | None:
-    """Both sizes grow {scales.either} times (linear half_pixel: {half_pixel} times), or a
-    single pixel is spread.
+    """Height and width both grow {scales.either} times (linear half_pixel: {half_pixel} times), or
+    a single pixel is repeated.
     """
     op, mode, sizes = view.op, exact_mode(view), spatial_sizes(view)
     assert isinstance(op, ops.Resize)
     if mode is None:
-        return "the elements would be picked by GATHER, which the NPU lacks"
+        return "TFLite has no such resize mode, so it would need GATHER, which the NPU lacks"
     if _is_trivial(sizes):
         return None
     found = [_scale(mode, *size) for size in sizes]
@@ -225,13 +224,13 @@ def u55_resizes_by_powers_of_two(view: NodeView, scales: OneOf, half_pixel: OneO
 
 @limit(scale=Range(most=1024), aligned=Range(most=2048))
 def u85_resizes_in_bounds(view: NodeView, scale: Range, aligned: Range) -> str | None:
-    """Scales are at most {scale.most}, with aligned corners {aligned.most}; linear ones are powers
-    of two.
+    """Sizes grow at most {scale.most} times (with aligned corners: {aligned.most} times), and in
+    linear mode by powers of two.
     """
     op, mode, sizes = view.op, exact_mode(view), spatial_sizes(view)
     assert isinstance(op, ops.Resize)
     if mode is None:
-        return "the elements would be picked by GATHER, which picks along the first axis only"
+        return "TFLite has no such resize mode, and GATHER picks only along the first axis"
     scales = [_scale(mode, *size) for size in sizes]
     allowed = aligned if mode.align_corners else scale
     if max(scales) not in allowed:
@@ -269,27 +268,29 @@ def _shown(scales: Iterable[float]) -> str:
 
 @limit()
 def steps_in_height_and_width(view: NodeView) -> str | None:
-    """Steps are positive, and above 1 only along height and width, in front of the last axis."""
+    """Steps are positive; only those along height and width, before the last axis, exceed 1."""
     op = view.op
     assert isinstance(op, ops.Slice)
     rank = len(op.steps)
     stepped = {axis - rank for axis, step in enumerate(op.steps) if step != 1}
     if not stepped or (min(op.steps) > 0 and stepped <= {-2, -3}):
         return None
-    return f"the steps are {op.steps}, allowed 1 but along height and width"
+    return f"the steps are {op.steps}; only those along height and width may exceed 1"
 
 
 @limit()
 def pads_with_a_constant(view: NodeView) -> str | None:
-    """The padding is constant: that of other kinds is picked by GATHER."""
+    """The padding is constant: other modes need GATHER, which the NPU lacks."""
     op = view.op
     assert isinstance(op, ops.Pad)
-    return None if op.mode == "constant" else f"the padding is {op.mode}, allowed constant"
+    return None if op.mode == "constant" else f"the padding mode is {op.mode}, allowed constant"
 
 
 @limit(elements=_UP_TO_65536)
 def u55_transposes_small_planes(view: NodeView, elements: Range) -> str | None:
-    """Of 3 axes each, and of more the product of all but any 2, is at most {elements.most}."""
+    """Up to 3 axes longer than 1 have at most {elements.most} elements each; of more axes, any
+    group that leaves out 2 has at most as many together.
+    """
     op, shape = view.op, view.input().shape
     assert isinstance(op, ops.Transpose)
     if op.perm == tuple(range(len(op.perm))):
@@ -299,12 +300,12 @@ def u55_transposes_small_planes(view: NodeView, elements: Range) -> str | None:
     largest = max(map(prod, groups), default=1)
     if largest in elements:
         return None
-    return f"axes of {shape} have {largest} elements together, allowed {elements}"
+    return f"some axes of {shape} have {largest} elements together, allowed {elements}"
 
 
 @limit(rank=Range(most=8))
 def transposed_rank(view: NodeView, rank: Range) -> str | None:
-    """A transposition has at most {rank.most} dimensions."""
+    """A transposed tensor has at most {rank.most} dimensions."""
     found = len(view.input().shape)
     if found in rank:
         return None
@@ -316,4 +317,4 @@ def u85_gathers_along_batch(view: NodeView) -> str | None:
     """Elements are picked along the first axis."""
     op = view.op
     assert isinstance(op, ops.Gather)
-    return None if op.axis == 0 else f"the axis is {op.axis}, allowed the first one"
+    return None if op.axis == 0 else f"the axis is {op.axis}, allowed 0"

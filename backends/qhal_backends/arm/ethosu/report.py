@@ -38,10 +38,10 @@ NPU = "NPU"
 
 
 def read_placement(files: Files) -> Placement:
-    """Compare a file with its compiled form: what is left as it was runs on the CPU.
+    """Compare a file with its compiled form: unchanged operators run on the CPU.
 
-    Every operator is reported under the name of the tensor that it makes, with the cycles that
-    Vela estimates for it on the NPU. It knows none of the CPU.
+    Every operator is reported under the name of its result, with the cycles that Vela estimates
+    for it on the NPU. Vela estimates none for the CPU.
     """
     operators = read_operators(files[SOURCE])
     compiled = read_operators(files[COMPILED])
@@ -67,9 +67,9 @@ def _on_cpu(operator: Operator, reasons: Mapping[str, str]) -> PlacedNode:
 
 
 def check_uses_npu(placement: Placement, configuration: Configuration) -> None:
-    """A model that leaves the NPU idle is not one for this target.
+    """Refuse a model that leaves the NPU idle: it is not one for this target.
 
-    Vela itself ends with 0 cycles and an infinite speed then.
+    For such a model Vela itself reports 0 cycles and an infinite speed.
 
     Raises:
         RefusedError: every operator stays on the CPU; the message lists them with reasons.
@@ -108,7 +108,7 @@ _BYTES_PER_KIB = 1024
 
 
 def metrics_of(files: Files, configuration: Configuration) -> dict[str, Metric]:
-    """Vela's estimates; a memory that the system does not have is left out.
+    """Report Vela's estimates; a memory that the system does not have is left out.
 
     All of them are in the files: neither Vela nor LiteRT has to be installed.
     """
@@ -137,7 +137,7 @@ def metrics_of(files: Files, configuration: Configuration) -> dict[str, Metric]:
 
 
 def _number(text: str) -> float:
-    """A column as a number; 0 for words, and for the NaN of what never runs."""
+    """Read a column as a number; 0 for words, and for the NaN of what never runs."""
     try:
         value = float(text)
     except ValueError:
@@ -146,7 +146,7 @@ def _number(text: str) -> float:
 
 
 def _omits(left: int | None) -> str:
-    """What Vela knows no cycles of; None: it does not say how much stays on the CPU."""
+    """Name what Vela estimates no cycles for; for None it does not say how much that is."""
     if left is None:
         return "any operators on the CPU"
     return f"{counted(left, 'operator')} on the CPU" if left else ""
@@ -158,7 +158,7 @@ def _omits(left: int | None) -> str:
 def decision_about(
     placement: Placement, graph: Graph, owners: Mapping[str, str], configuration: Configuration
 ) -> Decision:
-    """What Vela did with the whole. Of single nodes the plan tells, and the placement beside it.
+    """Say what Vela did with the model; plan and placement report on single nodes.
 
     Args:
         placement: of the operators.
@@ -168,17 +168,17 @@ def decision_about(
     """
     left = [node for node in placement.nodes if node.unit == HOST]
     share = share_on_npu(graph, {owners[node.name] for node in left})
-    rest = f"; cycles of {counted(len(left), 'operator')} on the CPU are not included"
+    rest = f"; its cycle counts leave out {counted(len(left), 'operator')} on the CPU"
     return Decision(
         Code.COMPILED,
         f"{placement.source} put {len(placement.nodes) - len(left)} of {len(placement.nodes)} "
-        f"operators with {100 * share:.4g} % of the multiply-accumulates on the NPU "
+        f"operators, with {100 * share:.4g} % of the multiply-accumulates, on the NPU "
         f"({configuration}){rest if left else ''}.",
     )
 
 
 def share_on_npu(graph: Graph, on_cpu: set[str]) -> float:
-    """Share of the multiply-accumulates in nodes that are not on the CPU; 1 if there are none."""
+    """Compute the share of multiply-accumulates not on the CPU; 1 if there are none at all."""
     counts = {node.name: macs(NodeView(graph, node)) for node in graph.nodes}
     total = sum(counts.values())
     return 1 - sum(counts[name] for name in on_cpu if name in counts) / total if total else 1.0

@@ -52,6 +52,6 @@ def lower_model(model: QuantModel, flavor: Flavor = LITERT) -> Lowered:
         view = emitter.begin(node)
         lower = LOWERINGS.get(type(node.op))
         if lower is None:
-            raise InternalError(f"TFLite has no lowering for {node.op.kind} ({node.name}).")
+            raise InternalError(f"There is no lowering for {node.op.kind} ({node.name}) in TFLite.")
         lower(emitter, view)
     return Lowered(emitter.finish(), tuple(emitter.decisions))

@@ -13,5 +13,5 @@ _FUSED = {
 
 
 def fused(activation: Activation) -> dict[str, OptionValue]:
-    """The option that states a fused activation."""
+    """Make the option that states a fused activation."""
     return {"fusedActivationFunction": _FUSED[activation]}

@@ -114,7 +114,7 @@ def _clip(e: Emitter, view: NodeView) -> None:
 
 
 def _clamp(e: Emitter, view: NodeView, x: str, low: float, high: float) -> None:
-    """MAXIMUM with the lower bound, then MINIMUM with the upper one, as far as they matter."""
+    """Write MAXIMUM with the lower bound and MINIMUM with the upper one, if they matter."""
     bounds = (("MAXIMUM", low, "low"), ("MINIMUM", high, "high"))
     needed = [(builtin, bound, what) for builtin, bound, what in bounds if _cuts(e, x, bound)]
     if not needed:
@@ -127,7 +127,7 @@ def _clamp(e: Emitter, view: NodeView, x: str, low: float, high: float) -> None:
 
 
 def _cuts(e: Emitter, x: str, bound: float) -> bool:
-    """True if a bound lies within what a tensor can hold."""
+    """Return True if a bound lies within what a tensor can represent."""
     params = e.tensor(x).params
     if params is None or not np.isfinite(bound):
         return bool(np.isfinite(bound))
@@ -136,7 +136,7 @@ def _cuts(e: Emitter, x: str, bound: float) -> bool:
 
 
 def _relu(e: Emitter, view: NodeView) -> None:
-    """RELU and RELU6; of 8-bit integers by QUANTIZE, whose saturation is the usual bound.
+    """Write RELU and RELU6; on 8-bit integers as QUANTIZE, whose saturation is the usual bound.
 
     XNNPACK has no 8-bit RELU, and the builtin kernel is scalar: a hundred times slower.
     """
@@ -155,7 +155,7 @@ def _relu(e: Emitter, view: NodeView) -> None:
 
 
 def _prelu(e: Emitter, view: NodeView) -> None:
-    """PRELU; of 8-bit integers as ``max(x, 0) + slope * min(x, 0)``, for the same reason."""
+    """Write PRELU; on 8-bit integers ``max(x, 0) + slope * min(x, 0)``, for the same reason."""
     (x, slope), (y,) = view.node.inputs, view.node.outputs
     if not e.flavor.for_xnnpack or e.tensor(y).type.dtype is not DType.INT8:
         e.emit("PRELU", [x, slope], [y])

@@ -34,7 +34,7 @@ def _concat(e: Emitter, view: NodeView) -> None:
 
 
 def _split(e: Emitter, view: NodeView) -> None:
-    """SPLIT, or SPLIT_V for uneven parts and for int64, which SPLIT has since LiteRT only."""
+    """Write SPLIT, or SPLIT_V for uneven parts and for int64, which SPLIT has only in LiteRT."""
     op = view.op
     assert isinstance(op, ops.Split)
     is_even, count = len(set(op.sizes)) == 1, len(op.sizes)
@@ -52,7 +52,7 @@ def _split(e: Emitter, view: NodeView) -> None:
 def _split_by_slices(e: Emitter, view: NodeView, op: ops.Split) -> None:
     e.decide(
         Code.DECOMPOSED,
-        f"Split {view.node.name}: its parts {op.sizes} are uneven, so each is a SLICE.",
+        f"Split {view.node.name}: its parts {op.sizes} are uneven, so each is written as a SLICE.",
     )
     starts = [sum(op.sizes[:index]) for index in range(len(op.sizes))]
     for start, part in zip(starts, view.node.outputs, strict=True):
@@ -61,7 +61,7 @@ def _split_by_slices(e: Emitter, view: NodeView, op: ops.Split) -> None:
 
 
 def _cut(e: Emitter, x: str, begin: Sequence[int], result: str) -> None:
-    """The block of the shape of ``result`` that begins at ``begin``."""
+    """Write a SLICE: the block of the shape of ``result`` that begins at ``begin``."""
     size = e.integers(f"{result}/size", e.tensor(result).type.shape)
     e.emit("SLICE", [x, e.integers(f"{result}/begin", begin), size], [result])
 
@@ -92,13 +92,13 @@ def _stride(e: Emitter, view: NodeView, op: ops.Slice) -> None:
 
 
 def _is_column(op: ops.Slice, shape: tuple[int, ...]) -> bool:
-    """True if every axis is kept whole, or every n-th element of it from the first ones on."""
+    """Return True if each axis is kept, or cut to every n-th element, from one of the first n."""
     axes = zip(shape, op.starts, op.sizes, op.steps, strict=True)
     return all(size * step == n and 0 <= start < step for n, start, size, step in axes)
 
 
 def _take_columns(e: Emitter, view: NodeView, op: ops.Slice) -> None:
-    """Every n-th element of an axis: a block of columns, once n elements lie in one row.
+    """Take every n-th element of an axis: a block of columns, once n elements lie in one row.
 
     XNNPACK runs RESHAPE and SLICE, but no STRIDED_SLICE with steps.
     """
@@ -118,7 +118,7 @@ def _take_columns(e: Emitter, view: NodeView, op: ops.Slice) -> None:
 
 
 def _pick_by_pooling(e: Emitter, view: NodeView, op: ops.Slice) -> None:
-    """Every n-th row and column: the maximum of windows of one element."""
+    """Take every n-th row and column: the maximum of windows of one element."""
     e.decide(
         Code.DECOMPOSED,
         f"Slice {view.node.name}: its steps {op.steps} are written as a 1x1 MAX_POOL_2D.",
@@ -161,7 +161,7 @@ def _pad(e: Emitter, view: NodeView) -> None:
 
 
 def _pad_by_picking(e: Emitter, view: NodeView, op: ops.Pad) -> None:
-    """Edge and reflected padding: one GATHER per padded dimension.
+    """Write edge and reflected padding as one GATHER per padded dimension.
 
     TFLite lacks the first, and its MIRROR_PAD copies element by element.
     """
@@ -201,7 +201,7 @@ def _gather(e: Emitter, view: NodeView) -> None:
 
 
 def _expand(e: Emitter, view: NodeView) -> None:
-    """TILE, which copies blocks; BROADCAST_TO, element by element, where TILE lacks the type."""
+    """Write TILE, which copies blocks, or the slower BROADCAST_TO where TILE lacks the type."""
     x, (y,) = view.node.inputs[0], view.node.outputs
     shape = view.output().shape
     if e.flavor.expand_by_broadcasting or e.tensor(x).type.dtype is DType.INT16:

@@ -41,7 +41,7 @@ def _reduce(e: Emitter, view: NodeView) -> None:
 
 
 def _sum_of_integers(e: Emitter, view: NodeView, inputs: list[str], op: ops.Reduce) -> None:
-    """A sum as the mean times the number of elements.
+    """Write a sum as the mean times the number of elements.
 
     The reference kernel of SUM loses the scale of 8-bit sums, and tflite-runtime 2.14 runs it by
     default. The mean's scale is the sum's over the number, so MUL passes the integers through.
@@ -93,7 +93,7 @@ def _instance_norm(e: Emitter, view: NodeView) -> None:
 
 
 def _normalize(e: Emitter, view: NodeView, axes: Sequence[int], epsilon: float) -> None:
-    """``(x - mean) * rsqrt(variance + epsilon) * scale + bias`` with seven operators."""
+    """Write ``(x - mean) * rsqrt(variance + epsilon) * scale + bias`` with seven operators."""
     node, shape = view.node, view.input().shape
     x, y = node.inputs[0], node.outputs[0]
     over = e.integers(f"{node.name}/axes", axes)

@@ -16,7 +16,7 @@ Pads = Sequence[tuple[int, int]]
 
 
 def pad_explicitly(e: Emitter, view: NodeView, x: str, pads: Pads) -> str:
-    """``x`` with zeros around its spatial dimensions, as a recorded extra operator."""
+    """Put zeros around the spatial dimensions of ``x``, by an extra operator that is recorded."""
     e.decide(
         Code.DECOMPOSED,
         f"{view.op.kind} {view.node.name}: its padding {tuple(pads)} is neither SAME nor VALID, so "
@@ -28,7 +28,7 @@ def pad_explicitly(e: Emitter, view: NodeView, x: str, pads: Pads) -> str:
 
 
 def pad_with_lowest(e: Emitter, view: NodeView, x: str, pads: Pads) -> str:
-    """The node's operand, as ``x``, with a value around it that never wins a maximum."""
+    """Put a value that never wins a maximum around the node's operand, which is ``x``."""
     source = e.tensor(x)
     if _zero_is_lowest(source) or is_non_negative(e.model.graph, view.node.inputs[0]):
         return pad_explicitly(e, view, x, pads)  # PAD runs in XNNPACK, PADV2 does not
@@ -46,7 +46,7 @@ def pad_with_lowest(e: Emitter, view: NodeView, x: str, pads: Pads) -> str:
 
 
 def _zero_is_lowest(tensor: FlatTensor) -> bool:
-    """True if no integer of a tensor stands for a number below zero."""
+    """Return True if no integer of a tensor stands for a negative number."""
     return tensor.params is not None and int(tensor.params.zero_point) == tensor.type.dtype.qmin
 
 

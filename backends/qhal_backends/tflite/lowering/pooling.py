@@ -41,7 +41,7 @@ def _options(view: NodeView, padding: FlatPadding) -> dict[str, OptionValue]:
 
 
 def _average_pool(e: Emitter, view: NodeView) -> None:
-    """TFLite never counts padding; where it counts, a PAD makes it part of the input."""
+    """Write a mean; TFLite never counts padding, so a PAD makes counted padding input."""
     op = view.op
     assert isinstance(op, AveragePool)
     x, y = view.node.inputs[0], view.node.outputs[0]
@@ -63,10 +63,10 @@ def _average_pool(e: Emitter, view: NodeView) -> None:
 
 
 def _rounds_alike(e: Emitter, view: NodeView, op: AveragePool) -> bool:
-    """True if other operators compute the same mean of 8-bit integers to the last bit.
+    """Return True if other operators compute the same mean of 8-bit integers, bit for bit.
 
-    The number of taps must be odd: else a mean may lie half way between two integers, which the
-    kernels round differently.
+    The number of taps must be odd. Otherwise a mean may lie halfway between two integers, which
+    the kernels round differently.
     """
     is_int8 = e.tensor(view.node.outputs[0]).type.dtype is DType.INT8
     all_count = op.count_include_pad or not any(op.pads)
@@ -74,7 +74,7 @@ def _rounds_alike(e: Emitter, view: NodeView, op: AveragePool) -> bool:
 
 
 def _average_faster(e: Emitter, view: NodeView, axes: list[Axis]) -> None:
-    """MEAN over the whole input, or DEPTHWISE_CONV_2D over windows.
+    """Write MEAN over the whole input, or DEPTHWISE_CONV_2D over windows.
 
     XNNPACK has no 8-bit AVERAGE_POOL_2D, and the builtin kernel is scalar.
     """
@@ -88,13 +88,13 @@ def _average_faster(e: Emitter, view: NodeView, axes: list[Axis]) -> None:
 
 
 def _average_by_convolution(e: Emitter, view: NodeView, op: AveragePool, axes: list[Axis]) -> None:
-    """A DEPTHWISE_CONV_2D whose weights are all 1 with the scale 1 / taps."""
+    """Write a DEPTHWISE_CONV_2D whose weights are all 1 with the scale 1 / taps."""
     name = view.node.name
     source, channels = e.tensor(view.node.inputs[0]), view.input().shape[-1]
     assert source.params is not None
     e.decide(
         Code.DECOMPOSED,
-        f"AveragePool {name}: it is written as a depthwise convolution, which LiteRT runs faster.",
+        f"AveragePool {name} is written as a depthwise convolution, which LiteRT runs faster.",
     )
     share = QuantParams.per_tensor(DType.INT8, 1 / prod(op.kernel), 0)
     weight = e.constant(f"{name}/ones", np.ones((1, *op.kernel, channels), np.int8), share)
@@ -109,7 +109,7 @@ def _average_by_convolution(e: Emitter, view: NodeView, op: AveragePool, axes: l
 
 
 def _correct_counts(e: Emitter, view: NodeView, pooled: str, y: str, axes: list[Axis]) -> None:
-    """Multiply by taps / taps inside the input: only in float, see the limits."""
+    """Multiply by all taps / taps inside the input. This is for float only, see the limits."""
     e.decide(
         Code.DECOMPOSED,
         f"{view.op.kind} {view.node.name}: its padding is not counted and is not SAME, so a MUL "
@@ -123,7 +123,7 @@ def _correct_counts(e: Emitter, view: NodeView, pooled: str, y: str, axes: list[
 
 
 def _taps_inside(axis: Axis) -> list[int]:
-    """How many taps of each window lie on the input."""
+    """Count the taps of each window that lie on the input."""
     starts = [i * axis.stride - axis.begin for i in range(axis.windows)]
     return [min(start + axis.kernel, axis.size) - max(start, 0) for start in starts]
 

@@ -30,7 +30,7 @@ def _resize(e: Emitter, view: NodeView) -> None:
 
 
 def _tile_point(e: Emitter, view: NodeView) -> None:
-    """An image of one pixel, repeated: the Edge TPU compiler maps it as TILE."""
+    """Repeat an image of one pixel by TILE, which the Edge TPU compiler maps."""
     repeats = (1, *view.output().shape[1:-1], 1)
     e.decide(
         Code.DECOMPOSED,
@@ -41,13 +41,13 @@ def _tile_point(e: Emitter, view: NodeView) -> None:
 
 
 def _gather_rows_and_columns(e: Emitter, view: NodeView) -> None:
-    """Nearest neighbors that TFLite's rounding does not give: one GATHER per dimension."""
+    """Pick nearest neighbors that TFLite's rounding does not give: one GATHER per dimension."""
     op = view.op
     assert isinstance(op, Resize) and op.mode == "nearest"
     e.decide(
         Code.DECOMPOSED,
-        f"Resize {view.node.name}: TFLite has no nearest rounding like {op.coordinates} with "
-        f"{op.nearest} at these sizes, so GATHER operators pick the elements.",
+        f"Resize {view.node.name}: TFLite has no nearest-neighbor mode that equals "
+        f"{op.coordinates} with {op.nearest} at these sizes, so it is written with GATHER.",
     )
     x, shape = view.node.inputs[0], list(view.input().shape)
     changed = [(a, s, c) for a, (s, c) in enumerate(spatial_sizes(view), 1) if s != c]

@@ -44,6 +44,6 @@ def _reshaped(e: Emitter, name: str, shape: tuple[int, ...]) -> str:
 
 
 def _trimmed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape without the ones in front."""
+    """Remove the leading ones of a shape."""
     first = next((i for i, size in enumerate(shape) if size > 1), len(shape))
     return shape[first:]

@@ -44,13 +44,13 @@ def _conv(e: Emitter, view: NodeView) -> None:
 def _groups_apart(
     e: Emitter, view: NodeView, inputs: list[str], options: dict[str, OptionValue]
 ) -> None:
-    """SPLIT, one CONV_2D for each group, CONCATENATION: the same integers."""
+    """Write SPLIT, one CONV_2D per group, and CONCATENATION: they give the same integers."""
     node, (y,) = view.node, view.node.outputs
     groups = getattr(view.op, "groups", 1)
     e.decide(
         Code.DECOMPOSED,
-        f"Conv {node.name}: grouped convolutions are a version of CONV_2D that the reader lacks, "
-        f"so it is written as {groups} convolutions.",
+        f"Conv {node.name}: the target does not read the version of CONV_2D that has groups, so "
+        f"it is written as {groups} convolutions.",
     )
     shape, made = e.tensor(inputs[0]).type.shape, e.tensor(y).type.shape
     part, slab = (*shape[:-1], shape[-1] // groups), (*made[:-1], made[-1] // groups)
@@ -79,7 +79,7 @@ def _window_options(op: Conv | DepthwiseConv, padding: FlatPadding) -> dict[str,
 
 
 def _weight(e: Emitter, view: NodeView) -> str:
-    """The weight in the form that the kernel reads."""
+    """Return the weight in the form that the kernel reads."""
     name = view.node.inputs[1]
     return name if _is_hybrid_kernel(view) or not _is_float(e, view) else e.floating(name)
 
@@ -89,15 +89,15 @@ def _is_float(e: Emitter, view: NodeView) -> bool:
 
 
 def _is_hybrid_kernel(view: NodeView) -> bool:
-    """True if the float kernel reads an integer weight itself (dynamic range)."""
+    """Return True if the float kernel reads an integer weight itself (dynamic range)."""
     return view.input(1).dtype is DType.INT8 and isinstance(view.op, Conv | FullyConnected)
 
 
 def _bias(e: Emitter, view: NodeView) -> str:
-    """The bias; zeros where the node has none.
+    """Return the bias; zeros where the node has none.
 
-    CONV_2D reads an absent bias as zeros, but FULLY_CONNECTED without one is a later version,
-    and the Edge TPU compiler was seen with models that have one only.
+    CONV_2D reads an absent bias as zeros. But FULLY_CONNECTED without one is a later version, and
+    the Edge TPU compiler was seen only with models that have one.
     """
     if view.has(2):
         name = view.node.inputs[2]
@@ -138,8 +138,8 @@ def _uncropped(e: Emitter, view: NodeView, y: str, sizes: tuple[int, ...]) -> st
     shape = e.tensor(y).type.shape
     e.decide(
         Code.DECOMPOSED,
-        f"ConvTranspose {view.node.name}: its pads are neither SAME nor VALID, so it makes {sizes} "
-        f"and a SLICE cuts {shape[1:-1]} out.",
+        f"ConvTranspose {view.node.name}: its pads are neither SAME nor VALID, so it computes "
+        f"{sizes}, and a SLICE cuts out {shape[1:-1]}.",
     )
     return e.like(y, f"{y}/uncropped", (shape[0], *sizes, shape[-1]))
 
@@ -148,10 +148,10 @@ def _uncropped(e: Emitter, view: NodeView, y: str, sizes: tuple[int, ...]) -> st
 
 
 def _fully_connected(e: Emitter, view: NodeView) -> None:
-    """The kernel takes matrices; other ranks are reshaped, which moves no data.
+    """Write FULLY_CONNECTED on matrices; other ranks are reshaped, which moves no data.
 
-    Its option ``keep_num_dims`` would do, but tflite-runtime 2.14 computes nonsense with it and
-    per-axis weights, and it is a later version.
+    The option ``keep_num_dims`` would avoid that, but is a later version, and tflite-runtime 2.14
+    computes wrong results with it and per-axis weights.
     """
     op = view.op
     assert isinstance(op, FullyConnected)
@@ -170,7 +170,7 @@ def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _as_matrix(e: Emitter, x: str) -> str:
-    """The activation as (rows, K)."""
+    """Reshape the activation to (rows, K)."""
     made = _like_matrix(e, x)
     if made != x:
         reshape(e, x, made)
