@@ -33,7 +33,7 @@ class Lack:
         env: environment variables.
         out: the output folder; empty if it cannot be looked at afterwards.
         argv_out: how the command names it.
-        mute: nothing can be said where nobody listens.
+        mute: the command cannot report an error here.
     """
 
     what: str
