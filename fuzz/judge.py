@@ -127,7 +127,7 @@ def is_whole(path: Path) -> bool:
     try:
         record = json.loads((path / "record.json").read_text(encoding="utf-8"))
         files = record["artifact"]["files"]
-        digests = {file["name"]: file["sha256"] for file in files if not file.get("aside")}
+        digests = {file["name"]: file["sha256"] for file in files if not file.get("auxiliary")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
     found = tree(path) or {}

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from qhal.system.children import tied
+from qhal.system.children import NOT_STARTED, tied
 from qhal.system.scratch import scratch
 
 
@@ -87,4 +87,6 @@ def run_compiler(
         return CompilerRun("", None, f"did not end within {timeout_s} s")
     except OSError as error:
         return CompilerRun("", None, f"does not start: {error.strerror}")
+    if done.returncode == NOT_STARTED:
+        return CompilerRun("", None, f"does not start: {done.stderr.strip()}")
     return CompilerRun(done.stdout + done.stderr, done.returncode)

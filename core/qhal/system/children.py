@@ -8,12 +8,19 @@ from collections.abc import Sequence
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _SIGKILL = 9  # a name that Windows lacks
+NOT_STARTED = 127
+"""Exit code of a tied command whose program does not start, as shells have it; stderr says why."""
+
 _TIE = f"""
 import ctypes, os, sys
 ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {_SIGKILL})
 if os.getppid() != int(sys.argv[1]):
     os._exit(1)
-os.execvp(sys.argv[2], sys.argv[2:])
+try:
+    os.execvp(sys.argv[2], sys.argv[2:])
+except OSError as error:
+    os.write(2, str(error.strerror).encode())
+    os._exit({NOT_STARTED})
 """
 
 
