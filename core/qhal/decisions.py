@@ -50,6 +50,7 @@ class Code(Enum):
         "the float model itself is right no more often than by chance, as far as labels tell",
     )
     OUTPUT_FAR = ("QD216", "an output is far from the float model's")
+    NOT_HANDED_OUT = ("QD217", "the artifact was refused; only its record and report were kept")
     STATISTICS_IGNORED = (
         "QD219",
         "cached calibration statistics were damaged or changed, and were not used",
