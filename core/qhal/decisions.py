@@ -45,6 +45,12 @@ class Code(Enum):
     )
     LABELS_SHIFTED = ("QD209", "labels seem to be off by one")
     DROP_IN_DOUBT = ("QD210", "top-1 dropped, but by so few samples that it may be chance")
+    FLOAT_AT_CHANCE = (
+        "QD215",
+        "the float model itself is right no more often than by chance, as far as labels tell",
+    )
+    OUTPUT_FAR = ("QD216", "an output is far from the float model's")
+    NOT_HANDED_OUT = ("QD217", "the artifact was refused; only its record and report were kept")
     STATISTICS_IGNORED = (
         "QD219",
         "cached calibration statistics were damaged or changed, and were not used",

@@ -174,6 +174,13 @@ class VerificationError(QhalError):
     exit_code = 1
 
 
+class FloatModelError(QhalError):
+    """The float model itself is right no more often than by chance; see ``--allow-chance``."""
+
+    code = "QH505"
+    exit_code = 1
+
+
 # --- QH6xx: what is not installed ---------------------------------------------
 
 

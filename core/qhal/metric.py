@@ -49,6 +49,7 @@ LABELS: Mapping[Topic, Mapping[str, str]] = {
         "top5_float": "top-5, float model",
         "agreement": "agreement",
         "sqnr": "SQNR",
+        "equal": "equal elements",
         "cosine": "cosine",
         "max_abs_error": "largest difference from float",
         "oracle_max_steps": "runtime to oracle, largest",

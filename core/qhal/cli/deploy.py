@@ -80,6 +80,17 @@ def _add_output(parser: options.Parser) -> None:
         help="top-1 may drop by at most PP percentage points (default: 1, or more if the drop "
         "may be chance; 100 allows any drop)",
     )
+    gates.add_argument(
+        "--allow-chance",
+        action="store_true",
+        help="deploy a float model, too, that is right no more often than by chance",
+    )
+    gates.add_argument(
+        "--keep-refused",
+        metavar="DIR",
+        help="write the record and the report of what was refused to DIR, without the artifact; "
+        "of several targets, to folders in it",
+    )
     output = parser.add_argument_group("output")
     output.add_argument(
         "--out",

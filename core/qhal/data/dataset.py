@@ -160,6 +160,17 @@ def load_dataset(
     return dataset
 
 
+def with_preprocess(dataset: Dataset, steps: Preprocess) -> Dataset:
+    """Prepare the same samples by other steps.
+
+    Raises:
+        PreprocessError: they do not fit the inputs.
+    """
+    arrays = {name: key for name, (key, _) in dataset.fits.items()}
+    fits = _fits(arrays, dataset.inputs, steps)
+    return replace(dataset, fits=fits, preprocess=steps)
+
+
 # --- opening ------------------------------------------------------------------
 
 

@@ -39,7 +39,8 @@ def deploy(
 
     Raises:
         QhalError: something in the input is not usable, a gate was not met, or something that
-            is needed is not installed. Nothing is written then.
+            is needed is not installed. Nothing is written then, unless ``keep_refused`` asks
+            for the record.
     """
     asked, path = Options(data, **options), Path(model)
     folder = Path(asked.out or default_folder(path, target, asked.recipe))

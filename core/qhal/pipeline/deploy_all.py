@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -56,11 +57,14 @@ def deploy_all(
     with open_session(path, asked, several=True, registry=known) as session:
         session.load_model()
         session.load_data()
+        session.check_float(progress).refuse(asked.keep_refused is None)
         return Fleet(path.name, tuple(run(job, session, progress) for job in jobs))
 
 
 def _job(model: Path, target: str, options: Options) -> Job:
-    """Make the job of a target, with a folder of its own."""
+    """Make the job of a target, with folders of its own."""
+    if options.keep_refused is not None:
+        options = replace(options, keep_refused=Path(options.keep_refused) / target)
     if options.out is not None:
         return Job(model, target, options, Path(options.out) / target)
     return Job(model, target, options, default_folder(model, target, options.recipe))

@@ -54,10 +54,20 @@ def open_deployed(folder: str | Path, *, registry: Registry | None = None) -> De
     if not is_folder(path):
         raise RecordError(f"{path} is not a folder.", "Give an output folder of `qhal deploy`.")
     record = RunRecord.load(path)
+    _check_handed_out(path, record)
     adapter = Adapter(record.model.inputs, record.model.outputs)
     artifact = _artifact(path, record, adapter)
     backend, profile = _backend(path, record, registry), record.target.profile
     return Deployed(record, Runnable(artifact, backend, profile, adapter, folder=path))
+
+
+def _check_handed_out(folder: Path, record: RunRecord) -> None:
+    failed = [gate.sentence for gate in record.gates if not gate.passed]
+    if failed:
+        raise ArtifactError(
+            f"{folder} holds the record of an artifact that was refused: {failed[0]}.",
+            "There is nothing to run: `report.md` there says why.",
+        )
 
 
 def _backend(folder: Path, record: RunRecord, registry: Registry | None) -> Backend:

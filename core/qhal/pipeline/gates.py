@@ -12,9 +12,13 @@ from qhal.metric import Metric, counted, format_value
 from qhal.quant.choice import Choice, Verdict
 from qhal.results.gate import Gate
 from qhal.verify.accuracy import no_labels
+from qhal.verify.chance import lost_by_chance
 
 DEFAULT_MAX_DROP_PP = 1.0
 """By how much top-1 may drop where the user sets no limit: see docs/adr/0019."""
+
+_CHANCE = 0.05
+_MOST_EXCUSED_PP = 5.0
 
 
 def fallback_gate(choices: Mapping[str, Choice], allowed: int | None) -> tuple[Gate, ...]:
@@ -43,7 +47,7 @@ def _fallen_words(fallen: Sequence[Choice]) -> str:
 
 @dataclass(frozen=True)
 class Gated:
-    """Limits that are met.
+    """Limits, met or not.
 
     Attributes:
         gates: for the record.
@@ -54,24 +58,16 @@ class Gated:
     decisions: tuple[Decision, ...] = ()
 
 
-def accuracy_gate(
-    metrics: Mapping[str, Metric],
-    allowed_pp: float | None,
-    recipes: Sequence[str] = (),
-    decisions: Sequence[Decision] = (),
-) -> Gated:
-    """Check that top-1 drops by at most so many percentage points.
+def accuracy_gate(metrics: Mapping[str, Metric], allowed_pp: float | None) -> Gated:
+    """Judge the drop of top-1 by so many percentage points.
 
     Args:
         metrics: of the accuracy.
         allowed_pp: what the user allows, taken literally. None allows
-            :data:`DEFAULT_MAX_DROP_PP` where there are labels, and more where so few samples
-            were lost that chance explains it.
-        recipes: what to try where the drop is too large.
-        decisions: of the run; the error quotes the warnings, since one of them may be the reason.
+            :data:`DEFAULT_MAX_DROP_PP` where there are labels, and more where chance explains
+            what was lost: see :func:`_may_be_chance`.
 
     Raises:
-        AccuracyGateError: it dropped by more.
         LabelError: there are no labels to measure it with, and the user set a limit.
     """
     if "top1_drop" not in metrics:
@@ -80,13 +76,26 @@ def accuracy_gate(
         raise no_labels()
     limit_pp = DEFAULT_MAX_DROP_PP if allowed_pp is None else allowed_pp
     sentence = _drop_words(metrics, limit_pp)
-    if metrics["top1_drop"].value <= limit_pp:
-        return Gated((Gate("max-drop", sentence, True),))
-    if allowed_pp is None and _may_be_chance(metrics):
-        return _doubted(f"{sentence}, but so small a loss may be chance")
-    raise AccuracyGateError(
-        f"The accuracy gate is not met: {sentence}.{_warnings(decisions)}",
-        _what_to_try(metrics, recipes),
+    met = metrics["top1_drop"].value <= limit_pp
+    if not met and allowed_pp is None and _may_be_chance(metrics):
+        return _doubted(f"{sentence}, but {_chance_words(metrics)}")
+    return Gated((Gate("max-drop", sentence, met),))
+
+
+def drop_refusal(
+    failed: Gate, metrics: Mapping[str, Metric], decisions: Sequence[Decision], tried: str
+) -> AccuracyGateError:
+    """Make the error for a drop that is too large.
+
+    Args:
+        failed: the gate.
+        metrics: of the accuracy.
+        decisions: of the run; the error quotes the warnings, since one of them may be the reason.
+        tried: what was measured to help, and what was not.
+    """
+    return AccuracyGateError(
+        f"The accuracy gate is not met: {failed.sentence}.{_warnings(decisions)}",
+        _what_to_do(metrics, tried),
     )
 
 
@@ -96,14 +105,13 @@ def _doubted(sentence: str) -> Gated:
     return Gated((Gate("max-drop", sentence, True),), (doubt,))
 
 
-def _what_to_try(metrics: Mapping[str, Metric], recipes: Sequence[str]) -> str:
+def _what_to_do(metrics: Mapping[str, Metric], tried: str) -> str:
     """Name the options to change; a float model with a low score mostly gets wrong inputs."""
     before = format_value(metrics["top1_float"].value, "fraction")
-    others = "".join(f"--recipe {name}, " for name in recipes)
     return (
         f"If the float model should score more than {before}, check --preprocess and "
-        f"--label-offset first.\nOtherwise try {others}another --observer, or another number of "
-        f"--calib-samples. `--max-drop {ceil(metrics['top1_drop'].value)}` accepts the drop."
+        f"--label-offset first.\n{tried}\n"
+        f"`--max-drop {ceil(metrics['top1_drop'].value)}` accepts the drop."
     )
 
 
@@ -130,14 +138,20 @@ def _drop_words(metrics: Mapping[str, Metric], limit_pp: float) -> str:
 
 
 def _may_be_chance(metrics: Mapping[str, Metric]) -> bool:
-    """Return True if the drop is within one standard error of none.
+    """Return True if chance explains the drop; the rule is one for all targets and counts.
 
-    If both models were equally good, samples that only one of them gets right would be lost and
-    gained with the same odds (McNemar 1947, "Note on the sampling error of the difference between
-    correlated proportions or percentages").
+    One of two equally good models would lose as much in :data:`_CHANCE` of all evaluations.
+    With few samples that alone would excuse any loss, so that it excuses a single sample, or
+    :data:`_MOST_EXCUSED_PP`: see docs/adr/0019.
     """
     lost, gained = _differing(metrics)
-    return (lost - gained) ** 2 <= lost + gained
+    few = lost - gained <= 1 or metrics["top1_drop"].value <= _MOST_EXCUSED_PP
+    return few and lost_by_chance(lost, gained) >= _CHANCE
+
+
+def _chance_words(metrics: Mapping[str, Metric]) -> str:
+    often = 100 * lost_by_chance(*_differing(metrics))
+    return f"one of two equally good models loses as much in {often:.0f} of 100 evaluations"
 
 
 def _differing(metrics: Mapping[str, Metric]) -> tuple[int, int]:

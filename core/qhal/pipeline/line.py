@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from qhal.artifact.runnable import Subject
 from qhal.decisions import Decision
+from qhal.errors import QhalError, VerificationError
 from qhal.measure import measure
 from qhal.measure.energy import energy
+from qhal.metric import Metric
 from qhal.output import REPORT, OutputFolder, check_free
-from qhal.pipeline.float_passes import FLOAT_PASSES, run_float_passes
-from qhal.pipeline.gates import accuracy_gate, fallback_gate
+from qhal.pipeline.gates import accuracy_gate, drop_refusal
 from qhal.pipeline.options import Options
-from qhal.pipeline.prepare import Prepared, prepare
+from qhal.pipeline.planning import PlannedModel, plan_line
 from qhal.pipeline.recording import build_record
-from qhal.pipeline.served import find_target
+from qhal.pipeline.refusals import check_place, keep_refused
+from qhal.pipeline.remedies import measure_remedies
 from qhal.pipeline.session import Session
 from qhal.pipeline.stages import Stages
-from qhal.plugin.calls import naming
 from qhal.progress import SILENT, Progress
-from qhal.quant.assign import assign
-from qhal.quant.calibrate import calibrate
-from qhal.quant.constraints import constrain, refuse
 from qhal.quant.model import QuantModel
 from qhal.report import to_markdown
 from qhal.results.gate import Gate
-from qhal.results.plan import plan_of
+from qhal.results.plan import Plan, plan_of
 from qhal.results.reconcile import reconcile
 from qhal.results.record import FILE_NAME, RunRecord
-from qhal.targets.recipe import wider_recipes
 from qhal.verify import check_import, verify
 
 
@@ -47,45 +45,31 @@ def run_line(
     """
     stages = Stages()
     check_free(folder, options.force)
+    check_place(options.keep_refused, folder, options.force)
     lowered = lower_line(session, name, options, stages, progress)
-    imported, subject = session.load_model(), lowered.subject
-    with stages("verify"):
-        evaluation = session.load_reference()
-        first = evaluation.sample(0)
-        matching = check_import(imported.graph, evaluation.reference, first)
-        verified = verify(
-            subject,
-            evaluation,
-            samples=options.eval_samples,
-            oracle_samples=session.oracle_samples,
-            progress=progress,
-        )
-    with stages("measure"):
-        size, threads = imported.size_bytes, options.threads
-        measured = measure(
-            subject, lowered.baseline, first, model_bytes=size, threads=threads, progress=progress
-        )
-        joules = energy(subject.model, lowered.float_model, subject.profile, measured.metrics)
-        placement = subject.placement()
-    made_by = (lowered, verified, measured, joules)
-    decisions = [d for made in made_by for d in made.decisions]
-    gated = accuracy_gate(verified.metrics, options.max_drop, lowered.wider_recipes, decisions)
-    executed = reconcile(plan_of(subject.model, lowered.prepared.choices), placement)
+    proven = _prove(session, lowered, options, stages, progress)
+    imported = session.load_model()
     record = build_record(
         path=session.model,
         imported=imported,
-        subject=subject,
-        runtime=verified.runtime,
-        metrics={**verified.metrics, **matching, **measured.metrics, **joules.metrics},
-        decisions=[*decisions, *gated.decisions, *executed.decisions],
-        plan=executed.plan,
+        subject=lowered.subject,
+        runtime=proven.runtime,
+        metrics=proven.metrics,
+        decisions=[*lowered.decisions, *proven.decisions],
+        plan=proven.plan,
         options={"target": name, **options.as_given()},
-        gates=(*lowered.gates, *gated.gates),
+        gates=(*lowered.gates, *proven.gates),
         data=session.load_data().describe(),
         timings_s=stages.timings_s,
         registry=session.load_plugins(),
     )
-    _write(folder, record, subject, options.force)
+    refusal = proven.error or session.check_float(progress).error
+    if refusal is None and not record.ok:
+        tried = measure_remedies(session, lowered.planned, options, progress)
+        refusal = drop_refusal(proven.gates[-1], record.metrics, record.decisions, tried)
+    if refusal is not None:
+        raise keep_refused(options.keep_refused, record, refusal, options.force)
+    _write(folder, record, lowered.subject, options.force)
     return record
 
 
@@ -94,67 +78,95 @@ class LoweredModel:
     """What the first half of the line makes: an artifact that nobody has run yet.
 
     Attributes:
+        planned: the quantized model, and how it came about.
         subject: the quantized model and its artifact.
         baseline: the float model through the same backend; None if it takes none.
         float_model: the float model in the target's layout.
-        prepared: the model as it was quantized, with the kernel of every node.
-        gates: limits of the user that are met so far.
+        gates: limits so far.
         decisions: in the order of the line.
     """
 
+    planned: PlannedModel
     subject: Subject
     baseline: Subject | None
     float_model: QuantModel
-    prepared: Prepared
     gates: tuple[Gate, ...]
     decisions: tuple[Decision, ...]
-
-    @property
-    def wider_recipes(self) -> tuple[str, ...]:
-        """Recipes of the target that keep more of the model than the one that was asked for."""
-        target = self.prepared.target
-        return tuple(recipe.name for recipe in wider_recipes(target.recipe, target.caps))
 
 
 def lower_line(
     session: Session, name: str, options: Options, stages: Stages, progress: Progress = SILENT
 ) -> LoweredModel:
     """Run the first half of the line: from the model file to the lowered artifact."""
-    with stages("import"):
-        served = find_target(name, options.recipe, registry=session.load_plugins())
-        served.check_can_lower()
-        backend, target = served.backend, served.target
-        imported = session.load_model()
-    with stages("prepare"), naming(backend, "capabilities"):
-        ready = prepare(target, imported, keep_layout=options.keep_layout)
-        refuse(ready.choices, ready.laid.graph, name)
-    with stages("data"):
-        data = session.load_data()
-    with naming(backend, "capabilities"):
-        fitted = run_float_passes(ready, session, stages, FLOAT_PASSES)
-    with stages("prepare"):
-        constraints = constrain(fitted.laid.graph, target.caps, target.policy, fitted.choices)
-        gates = fallback_gate(fitted.choices, options.max_fallback)
-    with stages("calibrate"):
-        calibration = calibrate(
-            fitted.legal.graph,
-            data.calibration,
-            fitted.laid.sources_of(constraints.to_observe),
-            fitted.laid.sources_of(constraints.to_average),
-            cache=session.cache,
-            progress=progress,
-        )
-    with stages("assign"):
-        stats, order = fitted.laid.with_sources(calibration.stats), fitted.laid.element_order
-        assigned = assign(constraints, stats, options.observer, order)
+    planned = plan_line(session, name, options, stages, progress)
+    served = planned.served
     with stages("lower"):
-        subject = served.lower(assigned.model)
+        subject = served.lower(planned.model)
     with stages("baseline"):
-        float_model = ready.float_model
-        baseline = served.lower(float_model) if backend.info.lowers_float else None
-    made_by = (fitted, data, constraints, calibration, assigned, subject.artifact)
-    decisions = tuple(d for made in made_by for d in made.decisions)
-    return LoweredModel(subject, baseline, float_model, fitted, gates, decisions)
+        float_model = planned.float_model
+        baseline = served.lower(float_model) if served.backend.info.lowers_float else None
+    decisions = (*planned.decisions, *subject.artifact.decisions)
+    return LoweredModel(planned, subject, baseline, float_model, planned.gates, decisions)
+
+
+@dataclass(frozen=True, eq=False)
+class _Proven:
+    """What the second half of the line finds out about an artifact.
+
+    Attributes:
+        metrics: of verification, measurement and energy.
+        decisions: in the order of the line.
+        plan: with what was placed and executed, as far as it was.
+        gates: limits, met or not; the last one is that of the accuracy.
+        runtime: what ran the artifact; empty if nothing did.
+        error: why it is not proven; None if it is.
+    """
+
+    metrics: Mapping[str, Metric]
+    decisions: tuple[Decision, ...]
+    plan: Plan
+    gates: tuple[Gate, ...]
+    runtime: str = ""
+    error: QhalError | None = None
+
+
+def _prove(
+    session: Session, lowered: LoweredModel, options: Options, stages: Stages, progress: Progress
+) -> _Proven:
+    """Run the second half of the line: compare, measure, and hold against the limits."""
+    subject, imported = lowered.subject, session.load_model()
+    plan = plan_of(subject.model, lowered.planned.prepared.choices)
+    try:
+        with stages("verify"):
+            evaluation = session.load_reference()
+            first = evaluation.sample(0)
+            matching = check_import(imported.graph, evaluation.reference, first)
+            verified = verify(
+                subject,
+                evaluation,
+                samples=options.eval_samples,
+                oracle_samples=session.oracle_samples,
+                progress=progress,
+            )
+    except VerificationError as error:
+        return _Proven({}, (), plan, (Gate("verification", error.message, False),), error=error)
+    with stages("measure"):
+        size, threads = imported.size_bytes, options.threads
+        measured = measure(
+            subject, lowered.baseline, first, model_bytes=size, threads=threads, progress=progress
+        )
+        joules = energy(subject.model, lowered.float_model, subject.profile, measured.metrics)
+        placement = subject.placement()
+    made_by = (verified, measured, joules)
+    gated = accuracy_gate(verified.metrics, options.max_drop)
+    executed = reconcile(plan, placement)
+    return _Proven(
+        {**verified.metrics, **matching, **measured.metrics, **joules.metrics},
+        (*(d for made in made_by for d in made.decisions), *gated.decisions, *executed.decisions),
+        executed.plan,
+        gated.gates,
+        verified.runtime,
+    )
 
 
 def _write(folder: Path, record: RunRecord, subject: Subject, force: bool) -> None:

@@ -29,6 +29,8 @@ class OptionKeywords(TypedDict, total=False):
     observer: str
     max_fallback: int | None
     max_drop: float | None
+    allow_chance: bool
+    keep_refused: str | Path | None
     force: bool
     cache: bool
     keep_layout: bool
@@ -58,6 +60,8 @@ class Options:
             number.
         max_drop: top-1 may drop by so many percentage points; None allows 1 where there are
             labels, or more if so few samples are lost that chance may explain it.
+        allow_chance: deploy a float model, too, that is right no more often than by chance.
+        keep_refused: a folder for the record and the report where the artifact is refused.
         force: replace an output folder that qhal wrote.
         cache: keep calibration statistics for the next run.
         keep_layout: keep the model's order of dimensions at inputs and outputs.
@@ -78,6 +82,8 @@ class Options:
     observer: str = DEFAULT_RANGE_ESTIMATOR
     max_fallback: int | None = None
     max_drop: float | None = None
+    allow_chance: bool = False
+    keep_refused: str | Path | None = None
     force: bool = False
     cache: bool = True
     keep_layout: bool = False

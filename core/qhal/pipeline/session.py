@@ -12,8 +12,10 @@ from qhal.data import DataSplit, load_dataset, split
 from qhal.data.spool import Spool
 from qhal.host import cache_folder
 from qhal.ir.importer import Imported, import_model
+from qhal.pipeline.float_check import FloatFinding, check_float
 from qhal.pipeline.options import Options
 from qhal.plugin.registry import Registry, given_or_installed
+from qhal.progress import SILENT, Progress
 from qhal.quant.equalize import Finding, survey
 from qhal.system.scratch import scratch
 from qhal.verify import ORACLE_SAMPLES, Evaluation, FloatReference, check_labels
@@ -59,6 +61,17 @@ class Session:
     def load_reference(self) -> Evaluation:
         """Pair the evaluation data with the float model that gives the reference outputs."""
         return self._evaluation
+
+    def check_float(self, progress: Progress = SILENT) -> FloatFinding:
+        """Find out whether the float model is right more often than by chance."""
+        if "_floats" not in vars(self):
+            options, evaluation = self.options, self._evaluation
+            if options.eval_samples is not None:
+                evaluation = evaluation.spread(options.eval_samples)
+            graph, data = self._imported.graph, self._data.evaluation
+            vars(self)["_floats"] = check_float(graph, evaluation, data, options, progress)
+        found: FloatFinding = vars(self)["_floats"]
+        return found
 
     @property
     def oracle_samples(self) -> int:

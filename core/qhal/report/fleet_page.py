@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from qhal.decisions import Code, Decision, Severity
 from qhal.metric import Metric, counted, format_value
-from qhal.report.headline import target_words
+from qhal.report.headline import target_words, worst_cell
 from qhal.report.metrics import NOTHING, cell
 from qhal.report.page import Page, Section, Table
 from qhal.results.fleet import Fleet, Outcome
+from qhal.results.record import RunRecord
 
-_COLUMNS = ("target", "top-1", "drop", "samples", "SQNR", "speed", "artifact")
+_COLUMNS = ("target", "top-1", "drop", "samples", "SQNR", "speed", "artifact", "warn")
 
 
 def fleet_page(fleet: Fleet) -> Page:
@@ -23,6 +25,7 @@ def fleet_page(fleet: Fleet) -> Page:
     accuracy = tuple(_float_words(fleet))
     sections = (
         Section("Targets", (*written, *accuracy), Table(_COLUMNS, rows)),
+        _warned(fleet),
         Section("Failed", items=tuple(_failure(outcome) for outcome in failed)),
     )
     verdict = f"Done: {done} of {counted(len(fleet.outcomes), 'target')}."
@@ -38,10 +41,30 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
         cell(metrics, "top1"),
         _drop(metrics),
         _value(metrics, "evaluation_samples"),
-        cell(metrics, "sqnr"),
+        worst_cell(metrics) or NOTHING,
         target_words(metrics) or _host_words(metrics),
         cell(metrics, "size_artifact"),
+        str(len(_warnings(outcome.record)) or NOTHING),
     )
+
+
+def _warnings(record: RunRecord) -> tuple[Decision, ...]:
+    return tuple(d for d in record.decisions if d.severity is Severity.WARNING)
+
+
+def _warned(fleet: Fleet) -> Section:
+    """Each code of a warning, the targets that have it, and the first of its sentences."""
+    targets: dict[Code, list[str]] = {}
+    sentences: dict[Code, str] = {}
+    for outcome in fleet.outcomes:
+        for decision in _warnings(outcome.record) if outcome.record else ():
+            targets.setdefault(decision.code, []).append(outcome.target)
+            sentences.setdefault(decision.code, decision.sentence)
+    rows = tuple(
+        (code.id, ", ".join(dict.fromkeys(names)), sentences[code])
+        for code, names in sorted(targets.items(), key=lambda item: item[0].id)
+    )
+    return Section("Warnings", table=Table(("code", "targets", "for example"), rows))
 
 
 def _drop(metrics: Mapping[str, Metric]) -> str:

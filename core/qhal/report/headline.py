@@ -9,6 +9,51 @@ from qhal.metric import Metric, format_band, format_value, remarks
 Metrics = Mapping[str, Metric]
 
 
+PER_OUTPUT = ("sqnr", "equal")
+"""What is measured of single outputs: ``sqnr[NAME]`` of real numbers, ``equal[NAME]`` of others."""
+
+_LONGEST_NAME = 40
+
+
+def output_figures(metrics: Metrics) -> tuple[tuple[str, str, Metric], ...]:
+    """Per output: its name, what was measured, and the figure; the worst of a kind first."""
+    found = [
+        (name[len(kind) + 1 : -1], kind, metric)
+        for kind in PER_OUTPUT
+        for name, metric in metrics.items()
+        if name.startswith(f"{kind}[")
+    ]
+    return tuple(sorted(found, key=lambda item: (PER_OUTPUT.index(item[1]), item[2].value)))
+
+
+def output_words(metrics: Metrics) -> str:
+    """How close the outputs are to the float model's: the worst one of a kind, by name."""
+    figures = output_figures(metrics)
+    if len(figures) < 2:
+        return f"output {_figure(*figures[0][1:])}" if figures else ""
+    worst = [next((f for f in figures if f[1] == kind), None) for kind in PER_OUTPUT]
+    named = [f"{_short(f[0])} {_figure(*f[1:])}" for f in worst if f is not None]
+    return f"worst of {len(figures)} outputs: {', '.join(named)}"
+
+
+def worst_cell(metrics: Metrics) -> str:
+    """Write the worst output for a cell of a table, with its name where there are several."""
+    figures = output_figures(metrics)
+    if not figures:
+        return ""
+    name, kind, metric = figures[0]
+    shown = str(metric) if kind == "sqnr" else _figure(kind, metric)
+    return f"{shown} ({_short(name)})" if len(figures) > 1 else shown
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+
+
+def _figure(kind: str, metric: Metric) -> str:
+    return f"SQNR {metric}" if kind == "sqnr" else f"{metric} equal"
+
+
 def target_words(metrics: Metrics) -> str:
     """Write the target's own figure: latency, else instructions; "" if there is neither."""
     if "latency" in metrics:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from qhal.metric import LABELS, Metric, Topic
+from qhal.report.headline import PER_OUTPUT, output_figures
 from qhal.report.page import Section, Table
 
 _ONLY_IN_THE_RECORD = frozenset(
@@ -25,6 +26,7 @@ _ONLY_IN_THE_RECORD = frozenset(
 """What would only make the page longer."""
 
 _MOST_OUTPUTS = 6
+_PER_OUTPUT = tuple(f"{kind}[" for kind in PER_OUTPUT)
 
 NOTHING = "–"
 """What stands in a table in the place of a number that is not there."""
@@ -46,7 +48,7 @@ def labeled(metrics: Mapping[str, Metric]) -> tuple[tuple[str, str], ...]:
 def metric_sections(metrics: Mapping[str, Metric]) -> tuple[Section, ...]:
     """Lay out tables of all metrics; those without a place of their own come last."""
     named = {name for labels in LABELS.values() for name in labels} | _ONLY_IN_THE_RECORD
-    rest = {n: m for n, m in metrics.items() if n not in named and not n.startswith("sqnr[")}
+    rest = {n: m for n, m in metrics.items() if n not in named and not n.startswith(_PER_OUTPUT)}
     sections = []
     for topic in Topic:
         own = [(text, metrics[n]) for n, text in LABELS[topic].items() if n in metrics]
@@ -70,10 +72,11 @@ def _section(title: str, rows: Iterable[tuple[str, Metric]]) -> Section:
 
 
 def _outputs(metrics: Mapping[str, Metric]) -> Section:
-    """Lay out the SQNR of single outputs, the worst first."""
-    found = [(n[5:-1], m) for n, m in metrics.items() if n.startswith("sqnr[")]
-    found.sort(key=lambda item: item[1].value)
+    """Lay out how close single outputs are, where there are several; the worst first."""
+    found = output_figures(metrics)
     rest = len(found) - _MOST_OUTPUTS
-    sentences = (f"The {_MOST_OUTPUTS} worst of {len(found)} outputs.",) if rest > 0 else ()
-    rows = tuple((name, str(m)) for name, m in found[:_MOST_OUTPUTS])
-    return Section("SQNR per output", sentences, Table(("output", "SQNR"), rows))
+    sentences = (f"{_MOST_OUTPUTS} of {len(found)} outputs, the worst.",) if rest > 0 else ()
+    names = {"sqnr": "SQNR", "equal": "equal elements"}
+    rows = tuple((name, names[kind], str(m)) for name, kind, m in found[:_MOST_OUTPUTS])
+    table = Table(("output", "figure", "value"), rows if len(found) > 1 else ())
+    return Section("Each output", sentences if rest > 0 else (), table)

@@ -11,7 +11,7 @@ from qhal.artifact.ports import Port
 from qhal.decisions import Code, Decision, Severity
 from qhal.metric import Metric, counted, format_value
 from qhal.quant.choice import Verdict
-from qhal.report.headline import target_words, timed_words
+from qhal.report.headline import output_figures, output_words, target_words, timed_words
 from qhal.report.metrics import metric_sections
 from qhal.report.page import Page, Section, Table
 from qhal.results.gate import Gate
@@ -55,10 +55,11 @@ def _verdict(record: RunRecord) -> str:
 
 
 def _accuracy_words(metrics: Mapping[str, Metric]) -> str:
-    if "top1" in metrics:
-        ours, theirs = (format_value(metrics[n].value, "fraction") for n in ("top1", "top1_float"))
-        return f"top-1 {ours} (float {theirs})"
-    return f"output SQNR {metrics['sqnr']}" if "sqnr" in metrics else ""
+    if "top1" not in metrics:
+        return output_words(metrics)
+    ours, theirs = (format_value(metrics[n].value, "fraction") for n in ("top1", "top1_float"))
+    words = f"top-1 {ours} (float {theirs})"
+    return f"{words}; {output_words(metrics)}" if len(output_figures(metrics)) > 1 else words
 
 
 def _size_words(metrics: Mapping[str, Metric]) -> str:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
-from qhal.errors import LabelError
+import numpy as np
+
+from qhal.decisions import Code, Decision, Severity
+from qhal.errors import LabelError, VerificationError
 from qhal.ir.graph import Array, Graph
 from qhal.metric import Basis, Metric, counted
 from qhal.verify.compare import Difference, Hits, Scores, classes_of
 
-_NOTE = "against the float model, {} samples"
+_FAR_DB = 10.0
+"""Below this the error of an output is a third of its signal, or more."""
+
+_FAR_SHARE = 0.9
+"""Share of equal integers below which an output is far from the float model's."""
 
 
 def scores_output(graph: Graph, quantized: Container[str] = ()) -> str | None:
@@ -79,19 +86,52 @@ def check_labels(graph: Graph, labels: Array | None, *, needed: bool = False) ->
 
 
 @dataclass
+class Equality:
+    """How many elements of an output of integers are equal: class indices have no distance.
+
+    Attributes:
+        elements: number of elements.
+        equal: how many of them are equal.
+    """
+
+    elements: int = 0
+    equal: int = 0
+
+    def add(self, reference: Array, other: Array) -> None:
+        """Take in one pair.
+
+        Raises:
+            VerificationError: the shapes differ.
+        """
+        if reference.shape != other.shape:
+            raise VerificationError(
+                f"An output has shape {other.shape}; the float model's has {reference.shape}."
+            )
+        self.elements += reference.size
+        self.equal += int(np.count_nonzero(reference == other))
+
+    @property
+    def share(self) -> float:
+        """Share of equal elements; 1 where there are none."""
+        return self.equal / self.elements if self.elements else 1.0
+
+
+@dataclass
 class Accuracy:
     """All comparisons with the float model, over the samples seen so far.
 
     Attributes:
         scores_name: the output that holds class scores, or None.
         samples: samples seen.
-        outputs: output -> its difference.
+        outputs: output of real numbers -> its difference.
+        integers: output of integers or truth values -> how many of its elements are equal.
         scores: classification results.
     """
 
     scores_name: str | None
     samples: int = 0
     outputs: dict[str, Difference] = field(default_factory=dict)
+    integers: dict[str, Equality] = field(default_factory=dict)
     scores: Scores = field(default_factory=Scores)
 
     def add(
@@ -103,7 +143,10 @@ class Accuracy:
         """Take in the float outputs of one sample in the user's shapes; labels (N,) or None."""
         self.samples += 1
         for name, expected in reference.items():
-            self.outputs.setdefault(name, Difference()).add(expected, other[name])
+            if expected.dtype.kind == "f":
+                self.outputs.setdefault(name, Difference()).add(expected, other[name])
+            else:
+                self.integers.setdefault(name, Equality()).add(expected, other[name])
         if self.scores_name is None:
             return
         rows = [x[self.scores_name] for x in (reference, other)]
@@ -115,10 +158,35 @@ class Accuracy:
         return {
             **self._top(basis),
             **self._agreement(basis),
-            **_overall(list(self.outputs.values()), basis, self.samples),
-            **_per_output(self.outputs, basis),
+            **_worst(self.outputs, basis, self.samples),
+            **_least_equal(self.integers, basis, self.samples),
+            **{f"sqnr[{n}]": Metric(d.sqnr_db, "dB", basis) for n, d in self.outputs.items()},
+            **{f"equal[{n}]": Metric(e.share, "fraction", basis) for n, e in self.integers.items()},
             "evaluation_samples": Metric(self.samples, "count", Basis.COUNTED),
         }
+
+    def decisions(self) -> tuple[Decision, ...]:
+        """Warn of outputs that have little to do with the float model's."""
+        coarse = {
+            name: f"SQNR {found.sqnr_db:.1f} dB, so that its error is "
+            f"{100 * 10 ** (-found.sqnr_db / 20):.0f} % of its signal"
+            for name, found in self.outputs.items()
+            if found.sqnr_db < _FAR_DB
+        }
+        other = {
+            name: f"{100 * found.share:.1f} % of its elements are equal"
+            for name, found in self.integers.items()
+            if found.share < _FAR_SHARE
+        }
+        return tuple(
+            Decision(
+                Code.OUTPUT_FAR,
+                f"Output {name} is far from the float model's: {why}.",
+                name,
+                Severity.WARNING,
+            )
+            for name, why in (coarse | other).items()
+        )
 
     def _top(self, basis: Basis) -> dict[str, Metric]:
         if not self.scores.top1.rows:
@@ -147,20 +215,34 @@ def _hit_metrics(name: str, hits: Hits, basis: Basis) -> dict[str, Metric]:
     }
 
 
-def _overall(outputs: Sequence[Difference], basis: Basis, samples: int) -> dict[str, Metric]:
-    total = Difference()
-    for found in outputs:
-        total = total.merge(found)
-    note = _NOTE.format(samples)
+def _worst(outputs: Mapping[str, Difference], basis: Basis, samples: int) -> dict[str, Metric]:
+    """Return the worst of all outputs: a sum over them would say what the loudest one is like."""
+    if not outputs:
+        return {}
+    lowest = min(outputs, key=lambda name: outputs[name].sqnr_db)
+    turned = min(outputs, key=lambda name: outputs[name].cosine)
+    largest = max(outputs, key=lambda name: outputs[name].max_abs)
+
+    def note(name: str) -> str:
+        return _note(name, len(outputs), samples)
+
+    unit = "in the output's unit"
     return {
-        "sqnr": Metric(total.sqnr_db, "dB", basis, note=note),
-        "cosine": Metric(total.cosine, "cosine", basis, note=note),
-        "max_abs_error": Metric(total.max_abs, "in the output's unit", basis, note=note),
+        "sqnr": Metric(outputs[lowest].sqnr_db, "dB", basis, note=note(lowest)),
+        "cosine": Metric(outputs[turned].cosine, "cosine", basis, note=note(turned)),
+        "max_abs_error": Metric(outputs[largest].max_abs, unit, basis, note=note(largest)),
     }
 
 
-def _per_output(outputs: Mapping[str, Difference], basis: Basis) -> dict[str, Metric]:
-    """Return the SQNR of each output, where there are several."""
-    if len(outputs) < 2:
+def _least_equal(outputs: Mapping[str, Equality], basis: Basis, samples: int) -> dict[str, Metric]:
+    """Return the share of equal elements in the worst output of integers."""
+    if not outputs:
         return {}
-    return {f"sqnr[{name}]": Metric(d.sqnr_db, "dB", basis) for name, d in outputs.items()}
+    worst = min(outputs, key=lambda name: outputs[name].share)
+    note = _note(worst, len(outputs), samples)
+    return {"equal": Metric(outputs[worst].share, "fraction", basis, note=note)}
+
+
+def _note(name: str, outputs: int, samples: int) -> str:
+    which = f"{name}, the worst of {outputs} outputs; " if outputs > 1 else ""
+    return f"{which}against the float model, {samples} samples"

@@ -78,7 +78,11 @@ def verify(
     evaluation, reduced = _affordable(subject, evaluation, samples, pace)
     accuracy = _compare(subject, evaluation, _bound(subject, runner), "verify", progress)
     metrics = accuracy.metrics(Basis.MEASURED_HOST)
-    decisions = [*reduced, *_about_labels(subject, evaluation, accuracy)]
+    decisions = [
+        *reduced,
+        *_about_labels(subject, evaluation, accuracy),
+        *accuracy.decisions(),
+    ]
     runners = _runners(subject, runner)
     gaps = _oracle_gaps(subject, evaluation, runners, oracle_samples, progress)
     for prefix, gap in gaps.items():
@@ -164,7 +168,8 @@ def _verify_by_oracle(
         f"with the oracle on {accuracy.samples} of {total} samples; latency was not."
     )
     decision = Decision(Code.NOT_RUNNABLE, sentence, severity=Severity.WARNING)
-    decisions = (decision, *reduced, *_about_labels(subject, evaluation, accuracy))
+    about = (*_about_labels(subject, evaluation, accuracy), *accuracy.decisions())
+    decisions = (decision, *reduced, *about)
     return Verification(accuracy.metrics(Basis.COUNTED_EMULATED), decisions)
 
 

@@ -145,8 +145,8 @@ def test_the_summary_fits_80_columns(tmp_path: Path, record: RunRecord) -> None:
     partial = Metric(1e6, "ns", Basis.ESTIMATED_COMPILER, omits="3 operators on the CPU")
     untimed = {name: m for name, m in record.metrics.items() if name != "latency"}
     found = (
-        {**record.metrics, "sqnr": measured},
-        {**untimed, "sqnr": emulated, "instructions": count, "instructions_ratio": ratio},
+        {**record.metrics, "sqnr[y]": measured},
+        {**untimed, "sqnr[y]": emulated, "instructions": count, "instructions_ratio": ratio},
         {**record.metrics, "latency": partial},
         untimed,
     )
@@ -159,10 +159,14 @@ def test_the_summary_fits_80_columns(tmp_path: Path, record: RunRecord) -> None:
     assert max(map(len, table.splitlines())) <= 80
     for word in (*(f"\n{name} " for name in names), "37.25 dB", " (modeled)", " (emulated)"):
         assert word in table  # whole
-    cells = " ".join(line[57:72].strip() for line in table.splitlines())
+    cells = " ".join(line[51:65].strip() for line in table.splitlines())
     assert "2 M instructions, 2x the float model's (emulated)" in cells.replace(".00", "")
     assert "(estimated by the compiler, without 3 operators on the CPU)" in cells
     assert "3.10 ms on this host" in cells
+    assert {line.split()[-1] for line in table.splitlines() if " 26 B " in line} == {"1"}
+    warned = text.partition("Warnings\n")[2]
+    assert "QD301  cpu, openvino-cpu, edgetpu, cortex-m7," in warned
+    assert "Softmax sm: runs in float." in warned
     assert "- tflite: error QH601: No LiteRT.\n  Run: pip install it\n" in text
 
 

@@ -1,0 +1,120 @@
+"""From the model file to a quantized model: the part of the line that only computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from qhal.decisions import Decision
+from qhal.pipeline.float_passes import FLOAT_PASSES, run_float_passes
+from qhal.pipeline.gates import fallback_gate
+from qhal.pipeline.options import Options
+from qhal.pipeline.prepare import Prepared, prepare
+from qhal.pipeline.served import Served, find_target
+from qhal.pipeline.session import Session
+from qhal.pipeline.stages import Stages
+from qhal.plugin.calls import naming
+from qhal.progress import SILENT, Progress
+from qhal.quant.assign import Assignment, assign
+from qhal.quant.calibrate import Calibration, calibrate
+from qhal.quant.constraints import Constraints, constrain, refuse
+from qhal.quant.model import QuantModel
+from qhal.results.gate import Gate
+from qhal.targets.recipe import wider_recipes
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedModel:
+    """A quantized model, and what it was made from.
+
+    Attributes:
+        served: the target and its backend.
+        prepared: the model as it was quantized, with the kernel of every node.
+        float_model: the float model in the target's layout.
+        constraints: where integers are, and which share their parameters.
+        calibration: statistics of the float model's tensors.
+        model: the quantized model.
+        gates: limits so far.
+        decisions: in the order of the line.
+    """
+
+    served: Served
+    prepared: Prepared
+    float_model: QuantModel
+    constraints: Constraints
+    calibration: Calibration
+    model: QuantModel
+    gates: tuple[Gate, ...]
+    decisions: tuple[Decision, ...]
+
+    @cached_property
+    def wider_recipes(self) -> tuple[str, ...]:
+        """Recipes of the target that keep more of the model than the one that was asked for."""
+        target = self.prepared.target
+        return tuple(recipe.name for recipe in wider_recipes(target.recipe, target.caps))
+
+    def with_observer(self, observer: str) -> QuantModel:
+        """Choose ranges by another observer, from the same statistics."""
+        return _assigned(self.prepared, self.constraints, self.calibration, observer).model
+
+
+def plan_line(
+    session: Session, name: str, options: Options, stages: Stages, progress: Progress = SILENT
+) -> PlannedModel:
+    """Run the line from the model file to the quantized model.
+
+    Args:
+        session: the model and its data.
+        name: of the target.
+        options: what the user asked for.
+        stages: times each part.
+        progress: who shows the progress of long stages.
+    """
+    with stages("import"):
+        served = find_target(name, options.recipe, registry=session.load_plugins())
+        served.check_can_lower()
+        backend, target = served.backend, served.target
+        imported = session.load_model()
+    with stages("prepare"), naming(backend, "capabilities"):
+        ready = prepare(target, imported, keep_layout=options.keep_layout)
+        refuse(ready.choices, ready.laid.graph, name)
+    with stages("data"):
+        data = session.load_data()
+    with stages("check float"):
+        floats = session.check_float(progress)
+        floats.refuse(options.keep_refused is None)
+    with naming(backend, "capabilities"):
+        fitted = run_float_passes(ready, session, stages, FLOAT_PASSES)
+    with stages("prepare"):
+        constraints = constrain(fitted.laid.graph, target.caps, target.policy, fitted.choices)
+        gates = (*floats.gates, *fallback_gate(fitted.choices, options.max_fallback))
+    with stages("calibrate"):
+        calibration = calibrate(
+            fitted.legal.graph,
+            data.calibration,
+            fitted.laid.sources_of(constraints.to_observe),
+            fitted.laid.sources_of(constraints.to_average),
+            cache=session.cache,
+            progress=progress,
+        )
+    with stages("assign"):
+        assigned = _assigned(fitted, constraints, calibration, options.observer)
+    made_by = (fitted, data, floats, constraints, calibration, assigned)
+    decisions = tuple(d for made in made_by for d in made.decisions)
+    return PlannedModel(
+        served,
+        fitted,
+        ready.float_model,
+        constraints,
+        calibration,
+        assigned.model,
+        gates,
+        decisions,
+    )
+
+
+def _assigned(
+    fitted: Prepared, constraints: Constraints, calibration: Calibration, observer: str
+) -> Assignment:
+    stats, order = fitted.laid.with_sources(calibration.stats), fitted.laid.element_order
+    return assign(constraints, stats, observer, order)
