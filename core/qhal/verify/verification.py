@@ -87,6 +87,7 @@ def verify(
         metrics.update(gap.metrics(prefix))
         excused = prefix != _REFERENCE and _REFERENCE in gaps and gaps[_REFERENCE].close
         decisions.extend(gap.decisions(name, excused))
+    subject.check_model("run")
     return Verification(metrics, tuple(decisions), runner.runtime)
 
 
