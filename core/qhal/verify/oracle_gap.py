@@ -166,7 +166,7 @@ class OracleGap:
             sentences.append("The runtime's reference kernels agree with the oracle.")
         if matter:
             sentences += filter(None, [origin(worst.worst_sample)])
-        fine = all(excused[gap.name] or gap.close for gap in told)
+        fine = all(excused[g.name] or (g.close and not g.shifted) for g in told)
         severity = Severity.INFO if fine and not matter else Severity.WARNING
         return (Decision(Code.ORACLE_GAP, " ".join(sentences), worst.name, severity),)
 
@@ -212,10 +212,8 @@ def _excused(name: str, reference: OracleGap | None) -> bool:
 
 
 def _worth_telling(gap: OutputGap, excused: bool) -> bool:
-    return (
-        (not gap.rounded
-        and (gap.unit is not Unit.REAL or gap.matters))
-        or (gap.shifted and not excused)
+    return (not gap.rounded and (gap.unit is not Unit.REAL or gap.matters)) or (
+        gap.shifted and not excused
     )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 import qhal
@@ -20,7 +22,8 @@ from qhal_backends.cpu.plugin import CpuBackend
 from tests.paths import ROOT
 
 EXAMPLE = ROOT / "examples" / "digits"
-Mutation = Callable[[list[Array]], Array]
+Floats = npt.NDArray[np.float32]
+Mutation = Callable[[list[Floats]], Any]
 """Makes an output of all that were computed so far, the true one of this sample last."""
 
 
@@ -30,11 +33,11 @@ class Mutant:
     def __init__(self, runner: Runner, mutate: Mutation) -> None:
         self.runtime = runner.runtime
         self._runner, self._mutate = runner, mutate
-        self._seen: dict[str, list[Array]] = {}
+        self._seen: dict[str, list[Floats]] = {}
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
         for name, array in self._runner.run(inputs).items():
-            self._seen.setdefault(name, []).append(array)
+            self._seen.setdefault(name, []).append(array.astype(np.float32))
         return {name: self._mutate(seen) for name, seen in self._seen.items()}
 
 
@@ -44,7 +47,7 @@ class MutantCpu(CpuBackend):
     def __init__(self, mutate: Mutation) -> None:
         self._mutate = mutate
 
-    def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> Runner:
+    def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> Any:
         return Mutant(super().load(artifact, target, options), self._mutate)
 
 
@@ -67,18 +70,18 @@ def deploy(backend: CpuBackend, out: Path) -> Mapping[str, object]:
     return record.metrics
 
 
-def step_of(array: Array) -> float:
+def step_of(array: Floats) -> np.float32:
     """About one of 255 steps of an output."""
-    return float(np.ptp(array.astype(np.float64))) / 255
+    return np.float32(np.ptp(array) / 255)
 
 
 MUTATIONS: dict[str, Mutation] = {
     "zeros": lambda seen: np.zeros_like(seen[-1]),
     "a constant": lambda seen: np.full_like(seen[-1], seen[-1].mean()),
-    "the mean of what was seen": lambda seen: np.mean(seen, 0).astype(seen[-1].dtype),
+    "the mean of what was seen": lambda seen: np.mean(seen, 0),
     "the first sample": lambda seen: seen[0],
     "the sample before": lambda seen: seen[max(0, len(seen) - 2)],
-    "off by 2 steps": lambda seen: (seen[-1] + 2 * step_of(seen[-1])).astype(seen[-1].dtype),
+    "off by 2 steps": lambda seen: seen[-1] + 2 * step_of(seen[-1]),
     "saturated": lambda seen: np.minimum(seen[-1], np.float32(np.quantile(seen[-1], 0.5))),
     "NaN": lambda seen: seen[-1] * np.float32(np.nan),
     "one NaN": lambda seen: np.where(seen[-1] == seen[-1].max(), np.nan, seen[-1]).astype("f4"),
@@ -87,7 +90,7 @@ MUTATIONS: dict[str, Mutation] = {
     "doubled": lambda seen: 2 * seen[-1],
     "transposed": lambda seen: seen[-1].T,
     "of another type": lambda seen: seen[-1].astype(np.float64),
-    "a list": lambda seen: seen[-1].tolist(),  # type: ignore[return-value]
+    "a list": lambda seen: seen[-1].tolist(),
 }
 
 
