@@ -6,6 +6,7 @@ All rules for printing numbers are here. A modeled number never appears without 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -94,6 +95,28 @@ LABELS: Mapping[Topic, Mapping[str, str]] = {
     },
 }
 """qhal's own numbers: topic -> name -> what reports call it, in the order of a report."""
+
+_BACKENDS_MAY_STATE = frozenset(
+    {
+        "latency",
+        "instructions",
+        "instructions_float",
+        "instructions_ratio",
+        "emulated_identical",
+        "emulated_reference_identical",
+    }
+)
+"""Of these numbers, the ones that only a backend can find out, or knows better than a model."""
+
+_OWN_FAMILIES = re.compile(r"(top\d+|oracle|latency_host)(_.*)?|sqnr\[.*")
+"""Names of qhal's own numbers that :data:`LABELS` does not list one by one."""
+
+
+def is_own(name: str) -> bool:
+    """Return True for the name of a number that qhal itself finds out, and no backend may state."""
+    listed = any(name in labels for labels in LABELS.values()) and name not in _BACKENDS_MAY_STATE
+    return listed or _OWN_FAMILIES.fullmatch(name) is not None
+
 
 _REMARKS = {
     Basis.MODELED: "modeled",

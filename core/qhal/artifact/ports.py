@@ -12,6 +12,7 @@ import numpy as np
 
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, Arrays
+from qhal.plugin.lent import read_only
 from qhal.quant.arithmetic import dequantize, quantize
 from qhal.quant.model import QuantModel, QuantParams
 
@@ -66,13 +67,16 @@ class Port:
         return QuantParams.per_tensor(DType(self.artifact_dtype), self.scale, self.zero_point or 0)
 
     def to_artifact(self, array: Array) -> Array:
-        """Convert a user's array to the artifact's order of dimensions and element type."""
+        """Convert a user's array to the artifact's order of dimensions and element type.
+
+        The result cannot be written to: it may be the user's array itself.
+        """
         params = self.params
         if self.permutation:
             array = np.transpose(array, self.permutation)
         if params is not None:
             array = quantize(array, params)
-        return np.asarray(array, DType(self.artifact_dtype).numpy, order="C")
+        return read_only(np.asarray(array, DType(self.artifact_dtype).numpy, order="C"))
 
     def to_user(self, array: Array) -> Array:
         """Convert an artifact's array to the user's order of dimensions, dequantized."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qhal.artifact.ports import Adapter
+import numpy as np
+
+from qhal.artifact.ports import Adapter, Port
 from qhal.errors import PluginError, VerificationError
+from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, Arrays, Graph
 from qhal.plugin.backend import Artifact, Backend, Placement, Runner, RunOptions, Trial
-from qhal.plugin.calls import call, report_to
+from qhal.plugin.calls import call, check_unchanged, report_to
+from qhal.plugin.lent import Seal, read_only
 from qhal.plugin.readiness import Lack
 from qhal.quant.model import QuantModel
 from qhal.targets.profile import TargetProfile
@@ -79,14 +83,28 @@ class Subject(Runnable):
 
     Attributes:
         model: what was lowered.
+        seal: what the model was when it was lowered; None where nobody looked.
     """
 
     model: QuantModel
+    seal: Seal | None = field(default=None, kw_only=True)
 
     @property
     def graph(self) -> Graph:
         """The lowered graph."""
         return self.model.graph
+
+    def check_model(self, doing: str) -> None:
+        """Check that the model is still the one that was lowered.
+
+        Args:
+            doing: what the backend has done since.
+
+        Raises:
+            PluginError: the backend kept a part of it, and has changed it.
+        """
+        if self.seal is not None:
+            check_unchanged(self.backend, doing, self.seal, Seal.of_model(self.model))
 
 
 def run_raw(runner: Runner, runnable: Runnable, inputs: Arrays) -> dict[str, Array]:
@@ -98,23 +116,34 @@ def run_raw(runner: Runner, runnable: Runnable, inputs: Arrays) -> dict[str, Arr
         inputs: arrays in the artifact's own shapes and types.
 
     Raises:
-        VerificationError: it does not run, or an output is missing or of another shape.
+        VerificationError: it does not run, or an output is missing or of another shape or type.
+        PluginError: it changed its inputs.
     """
+    seal = Seal.of_arrays(inputs)
+    lent = {name: read_only(array) for name, array in inputs.items()}
     try:
-        outputs = runner.run(inputs)
+        outputs = runner.run(lent)
     except PluginError as error:
         raise VerificationError(
             f"The runtime cannot run {runnable.path}: {_reason(error)}.", error.hint
         ) from error
+    check_unchanged(runnable.backend, "run", seal, Seal.of_arrays(inputs))
     for port in runnable.adapter.outputs:
-        expected = port.artifact_shape
-        found = outputs[port.name].shape if port.name in outputs else None
-        if found != expected:
+        if why := _unfit(port, outputs.get(port.name)):
             raise VerificationError(
-                f"Output {port.name} of {runnable.path} has shape {found}, not {expected}.",
-                report_to(runnable.backend),
+                f"Output {port.name} of {runnable.path} {why}.", report_to(runnable.backend)
             )
     return outputs
+
+
+def _unfit(port: Port, found: object) -> str:
+    """Say why something is not an output as the port states it; "" if it is."""
+    if not isinstance(found, np.ndarray):
+        return "is missing" if found is None else f"is a {type(found).__name__}, not an array"
+    if found.shape != port.artifact_shape:
+        return f"has shape {found.shape}, not {port.artifact_shape}"
+    expected = DType(port.artifact_dtype).numpy
+    return "" if found.dtype == expected else f"has type {found.dtype}, not {expected}"
 
 
 def _reason(error: PluginError) -> str:

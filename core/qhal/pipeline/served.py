@@ -10,7 +10,8 @@ from qhal.artifact.runnable import Subject
 from qhal.decisions import Decision
 from qhal.errors import MissingDependencyError
 from qhal.plugin.backend import Backend
-from qhal.plugin.calls import call
+from qhal.plugin.calls import call, check_unchanged
+from qhal.plugin.lent import Seal
 from qhal.plugin.registry import Registry, given_or_installed
 from qhal.quant.model import QuantModel
 from qhal.targets.profile import TargetProfile
@@ -39,10 +40,16 @@ class Served:
             raise MissingDependencyError(message, str(lack))
 
     def lower(self, model: QuantModel) -> Subject:
-        """Write the target's form of a quantized (or plain float) model."""
-        profile = self.target.profile
+        """Write the target's form of a quantized (or plain float) model.
+
+        Raises:
+            PluginError: the backend broke, or changed the model.
+        """
+        profile, seal = self.target.profile, Seal.of_model(model)
         artifact = call(self.backend, Backend.lower, model, profile)
-        return Subject(artifact, self.backend, profile, Adapter.of_model(model), model)
+        check_unchanged(self.backend, "lower", seal, Seal.of_model(model))
+        adapter = Adapter.of_model(model)
+        return Subject(artifact, self.backend, profile, adapter, model, seal=seal)
 
 
 def find_target(

@@ -6,6 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import ClassVar, Protocol, runtime_checkable
 
 from qhal.decisions import Decision
@@ -53,6 +54,8 @@ class Artifact:
             PluginError: a name is not a plain file name, or is one of qhal's own, a content is not
                 bytes, the main file is missing, or an auxiliary file is missing or the main one.
         """
+        # What is written must be what was verified: nobody exchanges a file in between.
+        object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
         for name, content in self.files.items():
             _check_file(name, content)
         listed = ", ".join(sorted(self.files)) or "none"
@@ -106,6 +109,7 @@ class Runner(Protocol):
 
         Keys are the names of the graph's inputs and outputs; arrays have the shapes and types
         of the graph's tensors (integers where the artifact's inputs or outputs are integers).
+        The inputs can only be read.
         """
         ...
 
@@ -236,6 +240,8 @@ class Backend(ABC):
     def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
         """Write the target's form of a quantized (or plain float) model.
 
+        The model can only be read: the artifact is compared with it.
+
         Nothing may be decided here silently: what is not in the model is an entry in
         ``Artifact.decisions``.
         """
@@ -254,6 +260,7 @@ class Backend(ABC):
         Called once when latencies have been measured; ``baseline`` is the float artifact. It is
         called again where an artifact was read back from its folder, perhaps on a machine that
         can neither lower nor run it: what the files themselves show must need no runtime.
+        A number that qhal finds out itself cannot be stated here, such as ``top1``.
         """
         return Findings()
 

@@ -25,11 +25,15 @@ from qhal.errors import (
 )
 from qhal.ir.graph import Array, Arrays
 from qhal.output import is_full_disk
-from qhal.plugin.backend import Artifact, Backend, Findings, Placement, Runner
+from qhal.plugin.answers import check_answer
+from qhal.plugin.backend import Artifact, Backend, Findings, Placement, Runner, Trial
+from qhal.plugin.lent import Seal, frozen, lend, read_only
 from qhal.plugin.machine_setup import Setup
 from qhal.plugin.readiness import Readiness
 from qhal.plugin.registry import provider_of
+from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
+from qhal.targets.profile import TargetProfile
 
 _OPTIONAL = re.compile(r"""([A-Za-z0-9._-]+).*;.*\bextra\s*==\s*['"]([^'"]+)['"]""")
 """A requirement of an extra: the distribution and the extra."""
@@ -70,11 +74,35 @@ def call(backend: Backend, method: _Method[P, R], *args: P.args, **kwargs: P.kwa
     """
     name = method.__name__
     with blaming(backend, name):
-        answer: Any = getattr(backend, name)(*args, **kwargs)
+        answer: Any = getattr(backend, name)(*map(_lent, args), **kwargs)
         _expect(answer, _ANSWERS[name])
+        check_answer(name, answer)
         if method is Backend.load and answer is not None:
             answer = _LoadedArtifact(backend, answer)
     return cast(R, answer)
+
+
+def _lent(value: object) -> object:
+    """Hand out what the core itself reads again so that a backend can only read it."""
+    if isinstance(value, QuantModel):
+        return lend(value)
+    if isinstance(value, Trial):
+        inputs = {name: read_only(array) for name, array in value.inputs.items()}
+        return Trial(value.artifact, frozen(inputs))
+    if isinstance(value, TargetProfile):
+        return replace(value, facts=frozen(value.facts), options=frozen(value.options))
+    return value
+
+
+def check_unchanged(backend: Backend, doing: str, before: Seal, now: Seal) -> None:
+    """Blame a backend if what it was lent is no longer what it was.
+
+    Raises:
+        PluginError: something was changed.
+    """
+    if changed := before.broken_by(now):
+        what = f"it changed {changed}, which it may only read"
+        raise _broken(backend, doing, what, "Nothing can be compared with a changed model.")
 
 
 class _LoadedArtifact:

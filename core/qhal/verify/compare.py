@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import log10, sqrt
+from dataclasses import dataclass, field
+from math import inf, log10, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -72,12 +72,7 @@ class Difference:
     @property
     def sqnr_db(self) -> float:
         """``10 log10(signal / noise)``, within plus and minus :data:`SQNR_LIMIT_DB`."""
-        if not self.noise:
-            return SQNR_LIMIT_DB
-        if not self.signal:
-            return -SQNR_LIMIT_DB
-        decibels = 10 * (log10(self.signal) - log10(self.noise))
-        return max(-SQNR_LIMIT_DB, min(SQNR_LIMIT_DB, decibels))
+        return decibels(self.signal, self.noise)
 
     @property
     def cosine(self) -> float:
@@ -86,6 +81,16 @@ class Difference:
         if norm:
             return max(-1.0, min(1.0, self.product / norm))
         return 1.0 if self.signal == self.other else 0.0
+
+
+def decibels(signal: float, noise: float) -> float:
+    """Return ``10 log10(signal / noise)``, within plus and minus :data:`SQNR_LIMIT_DB`."""
+    if not noise:
+        return SQNR_LIMIT_DB
+    if not signal:
+        return -SQNR_LIMIT_DB
+    ratio = 10 * (log10(signal) - log10(noise))
+    return max(-SQNR_LIMIT_DB, min(SQNR_LIMIT_DB, ratio))
 
 
 def difference(reference: Array, other: Array) -> Difference:
@@ -123,19 +128,23 @@ class StepGap:
         elements: number of elements.
         within_one: how many of them differ by at most one step.
         largest: largest difference in steps.
+        total: sum of the differences, with their signs.
     """
 
     elements: int = 0
     within_one: int = 0
     largest: int = 0
+    total: float = 0.0
 
     def add(self, reference: Array, other: Array, step: float | None = None) -> None:
         """Take in one pair of integer tensors, or of float tensors with their ``step``."""
         if step is None:
-            steps = np.abs(reference.astype(np.int64) - other.astype(np.int64))
+            signed = other.astype(np.int64) - reference.astype(np.int64)
         else:
-            distance = np.abs(reference.astype(np.float64) - other.astype(np.float64))
-            steps = np.rint(distance / step).astype(np.int64)
+            distance = other.astype(np.float64) - reference.astype(np.float64)
+            signed = np.rint(distance / step).astype(np.int64)
+        steps = np.abs(signed)
+        self.total += float(signed.sum())
         self.elements += steps.size
         self.within_one += int(np.count_nonzero(steps <= 1))
         self.largest = max(self.largest, int(steps.max(initial=0)))
@@ -144,6 +153,63 @@ class StepGap:
     def share_within_one(self) -> float:
         """Share of elements that differ by at most one step."""
         return self.within_one / self.elements if self.elements else 1.0
+
+    @property
+    def bias(self) -> float:
+        """The mean difference: that of rounding is near zero."""
+        return self.total / self.elements if self.elements else 0.0
+
+
+@dataclass
+class Spread:
+    """How one tensor varies over samples, by Welford's updates; memory is that of one sample.
+
+    Attributes:
+        samples: seen so far.
+        over_samples: sum of squared distances of every element from its mean over samples.
+        inside: sum of squared distances from the mean of the sample.
+    """
+
+    samples: int = 0
+    over_samples: float = 0.0
+    inside: float = 0.0
+    _mean: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def add(self, array: Array) -> None:
+        """Take in one sample; what is not finite counts as zero."""
+        values = np.nan_to_num(array.astype(np.float64), posinf=0, neginf=0)
+        self.samples += 1
+        if self.samples == 1:
+            self._mean = np.zeros(values.shape)
+        shift = values - self._mean
+        self._mean = self._mean + shift / self.samples
+        if self.samples > 1:
+            self.over_samples += float(np.sum(shift * (values - self._mean)))
+        self.inside += float(np.sum((values - values.mean()) ** 2)) if values.size else 0.0
+
+
+@dataclass
+class Extent:
+    """The smallest and the largest element seen so far.
+
+    Attributes:
+        low: smallest.
+        high: largest.
+    """
+
+    low: float = inf
+    high: float = -inf
+
+    def add(self, array: Array) -> None:
+        """Take in one sample."""
+        if array.size:
+            self.low = min(self.low, float(array.min()))
+            self.high = max(self.high, float(array.max()))
+
+    @property
+    def constant(self) -> bool:
+        """True if all elements are the same."""
+        return self.low == self.high
 
 
 @dataclass(frozen=True)

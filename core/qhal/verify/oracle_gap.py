@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import inf
 
 from qhal.decisions import Code, Decision, Severity
 from qhal.errors import VerificationError
-from qhal.ir.graph import Array
+from qhal.ir.dtypes import DType
+from qhal.ir.graph import Arrays
 from qhal.ir.ops import AveragePool, Dequantize, Op, Reduce, Reshape, Softmax, Transpose
-from qhal.metric import Basis, Metric
+from qhal.metric import Basis, Metric, counted
 from qhal.quant.model import QuantModel
-from qhal.verify.compare import Difference, StepGap
-
-_SMALLEST_SQNR_DB = 0.0
-"""Below this the difference is larger than the signal: that is no rounding."""
+from qhal.verify.output_gap import OutputGap, Unit
 
 _PROBABILITY_STEP = 1 / 256
 """Of a softmax of 8 bits, also where it is taken in float."""
-
-_CLOSE = 0.999
-"""Share of elements within one step from which on a gap is not worth a warning."""
 
 
 def output_steps(model: QuantModel) -> dict[str, float | None]:
@@ -60,76 +55,177 @@ def _keeps_steps(op: Op) -> bool:
     return mean or isinstance(op, Reshape | Transpose | AveragePool | Softmax)
 
 
-@dataclass
-class OracleGap:
-    """The differences of one runtime, over some samples.
+@dataclass(frozen=True)
+class Outputs:
+    """The outputs of one run.
 
     Attributes:
-        model: the model that both ran.
-        samples: samples seen.
-        steps: in steps of the outputs' scales, over the outputs that have one.
-        difference: in real numbers, over all outputs.
+        raw: in the artifact's own types.
+        real: in the user's numbers.
     """
 
-    model: QuantModel
-    samples: int = 0
-    steps: StepGap = field(default_factory=StepGap)
-    difference: Difference = field(default_factory=Difference)
+    raw: Arrays
+    real: Arrays
 
-    def add(self, oracle: Mapping[str, Array], runtime: Mapping[str, Array]) -> None:
-        """Take in the outputs of one sample, in the artifact's own types."""
+
+class OracleGap:
+    """The differences of one runtime, over some samples."""
+
+    def __init__(self, model: QuantModel) -> None:
+        self.samples = 0
+        self.outputs = {name: _output_gap(model, name) for name in model.graph.outputs}
+
+    def add(self, sample: int, oracle: Outputs, runtime: Outputs, float_model: Arrays) -> None:
+        """Take in the outputs of one sample.
+
+        Args:
+            sample: its number.
+            oracle: what the plan says.
+            runtime: what the artifact gives.
+            float_model: what the user's own model gives.
+        """
         self.samples += 1
-        for name, step in output_steps(self.model).items():
-            self.steps.add(oracle[name], runtime[name], step)
-        for name in self.model.graph.outputs:
-            self.difference.add(oracle[name], runtime[name])
-
-    def metrics(self, prefix: str) -> dict[str, Metric]:
-        """Return the gap as metrics: ``<prefix>_max_steps``, ``_within_1_step`` and ``_sqnr``."""
-        note = f"runtime against the oracle, {self.samples} samples"
-        sqnr = Metric(self.difference.sqnr_db, "dB", Basis.MEASURED_HOST, note=note)
-        found = {f"{prefix}_sqnr": sqnr}
-        if self.steps.elements:
-            largest, share = float(self.steps.largest), self.steps.share_within_one
-            found[f"{prefix}_max_steps"] = Metric(largest, "steps", Basis.MEASURED_HOST, note=note)
-            within = Metric(share, "fraction", Basis.MEASURED_HOST, note=note)
-            found[f"{prefix}_within_1_step"] = within
-        return found
+        for name, gap in self.outputs.items():
+            real = oracle.real[name], runtime.real[name], float_model[name]
+            gap.add(sample, (oracle.raw[name], runtime.raw[name]), real)
 
     @property
-    def close(self) -> bool:
-        """True if (almost) all elements are within one step."""
-        return self.steps.share_within_one >= _CLOSE
+    def worst(self) -> OutputGap:
+        """The output that differs most, beside what quantization does to it."""
+        return max(self.outputs.values(), key=lambda gap: gap.against_quantization)
 
-    def decisions(self, runtime: str, excused: bool = False) -> tuple[Decision, ...]:
-        """Return the decisions about a gap of more than one step.
+    def metrics(self, prefix: str) -> dict[str, Metric]:
+        """Return the gap as metrics: of the worst output, and of each where there are several."""
+        steps = self._of(Unit.STEPS)
+        gaps = [gap for gap in self.outputs.values() if gap.unit is not Unit.ITEMS]
+        found: dict[str, Metric] = {}
+        if gaps:
+            worst = min(gaps, key=lambda gap: gap.gap.sqnr_db)
+            found[f"{prefix}_sqnr"] = self._metric(worst.gap.sqnr_db, "dB", worst)
+        if steps:
+            worst = max(steps, key=lambda gap: gap.steps.largest)
+            found[f"{prefix}_max_steps"] = self._metric(worst.steps.largest, "steps", worst)
+            worst = min(steps, key=lambda gap: gap.steps.share_within_one)
+            share = worst.steps.share_within_one
+            found[f"{prefix}_within_1_step"] = self._metric(share, "fraction", worst)
+        for gap in self._of(Unit.ITEMS):
+            found[f"{prefix}_equal[{gap.name}]"] = self._metric(1 - gap.differing, "fraction", gap)
+        if len(gaps) > 1:
+            each = {f"{prefix}_sqnr[{gap.name}]": gap for gap in gaps}
+            found |= {key: self._metric(gap.gap.sqnr_db, "dB", gap) for key, gap in each.items()}
+        return found
+
+    def _metric(self, value: float, unit: str, gap: OutputGap) -> Metric:
+        of = f", output {gap.name}" if len(self.outputs) > 1 else ""
+        note = f"runtime against the oracle, {self.samples} samples{of}"
+        return Metric(float(value), unit, Basis.MEASURED_HOST, note=note)
+
+    def _of(self, unit: Unit) -> list[OutputGap]:
+        return [gap for gap in self.outputs.values() if gap.unit is unit]
+
+    def check(self, runtime: str, reference: OracleGap | None = None) -> None:
+        """Refuse what is no rounding; every output alone.
 
         Args:
             runtime: its name.
-            excused: the runtime's own reference kernels agree with the oracle, so the gap is
-                the rounding of its faster kernels.
-        """
-        if self.steps.largest <= 1:
-            return ()
-        share = 100 * (1 - self.steps.share_within_one)
-        sentence = (
-            f"{runtime} and the oracle differ by more than one step in {share:.3g} % of the "
-            f"output elements, at most by {self.steps.largest} steps ({self.samples} samples)."
-        )
-        if excused:
-            sentence += " The runtime's reference kernels agree with the oracle."
-        severity = Severity.INFO if excused or self.close else Severity.WARNING
-        return (Decision(Code.ORACLE_GAP, sentence, severity=severity),)
+            reference: the gap of the same runtime's reference kernels, if it has any.
 
-    def check(self, runtime: str) -> None:
-        """Raise VerificationError if the runtime computes something else altogether."""
-        if self.steps.elements and self.steps.share_within_one >= 0.5:
-            return
-        if self.difference.sqnr_db >= _SMALLEST_SQNR_DB:
-            return
-        raise VerificationError(
-            f"{runtime} does not compute what the plan says: its outputs differ from the "
-            f"oracle's by more than the signal (SQNR {self.difference.sqnr_db:.1f} dB, largest "
-            f"difference {self.difference.max_abs:g}).",
-            "This is a bug of the backend or of the oracle; please report it with the model.",
+        Raises:
+            VerificationError: an output is something else than the plan says.
+        """
+        for name, gap in self.outputs.items():
+            if why := gap.refusal(_excused(name, reference)):
+                raise VerificationError(
+                    f"{runtime} does not compute what the plan says: {why}.",
+                    "This is a bug of the backend, of its runtime or of the oracle; please report "
+                    "it with the model.",
+                )
+
+    def decisions(
+        self,
+        runtime: str,
+        reference: OracleGap | None = None,
+        origin: Callable[[int], str] = lambda sample: "",
+    ) -> tuple[Decision, ...]:
+        """Return the decision about a gap that is more than rounding.
+
+        Args:
+            runtime: its name.
+            reference: the gap of the same runtime's reference kernels, if it has any.
+            origin: finds out where the gap begins for a sample, as a sentence; asked where the
+                gap is as large as what quantization does.
+        """
+        excused = {name: _excused(name, reference) for name in self.outputs}
+        told = [g for g in self.outputs.values() if _worth_telling(g, excused[g.name])]
+        if not told:
+            return ()
+        matter = [gap for gap in told if gap.matters]
+        worst = max(matter or told, key=lambda gap: gap.against_quantization)
+        sentences = [self._sentence(runtime, worst, len(told) - 1)]
+        if excused[worst.name]:
+            sentences.append("The runtime's reference kernels agree with the oracle.")
+        if matter:
+            sentences += filter(None, [origin(worst.worst_sample)])
+        fine = all(excused[g.name] or (g.close and not g.shifted) for g in told)
+        severity = Severity.INFO if fine and not matter else Severity.WARNING
+        return (Decision(Code.ORACLE_GAP, " ".join(sentences), worst.name, severity),)
+
+    def _sentence(self, runtime: str, gap: OutputGap, others: int) -> str:
+        more = f", and {counted(others, 'other output')} less" if others else ""
+        as_much = ", as much as quantization itself changes" if gap.matters else ""
+        return (
+            f"{runtime} and the oracle differ {_how_far(gap)}{as_much}"
+            f" ({self.samples} samples{more})."
         )
+
+
+def _output_gap(model: QuantModel, name: str) -> OutputGap:
+    steps = output_steps(model)
+    if name not in steps:
+        return OutputGap(name, Unit.REAL, plain=_is_plain(model, name))
+    items = steps[name] is None and name not in model.params
+    return OutputGap(name, Unit.ITEMS if items else Unit.STEPS, steps[name])
+
+
+def _is_plain(model: QuantModel, name: str) -> bool:
+    """Return True if nothing but float32 leads to a tensor."""
+    graph, todo, seen = model.graph, [name], set[str]()
+    while todo:
+        tensor = todo.pop()
+        if not tensor or tensor in seen:
+            continue
+        seen.add(tensor)
+        if tensor in model.params or graph.tensors[tensor].dtype.is_float is False:
+            return False
+        node = graph.producers.get(tensor)
+        if node is None:
+            continue
+        row = model.kernels.get(node.name)
+        if row is not None and row.activation.dtype is not DType.FLOAT32:
+            return False
+        todo += node.inputs
+    return True
+
+
+def _excused(name: str, reference: OracleGap | None) -> bool:
+    return reference is not None and reference.outputs[name].follows_the_plan
+
+
+def _worth_telling(gap: OutputGap, excused: bool) -> bool:
+    return (not gap.rounded and (gap.unit is not Unit.REAL or gap.matters)) or (
+        gap.shifted and not excused
+    )
+
+
+def _how_far(gap: OutputGap) -> str:
+    if gap.unit is Unit.ITEMS:
+        return f"in {100 * gap.differing:.3g} % of the elements of output {gap.name}"
+    if gap.unit is Unit.REAL:
+        return f"at output {gap.name} (SQNR {gap.gap.sqnr_db:.1f} dB)"
+    if gap.rounded:
+        return f"by {gap.steps.bias:+.2g} steps on average at output {gap.name}"
+    share = 100 * (1 - gap.steps.share_within_one)
+    return (
+        f"by more than one step in {share:.3g} % of the elements of output {gap.name}, at most "
+        f"by {gap.steps.largest} steps"
+    )

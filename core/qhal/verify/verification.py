@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from qhal.artifact.runnable import Subject, run_raw
 from qhal.decisions import Code, Decision, Severity
@@ -15,7 +16,8 @@ from qhal.plugin.backend import Runner, RunOptions
 from qhal.progress import SILENT, Progress
 from qhal.verify.accuracy import Accuracy, scores_output, unfit_labels
 from qhal.verify.evaluation import Evaluation
-from qhal.verify.oracle_gap import OracleGap
+from qhal.verify.oracle_gap import OracleGap, Outputs
+from qhal.verify.origin import where_it_begins
 
 ORACLE_SAMPLES = 8
 ORACLE_BUDGET_S = 8.0
@@ -85,12 +87,14 @@ def verify(
     ]
     runners = _runners(subject, runner)
     gaps = _oracle_gaps(subject, evaluation, runners, oracle_samples, progress)
+    subject.check_model("run")
     for prefix, gap in gaps.items():
-        name = runners[prefix].runtime
-        gap.check(name)
+        name, reference = runners[prefix].runtime, _excuse(prefix, gaps)
+        gap.check(name, reference)
         metrics.update(gap.metrics(prefix))
-        excused = prefix != _REFERENCE and _REFERENCE in gaps and gaps[_REFERENCE].close
-        decisions.extend(gap.decisions(name, excused))
+        options = RunOptions(reference=prefix == _REFERENCE)
+        found = partial(_origin, subject, evaluation, options)
+        decisions.extend(gap.decisions(name, reference, found))
     return Verification(metrics, tuple(decisions), runner.runtime)
 
 
@@ -153,6 +157,15 @@ def _runners(subject: Subject, runner: Runner) -> dict[str, Runner]:
     if reference is not None and reference.runtime != runner.runtime:
         found[_REFERENCE] = reference
     return found
+
+
+def _excuse(prefix: str, gaps: Mapping[str, OracleGap]) -> OracleGap | None:
+    """Return the gap of the reference kernels, for a runner on other kernels."""
+    return None if prefix == _REFERENCE else gaps.get(_REFERENCE)
+
+
+def _origin(subject: Subject, evaluation: Evaluation, options: RunOptions, sample: int) -> str:
+    return where_it_begins(subject, options, evaluation.sample(sample))
 
 
 def _verify_by_oracle(
@@ -233,9 +246,15 @@ def _oracle_gaps(
     samples = _ORACLE_PACE.most(subject, min(samples, len(evaluation)), fewest=1)
     with progress.stage("compare with the oracle", total=samples) as advance:
         for index in range(samples):
-            inputs = adapter.to_artifact(evaluation.sample(index))
-            expected = oracle.run(inputs)
+            sample = evaluation.sample(index)
+            inputs, float_model = adapter.to_artifact(sample), evaluation.expected(index, sample)
+            planned = _outputs(subject, oracle.run(inputs))
             for prefix, runner in runners.items():
-                gaps[prefix].add(expected, run_raw(runner, subject, inputs))
+                found = _outputs(subject, run_raw(runner, subject, inputs))
+                gaps[prefix].add(index, planned, found, float_model)
             advance(1)
     return gaps
+
+
+def _outputs(subject: Subject, raw: Arrays) -> Outputs:
+    return Outputs(raw, subject.adapter.to_user(raw))

@@ -59,7 +59,7 @@ def test_bits_of_weights_that_no_kernel_has(device: str, bits: str) -> None:
     with pytest.raises(CatalogError) as caught:
         BACKEND.capabilities(profile)
     assert f"my.toml: targets.mine.options.weight_bits is '{bits}'" in str(caught.value)
-    assert "Allowed are 8, and for CPU 7." in str(caught.value)
+    assert "Use 8, or for CPU also 7." in str(caught.value)
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_a_device_that_is_not_here_still_gets_an_artifact(monkeypatch: pytest.Mo
     assert artifact.files.keys() == {"model.xml", "model.bin"}
     assert BACKEND.load(artifact, profile, RunOptions()) is None
     assert BACKEND.placement(artifact, profile) is None
-    assert "finds no NPU here (devices: CPU)" in str(BACKEND.readiness(profile).run)
+    assert "finds no NPU here (it finds: CPU)" in str(BACKEND.readiness(profile).run)
     checks = {check.subject: check for check in examine(registry())}
     assert "finds no NPU here" in checks["target openvino-npu"].why
     assert "target openvino-cpu" not in checks
