@@ -10,9 +10,9 @@ from qhal.errors import RefusedError
 from qhal.ir.graph import Graph, Node
 from qhal.ir.ops import Role
 from qhal.quant.choice import Choice, Verdict
-from qhal.quant.masks import is_mask
 from qhal.quant.qdq_insertion import QdqGraph, insert_qdq
 from qhal.quant.relations import relate
+from qhal.quant.scores import Scores
 from qhal.quant.select import select
 from qhal.targets.capability import Arithmetic, Capabilities
 from qhal.targets.policy import Policy
@@ -46,14 +46,14 @@ class Constraints:
         Results of data movement lie within the range of what they move, so they are left out,
         unless part of that is a mask.
         """
-        graph = self.qdq.graph
+        graph, scores = self.qdq.graph, Scores.of(self.qdq.graph)
         moved = {
             out
             for node in graph.nodes
             if (choice := self.choices.get(node.name)) is not None
             and choice.row is not None
             and isinstance(choice.row.output, SameAsInput)
-            and not any(is_mask(graph, name) for name in node.inputs)
+            and not any(scores.is_mask(name) for name in node.inputs)
             for out in node.outputs
         }
         names = (self.qdq.observed[n] for n in self.qdq.specs if n not in moved)
