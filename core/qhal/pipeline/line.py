@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qhal.artifact.runnable import Subject
@@ -24,6 +24,7 @@ from qhal.quant.assign import assign
 from qhal.quant.calibrate import calibrate
 from qhal.quant.constraints import constrain, refuse
 from qhal.quant.model import QuantModel
+from qhal.quant.settle import settle
 from qhal.report import to_markdown
 from qhal.results.gate import Gate
 from qhal.results.plan import plan_of
@@ -134,25 +135,30 @@ def lower_line(
         fitted = run_float_passes(ready, session, stages, FLOAT_PASSES)
     with stages("prepare"):
         constraints = constrain(fitted.laid.graph, target.caps, target.policy, fitted.choices)
-        gates = fallback_gate(fitted.choices, options.max_fallback)
     with stages("calibrate"):
         calibration = calibrate(
             fitted.legal.graph,
             data.calibration,
             fitted.laid.sources_of(constraints.to_observe),
             fitted.laid.sources_of(constraints.to_average),
+            also=fitted.legal.graph.tensors,
             cache=session.cache,
             progress=progress,
         )
     with stages("assign"):
         stats, order = fitted.laid.with_sources(calibration.stats), fitted.laid.element_order
+        settled = settle(fitted.laid.graph, target.caps, constraints, stats, options.observer)
+        constraints = settled.constraints
+        refuse(constraints.choices, fitted.laid.graph, name)
+        fitted = replace(fitted, choices=constraints.choices)
+        gates = fallback_gate(fitted.choices, options.max_fallback)
         assigned = assign(constraints, stats, options.observer, order)
     with stages("lower"):
         subject = served.lower(assigned.model)
     with stages("baseline"):
         float_model = ready.float_model
         baseline = served.lower(float_model) if backend.info.lowers_float else None
-    made_by = (fitted, data, constraints, calibration, assigned, subject.artifact)
+    made_by = (fitted, data, constraints, settled, calibration, assigned, subject.artifact)
     decisions = tuple(d for made in made_by for d in made.decisions)
     return LoweredModel(subject, baseline, float_model, fitted, gates, decisions)
 

@@ -82,6 +82,7 @@ def calibrate(
     tensors: Collection[str],
     channel_means: Collection[str] = (),
     *,
+    also: Collection[str] = (),
     cache: Path | None = None,
     progress: Progress = SILENT,
 ) -> Calibration:
@@ -95,6 +96,7 @@ def calibrate(
             nodes. The channel axis is the last one in front of a fully-connected or recurrent
             layer, else axis 1. In front of a depthwise convolution the extremes of each channel
             are kept too.
+        also: names of which statistics are returned where there are any; they may be NaN or Inf.
         cache: folder that remembers statistics between runs; None for none.
         progress: is advanced with each sample.
 
@@ -110,9 +112,10 @@ def calibrate(
         stats = _collect(graph, dataset, plan, progress)
     else:
         stats, decisions = _remembered(graph, dataset, plan, cache, progress)
+    _check_finite({name: kept for name, kept in stats.items() if name in wanted})
     asked = {name: kept for name, kept in stats.items() if name in wanted}
-    _check_finite(asked)
-    return Calibration(asked, len(dataset), decisions)
+    more = {name: replace(stats[name], covariances={}) for name in also if name in stats}
+    return Calibration({**more, **asked}, len(dataset), decisions)
 
 
 def _check_finite(stats: Mapping[str, TensorStats]) -> None:

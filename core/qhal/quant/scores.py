@@ -158,6 +158,8 @@ def _before(graph: Graph, node: Node, index: int, useful: Range) -> Range | None
     op = node.op
     if isinstance(op, _MOVES + _PASSES):
         return useful
+    if isinstance(op, ops.Clip):
+        return max(useful[0], op.low), min(useful[1], op.high)
     if isinstance(op, ops.Sub):
         return _divided(useful, -1.0) if index else useful
     if op.kind == "Neg":
