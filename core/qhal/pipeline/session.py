@@ -15,6 +15,7 @@ from qhal.ir.importer import Imported, import_model
 from qhal.pipeline.options import Options
 from qhal.plugin.registry import Registry, given_or_installed
 from qhal.quant.equalize import Finding, survey
+from qhal.quant.scores import Scores
 from qhal.system.scratch import scratch
 from qhal.verify import ORACLE_SAMPLES, Evaluation, FloatReference, check_labels
 
@@ -77,6 +78,7 @@ class Session:
     def _data(self) -> DataSplit:
         graph, options = self._imported.graph, self.options
         inputs = {name: graph.tensors[name] for name in graph.inputs}
+        masks = Scores.of(graph).ranges
         sources = [options.data] if options.eval is None else [options.data, options.eval]
         loaded = [
             load_dataset(
@@ -85,6 +87,7 @@ class Session:
                 preprocess=options.preprocess,
                 labels=options.labels,
                 label_offset=options.label_offset,
+                masks=masks,
             )
             for source in sources
         ]
