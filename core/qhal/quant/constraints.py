@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from qhal.decisions import Decision
@@ -100,6 +100,7 @@ def constrain(
     caps: Capabilities,
     policy: Policy,
     choices: Mapping[str, Choice] | None = None,
+    apart: Collection[tuple[str, str]] = (),
 ) -> Constraints:
     """Turn capabilities into constraints on this graph.
 
@@ -108,13 +109,14 @@ def constrain(
         caps: what the target has.
         policy: gives each node the recipe whose rows it may take.
         choices: the result of :func:`qhal.quant.select.select`, if there already is one.
+        apart: pairs of a tensor and a node that reads it with another scale than other readers.
 
     Raises:
         RefusedError: a node has no kernel.
     """
     choices = select(graph, caps, policy) if choices is None else choices
     refuse(choices, graph)
-    related = relate(insert_qdq(graph, choices, caps.integer_io), choices)
+    related = relate(insert_qdq(graph, choices, caps.integer_io), choices, apart)
     named = ((choices[node.name], node) for node in graph.nodes)
     reasons = tuple(d for choice, node in named if (d := choice.decision(node)) is not None)
     return Constraints(

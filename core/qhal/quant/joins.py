@@ -254,9 +254,14 @@ def _leaving(graph: Graph) -> frozenset[str]:
     return frozenset(leaving)
 
 
-def leads_out(graph: Graph, tensor: str) -> bool:
-    """Check whether a tensor only becomes outputs, by movement and element-wise arithmetic."""
-    return tensor in _leaving(graph)
+def leave_mixed(graph: Graph) -> frozenset[str]:
+    """Find the nodes whose mixed operands only become outputs, and stay mixed on the way."""
+    leaving = _leaving(graph)
+    return frozenset(
+        node.name
+        for node in graph.nodes
+        if node.op.kind in _KEEPS_MIXED and leaving.issuperset(node.outputs)
+    )
 
 
 def _activations(graph: Graph, node: Node) -> list[str]:

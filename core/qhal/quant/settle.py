@@ -17,7 +17,7 @@ from qhal.quant.activations import plan_activations
 from qhal.quant.choice import Choice, Choices, Verdict, fall_back
 from qhal.quant.collectors import TensorStats
 from qhal.quant.constraints import Constraints, constrain
-from qhal.quant.joins import FEW_STEPS, Coarse, find_coarse, leads_out
+from qhal.quant.joins import FEW_STEPS, Coarse, find_coarse, leave_mixed
 from qhal.quant.promotion import promote
 from qhal.targets.capability import Capabilities
 
@@ -56,24 +56,17 @@ def settle(
             scales.
     """
     coarse = find_coarse(graph, constraints.choices, stats)
-    found = _join_in_float(graph, caps, constraints, coarse)
-    while True:
-        refitted = _fit_scales(graph, caps, found, stats, observer)
-        if refitted is found:
-            break
-        found = refitted
-    left = tuple(each for each in coarse if found.choices[each.node].quantized)
-    _refuse_outputs(graph, caps, left, found)
+    choices = {**constraints.choices, **_join_in_float(graph, caps, constraints, coarse)}
+    left = tuple(each for each in coarse if choices[each.node].quantized)
+    _refuse_outputs(graph, left, constraints)
+    apart = frozenset((each.tensor, each.node) for each in left)
+    found = constraints
+    if coarse:
+        found = constrain(graph, caps, constraints.policy, choices, apart)
+    while changed := _fit_scales(graph, caps, found, stats, observer):
+        choices = {**choices, **changed}
+        found = constrain(graph, caps, constraints.policy, choices, apart)
     return Settled(found, tuple(_warnings(graph, left, found)))
-
-
-def _again(
-    graph: Graph, caps: Capabilities, constraints: Constraints, changed: Choices
-) -> Constraints:
-    if not changed:
-        return constraints
-    choices = {**constraints.choices, **changed}
-    return constrain(graph, caps, constraints.policy, choices)
 
 
 # --- joins of different ranges --------------------------------------------------
@@ -81,7 +74,7 @@ def _again(
 
 def _join_in_float(
     graph: Graph, caps: Capabilities, constraints: Constraints, coarse: tuple[Coarse, ...]
-) -> Constraints:
+) -> Choices:
     nodes = {node.name: node for node in graph.nodes}
     changed: dict[str, Choice] = {}
     for each in coarse:
@@ -90,23 +83,18 @@ def _join_in_float(
         found = promote(view, caps, choice, Code.JOIN_PROMOTED, why)
         if found is not choice:
             changed[each.node] = found
-    return _again(graph, caps, constraints, changed)
+    return changed
 
 
-def _refuse_outputs(
-    graph: Graph, caps: Capabilities, left: tuple[Coarse, ...], constraints: Constraints
-) -> None:
+def _refuse_outputs(graph: Graph, left: tuple[Coarse, ...], constraints: Constraints) -> None:
     """Refuse an output of integers in which a part is as good as lost."""
-    nodes = {node.name: node for node in graph.nodes}
-    lost = [
-        each
-        for each in left
-        if each.steps < FEW_STEPS and leads_out(graph, nodes[each.node].outputs[0])
-    ]
+    leaving = leave_mixed(graph)
+    lost = [each for each in left if each.steps < FEW_STEPS and each.node in leaving]
     if lost:
         worst = min(lost, key=lambda each: each.steps)
+        kinds = {node.name: node.op.kind for node in graph.nodes}
         raise RefusedError(
-            f"{nodes[worst.node].op.kind} {worst.node}, which becomes an output, would leave "
+            f"{kinds[worst.node]} {worst.node}, which becomes an output, would leave "
             f"{worst.tensor} {_steps(worst)} of {_levels(constraints, worst)}: its integers have "
             f"one scale with {worst.beside}.",
             f"Make {worst.tensor} an output of the model by itself, "
@@ -150,12 +138,12 @@ def _fit_scales(
     constraints: Constraints,
     stats: Mapping[str, TensorStats],
     observer: str,
-) -> Constraints:
-    """Exchange kernels that do not take their scales; return the same constraints if all do."""
+) -> Choices:
+    """Exchange kernels that do not take their scales."""
     choices = constraints.choices
     limited = {n for n, c in choices.items() if c.row is not None and c.row.scales is not None}
     if not limited:
-        return constraints
+        return {}
     params = plan_activations(constraints, stats, observer).params
     scales = {name: float(each.scale.max()) for name, each in params.items()}
     here = {node.name: node for node in graph.nodes}
@@ -164,7 +152,7 @@ def _fit_scales(
         broken = _broken(node, choices[node.name], scales) if node.name in limited else None
         if broken is not None:
             changed[node.name] = _in_float(NodeView(graph, here[node.name]), caps, broken)
-    return _again(graph, caps, constraints, changed)
+    return changed
 
 
 def _broken(node: Node, choice: Choice, scales: Mapping[str, float]) -> str | None:
