@@ -74,6 +74,14 @@ class Code(Enum):
         "a node that feeds a logarithm, root or quotient runs in float: these are steep near "
         "zero, where integers are too coarse",
     )
+    JOIN_PROMOTED = (
+        "QD309",
+        "a node runs in float because one scale would leave an operand too few steps",
+    )
+    FEW_STEPS = (
+        "QD310",
+        "an operand keeps few steps, since it shares one scale with others of a wider range",
+    )
     # QD4xx parameters
     BIAS_SCALE_RAISED = (
         "QD401",

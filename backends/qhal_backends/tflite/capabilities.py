@@ -87,11 +87,12 @@ def _weighted() -> Iterable[Capability]:
 
 
 def _arithmetic() -> Iterable[Capability]:
-    own = (rows.int8(), rows.int16(), rows.FLOAT32)
     spread = the.broadcasts_in_four
-    yield _entry("Add", "add.cc", own, spread, types=_NUMBERS)
-    yield _entry("Sub", "sub.cc", own, spread, types=_NUMBERS)
-    yield _entry("Mul", "mul.cc", own, spread, types=_NUMBERS)
+    sums = (rows.int8(scales=rows.INT8_SUM), rows.int16(scales=rows.INT16_SUM), rows.FLOAT32)
+    products = (rows.int8(scales=rows.PRODUCT), rows.int16(), rows.FLOAT32)
+    yield _entry("Add", "add.cc", sums, spread, types=_NUMBERS)
+    yield _entry("Sub", "sub.cc", sums, spread, types=_NUMBERS)
+    yield _entry("Mul", "mul.cc", products, spread, types=_NUMBERS)
     yield _entry("Div", "div.cc", (rows.FLOAT32,), spread, types=(DType.FLOAT32, DType.INT32))
     yield _entry("Pow", "pow.cc", (rows.FLOAT32,), spread, types=(DType.FLOAT32, DType.INT32))
     shared = (rows.int8(rows.SHARED), rows.int16(rows.SHARED), rows.FLOAT32)

@@ -9,7 +9,7 @@ int64 bias (tensorflow/lite/kernels/conv.cc).
 from __future__ import annotations
 
 from qhal.ir.dtypes import DType
-from qhal.targets.capability import KernelRow
+from qhal.targets.capability import KernelRow, ScaleLimit
 from qhal.targets.limit import Limit
 from qhal.targets.spec import (
     FLOAT,
@@ -36,14 +36,26 @@ WEIGHTED_FLOAT32 = KernelRow(FLOAT, FLOAT, weight=FLOAT, bias=FLOAT, name="float
 FLOAT16_WEIGHTS = KernelRow(FLOAT, FLOAT, weight=HALF, bias=HALF, name="float16 weights")
 
 
-def int8(output: OutputSpec = INT8, limits: Limits = ()) -> KernelRow:
+def int8(
+    output: OutputSpec = INT8, limits: Limits = (), scales: ScaleLimit | None = None
+) -> KernelRow:
     """Make a row with 8-bit activations."""
-    return KernelRow(INT8, output, limits=limits, name="int8")
+    return KernelRow(INT8, output, limits=limits, name="int8", scales=scales)
 
 
-def int16(output: OutputSpec = INT16, limits: Limits = ()) -> KernelRow:
+def int16(
+    output: OutputSpec = INT16, limits: Limits = (), scales: ScaleLimit | None = None
+) -> KernelRow:
     """Make a row with 16-bit activations."""
-    return KernelRow(INT16, output, limits=limits, name="int16")
+    return KernelRow(INT16, output, limits=limits, name="int16", scales=scales)
+
+
+# Of sums, twice the larger scale over 2**20 (8 bits) or 2**15 (16 bits) of the result's has to be
+# below 1 (add.cc): ADD ends the process where it is not, and SUB gives wrong results. A product of
+# two 8-bit operands has 16 bits, and has to fit 32 once it is scaled (mul.cc).
+INT8_SUM = ScaleLimit(operand=2.0**19)
+INT16_SUM = ScaleLimit(operand=2.0**14)
+PRODUCT = ScaleLimit(product=2.0**16)
 
 
 MOVED = SameAsInput()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qhal.data.arrayfile import StoredArray, open_npy, open_npz
-from qhal.data.fit import Fit, fit_for, is_image
+from qhal.data.fit import AsIs, Fit, fit_for, is_image
 from qhal.data.folder import FileSource, label_file, open_folder
 from qhal.data.function import find_function, open_function, open_mapping
 from qhal.data.labels import Labels, labels_of_array, labels_of_files, shifted
@@ -123,6 +123,7 @@ def load_dataset(
     preprocess: str | Path | None = None,
     labels: str | None = None,
     label_offset: int = 0,
+    masks: Collection[str] = (),
 ) -> Dataset:
     """Open data for a model; the first sample is read to see whether it fits.
 
@@ -137,6 +138,7 @@ def load_dataset(
         labels: name of the array of labels, or a ``.csv`` or ``.npy`` file; None looks for
             ``labels.csv``, ``labels`` or ``y``.
         label_offset: added to every label.
+        masks: inputs that mask scores and may be infinite.
 
     Raises:
         DataFileError: there are no data, or they cannot be read.
@@ -153,7 +155,7 @@ def load_dataset(
             f"Give --preprocess: {', '.join(PRESETS)} or a .toml file.",
         )
     check_samples(len(found), found.name)
-    fits = _fits(_match(found, inputs), inputs, steps)
+    fits = _fits(_match(found, inputs), inputs, steps, masks)
     indices = np.arange(len(found))
     dataset = Dataset(found, inputs, fits, steps, indices, _labels(found, labels, label_offset))
     dataset.sample(0)
@@ -167,7 +169,9 @@ def with_preprocess(dataset: Dataset, steps: Preprocess) -> Dataset:
         PreprocessError: they do not fit the inputs.
     """
     arrays = {name: key for name, (key, _) in dataset.fits.items()}
-    fits = _fits(arrays, dataset.inputs, steps)
+    known = (fit for _, fit in dataset.fits.values())
+    masks = {fit.name for fit in known if isinstance(fit, AsIs) and fit.masks}
+    fits = _fits(arrays, dataset.inputs, steps, masks)
     return replace(dataset, fits=fits, preprocess=steps)
 
 
@@ -285,7 +289,10 @@ def _match(source: SampleSource, inputs: Inputs) -> dict[str, str]:
 
 
 def _fits(
-    arrays: Mapping[str, str], inputs: Inputs, preprocess: Preprocess | None
+    arrays: Mapping[str, str],
+    inputs: Inputs,
+    preprocess: Preprocess | None,
+    masks: Collection[str],
 ) -> dict[str, tuple[str, Fit]]:
     """Choose how each input is made.
 
@@ -297,7 +304,10 @@ def _fits(
     for name, kind in inputs.items():
         wanted = name in images or (not images and (kind.dtype.is_float or len(inputs) == 1))
         steps = preprocess if wanted else None
-        fits[name] = (arrays[name], fit_for(name, kind, steps, image=name in images))
+        fit = fit_for(name, kind, steps, image=name in images)
+        if isinstance(fit, AsIs):
+            fit = replace(fit, masks=name in masks)
+        fits[name] = (arrays[name], fit)
     return fits
 
 

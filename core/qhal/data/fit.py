@@ -31,10 +31,17 @@ _FAMILIES = {"f": "float", "i": "integer", "u": "integer", "b": "bool"}
 
 @dataclass(frozen=True)
 class AsIs:
-    """The array is the input: only a leading dimension of 1 may be missing."""
+    """The array is the input: only a leading dimension of 1 may be missing.
+
+    Attributes:
+        name: of the input.
+        type: of the input.
+        masks: the input masks scores, so that it may be infinite.
+    """
 
     name: str
     type: TensorType
+    masks: bool = False
 
     def __call__(self, raw: Array) -> Array:
         """Convert the array to the input's shape and type.
@@ -44,7 +51,7 @@ class AsIs:
             DataValueError: it holds NaN, Inf, or an integer that the type cannot hold.
         """
         self._check_type(raw)
-        return converted(with_batch(raw, self.name, self.type), self.name, self.type)
+        return converted(with_batch(raw, self.name, self.type), self.name, self.type, self.masks)
 
     def _check_type(self, raw: Array) -> None:
         wanted = self.type.dtype.numpy
@@ -234,8 +241,14 @@ def with_batch(raw: Array, name: str, kind: TensorType) -> Array:
     )
 
 
-def converted(values: Array, name: str, kind: TensorType) -> Array:
+def converted(values: Array, name: str, kind: TensorType, masks: bool = False) -> Array:
     """Convert values to the input's type, contiguous.
+
+    Args:
+        values: of a sample.
+        name: of the input.
+        kind: of the input.
+        masks: True if the values may be infinite.
 
     Raises:
         DataValueError: NaN, Inf, or an integer that the type cannot hold.
@@ -244,7 +257,8 @@ def converted(values: Array, name: str, kind: TensorType) -> Array:
     if wanted.kind == "f":
         with np.errstate(over="ignore"):
             result = np.ascontiguousarray(values, wanted)
-        if values.dtype.kind == "f" and not np.isfinite(result).all():
+        sound = ~np.isnan(result) if masks else np.isfinite(result)
+        if values.dtype.kind == "f" and not sound.all():
             raise DataValueError(f"The values for input {name!r} hold NaN or Inf.")
         return result
     if wanted.kind in "iu" and values.size and not _holds(wanted, values):

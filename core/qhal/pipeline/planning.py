@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from qhal.decisions import Decision
@@ -19,6 +19,7 @@ from qhal.quant.assign import Assignment, assign
 from qhal.quant.calibrate import Calibration, calibrate
 from qhal.quant.constraints import Constraints, constrain, refuse
 from qhal.quant.model import QuantModel
+from qhal.quant.settle import settle
 from qhal.results.gate import Gate
 from qhal.targets.recipe import wider_recipes
 
@@ -87,19 +88,25 @@ def plan_line(
         fitted = run_float_passes(ready, session, stages, FLOAT_PASSES)
     with stages("prepare"):
         constraints = constrain(fitted.laid.graph, target.caps, target.policy, fitted.choices)
-        gates = (*floats.gates, *fallback_gate(fitted.choices, options.max_fallback))
     with stages("calibrate"):
         calibration = calibrate(
             fitted.legal.graph,
             data.calibration,
             fitted.laid.sources_of(constraints.to_observe),
             fitted.laid.sources_of(constraints.to_average),
+            also=fitted.legal.graph.tensors,
             cache=session.cache,
             progress=progress,
         )
     with stages("assign"):
+        stats = fitted.laid.with_sources(calibration.stats)
+        settled = settle(fitted.laid.graph, target.caps, constraints, stats, options.observer)
+        constraints = settled.constraints
+        refuse(constraints.choices, fitted.laid.graph, name)
+        fitted = replace(fitted, choices=constraints.choices)
+        gates = (*floats.gates, *fallback_gate(fitted.choices, options.max_fallback))
         assigned = _assigned(fitted, constraints, calibration, options.observer)
-    made_by = (fitted, data, floats, constraints, calibration, assigned)
+    made_by = (fitted, data, floats, constraints, settled, calibration, assigned)
     decisions = tuple(d for made in made_by for d in made.decisions)
     return PlannedModel(
         served,

@@ -17,6 +17,7 @@ from qhal.pipeline.options import Options
 from qhal.plugin.registry import Registry, given_or_installed
 from qhal.progress import SILENT, Progress
 from qhal.quant.equalize import Finding, survey
+from qhal.quant.scores import Scores
 from qhal.system.scratch import scratch
 from qhal.verify import ORACLE_SAMPLES, Evaluation, FloatReference, check_labels
 
@@ -90,6 +91,7 @@ class Session:
     def _data(self) -> DataSplit:
         graph, options = self._imported.graph, self.options
         inputs = {name: graph.tensors[name] for name in graph.inputs}
+        masks = Scores.of(graph).ranges
         sources = [options.data] if options.eval is None else [options.data, options.eval]
         loaded = [
             load_dataset(
@@ -98,6 +100,7 @@ class Session:
                 preprocess=options.preprocess,
                 labels=options.labels,
                 label_offset=options.label_offset,
+                masks=masks,
             )
             for source in sources
         ]

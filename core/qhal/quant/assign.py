@@ -8,29 +8,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from qhal.decisions import Code, Decision
-from qhal.errors import InternalError
+from qhal.decisions import Decision
 from qhal.ir.graph import Array, Graph, Node, TensorType
-from qhal.ir.ops import DepthwiseConv, Gru, Lstm, Pad, Role
-from qhal.quant.arithmetic import (
-    channel_params,
-    fixed_params,
-    params_from_range,
-    quantize,
-    rounded,
-    weight_params,
-)
+from qhal.ir.ops import Gru, Lstm, Role
+from qhal.quant.activations import plan_activations
+from qhal.quant.arithmetic import quantize, rounded, weight_params
 from qhal.quant.collectors import TensorStats
 from qhal.quant.constraints import Constraints
 from qhal.quant.covariance import receptive_field_of
-from qhal.quant.masks import clip_if_mask, clip_stats, is_mask, useful_range
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.qdq_insertion import ConstantForm
-from qhal.quant.range_estimators import choose_range
+from qhal.quant.scores import Scores
 from qhal.quant.weights import WeightTask, quantize_weights
-from qhal.targets.spec import Derived, FixedQParams, PerAxis, PerTensor, QuantSpec
-
-Range = tuple[float, float]
+from qhal.targets.spec import Derived, QuantSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +62,9 @@ class _Assigner:
     def run(self) -> Assignment:
         qdq = self.constraints.qdq
         self.constants = dict(qdq.graph.constants)
-        for group in self.constraints.groups:
-            self._assign_group(group)
+        planned = plan_activations(self.constraints, self.stats, self.observer)
+        self.params.update(planned.params)
+        self.decisions.extend(planned.decisions)
         for node in qdq.graph.nodes:
             self._assign_weights(node)
         self._store_activation_constants()
@@ -85,91 +76,6 @@ class _Assigner:
             recipe=self.constraints.policy.name,
         )
         return Assignment(model, tuple(self.decisions))
-
-    # --- activations ---
-
-    def _assign_group(self, group: tuple[str, ...]) -> None:
-        specs = [self._spec(name) for name in group]
-        pinned = [spec for spec in specs if isinstance(spec, FixedQParams)]
-        if pinned:
-            params = fixed_params(pinned[0])
-        else:
-            params = self._channel_params(group) or self._shared_params(group, _strictest(specs))
-        self.params.update(dict.fromkeys(group, params))
-
-    def _shared_params(self, group: tuple[str, ...], spec: QuantSpec) -> QuantParams:
-        low, high = self._range(group)
-        return params_from_range(low, high, replace(spec, granularity=PerTensor()))
-
-    def _channel_params(self, group: tuple[str, ...]) -> QuantParams | None:
-        """Return parameters per channel; None where a scale has to be shared.
-
-        The extremes of a channel count as far as they lie in the range that the observer chose
-        for the whole tensor.
-        """
-        qdq, name = self.constraints.qdq, group[0]
-        spec = self._spec(name)
-        stats = self.stats.get(qdq.observed.get(name, ""))
-        if len(group) > 1 or not isinstance(spec, QuantSpec) or stats is None:
-            return None
-        if spec.granularity != PerAxis() or stats.channel_extremes is None:
-            return None
-        op = qdq.graph.consumers[name][0].op
-        assert isinstance(op, DepthwiseConv)
-        axis = op.layout.channel_axis(len(qdq.graph.tensors[name].shape))
-        low, high = np.clip(stats.channel_extremes, *self._range(group))
-        return channel_params(low, high, spec, axis)
-
-    def _spec(self, name: str) -> QuantSpec | FixedQParams:
-        qdq = self.constraints.qdq
-        if name in qdq.specs:
-            return qdq.specs[name]
-        spec = qdq.forms[name].spec
-        assert isinstance(spec, QuantSpec)
-        return spec
-
-    def _range(self, group: tuple[str, ...]) -> Range:
-        graph = self.constraints.qdq.graph
-        members = [name for name in group if not is_mask(graph, name)] or group
-        found = [r for name in members if (r := self._own_range(name)) is not None]
-        if not found:
-            raise InternalError(f"no statistics for any of {', '.join(group)}.")
-        return min(low for low, _ in found), max(high for _, high in found)
-
-    def _own_range(self, name: str) -> Range | None:
-        qdq = self.constraints.qdq
-        if name in qdq.graph.constants:
-            value = clip_if_mask(qdq.graph, name)
-            return float(value.min()), float(value.max())
-        observed = qdq.observed[name]
-        low, high = np.inf, -np.inf
-        if observed in self.stats:
-            spec = self._spec(name)
-            assert isinstance(spec, QuantSpec)
-            useful = useful_range(qdq.graph, name, spec.dtype.bits)
-            low, high = choose_range(clip_stats(self.stats[observed], useful), spec, self.observer)
-            self._note_range(observed, self.stats[observed], (low, high))
-        producer = qdq.graph.producers.get(name)
-        if producer is not None and isinstance(producer.op, Pad) and producer.op.mode == "constant":
-            low, high = min(low, producer.op.value), max(high, producer.op.value)
-        return (low, high) if low <= high else None
-
-    def _note_range(self, name: str, stats: TensorStats, chosen: Range) -> None:
-        if stats.minimum == stats.maximum:
-            value = f"{stats.minimum:g} in every sample"
-            sentence = f"{name} was {value}; its scale was set by convention."
-            self._decide(Code.CONSTANT_RANGE, sentence, name)
-        elif chosen[0] > min(stats.minimum, 0.0) or chosen[1] < max(stats.maximum, 0.0):
-            sentence = (
-                f"The {self.observer} observer clipped {name} from {stats.minimum:.4g} … "
-                f"{stats.maximum:.4g} to {chosen[0]:.4g} … {chosen[1]:.4g}."
-            )
-            self._decide(Code.RANGE_CLIPPED, sentence, name)
-
-    def _decide(self, code: Code, sentence: str, subject: str) -> None:
-        decision = Decision(code, sentence, subject)
-        if decision not in self.decisions:
-            self.decisions.append(decision)
 
     # --- weights ---
 
@@ -250,10 +156,10 @@ class _Assigner:
     # --- constants ---
 
     def _store_activation_constants(self) -> None:
+        scores = Scores.of(self.constraints.qdq.graph)
         for name, form in self.constraints.qdq.forms.items():
             if form.role is Role.ACTIVATION:
-                value = clip_if_mask(self.constraints.qdq.graph, name)
-                self.constants[name] = quantize(value, self.params[name])
+                self.constants[name] = quantize(scores.constant(name), self.params[name])
 
     def _typed_constants(self, graph: Graph) -> Graph:
         tensors = dict(graph.tensors)
@@ -266,13 +172,3 @@ class _Assigner:
 
 def _is_weight(node: Node, index: int) -> bool:
     return node.op.role(index) is Role.WEIGHT
-
-
-def _strictest(specs: list[QuantSpec | FixedQParams]) -> QuantSpec:
-    """Return one spec that satisfies all members of a group."""
-    plain = [spec for spec in specs if isinstance(spec, QuantSpec)]
-    return replace(
-        plain[0],
-        symmetric=any(spec.symmetric for spec in plain),
-        narrow_range=any(spec.narrow_range for spec in plain),
-    )

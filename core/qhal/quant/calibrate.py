@@ -10,14 +10,13 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 
 from qhal.data import Dataset
 from qhal.decisions import Code, Decision, Severity
 from qhal.errors import DataValueError, InternalError
 from qhal.ir.graph import Array, Graph, Node
-from qhal.ir.ops import DepthwiseConv, FullyConnected, Gru, Lstm, Reshape, Role, Transpose
+from qhal.ir.ops import DepthwiseConv, FullyConnected, Gru, Lstm, Role
 from qhal.progress import SILENT, Progress
 from qhal.quant import stats_cache
 from qhal.quant.collectors import StatsCollector, TensorStats
@@ -28,7 +27,7 @@ from qhal.quant.covariance import (
     receptive_field_of,
 )
 from qhal.quant.floatrun import FloatRun, runtime_version, tensor_bytes
-from qhal.quant.masks import raise_masked, softmax_axis
+from qhal.quant.scores import Range, Scores, clip_scores, moved_from, raise_masked
 
 _OVERLAP_LIMIT_BYTES = 64 << 20
 """Results of one sample above which running and collecting take turns in one set of buffers."""
@@ -42,16 +41,19 @@ class _Channels:
         axis: of the channels; None if nothing is kept of them.
         extremes: True if their extremes are kept beside their means.
         softmax: axis of the softmax that alone reads the tensor; what it masks is not counted.
+        useful: the range to which values are cut first, since what lies beyond it only masks.
         receptive_fields: of the layers that read it and whose covariances are kept.
     """
 
     axis: int | None = None
     extremes: bool = False
     softmax: int | None = None
+    useful: Range | None = None
     receptive_fields: tuple[ReceptiveField, ...] = ()
 
     def __str__(self) -> str:
         masked = "" if self.softmax is None else f" softmax {self.softmax}"
+        masked += "" if self.useful is None else f" within {self.useful[0]:g} {self.useful[1]:g}"
         fields = "".join(f" {field}" for field in self.receptive_fields)
         return f"{self.axis}{' extremes' if self.extremes else ''}{masked}{fields}"
 
@@ -80,6 +82,7 @@ def calibrate(
     tensors: Collection[str],
     channel_means: Collection[str] = (),
     *,
+    also: Collection[str] = (),
     cache: Path | None = None,
     progress: Progress = SILENT,
 ) -> Calibration:
@@ -93,6 +96,7 @@ def calibrate(
             nodes. The channel axis is the last one in front of a fully-connected or recurrent
             layer, else axis 1. In front of a depthwise convolution the extremes of each channel
             are kept too.
+        also: names of which statistics are returned where there are any; they may be NaN or Inf.
         cache: folder that remembers statistics between runs; None for none.
         progress: is advanced with each sample.
 
@@ -108,9 +112,10 @@ def calibrate(
         stats = _collect(graph, dataset, plan, progress)
     else:
         stats, decisions = _remembered(graph, dataset, plan, cache, progress)
+    _check_finite({name: kept for name, kept in stats.items() if name in wanted})
     asked = {name: kept for name, kept in stats.items() if name in wanted}
-    _check_finite(asked)
-    return Calibration(asked, len(dataset), decisions)
+    more = {name: replace(stats[name], covariances={}) for name in also if name in stats}
+    return Calibration({**more, **asked}, len(dataset), decisions)
 
 
 def _check_finite(stats: Mapping[str, TensorStats]) -> None:
@@ -152,10 +157,11 @@ def _ignored(file: Path) -> Decision:
 
 def _plan(graph: Graph) -> _Plan:
     """Plan every non-constant float tensor, in the graph's order."""
-    channels = _channels(graph)
+    channels, scores = _channels(graph), Scores.of(graph)
     made = [name for node in graph.nodes for name in node.outputs if name]
     return {
-        name: channels.get(name) or _Channels(softmax=softmax_axis(graph, name))
+        name: channels.get(name)
+        or _Channels(softmax=scores.axes.get(name), useful=scores.ranges.get(name))
         for name in (*graph.inputs, *made)
         if graph.tensors[name].dtype.is_float and graph.tensors[name].elements
     }
@@ -198,23 +204,8 @@ def _weighted_operand(graph: Graph, node: Node) -> Iterator[tuple[str, int]]:
         while axis is not None:
             yield name, axis
             before = graph.producers.get(name)
-            axis = None if before is None else _moved_from(graph, before, axis)
+            axis = None if before is None else moved_from(graph, before, axis)
             name = "" if before is None else next(iter(before.inputs), "")
-
-
-def _moved_from(graph: Graph, node: Node, axis: int) -> int | None:
-    """Find the operand's axis that a move makes ``axis`` of its result; None if there is none."""
-    if isinstance(node.op, Transpose):
-        return node.op.perm[axis]
-    if not isinstance(node.op, Reshape):
-        return None
-    before, after = (graph.tensors[name].shape for name in (node.inputs[0], node.outputs[0]))
-    same = (
-        i
-        for i, size in enumerate(before)
-        if size == after[axis] and prod(before[:i]) == prod(after[:axis])
-    )
-    return next(same, None)
 
 
 def _check_wanted(graph: Graph, plan: _Plan, wanted: Collection[str]) -> None:
@@ -246,8 +237,7 @@ def _collect(
     with progress.stage("calibrate", total=len(dataset)) as advance:
         for values in _evaluate(graph, dataset, [n for n in plan if n not in graph.inputs]):
             for name, collector in collectors.items():
-                axis = plan[name].softmax
-                collector.update(values[name] if axis is None else raise_masked(values[name], axis))
+                collector.update(_counted(values[name], plan[name]))
             for name, by_field in covariances.items():
                 for patches in by_field.values():
                     patches.update(values[name])
@@ -256,6 +246,13 @@ def _collect(
         name: replace(collector.stats(), covariances=_covariances(covariances.get(name, {})))
         for name, collector in collectors.items()
     }
+
+
+def _counted(values: Array, kept: _Channels) -> Array:
+    """Leave out what only masks scores."""
+    if kept.useful is not None:
+        return clip_scores(values, kept.useful)
+    return values if kept.softmax is None else raise_masked(values, kept.softmax)
 
 
 def _covariances(collectors: Mapping[str, CovarianceCollector]) -> dict[str, Floats]:

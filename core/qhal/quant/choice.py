@@ -16,7 +16,7 @@ import numpy as np
 from qhal.decisions import Code, Decision, Severity
 from qhal.ir.graph import Graph, Node, NodeView
 from qhal.ir.ops import Opaque, Role
-from qhal.quant.masks import clip_if_mask
+from qhal.quant.scores import Scores
 from qhal.targets.capability import Capabilities, KernelRow
 from qhal.targets.limit import Limit, broken_by
 from qhal.targets.policy import Policy
@@ -169,8 +169,11 @@ def _is_finite(view: NodeView, index: int) -> bool:
     """Return False for a constant with Inf or NaN."""
     if not view.is_constant(index):
         return True
-    value = clip_if_mask(view.graph, view.node.inputs[index])
-    return value.dtype.kind != "f" or bool(np.isfinite(value).all())
+    value = view.constant(index)
+    if value.dtype.kind != "f" or np.isfinite(value).all():
+        return True
+    cut = Scores.of(view.graph).constant(view.node.inputs[index])
+    return bool(np.isfinite(cut).all())
 
 
 def fall_back(view: NodeView, caps: Capabilities, reason: str) -> Choice:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from qhal.decisions import Decision
@@ -10,9 +10,9 @@ from qhal.errors import RefusedError
 from qhal.ir.graph import Graph, Node
 from qhal.ir.ops import Role
 from qhal.quant.choice import Choice, Verdict
-from qhal.quant.masks import is_mask
 from qhal.quant.qdq_insertion import QdqGraph, insert_qdq
 from qhal.quant.relations import relate
+from qhal.quant.scores import Scores
 from qhal.quant.select import select
 from qhal.targets.capability import Arithmetic, Capabilities
 from qhal.targets.policy import Policy
@@ -46,14 +46,14 @@ class Constraints:
         Results of data movement lie within the range of what they move, so they are left out,
         unless part of that is a mask.
         """
-        graph = self.qdq.graph
+        graph, scores = self.qdq.graph, Scores.of(self.qdq.graph)
         moved = {
             out
             for node in graph.nodes
             if (choice := self.choices.get(node.name)) is not None
             and choice.row is not None
             and isinstance(choice.row.output, SameAsInput)
-            and not any(is_mask(graph, name) for name in node.inputs)
+            and not any(scores.is_mask(name) for name in node.inputs)
             for out in node.outputs
         }
         names = (self.qdq.observed[n] for n in self.qdq.specs if n not in moved)
@@ -100,6 +100,7 @@ def constrain(
     caps: Capabilities,
     policy: Policy,
     choices: Mapping[str, Choice] | None = None,
+    apart: Collection[tuple[str, str]] = (),
 ) -> Constraints:
     """Turn capabilities into constraints on this graph.
 
@@ -108,13 +109,14 @@ def constrain(
         caps: what the target has.
         policy: gives each node the recipe whose rows it may take.
         choices: the result of :func:`qhal.quant.select.select`, if there already is one.
+        apart: pairs of a tensor and a node that reads it with another scale than other readers.
 
     Raises:
         RefusedError: a node has no kernel.
     """
     choices = select(graph, caps, policy) if choices is None else choices
     refuse(choices, graph)
-    related = relate(insert_qdq(graph, choices, caps.integer_io), choices)
+    related = relate(insert_qdq(graph, choices, caps.integer_io), choices, apart)
     named = ((choices[node.name], node) for node in graph.nodes)
     reasons = tuple(d for choice, node in named if (d := choice.decision(node)) is not None)
     return Constraints(

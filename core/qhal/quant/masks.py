@@ -1,11 +1,8 @@
-"""What may be cut off a tensor's range: masks, and values for which every reader saturates.
+"""What may be cut off a tensor's range: values for which every reader saturates.
 
 An operand of HardSwish may be cut at -3 without any change of the result, one of Sigmoid where
 the result is within half a step of 0 or 1. A range that leaves these parts out has finer steps
 where they count. Networks full of SiLU gain most: their pre-activations reach far below zero.
-
-What masks the scores of an attention need not reach further than to make their share zero:
-exporters write -Inf, -3.4e38 or -10000, and 8 bits that reach there have no steps for the scores.
 """
 
 from __future__ import annotations
@@ -16,21 +13,8 @@ from math import inf, log
 
 import numpy as np
 
-from qhal.ir.graph import Array, Graph, Node
-from qhal.ir.ops import (
-    Add,
-    Clip,
-    HardSigmoid,
-    HardSwish,
-    Mul,
-    Relu,
-    Relu6,
-    Sigmoid,
-    Silu,
-    Softmax,
-    Tanh,
-    Where,
-)
+from qhal.ir.graph import Graph, Node
+from qhal.ir.ops import Clip, HardSigmoid, HardSwish, Mul, Relu, Relu6, Sigmoid, Silu, Tanh
 from qhal.quant.collectors import Histogram, TensorStats
 
 Range = tuple[float, float]
@@ -39,17 +23,6 @@ EVERYWHERE: Range = (-inf, inf)
 
 SILU_LOW = -8.0
 """``silu(-8) = -0.0027``: less than half a step of any result that reaches 1.4 in 8 bits."""
-
-
-MASK_LOW = -1e3
-"""What is added to a score, or put in its place, may be cut here: no two scores differ so much.
-
-At -1e4 a mask's steps were 390 times those of the sum, and XNNPACK's kernel, which is made for up
-to 256 times, gave 4 dB where the reference kernel gave 34.
-"""
-
-_NEGLIGIBLE = log(2.0 * 2.0**16)
-"""How far below the largest operand of a softmax a result is less than half a step of 16 bits."""
 
 
 def useful_range(graph: Graph, tensor: str, bits: int) -> Range:
@@ -65,58 +38,8 @@ def useful_range(graph: Graph, tensor: str, bits: int) -> Range:
         return EVERYWHERE
     if _is_silu(graph, tensor, readers):
         return (SILU_LOW, inf)
-    if is_in_scores(graph, tensor):
-        return (MASK_LOW, inf)
     ranges = [_reader_range(node, tensor, bits) for node in readers]
     return min(low for low, _ in ranges), max(high for _, high in ranges)
-
-
-def softmax_axis(graph: Graph, tensor: str) -> int | None:
-    """Find the axis of the softmax that alone reads a tensor; None if anything else reads it."""
-    axes = {
-        node.op.axis if isinstance(node.op, Softmax) else None for node in graph.consumers[tensor]
-    }
-    return axes.pop() if len(axes) == 1 and tensor not in graph.outputs else None
-
-
-def is_in_scores(graph: Graph, tensor: str) -> bool:
-    """Check whether a tensor is scores or their mask: only a softmax reads its sum or choice.
-
-    So is the constant that the complement of a mask of zeros and ones is multiplied by.
-    """
-    readers = graph.consumers[tensor]
-    return bool(readers) and all(_makes_scores(graph, node, tensor) for node in readers)
-
-
-def is_mask(graph: Graph, tensor: str) -> bool:
-    """Check whether a tensor is a constant among scores: it may saturate, its range is free."""
-    return tensor in graph.constants and is_in_scores(graph, tensor)
-
-
-def clip_if_mask(graph: Graph, tensor: str) -> Array:
-    """Return the value of a constant, cut at :data:`MASK_LOW` if it is a mask."""
-    value = graph.constants[tensor]
-    return np.maximum(value, np.float32(MASK_LOW)) if is_mask(graph, tensor) else value
-
-
-def _makes_scores(graph: Graph, node: Node, tensor: str) -> bool:
-    if isinstance(node.op, Mul):
-        return tensor in graph.constants and is_in_scores(graph, node.outputs[0])
-    return isinstance(node.op, Add | Where) and softmax_axis(graph, node.outputs[0]) is not None
-
-
-def raise_masked(values: Array, axis: int) -> Array:
-    """Raise operands of a softmax to where all of them together are as good as none.
-
-    A row in which everything is masked has no scores and is zero.
-
-    Args:
-        values: float, of any shape.
-        axis: of the softmax.
-    """
-    largest = values.max(axis, keepdims=True)
-    raised = np.maximum(values, largest - (_NEGLIGIBLE + log(values.shape[axis])))
-    return np.where(largest > MASK_LOW, raised, np.zeros_like(values))
 
 
 def clip_stats(stats: TensorStats, useful: Range) -> TensorStats:

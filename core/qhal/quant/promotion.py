@@ -150,7 +150,7 @@ def _lead_in_float(view: NodeView, caps: Capabilities, choice: Choice) -> Choice
     if is_product or not _activations(view.graph, view.node):
         return choice
     why = "its result feeds a function that is steep near zero"
-    return _promoted(view, caps, choice, Code.STEEP_OPERAND, why)
+    return promote(view, caps, choice, Code.STEEP_OPERAND, why)
 
 
 # --- float outputs that 8 bits are too coarse for -------------------------------
@@ -177,7 +177,7 @@ def promote_outputs(task: SelectionTask, choices: Choices) -> Choices:
         moves = choice.moves and not finer.isdisjoint(node.inputs)
         too_fine = _is_too_fine(view, task.policy.recipe_for(view))
         if node.name in leaving and (moves or too_fine):
-            promoted[node.name] = choice = _promoted(view, caps, choice, Code.OUTPUT_PROMOTED, why)
+            promoted[node.name] = choice = promote(view, caps, choice, Code.OUTPUT_PROMOTED, why)
             finer.update(node.outputs if choice.promoted is not None else ())
     return promoted
 
@@ -214,7 +214,7 @@ def _is_too_fine(view: NodeView, recipe: Recipe) -> bool:
     return isinstance(op, AveragePool) and max(op.kernel) > 1
 
 
-def _promoted(view: NodeView, caps: Capabilities, choice: Choice, code: Code, why: str) -> Choice:
+def promote(view: NodeView, caps: Capabilities, choice: Choice, code: Code, why: str) -> Choice:
     """Exchange a choice for one in float on the same unit; keep it if there is no such kernel."""
     found = fall_back(view, caps, why)
     if choice.row is None or found.row is None or found.row.unit != choice.row.unit:

@@ -6,7 +6,7 @@ Sigmoid's output in a Concat with other tensors), a Requantize is inserted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from qhal.decisions import Code, Decision
@@ -31,15 +31,25 @@ class Related:
     groups: tuple[tuple[str, ...], ...]
 
 
-def relate(qdq: QdqGraph, choices: Mapping[str, Choice]) -> Related:
-    """Solve the relations of all kernel rows."""
-    return _Relater(qdq, choices).run()
+def relate(
+    qdq: QdqGraph, choices: Mapping[str, Choice], apart: Collection[tuple[str, str]] = ()
+) -> Related:
+    """Solve the relations of all kernel rows.
+
+    Args:
+        qdq: the graph with conversions.
+        choices: of its nodes.
+        apart: pairs of an observed tensor and a node that reads it by a copy with a scale of its
+            own, so that other readers keep their steps.
+    """
+    return _Relater(qdq, choices, frozenset(apart)).run()
 
 
 @dataclass
 class _Relater:
     qdq: QdqGraph
     choices: Mapping[str, Choice]
+    apart: frozenset[tuple[str, str]] = frozenset()
     parent: dict[str, str] = field(default_factory=dict)
     pins: dict[str, FixedQParams] = field(default_factory=dict)
     specs: dict[str, QuantSpec | FixedQParams] = field(default_factory=dict)
@@ -94,21 +104,28 @@ class _Relater:
         operands = [name for name in dict.fromkeys(node.inputs) if name in self.parent]
         pins = {name: self.pins.get(self._root(name)) for name in operands}
         agree = len(set(pins.values())) == 1
-        if not agree:
-            operands = [self._requantized(n, node) if pins[n] else n for n in operands]
+        fixed = {name for name, pin in pins.items() if pin and not agree}
+        fixed.update(name for name in operands if self._is_apart(name, node))
+        operands = [self._requantized(n, node) if n in fixed else n for n in operands]
         self._join((*operands, *node.outputs))
+
+    def _is_apart(self, name: str, node: Node) -> bool:
+        """Return True for an operand that others read, if it shall keep its own scale for them."""
+        others = len(self.qdq.graph.consumers[name]) > 1
+        return others and (self.observed.get(name, ""), node.name) in self.apart
 
     def _requantized(self, name: str, node: Node) -> str:
         copy = f"{name}__for_{node.name}"
         self.moved[name, node.name] = copy
         self.parent[copy] = copy
-        pinned = self.pins[self._root(name)]
-        self.specs[copy] = QuantSpec(pinned.dtype)
+        pinned = self.pins.get(self._root(name))
+        self.specs[copy] = self.specs[name] if pinned is None else QuantSpec(pinned.dtype)
         self.observed[copy] = self.observed[name]
         self.tensors[copy] = self.tensors[name]
+        why = f"its parameters are fixed at {pinned}" if pinned else "its range is much narrower"
         sentence = (
-            f"Inserted Requantize of {name} for {node.op.kind} {node.name}: its parameters are "
-            f"fixed at {pinned}, but the node needs one scale for all operands."
+            f"Inserted Requantize of {name} for {node.op.kind} {node.name}: {why}, "
+            "but the node needs one scale for all operands."
         )
         self.decisions.append(Decision(Code.RELATION, sentence, name))
         return copy

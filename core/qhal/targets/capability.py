@@ -6,9 +6,10 @@ types of activation, weight and output. Fail closed: what no row states is not s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf, prod
 
 from qhal.errors import PluginError
 from qhal.ir.ops import Activation, Layout
@@ -34,6 +35,34 @@ class Arithmetic(Enum):
 
 
 @dataclass(frozen=True)
+class ScaleLimit:
+    """Scales that an integer kernel takes; they are known once calibration has measured ranges.
+
+    Attributes:
+        operand: an operand's scale is less than so many times the result's.
+        product: the product of all operands' scales is less than so many times the result's.
+    """
+
+    operand: float = inf
+    product: float = inf
+
+    def broken_by(self, operands: Sequence[float], result: float) -> str | None:
+        """Check scales; return None or a sentence with the offending value."""
+        largest, product = max(operands, default=0.0) / result, prod(operands) / result
+        if largest >= self.operand:
+            return (
+                f"an operand's scale is {largest:.3g} times the result's, "
+                f"allowed is less than {self.operand:g}"
+            )
+        if product >= self.product:
+            return (
+                f"the product of the operands' scales is {product:.3g} times the result's, "
+                f"allowed is less than {self.product:g}"
+            )
+        return None
+
+
+@dataclass(frozen=True)
 class KernelRow:
     """One combination of types that the hardware really has for an operator.
 
@@ -44,6 +73,7 @@ class KernelRow:
         bias: of the operand with the role bias.
         unit: where it runs; "" is the target's main unit, :data:`HOST` the processor beside it.
         limits: further rules for this row alone.
+        scales: what it takes beyond the types; None for all scales.
         name: what reports call it, such as ``int8 per-axis``.
     """
 
@@ -54,6 +84,7 @@ class KernelRow:
     unit: str = ""
     limits: tuple[Limit, ...] = ()
     name: str = ""
+    scales: ScaleLimit | None = None
 
     def __post_init__(self) -> None:
         """Refuse codebooks where a kernel computes with integers, and unused bits elsewhere.

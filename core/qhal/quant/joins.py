@@ -1,0 +1,272 @@
+"""How many steps an operand keeps where one scale has to serve operands of different ranges.
+
+Boxes in pixels and scores from 0 to 1 in one Concat: 8 bits over 600 pixels leave the scores two
+values. What was measured in calibration says so before anything is rounded. A tensor whose
+smallest part is left with few steps is called mixed. It stays mixed through movement and
+element-wise arithmetic, until a product or a bounded function ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from qhal.ir.graph import Array, Graph, Node
+from qhal.ir.ops import Role
+from qhal.quant.choice import Choice, Choices
+from qhal.quant.collectors import TensorStats
+from qhal.quant.scores import FINE_SHARE, Range, Scores
+from qhal.targets.spec import SameAsInput
+
+FEW_STEPS = 16
+"""Steps below which an operand is as good as lost: 4 of 8 bits."""
+FEW_OUTPUT_STEPS = 64
+"""The same for float outputs, where joining in float costs little."""
+
+_JOINS = frozenset({"Concat", "Where", "Maximum", "Minimum", "Pad"})
+_SUMS = frozenset({"Add", "Sub"})
+_MOVES = frozenset(
+    {"Reshape", "Transpose", "Split", "Slice", "Gather", "Expand", "Tile", "Resize", "MaxPool"}
+    | {"DepthToSpace", "SpaceToDepth"}
+)
+_ARITHMETIC = frozenset(
+    {"Mul", "Div", "Relu", "Relu6", "Clip", "LeakyRelu", "PRelu", "Neg", "Abs", "AveragePool"}
+)
+_KEEPS_MIXED = _JOINS | _SUMS | _MOVES | _ARITHMETIC
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """A tensor of which a part is left with few steps.
+
+    Attributes:
+        node: that makes or reads it.
+        tensor: the part: an operand of the join that mixes ranges.
+        steps: that it is left with, at most 16 bits' worth.
+        beside: what it shares its scale with, as sentences have it.
+    """
+
+    node: str
+    tensor: str
+    steps: float
+    beside: str
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The smallest part of a tensor, as a share of the tensor's range."""
+
+    tensor: str
+    share: float
+    join: str
+
+
+@dataclass(frozen=True, eq=False)
+class Extents:
+    """How far the values of each tensor of the float graph reach."""
+
+    graph: Graph
+    stats: Mapping[str, TensorStats]
+    scores: Scores
+
+    def of(self, name: str, varied: bool = True) -> float | None:
+        """Return the extent of a tensor, zero included; None if it is unknown.
+
+        Args:
+            name: of the tensor.
+            varied: a constant of one value, which keeps it at any scale, has none.
+        """
+        found = self.range(name, varied)
+        if found is None:
+            return None
+        low, high = min(found[0], 0.0), max(found[1], 0.0)
+        return high - low
+
+    def fine(self, name: str) -> float:
+        """Return the extent of that part of scores which is no mask."""
+        low, high = (FINE_SHARE * end for end in self.scores.ranges[name])
+        values = self._values(name)
+        kept = values[(values > low) & (values < high)]
+        return float(np.ptp(kept)) if kept.size else 0.0
+
+    def range(self, name: str, varied: bool = True) -> Range | None:
+        """Return the extremes of a tensor."""
+        if name in self.graph.constants:
+            return _constant_range(self.graph.constants[name], varied)
+        stats = self.stats.get(name)
+        return None if stats is None or not stats.is_finite else (stats.minimum, stats.maximum)
+
+    def _values(self, name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        if name in self.graph.constants:
+            return self.graph.constants[name].astype(np.float64).reshape(-1)
+        stats = self.stats.get(name)
+        if stats is None or not stats.is_finite:
+            return np.zeros(0)
+        histogram = stats.histogram
+        middles = (histogram.edges[1:] + histogram.edges[:-1]) / 2
+        return np.asarray(middles[histogram.counts > 0], np.float64)
+
+
+def _constant_range(value: Array, varied: bool) -> Range | None:
+    if value.dtype.kind != "f" or not value.size or not np.isfinite(value).all():
+        return None
+    low, high = float(value.min()), float(value.max())
+    return None if varied and low == high else (low, high)
+
+
+def find_coarse(
+    graph: Graph, choices: Choices, stats: Mapping[str, TensorStats]
+) -> tuple[Coarse, ...]:
+    """Find the integer nodes that make or read a tensor of which a part keeps few steps.
+
+    Args:
+        graph: the float graph in the target's layout.
+        choices: of its nodes.
+        stats: of its activations.
+    """
+    return tuple(_Finder(graph, choices, Extents(graph, stats, Scores.of(graph))).run())
+
+
+@dataclass
+class _Finder:
+    graph: Graph
+    choices: Choices
+    extents: Extents
+    parts: dict[str, _Part] = field(default_factory=dict)
+
+    def run(self) -> Iterator[Coarse]:
+        self.leaving = _leaving(self.graph)
+        for node in self.graph.nodes:
+            part = self._part(node)
+            if part is not None:
+                self._pass_on(node, part)
+        for node in self.graph.nodes:
+            choice = self.choices[node.name]
+            found = self._coarse(node, choice) if choice.quantized else None
+            if found is not None:
+                yield found
+
+    # --- which tensors are mixed ---
+
+    def _part(self, node: Node) -> _Part | None:
+        """Return the smallest part of what a node makes, measured in what it reads."""
+        kind = node.op.kind
+        if kind not in _KEEPS_MIXED or self._is_among_scores(node):
+            return None
+        is_join = kind in _JOINS or (kind in _SUMS and node.outputs[0] in self.leaving)
+        found = [self.parts[name] for name in node.inputs if name in self.parts]
+        if is_join:
+            found += self._operands(node)
+        return min(found, key=lambda part: part.share, default=None)
+
+    def _operands(self, node: Node) -> Iterator[_Part]:
+        whole = self.extents.of(node.outputs[0])
+        for name in _activations(self.graph, node):
+            extent = self.extents.of(name)
+            if whole and extent:
+                inner = self.parts.get(name, _Part(name, 1.0, node.name))
+                yield _Part(inner.tensor, inner.share * extent / whole, node.name)
+
+    def _pass_on(self, node: Node, part: _Part) -> None:
+        for name in node.outputs:
+            share = part.share
+            if node.op.kind in _MOVES:
+                before, after = self.extents.of(node.inputs[0]), self.extents.of(name)
+                share *= before / after if before and after else 1.0
+            if share < 1.0:
+                self.parts[name] = _Part(part.tensor, share, part.join)
+
+    def _is_among_scores(self, node: Node) -> bool:
+        scores = self.extents.scores
+        return any(name in scores.ranges or name in scores.axes for name in node.outputs)
+
+    # --- which nodes suffer from it ---
+
+    def _coarse(self, node: Node, choice: Choice) -> Coarse | None:
+        assert choice.row is not None
+        spec = choice.row.activation
+        levels = spec.qmax - spec.qmin
+        names = (*_activations(self.graph, node), *node.outputs)
+        found = [self._in_scores(node, name, levels) for name in names]
+        found += [self._in_part(node, name, levels) for name in names]
+        if choice.row.output == SameAsInput(every=True):
+            found += self._in_shared(node, names, levels)
+        return min((c for c in found if c is not None), key=lambda c: c.steps, default=None)
+
+    def _in_scores(self, node: Node, name: str, levels: int) -> Coarse | None:
+        if name not in self.extents.scores.ranges:
+            return None
+        whole, fine = self._cut_extent(name), self.extents.fine(name)
+        if not whole or not fine or fine / whole * levels >= FEW_OUTPUT_STEPS:
+            return None
+        return Coarse(node.name, name, fine / whole * levels, "what it masks")
+
+    def _cut_extent(self, name: str) -> float | None:
+        if name in self.graph.constants:
+            found: Range | None = _constant_range(self.extents.scores.constant(name), varied=True)
+        else:
+            found = self.extents.range(name)
+        if found is None:
+            return None
+        low, high = np.clip(found, *self.extents.scores.ranges[name])
+        return float(max(high, 0.0) - min(low, 0.0))
+
+    def _in_part(self, node: Node, name: str, levels: int) -> Coarse | None:
+        part = self.parts.get(name)
+        if part is None:
+            return None
+        is_sum = self._kind(part.join) in _SUMS
+        few = FEW_OUTPUT_STEPS if name in self.leaving and not is_sum else FEW_STEPS
+        steps = part.share * levels
+        return Coarse(node.name, part.tensor, steps, f"all of {part.join}") if steps < few else None
+
+    def _in_shared(self, node: Node, names: Sequence[str], levels: int) -> Iterator[Coarse]:
+        """Measure what operands and result keep where the kernel wants one scale for all."""
+        scores = self.extents.scores
+        sharing = [name for name in names if not scores.is_mask(name)]
+        found = {n: e for n in sharing if (e := self.extents.of(n, varied=False)) is not None}
+        whole = max(found.values(), default=0.0)
+        is_fine = node.outputs[0] in self.leaving or self._is_among_scores(node)
+        for name, extent in found.items():
+            steps = extent / whole * levels if whole else levels
+            is_one = self.extents.of(name) is None
+            if 0 < steps < (FEW_OUTPUT_STEPS if is_fine else FEW_STEPS) and not is_one:
+                yield Coarse(node.name, name, steps, f"all of {node.name}")
+
+    def _kind(self, name: str) -> str:
+        return next(node.op.kind for node in self.graph.nodes if node.name == name)
+
+
+def _leaving(graph: Graph) -> frozenset[str]:
+    """Find the tensors that only become outputs, by movement and element-wise arithmetic."""
+    leaving: set[str] = set()
+    for node in reversed(graph.nodes):
+        for name in node.outputs:
+            readers = graph.consumers[name]
+            followed = all(
+                reader.op.kind in _KEEPS_MIXED and leaving.issuperset(reader.outputs)
+                for reader in readers
+            )
+            if followed and (readers or name in graph.outputs):
+                leaving.add(name)
+    return frozenset(leaving)
+
+
+def leave_mixed(graph: Graph) -> frozenset[str]:
+    """Find the nodes whose mixed operands only become outputs, and stay mixed on the way."""
+    leaving = _leaving(graph)
+    return frozenset(
+        node.name
+        for node in graph.nodes
+        if node.op.kind in _KEEPS_MIXED and leaving.issuperset(node.outputs)
+    )
+
+
+def _activations(graph: Graph, node: Node) -> list[str]:
+    return [
+        name
+        for index, name in enumerate(node.inputs)
+        if name and node.op.role(index) is Role.ACTIVATION and graph.tensors[name].dtype.is_float
+    ]
