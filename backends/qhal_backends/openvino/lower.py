@@ -187,11 +187,34 @@ class _Lowering:
                 self._onnx.node("Identity", node.inputs, node.outputs, name=node.name)
             case ops.HardSwish():
                 self._onnx.node("HardSwish", node.inputs, node.outputs, name=node.name)
+            case ops.PRelu():
+                self._prelu(node)
             case ops.Conv() | ops.DepthwiseConv() | ops.ConvTranspose() | ops.FullyConnected():
                 self._weighted(node, node.op)
             case _:
                 inputs = tuple(map(self._weights.real, node.inputs))
                 self._call(node, inputs, node.outputs)
+
+    def _prelu(self, node: Node) -> None:
+        """Write the slope with all dimensions.
+
+        Of a vector with as many elements as there are channels, OpenVINO takes each for a channel;
+        in ONNX it lies along the last dimension.
+        """
+        x, slope = map(self._weights.real, node.inputs)
+        tensors = self._model.graph.tensors
+        (*_, size), rank = (1, *tensors[slope].shape), len(tensors[x].shape)
+        if len(tensors[slope].shape) == 1 and rank > 1:
+            slope = self._reshaped(slope, (*(1,) * (rank - 1), size))
+        self._call(node, (x, slope), node.outputs)
+
+    def _reshaped(self, name: str, shape: tuple[int, ...]) -> str:
+        value = self._model.graph.constants.get(name)
+        if value is not None:
+            return self._onnx.constant(f"{name}__row", value.reshape(shape))
+        row = self._onnx.fresh(f"{name}__row")
+        self._onnx.node("Reshape", (name, self._onnx.ints("shape", shape)), (row,))
+        return row
 
     def _fake_quantize(self, node: Node) -> None:
         """Round to the numbers that the integers of the result stand for."""
