@@ -98,7 +98,7 @@ def capabilities(device: str = CPU, weight_bits: int = ALL_BITS) -> Capabilities
         arithmetic=Arithmetic.FLOAT,
         fused=dict.fromkeys(_ACTIVATED, _FUSED),
         native=_NATIVE,
-        opaque=None,
+        opaque=limits.means_the_same,
     )
 
 

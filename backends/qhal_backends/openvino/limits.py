@@ -5,6 +5,7 @@ from __future__ import annotations
 from qhal.ir import ops
 from qhal.ir.graph import NodeView
 from qhal.targets.limit import Limit, MultipleOf, Range, limit
+from qhal_backends.openvino.reading import why_misread
 
 
 def whole_groups(size: int) -> Limit:
@@ -78,3 +79,9 @@ def has_rows(view: NodeView, dimensions: Range) -> str | None:
     """
     rank = len(view.input().shape)
     return None if rank in dimensions else f"the rank is {rank}, allowed {dimensions}"
+
+
+@limit()
+def means_the_same(view: NodeView) -> str | None:
+    """What qhal keeps as ONNX has it, OpenVINO reads and computes as ONNX Runtime does."""
+    return why_misread(view)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+import qhal
 from qhal.ir import ops
-from qhal.ir.graph import Graph
+from qhal.ir.graph import Array, Graph
 from qhal.legal.legalize import legalize
 from qhal.plugin.backend import RunOptions
 from qhal.quant.model import QuantModel
@@ -22,6 +28,7 @@ from tests.backends.openvino.openvino_models import (
     single,
     sqnr_db,
 )
+from tests.core.ir.importing import floats, model
 
 pytest.importorskip("openvino", reason="pip install 'quant-hal[openvino]'")
 
@@ -85,3 +92,76 @@ def test_transposed_convolutions_with_stride_and_dilation(stride: int, dilation:
     inputs = made.data.sample(0)
     (expected,) = Oracle(made.model).run(inputs).values()
     assert sqnr_db(expected, run(made.model, inputs)[graph.outputs[0]]) > 90
+
+
+ROI = np.array([0, 0, 0.1, 0.2, 1, 1, 0.8, 0.9], np.float32)
+SIZES = np.array([1, 2, 3, 3], np.int64)
+PLANE = (1, 2, 6, 6)
+
+TAKEN: dict[str, tuple[str, dict[str, Any]]] = {
+    "cubic": ("Resize", {"mode": "cubic"}),
+    "Hardmax": ("Hardmax", {"axis": 1}),
+    "LpNormalization": ("LpNormalization", {"p": 1}),
+}
+REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
+    "linear with a filter": ("Resize", {"mode": "linear", "antialias": 1}),
+    "cubic with a filter": ("Resize", {"mode": "cubic", "antialias": 1}),
+    "crop": ("Resize", {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize"}),
+    "Det": ("Det", {}),
+}
+
+
+def onnx_node(op_type: str, attributes: dict[str, Any]) -> onnx.ModelProto:
+    """A model of one node over a plane."""
+    resizes = op_type == "Resize"
+    names = ["x", "roi", "", "sizes"] if resizes else ["x"]
+    node = helper.make_node(op_type, names, ["y"], **attributes)
+    constants: dict[str, Array] = {"roi": ROI, "sizes": SIZES} if resizes else {}
+    return model([node], {"x": PLANE}, opset=19, constants=constants)
+
+
+def is_taken(proto: onnx.ModelProto, folder: Path) -> bool:
+    """What check says; and if deploy says the same."""
+    path = folder / "model.onnx"
+    onnx.save(proto, path)
+    ok = qhal.check(path, target="openvino-cpu").ok
+    data = {"x": floats(8, *PLANE[1:])}
+    try:
+        record = qhal.deploy(path, target="openvino-cpu", data=data, out=folder / "out")
+    except qhal.QhalError as error:
+        assert not ok, error
+        return False
+    assert ok
+    assert record.metrics["oracle_sqnr"].value > 90
+    return True
+
+
+@pytest.mark.parametrize(("op_type", "attributes"), TAKEN.values(), ids=TAKEN)
+def test_what_is_kept_as_it_is_runs(
+    op_type: str, attributes: dict[str, Any], tmp_path: Path
+) -> None:
+    assert is_taken(onnx_node(op_type, attributes), tmp_path)
+
+
+@pytest.mark.parametrize(("op_type", "attributes"), REFUSED.values(), ids=REFUSED)
+def test_what_openvino_takes_for_something_else_is_refused_in_check(
+    op_type: str, attributes: dict[str, Any], tmp_path: Path
+) -> None:
+    assert not is_taken(onnx_node(op_type, attributes), tmp_path)
+
+
+@pytest.mark.parametrize("peepholes", [False, True])
+def test_peepholes_of_an_lstm_are_refused(peepholes: bool, tmp_path: Path) -> None:
+    constants = {"w": floats(1, 12, 6), "r": floats(1, 12, 3), "p": floats(1, 9)}
+    operands = ["x", "w", "r", "", "", "", "", *(["p"] if peepholes else [])]
+    steps = helper.make_node("Reshape", ["x", "steps"], ["t"])
+    constants["steps"] = np.array([12, 1, 6], np.int64)
+    node = helper.make_node("LSTM", ["t", *operands[1:]], ["y"], hidden_size=3)
+    proto = model([steps, node], {"x": PLANE}, opset=14, constants=constants)
+    assert is_taken(proto, tmp_path) != peepholes
+
+
+def test_random_numbers_are_not_compared(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(onnx_node("RandomUniformLike", {}), path)
+    assert "otherwise" not in str(qhal.check(path, target="openvino-cpu").decisions)
