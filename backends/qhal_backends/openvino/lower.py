@@ -23,10 +23,12 @@ from qhal.ir.dtypes import DType
 from qhal.ir.export import BASE_OPSET, ExportCall, OnnxWriter, emit, needed_opset
 from qhal.ir.graph import Node, NodeView
 from qhal.ir.ops import Activation
+from qhal.ir.resampling import nearest_indices
 from qhal.quant.arithmetic import broadcast_params
 from qhal.quant.model import QuantModel
 from qhal.system.scratch import scratch
 from qhal_backends.openvino import settings
+from qhal_backends.openvino.resizing import copies_the_same
 from qhal_backends.openvino.weights import WeightWriter
 
 if TYPE_CHECKING:
@@ -189,6 +191,8 @@ class _Lowering:
                 self._onnx.node("HardSwish", node.inputs, node.outputs, name=node.name)
             case ops.PRelu():
                 self._prelu(node)
+            case ops.Resize(mode="nearest") if not copies_the_same(self._view(node)):
+                self._picked(node, node.op)
             case ops.Conv() | ops.DepthwiseConv() | ops.ConvTranspose() | ops.FullyConnected():
                 self._weighted(node, node.op)
             case _:
@@ -215,6 +219,19 @@ class _Lowering:
         row = self._onnx.fresh(f"{name}__row")
         self._onnx.node("Reshape", (name, self._onnx.ints("shape", shape)), (row,))
         return row
+
+    def _picked(self, node: Node, op: ops.Resize) -> None:
+        """Write a Resize as one Gather for each dimension."""
+        shape, x = self._view(node).input().shape, node.inputs[0]
+        for axis, count in enumerate(op.sizes, 2):
+            last = axis == len(shape) - 1
+            y = node.outputs[0] if last else self._onnx.fresh(f"{node.name}__rows{axis}")
+            picks = self._onnx.ints("picks", nearest_indices(op, shape[axis], count).tolist())
+            self._onnx.node("Gather", (x, picks), (y,), name=node.name if last else "", axis=axis)
+            x = y
+
+    def _view(self, node: Node) -> NodeView:
+        return NodeView(self._model.graph, node)
 
     def _fake_quantize(self, node: Node) -> None:
         """Round to the numbers that the integers of the result stand for."""
@@ -265,4 +282,4 @@ class _Lowering:
         """The call to write; what the graph has as integers with a scale is float here."""
         quantized = bool(node.inputs) and node.inputs[0] in self._model.params
         dtype = DType.FLOAT32 if quantized else None
-        return ExportCall(self._onnx, NodeView(self._model.graph, node), inputs, outputs, dtype)
+        return ExportCall(self._onnx, self._view(node), inputs, outputs, dtype)

@@ -88,8 +88,7 @@ def _verdict(question: _Question) -> str | None:
     expected = _meant(graph, draws)
     try:
         found = _run(graph, draws)
-    # OpenVINO raises RuntimeError of many kinds; whatever it is, the node is not usable.
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever OpenVINO raises, the node is not usable
         return f"OpenVINO cannot read it ({_plain(error)})"
     if expected is None or all(map(_agree, expected, found)):
         return None
@@ -110,7 +109,7 @@ def _meant(graph: Graph, draws: list[dict[str, Array]]) -> list[dict[str, Array]
     oracle = Oracle(QuantModel(graph))
     try:  # both by one session: another one would draw the same random numbers
         first, again = ([oracle.run(draw) for draw in draws] for _ in range(2))
-    except Exception:  # such as an index that no drawn number meets
+    except Exception:  # noqa: BLE001 - whatever it is, such as an index that no drawn number meets
         return None
     return first if all(map(_agree, first, again)) else None
 

@@ -20,6 +20,8 @@ from qhal.quant.oracle import Oracle
 from qhal.targets.profile import TargetProfile
 from qhal_backends.openvino.capabilities import capabilities
 from qhal_backends.openvino.plugin import OpenVinoBackend
+from qhal_backends.openvino.resizing import openvino_indices
+from qhal_backends.openvino.runner import load_core
 from tests.backends.openvino.openvino_models import (
     Constant,
     Shape,
@@ -29,6 +31,7 @@ from tests.backends.openvino.openvino_models import (
     sqnr_db,
 )
 from tests.core.ir.importing import floats, model
+from tests.core.ir.test_resampling import COUNTS, MODES, WIDTHS, line, resizes
 
 pytest.importorskip("openvino", reason="pip install 'quant-hal[openvino]'")
 
@@ -92,6 +95,31 @@ def test_transposed_convolutions_with_stride_and_dilation(stride: int, dilation:
     inputs = made.data.sample(0)
     (expected,) = Oracle(made.model).run(inputs).values()
     assert sqnr_db(expected, run(made.model, inputs)[graph.outputs[0]]) > 90
+
+
+@pytest.mark.parametrize(("coordinates", "rounding"), MODES)
+def test_nearest_elements_are_foreseen(coordinates: str, rounding: str) -> None:
+    core = load_core()
+    for size in WIDTHS:
+        read = core.read_model(resizes(coordinates, rounding, size).SerializeToString())
+        found = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(line(size))
+        for count in COUNTS:
+            op = ops.Resize("nearest", (count,), coordinates, rounding)
+            value = found[f"y{count}"].ravel()
+            np.testing.assert_array_equal(value, openvino_indices(op, size, count))
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "rounding", "sizes"),
+    [
+        ("align_corners", "floor", (7, 24)),
+        ("asymmetric", "round_prefer_ceil", (2, 4)),
+        ("half_pixel", "floor", (14, 16)),
+    ],
+)
+def test_nearest_elements_are_onnx_runtimes(coordinates: str, rounding: str, sizes: Shape) -> None:
+    graph = single(ops.Resize("nearest", sizes, coordinates, rounding), [(1, 2, 7, 8)])
+    assert gap_db(graph) > 90
 
 
 ROI = np.array([0, 0, 0.1, 0.2, 1, 1, 0.8, 0.9], np.float32)
