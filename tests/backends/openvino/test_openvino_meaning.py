@@ -86,15 +86,31 @@ def test_a_layer_over_a_vector_makes_a_vector(bias: tuple[Constant, ...], recipe
     assert sqnr_db(expected, run(made.model, inputs)[graph.outputs[0]]) > 90
 
 
-@pytest.mark.parametrize(("stride", "dilation"), [(1, 2), (2, 1), (2, 2), (3, 2)])
-def test_transposed_convolutions_with_stride_and_dilation(stride: int, dilation: int) -> None:
-    op = ops.ConvTranspose((stride,) * 2, (0,) * 4, (dilation,) * 2, (0, 0))
-    graph = single(op, [(1, 8, 6, 6), Constant((8, 4, 3, 3)), Constant((4,))])
-    made = quantize(graph)
-    assert made.choices["node"].quantized == (1 in (stride, dilation))
-    inputs = made.data.sample(0)
-    (expected,) = Oracle(made.model).run(inputs).values()
-    assert sqnr_db(expected, run(made.model, inputs)[graph.outputs[0]]) > 90
+TRANSPOSED: list[tuple[ops.ConvTranspose, bool]] = [
+    (ops.ConvTranspose((1, 1), (0,) * 4, (2, 2), (0, 0)), True),
+    (ops.ConvTranspose((2, 2), (0,) * 4, (1, 1), (1, 1)), True),
+    (ops.ConvTranspose((3, 3), (0,) * 4, (1, 1), (0, 0)), True),
+    (ops.ConvTranspose((2, 2), (0,) * 4, (2, 2), (0, 0)), False),
+    (ops.ConvTranspose((3, 3), (0,) * 4, (2, 2), (0, 0)), False),
+    (ops.ConvTranspose((3, 3), (0,) * 4, (1, 1), (1, 1)), False),
+    (ops.ConvTranspose((3,), (1, 1), (1,), (0,)), False),
+]
+"""With whether they may run on integers."""
+
+
+@pytest.mark.parametrize(("op", "on_integers"), TRANSPOSED)
+def test_transposed_convolutions_at_every_run(op: ops.ConvTranspose, on_integers: bool) -> None:
+    rank = len(op.strides)
+    weight = Constant((8, 4, *(3,) * rank))
+    made = quantize(single(op, [(1, 8, *(6,) * rank), weight, Constant((4,))]))
+    assert made.choices["node"].quantized == on_integers
+    runner = BACKEND.load(BACKEND.lower(made.model, CPU), CPU, RunOptions())
+    assert runner is not None
+    for index in range(len(made.data)):
+        inputs = made.data.sample(index)
+        (expected,) = Oracle(made.model).run(inputs).values()
+        (found,) = runner.run(inputs).values()
+        assert sqnr_db(expected, found) > 90
 
 
 @pytest.mark.parametrize(("coordinates", "rounding"), MODES)
