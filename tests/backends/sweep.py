@@ -70,12 +70,12 @@ def joined(samples: Mapping[int, Sample]) -> Graph:
     """One graph of many samples; names say which."""
     builder, made = GraphBuilder("sweep"), list[str]()
     for index, sample in samples.items():
-        made += sample.add_to(builder, f"{index}.")
+        made += sample.add_to(builder, f"s{index}_")
     return builder.build(outputs=made)
 
 
 def _index(name: str) -> int:
-    return int(name.partition(".")[0])
+    return int(name[1:].partition("_")[0])
 
 
 def _prepared(graph: Graph, served: Served) -> tuple[Legalized, LaidOut, Choices]:
