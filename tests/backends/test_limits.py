@@ -24,6 +24,8 @@ from tests.backends.tflite.test_tflite_limits import view_of
 
 def limits_of(found: Capabilities) -> Iterator[Limit]:
     yield from found.native.values()
+    if isinstance(found.opaque, Limit):
+        yield found.opaque
     for capability in found.kernels:
         yield from capability.limits
         for row in capability.rows:

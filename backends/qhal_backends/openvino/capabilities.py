@@ -35,10 +35,17 @@ _ACTIVATIONS = {"DepthwiseConv": UINT8_CHANNELS, "ConvTranspose": INT8_SYMMETRIC
 channels, so each may have its own scale; a transposed one has no kernel for a zero point."""
 
 _RULES: Mapping[str, tuple[Limit, ...]] = {
-    "ConvTranspose": (limits.one_group,),
+    "ConvTranspose": (limits.one_group, limits.strides_or_dilations, limits.whole_strides),
     "Pad": (limits.zero_padding,),
 }
 """What a node must meet to run on integers."""
+
+_NATIVE: Mapping[str, Limit] = {
+    "FullyConnected": limits.has_rows,
+    "HardSigmoid": limits.slope_is_not_zero,
+    "LayerNorm": limits.scale_is_whole,
+}
+"""What OpenVINO reads or computes otherwise than ONNX says is written in other operators."""
 
 _CONVOLUTIONS = ("Conv", "DepthwiseConv", "ConvTranspose")
 _RECURRENT = ("Lstm", "Gru")
@@ -90,7 +97,8 @@ def capabilities(device: str = CPU, weight_bits: int = ALL_BITS) -> Capabilities
         layout=Layout.NCHW,
         arithmetic=Arithmetic.FLOAT,
         fused=dict.fromkeys(_ACTIVATED, _FUSED),
-        opaque=None,
+        native=_NATIVE,
+        opaque=limits.means_the_same,
     )
 
 

@@ -1,10 +1,11 @@
-"""Rules that a node must meet to run on integers in OpenVINO."""
+"""Rules that a node must meet in OpenVINO: to run on integers, or to be computed as ONNX says."""
 
 from __future__ import annotations
 
 from qhal.ir import ops
 from qhal.ir.graph import NodeView
-from qhal.targets.limit import Limit, MultipleOf, limit
+from qhal.targets.limit import Limit, MultipleOf, Range, limit
+from qhal_backends.openvino.reading import why_misread
 
 
 def whole_groups(size: int) -> Limit:
@@ -36,3 +37,64 @@ def zero_padding(view: NodeView, value: int) -> str | None:
     if op.mode != "constant" or op.value == value:
         return None
     return f"the padding is {op.value:g}, allowed {value}"
+
+
+@limit(either=1)
+def strides_or_dilations(view: NodeView, either: int) -> str | None:
+    """A transposed convolution on integers has strides of {either} or dilations of {either}: with
+    both OpenVINO 2026.4 computes something else.
+    """
+    op = view.op
+    assert isinstance(op, ops.ConvTranspose)
+    if either in (max(op.strides), max(op.dilations)):
+        return None
+    return f"it has strides {op.strides} and dilations {op.dilations}, allowed {either} for one of them"
+
+
+@limit(strides=Range(1, 2), dimensions=Range(1, 2))
+def whole_strides(view: NodeView, strides: Range, dimensions: Range) -> str | None:
+    """A transposed convolution on integers has strides of {strides} in {dimensions} dimensions, or
+    results of whole strides: of others OpenVINO 2026.4 leaves a part as the run before had it.
+    """
+    op = view.op
+    assert isinstance(op, ops.ConvTranspose)
+    if max(op.strides) in strides and len(op.strides) in dimensions:
+        return None
+    sizes = view.output().shape[2:]
+    if all(size % stride == 0 for size, stride in zip(sizes, op.strides, strict=True)):
+        return None
+    return f"the result of {sizes} is no multiple of the strides {op.strides}"
+
+
+@limit()
+def slope_is_not_zero(view: NodeView) -> str | None:
+    """The slope of a hard sigmoid is not 0: of that OpenVINO 2026.4 makes something else."""
+    op = view.op
+    assert isinstance(op, ops.HardSigmoid)
+    return None if op.alpha else "OpenVINO computes another function if the slope is 0"
+
+
+@limit()
+def scale_is_whole(view: NodeView) -> str | None:
+    """Scale and bias of a normalization have the shape of what is normalized."""
+    op = view.op
+    assert isinstance(op, ops.LayerNorm)
+    shape = view.input().shape[op.axis :]
+    found = [view.input(index).shape for index in (1, 2) if view.has(index)]
+    odd = next((other for other in found if other != shape), None)
+    return None if odd is None else f"OpenVINO broadcasts no scale of {odd} to {shape}"
+
+
+@limit(dimensions=Range(least=2))
+def has_rows(view: NodeView, dimensions: Range) -> str | None:
+    """The operand of a fully connected layer has {dimensions} dimensions: of a vector OpenVINO
+    2026.4 makes a row.
+    """
+    rank = len(view.input().shape)
+    return None if rank in dimensions else f"the rank is {rank}, allowed {dimensions}"
+
+
+@limit()
+def means_the_same(view: NodeView) -> str | None:
+    """What qhal keeps as ONNX has it, OpenVINO reads and computes as ONNX Runtime does."""
+    return why_misread(view)

@@ -23,10 +23,12 @@ from qhal.ir.dtypes import DType
 from qhal.ir.export import BASE_OPSET, ExportCall, OnnxWriter, emit, needed_opset
 from qhal.ir.graph import Node, NodeView
 from qhal.ir.ops import Activation
+from qhal.ir.resampling import nearest_indices
 from qhal.quant.arithmetic import broadcast_params
 from qhal.quant.model import QuantModel
 from qhal.system.scratch import scratch
 from qhal_backends.openvino import settings
+from qhal_backends.openvino.resizing import copies_the_same
 from qhal_backends.openvino.weights import WeightWriter
 
 if TYPE_CHECKING:
@@ -187,11 +189,49 @@ class _Lowering:
                 self._onnx.node("Identity", node.inputs, node.outputs, name=node.name)
             case ops.HardSwish():
                 self._onnx.node("HardSwish", node.inputs, node.outputs, name=node.name)
+            case ops.PRelu():
+                self._prelu(node)
+            case ops.Resize(mode="nearest") if not copies_the_same(self._view(node)):
+                self._picked(node, node.op)
             case ops.Conv() | ops.DepthwiseConv() | ops.ConvTranspose() | ops.FullyConnected():
                 self._weighted(node, node.op)
             case _:
                 inputs = tuple(map(self._weights.real, node.inputs))
                 self._call(node, inputs, node.outputs)
+
+    def _prelu(self, node: Node) -> None:
+        """Write the slope with all dimensions.
+
+        Of a vector with as many elements as there are channels, OpenVINO takes each for a channel;
+        in ONNX it lies along the last dimension.
+        """
+        x, slope = map(self._weights.real, node.inputs)
+        tensors = self._model.graph.tensors
+        (*_, size), rank = (1, *tensors[slope].shape), len(tensors[x].shape)
+        if len(tensors[slope].shape) == 1 and rank > 1:
+            slope = self._reshaped(slope, (*(1,) * (rank - 1), size))
+        self._call(node, (x, slope), node.outputs)
+
+    def _reshaped(self, name: str, shape: tuple[int, ...]) -> str:
+        value = self._model.graph.constants.get(name)
+        if value is not None:
+            return self._onnx.constant(f"{name}__row", value.reshape(shape))
+        row = self._onnx.fresh(f"{name}__row")
+        self._onnx.node("Reshape", (name, self._onnx.ints("shape", shape)), (row,))
+        return row
+
+    def _picked(self, node: Node, op: ops.Resize) -> None:
+        """Write a Resize as one Gather for each dimension."""
+        shape, x = self._view(node).input().shape, node.inputs[0]
+        for axis, count in enumerate(op.sizes, 2):
+            last = axis == len(shape) - 1
+            y = node.outputs[0] if last else self._onnx.fresh(f"{node.name}__rows{axis}")
+            picks = self._onnx.ints("picks", nearest_indices(op, shape[axis], count).tolist())
+            self._onnx.node("Gather", (x, picks), (y,), name=node.name if last else "", axis=axis)
+            x = y
+
+    def _view(self, node: Node) -> NodeView:
+        return NodeView(self._model.graph, node)
 
     def _fake_quantize(self, node: Node) -> None:
         """Round to the numbers that the integers of the result stand for."""
@@ -242,4 +282,4 @@ class _Lowering:
         """Make the call to write; what is quantized in the graph is float here."""
         quantized = bool(node.inputs) and node.inputs[0] in self._model.params
         dtype = DType.FLOAT32 if quantized else None
-        return ExportCall(self._onnx, NodeView(self._model.graph, node), inputs, outputs, dtype)
+        return ExportCall(self._onnx, self._view(node), inputs, outputs, dtype)

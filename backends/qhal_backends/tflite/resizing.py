@@ -9,7 +9,6 @@ resize_utils.h (ComputeInterpolationValues).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +17,9 @@ import numpy.typing as npt
 
 from qhal.ir.graph import NodeView
 from qhal.ir.ops import Resize
+from qhal.ir.resampling import Indices, nearest_indices
 
 Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -64,22 +63,8 @@ def source_coordinates(coordinates: str, size: int, count: int) -> Floats:
     return (index + 0.5) * ratio - 0.5
 
 
-_ROUNDINGS: Mapping[str, Callable[[Floats], Floats]] = {
-    "floor": np.floor,
-    "ceil": np.ceil,
-    "round_prefer_floor": lambda x: np.ceil(x - 0.5),
-    "round_prefer_ceil": lambda x: np.floor(x + 0.5),
-}
-
-
 def _clamped(indices: npt.NDArray[np.floating[Any]], size: int) -> Indices:
     return np.asarray(np.clip(indices, 0, size - 1), np.int64)
-
-
-def nearest_indices(op: Resize, size: int, count: int) -> Indices:
-    """Compute the index of the input element that each output element copies."""
-    where = source_coordinates(op.coordinates, size, count)
-    return _clamped(_ROUNDINGS[op.nearest](where), size)
 
 
 # --- TFLite ---------------------------------------------------------------------

@@ -117,7 +117,7 @@ def choose(view: NodeView, caps: Capabilities, policy: Policy) -> Choice:
     """Take the first row of the node's recipe that takes it, else one in float, else refuse it."""
     name, recipe = view.node.name, policy.recipe_for(view)
     if isinstance(view.op, Opaque):
-        return _choose_opaque(name, view.op, caps, recipe)
+        return _choose_opaque(view, view.op, caps, recipe)
     if not _touches_float(view):
         return _without_floats(view, caps)
     reasons: list[str] = []
@@ -194,9 +194,11 @@ def _is_float_row(row: KernelRow) -> bool:
     return row.activation == FLOAT and weight_is_float
 
 
-def _choose_opaque(name: str, op: Opaque, caps: Capabilities, recipe: Recipe) -> Choice:
-    if caps.opaque is not None:
-        return Choice(name, Verdict.REFUSED, None, "", f"{caps.opaque}: {op.reason}")
+def _choose_opaque(view: NodeView, op: Opaque, caps: Capabilities, recipe: Recipe) -> Choice:
+    name = view.node.name
+    refusal = broken_by(caps.opaque, view) if isinstance(caps.opaque, Limit) else caps.opaque
+    if refusal is not None:
+        return Choice(name, Verdict.REFUSED, None, "", f"{refusal}: {op.reason}")
     row = KernelRow(FLOAT, FLOAT, name="float")
     verdict = Verdict.NATIVE if recipe.is_float else Verdict.FALLBACK
     return Choice(name, verdict, row, "", f"runs in float as it is, because {op.reason}")

@@ -160,8 +160,8 @@ class Capabilities:
         native: operator kind -> the rule for a node to be left as it is; one that breaks it is
             written in another form, if there is one. Rules read the canonical NCHW graph.
         integer_io: True if the artifact's inputs and outputs are integers.
-        opaque: the sentence why unknown operators are refused, or None if the runtime takes
-            any ONNX operator in float.
+        opaque: the sentence why unknown operators are refused, the rule that one must meet to be
+            taken in float, or None if the runtime takes any ONNX operator in float.
     """
 
     kernels: tuple[Capability, ...]
@@ -170,15 +170,17 @@ class Capabilities:
     fused: Mapping[str, frozenset[Activation]] = field(default_factory=dict)
     native: Mapping[str, Limit] = field(default_factory=dict)
     integer_io: bool = False
-    opaque: str | None = "the target runs canonical operators only"
+    opaque: str | Limit | None = "the target runs canonical operators only"
 
     def __post_init__(self) -> None:
         """Refuse what is no limit.
 
         Raises:
-            PluginError: a rule of ``native`` is none.
+            PluginError: a rule of ``native``, or that of ``opaque``, is none.
         """
         refuse_others(tuple(self.native.values()), "The capabilities")
+        if not isinstance(self.opaque, str | None):
+            refuse_others(self.opaque, "The capabilities")
 
     def of(self, kind: str) -> tuple[Capability, ...]:
         """Return the entries for an operator kind, in order."""

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from qhal.decisions import Code
-from qhal.errors import RefusedError, UnknownRecipeError
+from qhal.errors import PluginError, RefusedError, UnknownRecipeError
 from qhal.ir.build import GraphBuilder
 from qhal.ir.dtypes import DType
-from qhal.ir.graph import Graph, Node, TensorType
+from qhal.ir.graph import Graph, Node, NodeView, TensorType
 from qhal.ir.ops import (
     Add,
     AveragePool,
@@ -292,6 +292,15 @@ def test_opaque_nodes_run_only_where_the_runtime_takes_them() -> None:
         constrain(graph, capabilities(), W8A8)
     taking = Capabilities((), opaque=None)
     assert select(graph, taking, W8A8)["m"].verdict is Verdict.FALLBACK
+    ruled = Capabilities((), opaque=limit()(_no_mysteries))
+    assert select(graph, ruled, W8A8)["m"].reason.startswith("it is a mystery: custom::Mystery")
+    with pytest.raises(PluginError, match="no Limit"):
+        Capabilities((), opaque=_no_mysteries)  # type: ignore[arg-type]
+
+
+def _no_mysteries(view: NodeView) -> str | None:
+    """There are no mysteries."""
+    return "it is a mystery" if view.op.kind.endswith("Mystery") else None
 
 
 def test_integer_tensors_are_left_alone() -> None:

@@ -7,8 +7,9 @@ import numpy as np
 from qhal.decisions import Code
 from qhal.ir.graph import NodeView
 from qhal.ir.ops import DepthToSpace, Resize, SpaceToDepth
+from qhal.ir.resampling import nearest_indices
 from qhal_backends.tflite.emitter import Emitter
-from qhal_backends.tflite.resizing import exact_mode, nearest_indices, spatial_sizes
+from qhal_backends.tflite.resizing import exact_mode, spatial_sizes
 
 _BUILTINS = {"nearest": "RESIZE_NEAREST_NEIGHBOR", "linear": "RESIZE_BILINEAR"}
 

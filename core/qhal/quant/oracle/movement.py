@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from qhal.ir import ops
-from qhal.ir.ops import Ints, Layout, Op
+from qhal.ir.ops import Layout, Op
+from qhal.ir.resampling import nearest_indices
 from qhal.quant.oracle import window as windows
 from qhal.quant.oracle.context import Kernel, KernelContext, Operands, operands_of
 from qhal.quant.oracle.values import Array
@@ -165,7 +165,7 @@ def build_resize_nearest(context: KernelContext) -> Kernel:
     assert isinstance(op, ops.Resize)
     sizes = windows.spatial(context.input_type().shape, op.layout)
     first = 2 if op.layout is Layout.NCHW else 1
-    indices = [_nearest(op, size, out) for size, out in zip(sizes, op.sizes, strict=True)]
+    indices = [nearest_indices(op, *pair) for pair in zip(sizes, op.sizes, strict=True)]
 
     def run(operands: Operands) -> tuple[Array, ...]:
         (x,) = operands_of(operands)
@@ -174,29 +174,3 @@ def build_resize_nearest(context: KernelContext) -> Kernel:
         return (x,)
 
     return run
-
-
-def coordinates(op: ops.Resize, size: int, out: int) -> npt.NDArray[np.float32]:
-    """Return where the results lie in an input of ``size``, in float32 as runtimes compute it."""
-    place = np.arange(out, dtype=np.float32)
-    scale = np.float32(out) / np.float32(size)
-    if op.coordinates == "asymmetric":
-        return place / scale
-    if op.coordinates == "align_corners":
-        return place * np.float32(size - 1) / np.float32(max(out - 1, 1))
-    if op.coordinates == "pytorch_half_pixel" and out == 1:
-        return np.zeros(1, np.float32)
-    return (place + np.float32(0.5)) / scale - np.float32(0.5)
-
-
-_NEAREST: Mapping[str, Callable[[Array], Array]] = {
-    "floor": np.floor,
-    "ceil": np.ceil,
-    "round_prefer_floor": lambda x: np.ceil(x - np.float32(0.5)),
-    "round_prefer_ceil": lambda x: np.floor(x + np.float32(0.5)),
-}
-
-
-def _nearest(op: ops.Resize, size: int, out: int) -> Ints | npt.NDArray[np.intp]:
-    place = _NEAREST[op.nearest](coordinates(op, size, out))
-    return np.clip(place, 0, size - 1).astype(np.intp)

@@ -9,11 +9,12 @@ import numpy as np
 
 from qhal.ir import ops
 from qhal.ir.ops import Layout, Op
+from qhal.ir.resampling import coordinates
 from qhal.quant.oracle import movement
 from qhal.quant.oracle import window as windows
 from qhal.quant.oracle.context import Kernel, KernelContext, Operands, operands_of
 from qhal.quant.oracle.functions import FUNCTIONS, function_of
-from qhal.quant.oracle.movement import coordinates, pool_window
+from qhal.quant.oracle.movement import pool_window
 from qhal.quant.oracle.opaque import build_opaque
 from qhal.quant.oracle.recurrent import build_gru, build_lstm
 from qhal.quant.oracle.through_float import Builder
@@ -217,7 +218,9 @@ def _build_linear(context: KernelContext) -> Kernel:
         (x,) = operands_of(operands)
         for axis, (size, out) in enumerate(zip(sizes, op.sizes, strict=True), first):
             if size != out:
-                x = _interpolate(x, axis, np.clip(coordinates(op, size, out), 0, size - 1))
+                x = _interpolate(
+                    x, axis, np.clip(coordinates(op.coordinates, size, out), 0, size - 1)
+                )
         return (x,)
 
     return run

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from qhal.testing.samples.attributes import attributes
 from qhal.testing.samples.edges import edges
 from qhal.testing.samples.elementwise import binary, unary
 from qhal.testing.samples.movement import movement
@@ -37,4 +38,7 @@ SAMPLES: tuple[Sample, ...] = tuple(_samples(np.random.default_rng(7)))
 EDGES: tuple[Sample, ...] = tuple(edges())
 """Samples at the edge of what small accelerators take."""
 
-__all__ = ["EDGES", "SAMPLES", "Sample", "random_data"]
+ATTRIBUTES: tuple[Sample, ...] = tuple(attributes())
+"""Samples of every value of every attribute, with ranks and operands at their bounds."""
+
+__all__ = ["ATTRIBUTES", "EDGES", "SAMPLES", "Sample", "random_data"]

@@ -24,20 +24,22 @@ class Sample:
     Attributes:
         op: the operator.
         inputs: operands that are inputs of the graph: shapes (of float32), or types.
-        constants: operands behind the inputs, in order.
+        constants: operands behind the inputs, in order; None for one that is absent.
         low: the least value of a float input.
         high: the largest value of a float input.
         label: distinguishes samples of one operator.
         first: constant operands in front of the inputs, in order.
+        last: operands behind the constants that are inputs, too.
     """
 
     op: Op
     inputs: tuple[Shape | TensorType, ...]
-    constants: tuple[Array, ...] = ()
+    constants: tuple[Array | None, ...] = ()
     low: float = -2.0
     high: float = 2.0
     label: str = ""
     first: tuple[Array, ...] = ()
+    last: tuple[Shape | TensorType, ...] = ()
 
     def __str__(self) -> str:
         """Return the kind of the operator and the label."""
@@ -46,13 +48,28 @@ class Sample:
     def graph(self) -> Graph:
         """Build the graph; its node is called ``node``."""
         builder = GraphBuilder(str(self))
-        names = [builder.constant("first", value) for value in self.first]
-        for index, given in enumerate(self.inputs):
-            kind = given if isinstance(given, TensorType) else TensorType(given)
-            names.append(builder.input(f"x:{index}", kind))
-        names += [builder.constant(f"c{i}", value) for i, value in enumerate(self.constants)]
-        made = builder.add(self.op, names, name="node")
+        made = self.add_to(builder)
         return builder.build(outputs=made)
+
+    def add_to(self, builder: GraphBuilder, prefix: str = "") -> tuple[str, ...]:
+        """Add the operands and the node to a graph, under names that begin with a prefix.
+
+        Returns:
+            The node's results.
+        """
+        names = [builder.constant(f"{prefix}first", value) for value in self.first]
+        for index, given in enumerate(self.inputs):
+            names.append(builder.input(f"{prefix}x:{index}", _type(given)))
+        for index, value in enumerate(self.constants):
+            hint = f"{prefix}c{index}"
+            names.append("" if value is None else builder.constant(hint, value))
+        for index, given in enumerate(self.last, len(self.inputs)):
+            names.append(builder.input(f"{prefix}x:{index}", _type(given)))
+        return builder.add(self.op, names, name=f"{prefix}node")
+
+
+def _type(given: Shape | TensorType) -> TensorType:
+    return given if isinstance(given, TensorType) else TensorType(given)
 
 
 def random_data(graph: Graph, low: float = -2.0, high: float = 2.0, count: int = 4) -> Dataset:

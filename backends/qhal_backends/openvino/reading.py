@@ -1,0 +1,150 @@
+"""Whether OpenVINO computes an operator that qhal keeps as it is as ONNX says.
+
+Operators without a canonical form reach OpenVINO as the user's own ONNX nodes. What becomes of one
+is tried before anything else is done: the node alone is written, compiled for the processor, run on
+drawn numbers, and compared with ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha256
+from importlib.util import find_spec
+
+import numpy as np
+
+from qhal.ir.graph import Array, Arrays, Graph, Node, NodeView, TensorType
+from qhal.quant.model import QuantModel
+from qhal.quant.oracle import Oracle
+
+_DRAWS = 2
+_REACH = 2.0
+"""Floats are drawn from minus this to this, integers from 0 and 1."""
+
+_TOLERANCE = 1e-3
+"""Of the largest magnitude of a result: far above the rounding of float32."""
+
+_REMEMBERED = 256
+
+_FRAME = re.compile(
+    r"Exception from|Check |FrontEnd API|Model wasn't|While validating|Summary|To facilitate"
+    r"|-- .* with a message|-- Conversion is failed"
+)
+"""How lines of OpenVINO's messages begin that say where, not what."""
+
+_LONGEST = 200
+
+
+def why_misread(view: NodeView) -> str | None:
+    """Say why OpenVINO does not compute a node as ONNX Runtime does; None if it does.
+
+    None too where OpenVINO is not installed, or ONNX Runtime does not run the node by itself.
+    """
+    if find_spec("openvino") is None:
+        return None
+    graph = _alone(view)
+    return _verdict(_Question(_digest(graph), graph))
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A node by itself; questions about equal nodes are equal."""
+
+    key: bytes
+    graph: Graph = field(compare=False)
+
+
+def _alone(view: NodeView) -> Graph:
+    """Cut a node with its constants out of its graph, under names that do not depend on it."""
+    around, node = view.graph, view.node
+    used = dict.fromkeys(filter(None, node.inputs))
+    names = {name: f"x{index}" for index, name in enumerate(used)}
+    outputs = [f"y{index}" if name else "" for index, name in enumerate(node.outputs)]
+    made = Node("node", node.op, tuple(names.get(n, "") for n in node.inputs), tuple(outputs))
+    pairs = [*names.items(), *zip(node.outputs, outputs, strict=True)]
+    return Graph(
+        "alone",
+        tuple(inner for name, inner in names.items() if name not in around.constants),
+        tuple(filter(None, outputs)),
+        (made,),
+        {inner: around.tensors[name] for name, inner in pairs if name},
+        {inner: around.constants[name] for name, inner in pairs if name in around.constants},
+    )
+
+
+def _digest(graph: Graph) -> bytes:
+    found = sha256(repr((graph.nodes, graph.tensors)).encode())
+    for name, value in graph.constants.items():
+        found.update(name.encode() + np.ascontiguousarray(value).tobytes())
+    return found.digest()
+
+
+@lru_cache(_REMEMBERED)
+def _verdict(question: _Question) -> str | None:
+    graph = question.graph
+    draws = [_draw(graph, np.random.default_rng(seed)) for seed in range(_DRAWS)]
+    expected = _meant(graph, draws)
+    try:
+        found = _run(graph, draws)
+    except Exception as error:  # noqa: BLE001 - whatever OpenVINO raises, the node is not usable
+        return f"OpenVINO cannot read it ({_plain(error)})"
+    if expected is None or all(map(_agree, expected, found)):
+        return None
+    return "OpenVINO computes it otherwise than ONNX Runtime"
+
+
+def _draw(graph: Graph, rng: np.random.Generator) -> dict[str, Array]:
+    return {name: _drawn(graph.tensors[name], rng) for name in graph.inputs}
+
+
+def _drawn(kind: TensorType, rng: np.random.Generator) -> Array:
+    reals, bits = rng.uniform(-_REACH, _REACH, kind.shape), rng.integers(0, 2, kind.shape)
+    return np.asarray(reals if kind.dtype.is_float else bits, kind.dtype.numpy)
+
+
+def _meant(graph: Graph, draws: list[dict[str, Array]]) -> list[dict[str, Array]] | None:
+    """Run the node in ONNX Runtime; None if it does not run, or gives another result each time."""
+    oracle = Oracle(QuantModel(graph))
+    try:  # both by one session: another one would draw the same random numbers
+        first, again = ([oracle.run(draw) for draw in draws] for _ in range(2))
+    except Exception:  # noqa: BLE001 - whatever it is, such as an index that no drawn number meets
+        return None
+    return first if all(map(_agree, first, again)) else None
+
+
+def _run(graph: Graph, draws: list[dict[str, Array]]) -> list[Arrays]:
+    from qhal_backends.openvino.lower import compose
+    from qhal_backends.openvino.runner import load_core
+    from qhal_backends.openvino.settings import FLOAT32, PRECISION
+
+    core = load_core()
+    model = core.read_model(compose(QuantModel(graph)).onnx.SerializeToString())
+    request = core.compile_model(model, "CPU", {PRECISION: FLOAT32}).create_infer_request()
+    found: list[Arrays] = []
+    for draw in draws:
+        request.infer(draw)
+        found.append({n: np.array(request.get_tensor(n).data) for n in graph.outputs})
+    return found
+
+
+def _agree(expected: Arrays, found: Arrays) -> bool:
+    return all(_equal(value, found[name]) for name, value in expected.items())
+
+
+def _equal(expected: Array, found: Array) -> bool:
+    if expected.shape != found.shape:
+        return False
+    if expected.dtype.kind != "f":
+        return bool((expected == found).all())
+    largest = float(np.abs(expected[np.isfinite(expected)]).max(initial=0))
+    allowed = _TOLERANCE * largest
+    return np.allclose(found, expected, rtol=_TOLERANCE, atol=allowed, equal_nan=True)
+
+
+def _plain(error: Exception) -> str:
+    """Return the first line of an error of OpenVINO that says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    spoken = [line for line in lines if not _FRAME.match(line)] or lines or [type(error).__name__]
+    return spoken[0].removeprefix("-- ").rstrip(".")[:_LONGEST]
