@@ -243,7 +243,7 @@ def converted(values: Array, name: str, kind: TensorType) -> Array:
     wanted = kind.dtype.numpy
     if wanted.kind == "f":
         with np.errstate(over="ignore"):
-            result = np.ascontiguousarray(values, wanted)
+            result = np.asarray(values, wanted, order="C")
         if values.dtype.kind == "f" and not np.isfinite(result).all():
             raise DataValueError(f"The values for input {name!r} hold NaN or Inf.")
         return result
@@ -252,7 +252,7 @@ def converted(values: Array, name: str, kind: TensorType) -> Array:
             f"The values for input {name!r} go from {values.min()} to {values.max()}, "
             f"which {wanted} cannot hold."
         )
-    return np.ascontiguousarray(values, wanted)
+    return np.asarray(values, wanted, order="C")
 
 
 def _holds(wanted: np.dtype[np.generic], values: Array) -> bool:

@@ -106,7 +106,8 @@ def _accelerated(capability: Capability, limits: Limits, is_u85: bool) -> Capabi
     kept = tuple(_integer_rows(capability, is_u85))
     generation = "Ethos-U85" if is_u85 else "Ethos-U55 and Ethos-U65"
     source = f"{REPORT}, {generation} TFLite"
-    return Capability(capability.op, kept, source, (*capability.limits, *limits))
+    every = (*capability.limits, the.tensors_have_dimensions, *limits)
+    return Capability(capability.op, kept, source, every)
 
 
 def _integer_rows(capability: Capability, is_u85: bool) -> Iterable[KernelRow]:
