@@ -12,6 +12,7 @@ import pytest
 from onnx import helper
 
 from qhal.decisions import Code
+from qhal.errors import ModelInvalidError
 from qhal.ir import ops
 from qhal.ir.graph import Array
 from tests.core.ir.importing import floats, imported, kinds, model, only, read
@@ -390,3 +391,37 @@ def test_opaque_of_an_old_opset_is_brought_up_to_date(tmp_path: Path) -> None:
     opaque = only(graph).op
     assert isinstance(opaque, ops.Opaque)
     assert (opaque.op_type, opaque.opset) == ("ScatterElements", 13)
+
+
+RNN = {"W": floats(1, 4, 3), "R": floats(1, 4, 4)}
+LSTM = {"W": floats(1, 16, 3), "R": floats(1, 16, 4)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "outputs", "weights"),
+    [
+        ("RNN", ["", "y"], RNN),
+        ("RNN", ["y", ""], RNN),
+        ("LSTM", ["", "", "y"], LSTM),
+        ("LSTM", ["y", "", ""], LSTM),
+    ],
+)
+def test_results_may_be_left_unnamed(
+    kind: str, outputs: list[str], weights: Mapping[str, Array], tmp_path: Path
+) -> None:
+    node = helper.make_node(kind, ["x", "W", "R"], outputs, hidden_size=4)
+    graph = imported(tmp_path, model([node], {"x": (5, 1, 3)}, constants=weights))
+    assert all(name for node in graph.nodes for name in node.outputs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "outputs", "missing"), [("TopK", ["", "y"], "Values"), ("Split", ["", "y"], "outputs")]
+)
+def test_a_result_that_an_operator_must_have_has_a_name(
+    kind: str, outputs: list[str], missing: str, tmp_path: Path
+) -> None:
+    operands = ["x", "k"] if kind == "TopK" else ["x"]
+    node = helper.make_node(kind, operands, outputs)
+    proto = model([node], {"x": (4, 4)}, constants={"k": i64(2)})
+    with pytest.raises(ModelInvalidError, match=rf"result 0 \({missing}\) is missing"):
+        read(tmp_path, proto)
