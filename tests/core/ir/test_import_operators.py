@@ -166,6 +166,11 @@ CASES = [
     Case("Softmax", (2, 3, 1), "Softmax", {"axis": 1}, (), 7),
     Case("Softmax", (2, 3, 4), "Softmax", {}, (), 13),
     Case("LogSoftmax", (2, 3, 4), "LogSoftmax", {"axis": 1}, (), 13),
+    Case("LogSoftmax", (2, 3, 4), "Reshape LogSoftmax Reshape", {"axis": 0}, (), 7),
+    Case("Hardmax", (2, 3, 4), "Reshape ArgMax Compare Where Reshape", {}, (), 11),
+    Case("Hardmax", (2, 3, 4), "Reshape ArgMax Compare Where Reshape", {"axis": 0}, (), 7),
+    Case("Hardmax", (2, 3, 4), "ArgMax Compare Where", {"axis": -1}, (), 11),
+    Case("Hardmax", (2, 3, 4), "ArgMax Compare Where", {"axis": 1}, (), 13),
     Case(
         "GroupNormalization",
         IMAGE,
