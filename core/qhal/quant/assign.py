@@ -11,7 +11,7 @@ import numpy.typing as npt
 from qhal.decisions import Code, Decision
 from qhal.errors import InternalError
 from qhal.ir.graph import Array, Graph, Node, TensorType
-from qhal.ir.ops import DepthwiseConv, Gru, Lstm, Pad, Role
+from qhal.ir.ops import Clip, DepthwiseConv, Gru, Lstm, Pad, Role
 from qhal.quant.arithmetic import (
     channel_params,
     fixed_params,
@@ -134,7 +134,10 @@ class _Assigner:
         found = [r for name in members if (r := self._own_range(name)) is not None]
         if not found:
             raise InternalError(f"no statistics for any of {', '.join(group)}.")
-        return min(low for low, _ in found), max(high for _, high in found)
+        low, high = min(low for low, _ in found), max(high for _, high in found)
+        for name in group:
+            low, high = _with_bounds(graph.producers.get(name), low, high)
+        return low, high
 
     def _own_range(self, name: str) -> Range | None:
         qdq = self.constraints.qdq
@@ -266,6 +269,13 @@ class _Assigner:
 
 def _is_weight(node: Node, index: int) -> bool:
     return node.op.role(index) is Role.WEIGHT
+
+
+def _with_bounds(producer: Node | None, low: float, high: float) -> Range:
+    """Extend a range by the bound that a Clip returns where all of the range lies outside."""
+    if producer is None or not isinstance(producer.op, Clip):
+        return low, high
+    return min(low, producer.op.high), max(high, producer.op.low)
 
 
 def _strictest(specs: list[QuantSpec | FixedQParams]) -> QuantSpec:

@@ -9,6 +9,9 @@ from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, TensorType
 from qhal.quant.collectors import StatsCollector
+from qhal.quant.range_estimators import RANGE_ESTIMATORS
+from qhal.targets.spec import QuantSpec
+from qhal.ir.dtypes import DType
 from qhal.quant.masks import (
     EVERYWHERE,
     MASK_LOW,
@@ -143,3 +146,14 @@ def test_masked_scores_do_not_count(mask: float) -> None:
     got, wanted = (x / x.sum(1, keepdims=True) for x in shares)
     np.testing.assert_allclose(got, wanted, atol=2.0**-17)
     np.testing.assert_array_equal(found[2], 0)
+
+
+def test_statistics_that_lie_outside_of_a_range_are_its_nearer_end() -> None:
+    collector = StatsCollector()
+    collector.update(np.linspace(-7, -2, 100, dtype=np.float32))
+    found = clip_stats(collector.stats(), (1.0, 6.0))
+    assert (found.minimum, found.maximum) == (1.0, 1.0)
+    assert found.histogram.total == 100
+    assert found.histogram.edges[0] <= 1.0 <= found.histogram.edges[-1]
+    for estimate in RANGE_ESTIMATORS.values():
+        assert estimate(found, QuantSpec(DType.INT8)) == (1.0, 1.0)
