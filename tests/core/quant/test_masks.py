@@ -7,11 +7,9 @@ import pytest
 
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
+from qhal.ir.dtypes import DType
 from qhal.ir.graph import Graph, TensorType
 from qhal.quant.collectors import StatsCollector
-from qhal.quant.range_estimators import RANGE_ESTIMATORS
-from qhal.targets.spec import QuantSpec
-from qhal.ir.dtypes import DType
 from qhal.quant.masks import (
     EVERYWHERE,
     MASK_LOW,
@@ -22,6 +20,8 @@ from qhal.quant.masks import (
     softmax_axis,
     useful_range,
 )
+from qhal.quant.range_estimators import RANGE_ESTIMATORS
+from qhal.targets.spec import QuantSpec
 
 
 def reader(*readers: ops.Op) -> Graph:
