@@ -24,7 +24,7 @@ def test_a_bound_that_all_or_no_values_reach(
         helper.make_node("MatMul", ["x", "w"], ["t"]),
         helper.make_node("Clip", ["t", "low", "high"], ["y"]),
     ]
-    bounds = {"low": np.float32(low), "high": np.float32(high)}
+    bounds = {"low": np.asarray(low, np.float32), "high": np.asarray(high, np.float32)}
     proto = model(nodes, {"x": (1, 8)}, constants={"w": WEIGHT, **bounds})
     (tmp_path / "clip.onnx").write_bytes(proto.SerializeToString())
     np.savez(tmp_path / "data.npz", x=X)
