@@ -41,7 +41,7 @@ def capabilities() -> Capabilities:
         tflite,
         kernels=(*accelerated, *fallbacks),
         fused=fused,
-        native={"FullyConnected": the.one_row},
+        native={**tflite.native, "FullyConnected": the.one_row},
         integer_io=True,
         opaque="the Edge TPU and its host run TFLite's builtin operators in int8 only",
     )

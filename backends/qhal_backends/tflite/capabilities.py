@@ -45,6 +45,7 @@ def capabilities() -> Capabilities:
         layout=Layout.NHWC,
         arithmetic=Arithmetic.FIXED_POINT,
         fused=FUSED,
+        native={"AveragePool": the.padding_counts_or_is_same},
         opaque="LiteRT has no builtin operator for it",
     )
 
@@ -168,9 +169,7 @@ def _pooling() -> Iterable[Capability]:
     moved = (rows.int8(rows.MOVED), rows.int16(rows.MOVED), rows.FLOAT32)
     limits = (the.plane, the.pads_not_negative, the.windows_inside)
     yield _entry("MaxPool", "pooling.cc", moved, *limits)
-    counted = (the.padding_counts_or_is_same,)
-    averaged = (rows.int8(rows.MOVED, counted), rows.int16(rows.MOVED, counted), rows.FLOAT32)
-    yield _entry("AveragePool", "pooling.cc", averaged, *limits)
+    yield _entry("AveragePool", "pooling.cc", moved, *limits, the.padding_counts_or_is_same)
     file = "resize_bilinear.cc, resize_nearest_neighbor.cc"
     yield _entry("Resize", file, moved, the.plane, the.resize_is_exact)
     eight = (rows.int8(rows.MOVED), rows.FLOAT32)

@@ -121,6 +121,17 @@ CASES = [
         "AveragePool",
         {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1},
     ),
+    Case(
+        "AveragePool",
+        (1, 4, 8, 8),
+        "Pad AveragePool",
+        {
+            **{"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]},
+            **{"ceil_mode": 1, "count_include_pad": 1},
+        },
+        (),
+        19,
+    ),
     Case("GlobalAveragePool", IMAGE, "ReduceMean"),
     Case("GlobalMaxPool", IMAGE, "ReduceMax"),
     # resampling

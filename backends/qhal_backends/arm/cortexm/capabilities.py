@@ -91,7 +91,11 @@ def capabilities() -> Capabilities:
     return replace(
         tflite,
         kernels=tuple(c for c in kept if c.rows),
-        native={"Concat": the.joins_few, "FullyConnected": the.rounds_as_litert_does},
+        native={
+            **tflite.native,
+            "Concat": the.joins_few,
+            "FullyConnected": the.rounds_as_litert_does,
+        },
         integer_io=True,
         opaque="TensorFlow Lite Micro has no builtin operator for it",
     )

@@ -50,7 +50,12 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
     "ReduceSum": (norms.sum_by_mean,),
     "ReduceMax": (norms.max_by_pool,),
     "ReduceMin": (norms.min_by_max,),
-    "AveragePool": (norms.average_pool_by_mean, norms.average_pool_by_depthwise),
+    "AveragePool": (
+        norms.average_pool_by_mean,
+        norms.average_pool_by_depthwise,
+        norms.average_pool_by_pieces,
+        norms.average_pool_by_counts,
+    ),
     "FullyConnected": (movement.fully_connected_by_conv, movement.fully_connected_by_matmul),
     "MatMul": (movement.matmul_by_fully_connected,),
     "DepthwiseConv": (movement.depthwise_by_conv,),
