@@ -43,7 +43,7 @@ def capabilities() -> Capabilities:
         fused=fused,
         native={**tflite.native, "FullyConnected": the.one_row},
         integer_io=True,
-        opaque="the Edge TPU and its host run TFLite's builtin operators in int8 only",
+        opaque="qhal does not map it to an operator of TFLite, of which this target runs int8 only",
     )
 
 

@@ -46,7 +46,7 @@ def capabilities() -> Capabilities:
         arithmetic=Arithmetic.FIXED_POINT,
         fused=FUSED,
         native={"AveragePool": the.padding_counts_or_is_same},
-        opaque="LiteRT has no builtin operator for it",
+        opaque="qhal does not map it to an operator of LiteRT",
     )
 
 

@@ -97,7 +97,7 @@ def capabilities() -> Capabilities:
             "FullyConnected": the.rounds_as_litert_does,
         },
         integer_io=True,
-        opaque="TensorFlow Lite Micro has no builtin operator for it",
+        opaque="qhal does not map it to an operator of TensorFlow Lite Micro",
     )
 
 

@@ -92,7 +92,7 @@ def capabilities(is_u85: bool) -> Capabilities:
         kernels=(*accelerated, *(c for c in hosted if c.rows)),
         fused={op: kinds for op, kinds in FUSED.items() if op not in _UNFUSED},
         integer_io=True,
-        opaque="Vela reads TFLite's builtin operators only, and the NPU has integers only",
+        opaque="qhal does not map it to an operator of TFLite, of which Vela takes integers only",
     )
 
 
