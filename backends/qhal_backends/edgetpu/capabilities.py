@@ -80,6 +80,7 @@ _TPU: dict[str, tuple[Limit, ...]] = {
     "ReduceMin": _REDUCTION,
     "MaxPool": (the.pads_without_lowest,),
     "AveragePool": _NO_RULE,
+    "Cast": _NO_RULE,  # QUANTIZE of bytes
     "Resize": (the.resizes_in_a_known_mode,),
     "SpaceToDepth": _NO_RULE,
     "Reshape": _NO_RULE,

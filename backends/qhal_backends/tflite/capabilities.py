@@ -136,7 +136,9 @@ def _functions() -> Iterable[Capability]:
 
 def _cast() -> Capability:
     kinds = (DType.FLOAT32, DType.INT32, DType.INT64, DType.INT8, DType.UINT8, DType.BOOL)
-    return _entry("Cast", "cast.cc", (rows.FLOAT32,), the.casts_between(kinds), types=kinds)
+    shifted = rows.int8(rows.INT8_BYTE, (the.casts_bytes_to_float,))
+    kernels = (shifted, rows.FLOAT32)
+    return _entry("Cast", "cast.cc, quantize.cc", kernels, the.casts_between(kinds), types=kinds)
 
 
 # --- normalization and reduction --------------------------------------------------

@@ -51,6 +51,7 @@ _REFERENCE: dict[str, str] = {
     "Sigmoid": "logistic.cc",
     "Tanh": "tanh.cc",
     "Abs": "elementwise.cc",
+    "Cast": "quantize.cc",
     "LogSoftmax": "log_softmax.cc",
     **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"), "reduce.cc"),
     "Resize": "resize_bilinear.cc, resize_nearest_neighbor.cc, gather.cc",

@@ -39,6 +39,7 @@ _BOTH: dict[str, Limits] = {
     "ReduceSum": _MEAN,  # MEAN and MUL
     **dict.fromkeys(("ReduceMax", "ReduceMin"), _NO_RULE),
     **dict.fromkeys(("Reshape", "Concat", "Split", "Tile", "Expand"), _NO_RULE),
+    "Cast": _NO_RULE,  # QUANTIZE of bytes
     "Slice": (the.steps_in_height_and_width,),
     "Pad": (the.pads_with_a_constant,),
 }

@@ -10,6 +10,7 @@ from qhal.ir import ops
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView
 from qhal.quant.arithmetic import quantize
+from qhal.quant.model import QuantParams
 from qhal_backends.tflite.emitter import Emitter
 from qhal_backends.tflite.flat import OptionValue
 from qhal_backends.tflite.lowering.activations import fused
@@ -181,6 +182,11 @@ def _prelu(e: Emitter, view: NodeView) -> None:
 
 
 def _cast(e: Emitter, view: NodeView) -> None:
+    """CAST; QUANTIZE of bytes to integers with parameters, which shifts them by 128."""
+    if e.tensor(view.node.outputs[0]).params is not None:
+        e.state(view.node.inputs[0], QuantParams.per_tensor(view.input().dtype, 1.0, 0))
+        e.emit("QUANTIZE", view.node.inputs, view.node.outputs)
+        return
     types: dict[str, OptionValue] = {
         "inDataType": view.input().dtype,
         "outDataType": view.output().dtype,
