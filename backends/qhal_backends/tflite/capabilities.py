@@ -45,7 +45,10 @@ def capabilities() -> Capabilities:
         layout=Layout.NHWC,
         arithmetic=Arithmetic.FIXED_POINT,
         fused=FUSED,
-        native={"AveragePool": the.padding_counts_or_is_same},
+        native={
+            "AveragePool": the.padding_counts_or_is_same,
+            "Elu": the.elu_alpha_is_one,
+        },
         opaque="qhal does not map it to an operator of LiteRT",
     )
 

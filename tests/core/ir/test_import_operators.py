@@ -15,7 +15,7 @@ from qhal.decisions import Code
 from qhal.errors import ModelInvalidError
 from qhal.ir import ops
 from qhal.ir.graph import Array
-from tests.core.ir.importing import floats, imported, kinds, model, only, read
+from tests.core.ir.importing import check_same, floats, imported, kinds, model, only, read
 
 
 @dataclass(frozen=True)
@@ -441,3 +441,49 @@ def test_a_result_that_an_operator_must_have_has_a_name(
     proto = model([node], {"x": (4, 4)}, constants={"k": i64(2)})
     with pytest.raises(ModelInvalidError, match=rf"result 0 \({missing}\) is missing"):
         read(tmp_path, proto)
+
+
+@pytest.mark.parametrize("constant", [True, False])
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [((2, 3, 4), (4,)), ((4,), (4, 3)), ((4,), (4,)), ((4,), (2, 4, 3)), ((3, 4), (4,))],
+)
+def test_products_with_vectors(
+    left: tuple[int, ...], right: tuple[int, ...], constant: bool, tmp_path: Path
+) -> None:
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    inputs = {"x": left} if constant else {"x": left, "w": right}
+    graph = imported(tmp_path, model([node], inputs, constants={"w": floats(*right)} if constant else {}))
+    products = [n for n in graph.nodes if isinstance(n.op, ops.MatMul | ops.FullyConnected)]
+    assert len(products) == 1
+    assert all(len(graph.tensors[name].shape) >= 2 for name in products[0].inputs)
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("...ij,...jk->...ik", [(2, 3, 4), (2, 4, 5)]),
+        ("...i,ij->...j", [(2, 3, 4), (4, 5)]),
+        ("i...,ij->j...", [(4, 2, 3), (4, 5)]),
+        ("b...i,...ij->b...j", [(2, 3, 4), (3, 4, 5)]),
+        ("...ij->...ji", [(2, 3, 4)]),
+        ("...ij,...jk", [(2, 3, 4), (2, 4, 5)]),
+        ("...,...->...", [(2, 3), (2, 3)]),
+    ],
+)
+def test_einsum_with_an_ellipsis(
+    equation: str, shapes: list[tuple[int, ...]], tmp_path: Path
+) -> None:
+    inputs = dict(zip("ab", shapes, strict=False))
+    node = helper.make_node("Einsum", list(inputs), ["y"], equation=equation)
+    assert "Einsum" not in kinds(imported(tmp_path, model([node], inputs)))
+
+
+@pytest.mark.parametrize(("low", "high"), [("low", "high"), ("low", ""), ("", "high"), ("", "")])
+def test_clip_of_integers(low: str, high: str, tmp_path: Path) -> None:
+    node = helper.make_node("Clip", ["x", low, high], ["y"])
+    values = np.arange(-4, 5).reshape(3, 3)
+    proto = model([node], {"x": values}, constants={"low": np.int64(-2), "high": np.int64(1)})
+    graph = read(tmp_path, proto).graph
+    check_same(proto.SerializeToString(), graph, {"x": values})
+    assert set(kinds(graph)) <= {"Maximum", "Minimum", "Reshape"}

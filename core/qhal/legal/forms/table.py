@@ -21,7 +21,7 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
     "Gelu": (functions.gelu_by_erf, functions.gelu_by_tanh),
     "Sigmoid": (functions.sigmoid_by_tanh,),
     "Tanh": (functions.tanh_by_sigmoid,),
-    "Elu": (functions.elu,),
+    "Elu": (functions.elu_by_unit_elu, functions.elu),
     "Softplus": (functions.softplus,),
     "Relu": (functions.relu_by_clip, functions.relu_by_maximum),
     "Relu6": (functions.relu6_by_clip, functions.relu6_by_minimum),
