@@ -89,7 +89,9 @@ def deploy_row(
 def is_plain(sample: Sample) -> bool:
     """True if nothing in a sample is float, so that nothing can be quantized."""
     kinds = [given.dtype for given in sample.inputs if isinstance(given, TensorType)]
-    return len(kinds) == len(sample.inputs) and not sample.first and DType.FLOAT32 not in kinds
+    bytes_to_float = DType.UINT8 in kinds and sample.op == ops.Cast(DType.FLOAT32)
+    no_float = len(kinds) == len(sample.inputs) and not sample.first and DType.FLOAT32 not in kinds
+    return no_float and not bytes_to_float
 
 
 def trials(caps: Capabilities) -> Iterator[tuple[Sample, Capability, KernelRow]]:

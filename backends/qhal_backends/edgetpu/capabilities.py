@@ -41,9 +41,9 @@ def capabilities() -> Capabilities:
         tflite,
         kernels=(*accelerated, *fallbacks),
         fused=fused,
-        native={"FullyConnected": the.one_row},
+        native={**tflite.native, "FullyConnected": the.one_row},
         integer_io=True,
-        opaque="the Edge TPU and its host run only TFLite's builtin operators, in int8",
+        opaque="qhal does not map it to an operator of TFLite, of which this target runs int8 only",
     )
 
 
@@ -80,6 +80,7 @@ _TPU: dict[str, tuple[Limit, ...]] = {
     "ReduceMin": _REDUCTION,
     "MaxPool": (the.pads_without_lowest,),
     "AveragePool": _NO_RULE,
+    "Cast": _NO_RULE,  # QUANTIZE of bytes
     "Resize": (the.resizes_in_a_known_mode,),
     "SpaceToDepth": _NO_RULE,
     "Reshape": _NO_RULE,

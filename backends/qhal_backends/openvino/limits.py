@@ -48,7 +48,8 @@ def strides_or_dilations(view: NodeView, either: int) -> str | None:
     assert isinstance(op, ops.ConvTranspose)
     if either in (max(op.strides), max(op.dilations)):
         return None
-    return f"it has strides {op.strides} and dilations {op.dilations}, allowed {either} for one of them"
+    found = f"strides {op.strides} and dilations {op.dilations}"
+    return f"it has {found}, allowed {either} for one of them"
 
 
 @limit(strides=Range(1, 2), dimensions=Range(1, 2))

@@ -45,7 +45,11 @@ def capabilities() -> Capabilities:
         layout=Layout.NHWC,
         arithmetic=Arithmetic.FIXED_POINT,
         fused=FUSED,
-        opaque="LiteRT has no builtin operator for it",
+        native={
+            "AveragePool": the.padding_counts_or_is_same,
+            "Elu": the.elu_alpha_is_one,
+        },
+        opaque="qhal does not map it to an operator of LiteRT",
     )
 
 
@@ -136,7 +140,9 @@ def _functions() -> Iterable[Capability]:
 
 def _cast() -> Capability:
     kinds = (DType.FLOAT32, DType.INT32, DType.INT64, DType.INT8, DType.UINT8, DType.BOOL)
-    return _entry("Cast", "cast.cc", (rows.FLOAT32,), the.casts_between(kinds), types=kinds)
+    shifted = rows.int8(rows.INT8_BYTE, (the.casts_bytes_to_float,))
+    kernels = (shifted, rows.FLOAT32)
+    return _entry("Cast", "cast.cc, quantize.cc", kernels, the.casts_between(kinds), types=kinds)
 
 
 # --- normalization and reduction --------------------------------------------------
@@ -169,9 +175,7 @@ def _pooling() -> Iterable[Capability]:
     moved = (rows.int8(rows.MOVED), rows.int16(rows.MOVED), rows.FLOAT32)
     limits = (the.plane, the.pads_not_negative, the.windows_inside)
     yield _entry("MaxPool", "pooling.cc", moved, *limits)
-    counted = (the.padding_counts_or_is_same,)
-    averaged = (rows.int8(rows.MOVED, counted), rows.int16(rows.MOVED, counted), rows.FLOAT32)
-    yield _entry("AveragePool", "pooling.cc", averaged, *limits)
+    yield _entry("AveragePool", "pooling.cc", moved, *limits, the.padding_counts_or_is_same)
     file = "resize_bilinear.cc, resize_nearest_neighbor.cc"
     yield _entry("Resize", file, moved, the.plane, the.resize_is_exact)
     eight = (rows.int8(rows.MOVED), rows.FLOAT32)

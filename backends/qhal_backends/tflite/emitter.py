@@ -82,6 +82,10 @@ class Emitter:
             self._tensors[name] = FlatTensor(name, graph.tensors[name], params, value)
         return self._tensors[name]
 
+    def state(self, name: str, params: QuantParams) -> None:
+        """State the parameters of a tensor whose integers stand for themselves."""
+        self._tensors[name] = replace(self.tensor(name), params=params)
+
     def make(self, hint: str, type: TensorType, params: QuantParams | None = None) -> str:
         """Make a new activation."""
         return self._enter(FlatTensor(self._fresh(hint), type, params))

@@ -197,3 +197,12 @@ def _casts_between(view: NodeView, types: OneOf) -> str | None:
     found = (view.input().dtype.value, view.output().dtype.value)
     odd = next((kind for kind in found if kind not in types), None)
     return None if odd is None else f"it casts from or to {odd}, allowed {types}"
+
+
+@limit(types=OneOf((DType.UINT8.value,)))
+def casts_bytes_to_float(view: NodeView, types: OneOf) -> str | None:
+    """The cast makes floats of {types}, which are integers with a scale of 1 already."""
+    found, made = view.input().dtype.value, view.output().dtype
+    if found in types and made.is_float:
+        return None
+    return f"it casts {found} to {made.value}, allowed {types} to float"

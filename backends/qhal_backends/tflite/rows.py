@@ -80,5 +80,6 @@ INT8_STORED = KernelRow(FLOAT, FLOAT, PER_AXIS, FLOAT, name="int8 weights, float
 # for 16 bits the Prepare functions of activations.cc).
 INT8_PROBABILITY = FixedQParams(DType.INT8, 1 / 256, -128)
 INT8_TANH = FixedQParams(DType.INT8, 1 / 128, 0)
+INT8_BYTE = FixedQParams(DType.INT8, 1.0, -128)  # what an unsigned byte stands for, shifted
 INT8_LOG_PROBABILITY = FixedQParams(DType.INT8, 16 / 256, 127)
 INT16_FRACTION = FixedQParams(DType.INT16, 1 / 32768, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qhal.ir.graph import Graph, NodeView
-from qhal.ir.ops import AveragePool, Conv, DepthwiseConv, MaxPool, Slice
+from qhal.ir.ops import AveragePool, Conv, DepthwiseConv, Layout, MaxPool, Slice
 from qhal.ir.simplify import is_nonnegative
 from qhal_backends.tflite.padding import Axis, axes_of
 
@@ -22,7 +22,10 @@ def pool_axes(view: NodeView) -> list[Axis]:
     op = view.op
     assert isinstance(op, MaxPool | AveragePool)
     ones = (1,) * len(op.kernel)
-    sizes, windows = view.input().shape[1:-1], view.output().shape[1:-1]
+    sizes, windows = (
+        kind.shape[2:] if op.layout is Layout.NCHW else kind.shape[1:-1]
+        for kind in (view.input(), view.output())
+    )
     return axes_of(op, op.kernel, ones, sizes, windows)
 
 

@@ -256,7 +256,7 @@ def converted(values: Array, name: str, kind: TensorType, masks: bool = False) -
     wanted = kind.dtype.numpy
     if wanted.kind == "f":
         with np.errstate(over="ignore"):
-            result = np.ascontiguousarray(values, wanted)
+            result = np.asarray(values, wanted, order="C")
         sound = ~np.isnan(result) if masks else np.isfinite(result)
         if values.dtype.kind == "f" and not sound.all():
             raise DataValueError(f"The values for input {name!r} hold NaN or Inf.")
@@ -266,7 +266,7 @@ def converted(values: Array, name: str, kind: TensorType, masks: bool = False) -
             f"The values for input {name!r} go from {values.min()} to {values.max()}, "
             f"which {wanted} cannot hold."
         )
-    return np.ascontiguousarray(values, wanted)
+    return np.asarray(values, wanted, order="C")
 
 
 def _holds(wanted: np.dtype[np.generic], values: Array) -> bool:

@@ -198,7 +198,7 @@ def _write(file: IO[bytes], arrays: Arrays, names: Sequence[str], where: str) ->
         raise DataShapeError(f"{where} has arrays {_listed(arrays)}, not {_listed(names)}.")
     try:
         for name in names:
-            np.lib.format.write_array(file, np.ascontiguousarray(arrays[name]), allow_pickle=False)
+            np.lib.format.write_array(file, np.asarray(arrays[name], order="C"), allow_pickle=False)
     except OSError as error:
         raise DataFileError(
             f"{where} cannot be kept in a temporary file: {error}.",

@@ -51,7 +51,7 @@ class Spool:
         """Return the arrays of one sample; make them at first, and later while there is no room."""
         if index in self._places:
             return {name: self._read(place) for name, place in self._places[index].items()}
-        arrays = {name: np.ascontiguousarray(a) for name, a in make().items()}
+        arrays = {name: np.asarray(a, order="C") for name, a in make().items()}
         if self._used + sum(a.nbytes for a in arrays.values()) <= self.limit_bytes:
             self._places[index] = {name: self._write(a) for name, a in arrays.items()}
         return arrays

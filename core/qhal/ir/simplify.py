@@ -100,7 +100,7 @@ def _joined(graph: Graph) -> Graph:
     builder = GraphBuilder(start=graph)
     makers: dict[str, Node] = {}
     for node in graph.nodes:
-        new = _as_mean(graph, _as_reshape(graph, _join(graph, node, makers)))
+        new = _as_reshape(graph, _join(graph, node, makers))
         builder.emit(new)
         makers.update(dict.fromkeys(new.outputs, new))
     return builder.build()
@@ -135,8 +135,18 @@ def _as_reshape(graph: Graph, node: Node) -> Node:
     return replace(node, op=ops.Reshape(shape)) if moved == sorted(moved) else node
 
 
+# --- means --------------------------------------------------------------------
+
+
+def pools_as_means(graph: Graph) -> Graph:
+    """Write averages over the whole image as means, which may rescale where a pool may not."""
+    builder = GraphBuilder(start=graph)
+    for node in graph.nodes:
+        builder.emit(_as_mean(graph, node))
+    return builder.build()
+
+
 def _as_mean(graph: Graph, node: Node) -> Node:
-    """Write an average over the whole image as a mean, which may rescale where a pool may not."""
     op = node.op
     if not isinstance(op, ops.AveragePool) or op.layout is not Layout.NCHW or any(op.pads):
         return node

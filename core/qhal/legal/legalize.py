@@ -16,7 +16,7 @@ from qhal.ir.ops import Layout
 from qhal.ir.recognize.affine import AFFINE_RULES
 from qhal.ir.recognize.depth_to_space import recognize_depth_to_space
 from qhal.ir.recognize.rewrite import rewrite
-from qhal.ir.simplify import simplify
+from qhal.ir.simplify import pools_as_means, simplify
 from qhal.legal.decompose import decompose
 from qhal.legal.fuse import fuse_activations
 from qhal.legal.planar import to_planar
@@ -44,6 +44,8 @@ def legalize(graph: Graph, caps: Capabilities) -> Legalized:
     the reason.
     """
     graph = recognize_depth_to_space(simplify(graph))
+    if caps.has("ReduceMean"):
+        graph = pools_as_means(graph)
     planar: tuple[Decision, ...] = ()
     if caps.layout is Layout.NHWC:
         graph, planar = to_planar(graph)

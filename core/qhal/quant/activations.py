@@ -9,7 +9,8 @@ import numpy as np
 
 from qhal.decisions import Code, Decision
 from qhal.errors import InternalError
-from qhal.ir.ops import DepthwiseConv, Pad
+from qhal.ir.graph import Node
+from qhal.ir.ops import Clip, DepthwiseConv, Pad
 from qhal.quant.arithmetic import channel_params, fixed_params, params_from_range
 from qhal.quant.collectors import TensorStats
 from qhal.quant.constraints import Constraints
@@ -107,7 +108,10 @@ class _Planner:
         found = [r for name in members if (r := self._own_range(name)) is not None]
         if not found:
             raise InternalError(f"no statistics for any of {', '.join(group)}.")
-        return min(low for low, _ in found), max(high for _, high in found)
+        low, high = min(low for low, _ in found), max(high for _, high in found)
+        for name in group:
+            low, high = _with_bounds(self.constraints.qdq.graph.producers.get(name), low, high)
+        return low, high
 
     def _own_range(self, name: str) -> Range | None:
         qdq = self.constraints.qdq
@@ -143,6 +147,13 @@ class _Planner:
         decision = Decision(code, sentence, subject)
         if decision not in self.decisions:
             self.decisions.append(decision)
+
+
+def _with_bounds(producer: Node | None, low: float, high: float) -> Range:
+    """Extend a range by the bound that a Clip returns where all of the range lies outside."""
+    if producer is None or not isinstance(producer.op, Clip):
+        return low, high
+    return min(low, producer.op.high), max(high, producer.op.low)
 
 
 def _strictest(specs: list[QuantSpec | FixedQParams]) -> QuantSpec:

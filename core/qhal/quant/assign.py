@@ -104,7 +104,7 @@ class _Assigner:
                 bias_dtype=None if bias_spec is None else bias_spec.dtype,
                 source=self.params.get(node.inputs[0]),
                 result=self.params.get(node.outputs[0]),
-                channel_mean=self._channel_mean(node.inputs[0]),
+                channel_mean=self._channel_mean(node),
                 covariance=self._covariance(node),
             )
         )
@@ -128,14 +128,15 @@ class _Assigner:
         self.params[name] = weight_params(value, form.spec, gates)
         self.constants[name] = quantize(value, self.params[name])
 
-    def _channel_mean(self, name: str) -> npt.NDArray[np.float32] | None:
-        observed = self.constraints.qdq.observed.get(name, "")
+    def _channel_mean(self, node: Node) -> npt.NDArray[np.float32] | None:
+        observed = self.constraints.qdq.observed.get(node.inputs[0], "")
         stats = self.stats.get(observed)
-        if stats is None or stats.channel_mean is None:
+        mean = None if stats is None else stats.mean_for(node.name)
+        if mean is None:
             return None
         order = self.element_order.get(observed)
-        mean = stats.channel_mean if order is None else stats.channel_mean[order]
-        return np.asarray(mean, np.float32)
+        as_it_is = order is None or len(order) != len(mean)
+        return np.asarray(mean if as_it_is else mean[order], np.float32)
 
     def _covariance(self, node: Node) -> npt.NDArray[np.float64] | None:
         """Look up what is known of the node's inputs.

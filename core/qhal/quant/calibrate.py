@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qhal.data import Dataset
@@ -40,6 +40,8 @@ class _Channels:
     Attributes:
         axis: of the channels; None if nothing is kept of them.
         extremes: True if their extremes are kept beside their means.
+        others: axes that other readers take for their channels, of which the means are kept.
+        readers: nodes that read the tensor with such an axis.
         softmax: axis of the softmax that alone reads the tensor; what it masks is not counted.
         useful: the range to which values are cut first, since what lies beyond it only masks.
         receptive_fields: of the layers that read it and whose covariances are kept.
@@ -47,6 +49,8 @@ class _Channels:
 
     axis: int | None = None
     extremes: bool = False
+    others: tuple[int, ...] = ()
+    readers: Mapping[str, int] = field(default_factory=dict)
     softmax: int | None = None
     useful: Range | None = None
     receptive_fields: tuple[ReceptiveField, ...] = ()
@@ -55,7 +59,9 @@ class _Channels:
         masked = "" if self.softmax is None else f" softmax {self.softmax}"
         masked += "" if self.useful is None else f" within {self.useful[0]:g} {self.useful[1]:g}"
         fields = "".join(f" {field}" for field in self.receptive_fields)
-        return f"{self.axis}{' extremes' if self.extremes else ''}{masked}{fields}"
+        others = f" and {', '.join(map(str, self.others))}" if self.others else ""
+        extremes = " extremes" if self.extremes else ""
+        return f"{self.axis}{extremes}{others}{masked}{fields}"
 
 
 _Plan = Mapping[str, _Channels]
@@ -94,8 +100,8 @@ def calibrate(
         tensors: float tensors whose statistics are wanted (constants have none).
         channel_means: those of them whose mean per channel is wanted: operands of weighted
             nodes. The channel axis is the last one in front of a fully-connected or recurrent
-            layer, else axis 1. In front of a depthwise convolution the extremes of each channel
-            are kept too.
+            layer, else axis 1; where a tensor has readers of both kinds, both means are kept. In
+            front of a depthwise convolution the extremes of each channel are kept too.
         also: names of which statistics are returned where there are any; they may be NaN or Inf.
         cache: folder that remembers statistics between runs; None for none.
         progress: is advanced with each sample.
@@ -113,7 +119,11 @@ def calibrate(
     else:
         stats, decisions = _remembered(graph, dataset, plan, cache, progress)
     _check_finite({name: kept for name, kept in stats.items() if name in wanted})
-    asked = {name: kept for name, kept in stats.items() if name in wanted}
+    asked = {
+        name: replace(kept, other_readers=plan[name].readers)
+        for name, kept in stats.items()
+        if name in wanted
+    }
     more = {name: replace(stats[name], covariances={}) for name in also if name in stats}
     return Calibration({**more, **asked}, len(dataset), decisions)
 
@@ -169,23 +179,31 @@ def _plan(graph: Graph) -> _Plan:
 
 def _channels(graph: Graph) -> dict[str, _Channels]:
     """Map each operand of a weighted node to what is kept of its channels."""
-    axes: dict[str, int] = {}
-    wide: set[str] = set()
+    axes: dict[str, dict[str, int]] = {}
+    wide: dict[str, int] = {}
     fields: dict[str, set[ReceptiveField]] = {}
     for node in graph.nodes:
-        field = _receptive_field(graph, node)
-        if field is not None:
-            fields.setdefault(node.inputs[0], set()).add(field)
+        seen = _receptive_field(graph, node)
+        if seen is not None:
+            fields.setdefault(node.inputs[0], set()).add(seen)
         for name, axis in _weighted_operand(graph, node):
-            axes[name] = max(axis, axes.get(name, axis))
+            axes.setdefault(name, {})[node.name] = axis
             if isinstance(node.op, DepthwiseConv):
-                wide.add(name)
+                wide[name] = axis
     return {
-        name: _Channels(
-            axis, name in wide, receptive_fields=tuple(sorted(fields.get(name, ()), key=str))
-        )
-        for name, axis in axes.items()
+        name: _kept_of(readers, wide.get(name), tuple(sorted(fields.get(name, ()), key=str)))
+        for name, readers in axes.items()
     }
+
+
+def _kept_of(
+    readers: Mapping[str, int], wide: int | None, fields: tuple[ReceptiveField, ...]
+) -> _Channels:
+    """Tell what is kept of a tensor, of which each reader takes an axis for its channels."""
+    axis = max(readers.values()) if wide is None else wide
+    others = {node: other for node, other in readers.items() if other != axis}
+    further = tuple(sorted(set(others.values())))
+    return _Channels(axis, wide is not None, further, others, receptive_fields=fields)
 
 
 def _receptive_field(graph: Graph, node: Node) -> ReceptiveField | None:
@@ -228,7 +246,9 @@ def _entries(graph: Graph, plan: _Plan) -> dict[str, str]:
 def _collect(
     graph: Graph, dataset: Dataset, plan: _Plan, progress: Progress
 ) -> dict[str, TensorStats]:
-    collectors = {name: StatsCollector(kept.axis, kept.extremes) for name, kept in plan.items()}
+    collectors = {
+        name: StatsCollector(kept.axis, kept.extremes, kept.others) for name, kept in plan.items()
+    }
     covariances = {
         name: {str(f): CovarianceCollector(f, len(dataset)) for f in kept.receptive_fields}
         for name, kept in plan.items()

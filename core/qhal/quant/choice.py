@@ -151,8 +151,8 @@ def _join(reasons: list[str]) -> str:
 
 def _no_row(view: NodeView, caps: Capabilities, recipe: Recipe) -> str:
     if not caps.has(view.op.kind):
-        return f"the target has no kernel for {view.op.kind}"
-    return f"the target has no {recipe.name} kernel for {view.op.kind}"
+        return f"qhal knows no kernel for {view.op.kind} on this target"
+    return f"qhal knows no {recipe.name} kernel for {view.op.kind} on this target"
 
 
 def _first_broken(view: NodeView, row: KernelRow, limits: tuple[Limit, ...]) -> str | None:

@@ -12,7 +12,7 @@ the samples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, floor, frexp, isfinite
 
@@ -75,6 +75,8 @@ class TensorStats:
         channel_mean: mean of each channel, float64 (C,), where it was asked for.
         channel_extremes: smallest and largest element of each channel, float64 (2, C), where
             they were asked for.
+        other_means: axis -> mean along it, where readers take other axes for their channels.
+        other_readers: node that reads the tensor -> such an axis.
         covariances: receptive field of a layer, as text -> covariances of what it holds
             (groups, K, K).
     """
@@ -85,6 +87,13 @@ class TensorStats:
     channel_mean: Floats | None = None
     channel_extremes: Floats | None = None
     covariances: Mapping[str, Floats] = field(default_factory=dict)
+    other_means: Mapping[int, Floats] = field(default_factory=dict)
+    other_readers: Mapping[str, int] = field(default_factory=dict)
+
+    def mean_for(self, node: str) -> Floats | None:
+        """Return the mean of each channel, as the node that reads the tensor counts them."""
+        axis = self.other_readers.get(node)
+        return self.channel_mean if axis is None else self.other_means.get(axis)
 
     @property
     def is_finite(self) -> bool:
@@ -95,13 +104,21 @@ class TensorStats:
 class StatsCollector:
     """Collects the statistics of one tensor, sample by sample, in constant memory."""
 
-    def __init__(self, channel_axis: int | None = None, extremes: bool = False) -> None:
+    def __init__(
+        self,
+        channel_axis: int | None = None,
+        extremes: bool = False,
+        other_axes: Sequence[int] = (),
+    ) -> None:
         """Start without data.
 
         Args:
             channel_axis: the axis whose means are wanted, or None.
             extremes: the extremes along that axis are wanted too.
+            other_axes: further axes whose means are wanted.
         """
+        self._other_sums: dict[int, Floats] = {}
+        self._other_axes = tuple(other_axes)
         self._axis = channel_axis
         self._extremes = extremes
         self._samples = 0
@@ -125,13 +142,17 @@ class StatsCollector:
             self._channel_sum = means if self._channel_sum is None else self._channel_sum + means
             if self._extremes:
                 self._widen_channels(_channel_extremes(values, self._axis))
+        for axis in self._other_axes:
+            self._other_sums[axis] = self._other_sums.get(axis, 0.0) + _channel_means(values, axis)
 
     def stats(self) -> TensorStats:
         """Return the statistics so far; at least one sample must have been non-empty."""
         self._flush()
         mean = None if self._channel_sum is None else self._channel_sum / self._samples
         extremes = self._channel_extremes
-        return TensorStats(float(self._low), float(self._high), self._histogram, mean, extremes)
+        others = {axis: total / self._samples for axis, total in self._other_sums.items()}
+        low, high = float(self._low), float(self._high)
+        return TensorStats(low, high, self._histogram, mean, extremes, other_means=others)
 
     def _append(self, picks: npt.NDArray[np.float32]) -> None:
         if self._used + picks.size > self._pending.size:

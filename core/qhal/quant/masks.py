@@ -15,7 +15,7 @@ import numpy as np
 
 from qhal.ir.graph import Graph, Node
 from qhal.ir.ops import Clip, HardSigmoid, HardSwish, Mul, Relu, Relu6, Sigmoid, Silu, Tanh
-from qhal.quant.collectors import Histogram, TensorStats
+from qhal.quant.collectors import Histogram, TensorStats, frame
 
 Range = tuple[float, float]
 
@@ -52,7 +52,10 @@ def clip_stats(stats: TensorStats, useful: Range) -> TensorStats:
 
 
 def _clip_histogram(histogram: Histogram, low: float, high: float) -> Histogram:
-    """Count what lies outside in the bins of the two ends."""
+    """Count what lies outside in the bins of the two ends; one bin if all lies outside."""
+    if low == high:
+        exponent, first, _ = frame(low, high)
+        return Histogram(exponent, first, np.array([histogram.total], np.int64))
     last = len(histogram.counts) - 1
     ends = np.floor(np.array((low, high)) / histogram.width) - histogram.first
     begin, end = (int(e) for e in np.clip(ends, 0, last))

@@ -26,7 +26,7 @@ from qhal.ir.ops import Activation, Op, Relu, Relu6
 from qhal.quant.collectors import Floats, Histogram, TensorStats
 from qhal.system.files import plain
 
-_VERSION = "4"
+_VERSION = "5"
 """Changes whenever the same graph and data would give other statistics."""
 _CHECKSUM = "checksum"
 """Of all other arrays in the file and of the key that it is stored under."""
@@ -154,6 +154,7 @@ def _pack(stats: Mapping[str, TensorStats], key: str) -> bytes:
     means = [np.zeros(0) if s.channel_mean is None else s.channel_mean for s in kept]
     extremes = [np.zeros(0) if (e := s.channel_extremes) is None else e.ravel() for s in kept]
     covariances = [(i, w, c) for i, s in enumerate(kept) for w, c in s.covariances.items()]
+    others = [(i, axis, m) for i, s in enumerate(kept) for axis, m in s.other_means.items()]
     arrays: dict[str, Array] = {
         "entry": np.array(sorted(stats), np.str_),
         "minimum": np.array([s.minimum for s in kept], np.float64),
@@ -164,6 +165,10 @@ def _pack(stats: Mapping[str, TensorStats], key: str) -> bytes:
         "counts_length": np.array([len(c) for c in counts], np.int64),
         "means": np.concatenate([np.zeros(0), *means]),
         "means_length": np.array([len(m) for m in means], np.int64),
+        "others": np.concatenate([np.zeros(0), *(mean for _, _, mean in others)]),
+        "others_length": np.array([len(mean) for _, _, mean in others], np.int64),
+        "others_entry": np.array([i for i, _, _ in others], np.int64),
+        "others_axis": np.array([axis for _, axis, _ in others], np.int64),
         "extremes": np.concatenate([np.zeros(0), *extremes]),
         "extremes_length": np.array([len(e) for e in extremes], np.int64),
         "covariances": np.concatenate([np.zeros(0), *(c.ravel() for _, _, c in covariances)]),
@@ -182,7 +187,7 @@ def _unpack(arrays: Mapping[str, Array]) -> dict[str, TensorStats]:
     counts = [part.astype(np.int64) for part in _parts(arrays, "counts")]
     means = [part.astype(np.float64) for part in _parts(arrays, "means")]
     extremes = [part.astype(np.float64) for part in _parts(arrays, "extremes")]
-    covariances = _covariances(arrays)
+    covariances, others = _covariances(arrays), _other_means(arrays)
     return {
         str(entry): TensorStats(
             float(arrays["minimum"][i]),
@@ -191,9 +196,19 @@ def _unpack(arrays: Mapping[str, Array]) -> dict[str, TensorStats]:
             means[i] if len(means[i]) else None,
             extremes[i].reshape(2, -1) if len(extremes[i]) else None,
             covariances.get(i, {}),
+            others.get(i, {}),
         )
         for i, entry in enumerate(arrays["entry"])
     }
+
+
+def _other_means(arrays: Mapping[str, Array]) -> dict[int, dict[int, Floats]]:
+    """Map the number of an entry to axis to means."""
+    found: dict[int, dict[int, Floats]] = {}
+    facts = zip(arrays["others_entry"].tolist(), arrays["others_axis"].tolist(), strict=True)
+    for (entry, axis), part in zip(facts, _parts(arrays, "others"), strict=False):
+        found.setdefault(entry, {})[axis] = part.astype(np.float64)
+    return found
 
 
 def _covariances(arrays: Mapping[str, Array]) -> dict[int, dict[str, Floats]]:

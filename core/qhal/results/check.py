@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -75,7 +76,8 @@ class CheckReport:
     @cached_property
     def groups(self) -> tuple[CheckGroup, ...]:
         """The rows, merged; worst verdict first, then by number of nodes."""
-        keys = Counter((r.op, r.verdict, r.kernel, r.unit, _generic_reason(r)) for r in self.rows)
+        reasons = zip(self.rows, _shown_reasons(self.rows), strict=True)
+        keys = Counter((r.op, r.verdict, r.kernel, r.unit, reason) for r, reason in reasons)
         groups = [CheckGroup(*key, count=count) for key, count in keys.items()]
         return tuple(sorted(groups, key=_gravity))
 
@@ -121,9 +123,26 @@ def _row(kind: str, choice: Choice) -> CheckRow:
     return CheckRow(choice.node, kind, choice.verdict, kernel, unit, choice.reason, choice.source)
 
 
-def _generic_reason(row: CheckRow) -> str:
-    """Remove the node's own name from the reason, so that equal reasons merge."""
-    return row.reason.replace(row.node, "the node")
+def _shown_reasons(rows: Sequence[CheckRow]) -> list[str]:
+    """Write "the node" for a node's own name where that makes reasons of several nodes one.
+
+    A reason that only one node has, or several word for word, stays as it is: a name such as "a"
+    may also be a word of the sentence.
+    """
+    generic = [_without_name(row) for row in rows]
+    told: dict[tuple[str, str], set[str]] = {}
+    for row, reason in zip(rows, generic, strict=True):
+        told.setdefault((row.op, reason), set()).add(row.reason)
+    return [
+        reason if len(told[row.op, reason]) > 1 else row.reason
+        for row, reason in zip(rows, generic, strict=True)
+    ]
+
+
+def _without_name(row: CheckRow) -> str:
+    """Write "the node" where the node's name stands as a word of its own."""
+    name = rf"(?<![\w.:/-]){re.escape(row.node)}(?![\w/-]|[.:]\w)"
+    return re.sub(name, "the node", row.reason) if row.node else row.reason
 
 
 _ORDER = (Verdict.REFUSED, Verdict.FALLBACK, Verdict.HOST, Verdict.NATIVE)

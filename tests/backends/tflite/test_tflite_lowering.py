@@ -55,7 +55,6 @@ def builtins(label: str, row: str = "float32") -> list[str]:
         ("AveragePool-valid-all", "int8", ["AVERAGE_POOL_2D"]),
         ("AveragePool-global-all", "int8", ["MEAN"]),
         ("AveragePool-same-all", "int16", ["PAD", "AVERAGE_POOL_2D"]),
-        ("AveragePool-explicit-inside", "float32", ["PAD", "AVERAGE_POOL_2D", "MUL"]),
         ("Slice", "int8", ["SLICE"]),
         ("Slice-steps", "int8", ["STRIDED_SLICE"]),
         ("Slice-plane", "int8", ["RESHAPE", "SLICE", "RESHAPE", "SLICE", "RESHAPE"]),

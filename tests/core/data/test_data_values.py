@@ -103,3 +103,12 @@ def test_the_description_is_plain_json() -> None:
     assert (description["samples"], description["labels"]) == (3, False)
     assert isinstance(description["preprocess"], dict)
     assert description["preprocess"]["name"] == "unit"
+
+
+@pytest.mark.parametrize("dtype", [DType.FLOAT32, DType.INT64, DType.BOOL])
+def test_a_number_has_no_dimensions(dtype: DType) -> None:
+    values = np.ones(3, dtype.numpy)
+    data = load_dataset({"a": values}, {"a": TensorType((), dtype)})
+    assert len(data) == 3
+    assert data.sample(1)["a"].shape == ()
+    assert data.sample(1)["a"].dtype == dtype.numpy

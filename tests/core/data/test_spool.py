@@ -27,7 +27,7 @@ def test_what_was_made_comes_back(spool: Spool, shape: tuple[int, ...], dtype: t
     for name, array in arrays.items():
         for found in (first[name], again[name]):
             np.testing.assert_array_equal(found, array)
-            assert found.dtype == array.dtype
+            assert (found.dtype, found.shape) == (array.dtype, array.shape)
 
 
 def _full(value: int) -> dict[str, Array]:

@@ -12,9 +12,10 @@ import pytest
 from onnx import helper
 
 from qhal.decisions import Code
+from qhal.errors import ModelInvalidError
 from qhal.ir import ops
 from qhal.ir.graph import Array
-from tests.core.ir.importing import floats, imported, kinds, model, only, read
+from tests.core.ir.importing import check_same, floats, imported, kinds, model, only, read
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,17 @@ CASES = [
         "AveragePool",
         {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1},
     ),
+    Case(
+        "AveragePool",
+        (1, 4, 8, 8),
+        "Pad AveragePool",
+        {
+            **{"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]},
+            **{"ceil_mode": 1, "count_include_pad": 1},
+        },
+        (),
+        19,
+    ),
     Case("GlobalAveragePool", IMAGE, "ReduceMean"),
     Case("GlobalMaxPool", IMAGE, "ReduceMax"),
     # resampling
@@ -165,6 +177,11 @@ CASES = [
     Case("Softmax", (2, 3, 1), "Softmax", {"axis": 1}, (), 7),
     Case("Softmax", (2, 3, 4), "Softmax", {}, (), 13),
     Case("LogSoftmax", (2, 3, 4), "LogSoftmax", {"axis": 1}, (), 13),
+    Case("LogSoftmax", (2, 3, 4), "Reshape LogSoftmax Reshape", {"axis": 0}, (), 7),
+    Case("Hardmax", (2, 3, 4), "Reshape ArgMax Compare Where Reshape", {}, (), 11),
+    Case("Hardmax", (2, 3, 4), "Reshape ArgMax Compare Where Reshape", {"axis": 0}, (), 7),
+    Case("Hardmax", (2, 3, 4), "ArgMax Compare Where", {"axis": -1}, (), 11),
+    Case("Hardmax", (2, 3, 4), "ArgMax Compare Where", {"axis": 1}, (), 13),
     Case(
         "GroupNormalization",
         IMAGE,
@@ -390,3 +407,85 @@ def test_opaque_of_an_old_opset_is_brought_up_to_date(tmp_path: Path) -> None:
     opaque = only(graph).op
     assert isinstance(opaque, ops.Opaque)
     assert (opaque.op_type, opaque.opset) == ("ScatterElements", 13)
+
+
+RNN = {"W": floats(1, 4, 3), "R": floats(1, 4, 4)}
+LSTM = {"W": floats(1, 16, 3), "R": floats(1, 16, 4)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "outputs", "weights"),
+    [
+        ("RNN", ["", "y"], RNN),
+        ("RNN", ["y", ""], RNN),
+        ("LSTM", ["", "", "y"], LSTM),
+        ("LSTM", ["y", "", ""], LSTM),
+    ],
+)
+def test_results_may_be_left_unnamed(
+    kind: str, outputs: list[str], weights: Mapping[str, Array], tmp_path: Path
+) -> None:
+    node = helper.make_node(kind, ["x", "W", "R"], outputs, hidden_size=4)
+    graph = imported(tmp_path, model([node], {"x": (5, 1, 3)}, constants=weights))
+    assert all(name for node in graph.nodes for name in node.outputs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "outputs", "missing"), [("TopK", ["", "y"], "Values"), ("Split", ["", "y"], "outputs")]
+)
+def test_a_result_that_an_operator_must_have_has_a_name(
+    kind: str, outputs: list[str], missing: str, tmp_path: Path
+) -> None:
+    operands = ["x", "k"] if kind == "TopK" else ["x"]
+    node = helper.make_node(kind, operands, outputs)
+    proto = model([node], {"x": (4, 4)}, constants={"k": i64(2)})
+    with pytest.raises(ModelInvalidError, match=rf"result 0 \({missing}\) is missing"):
+        read(tmp_path, proto)
+
+
+@pytest.mark.parametrize("constant", [True, False])
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [((2, 3, 4), (4,)), ((4,), (4, 3)), ((4,), (4,)), ((4,), (2, 4, 3)), ((3, 4), (4,))],
+)
+def test_products_with_vectors(
+    left: tuple[int, ...], right: tuple[int, ...], constant: bool, tmp_path: Path
+) -> None:
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    inputs = {"x": left} if constant else {"x": left, "w": right}
+    graph = imported(
+        tmp_path, model([node], inputs, constants={"w": floats(*right)} if constant else {})
+    )
+    products = [n for n in graph.nodes if isinstance(n.op, ops.MatMul | ops.FullyConnected)]
+    assert len(products) == 1
+    assert all(len(graph.tensors[name].shape) >= 2 for name in products[0].inputs)
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("...ij,...jk->...ik", [(2, 3, 4), (2, 4, 5)]),
+        ("...i,ij->...j", [(2, 3, 4), (4, 5)]),
+        ("i...,ij->j...", [(4, 2, 3), (4, 5)]),
+        ("b...i,...ij->b...j", [(2, 3, 4), (3, 4, 5)]),
+        ("...ij->...ji", [(2, 3, 4)]),
+        ("...ij,...jk", [(2, 3, 4), (2, 4, 5)]),
+        ("...,...->...", [(2, 3), (2, 3)]),
+    ],
+)
+def test_einsum_with_an_ellipsis(
+    equation: str, shapes: list[tuple[int, ...]], tmp_path: Path
+) -> None:
+    inputs = dict(zip("ab", shapes, strict=False))
+    node = helper.make_node("Einsum", list(inputs), ["y"], equation=equation)
+    assert "Einsum" not in kinds(imported(tmp_path, model([node], inputs)))
+
+
+@pytest.mark.parametrize(("low", "high"), [("low", "high"), ("low", ""), ("", "high"), ("", "")])
+def test_clip_of_integers(low: str, high: str, tmp_path: Path) -> None:
+    node = helper.make_node("Clip", ["x", low, high], ["y"])
+    values = np.arange(-4, 5).reshape(3, 3)
+    proto = model([node], {"x": values}, constants={"low": np.array(-2), "high": np.array(1)})
+    graph = read(tmp_path, proto).graph
+    check_same(proto.SerializeToString(), graph, {"x": values})
+    assert set(kinds(graph)) <= {"Maximum", "Minimum", "Reshape"}

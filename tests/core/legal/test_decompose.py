@@ -129,6 +129,30 @@ def test_what_a_form_brings_is_held_to_the_rule_too() -> None:
     check_same(graph, legal.graph)
 
 
+@pytest.mark.parametrize("layout", list(Layout))
+@pytest.mark.parametrize(
+    "op", [ops.Reduce("Mean", (2, 3)), ops.AveragePool((6, 8), (1, 1), (0,) * 4)]
+)
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        (["AveragePool"], ["AveragePool"]),
+        (["ReduceMean"], ["ReduceMean"]),
+        (["ReduceMean", "AveragePool"], ["ReduceMean"]),
+        (["ReduceSum", "Mul"], ["ReduceSum", "Mul"]),
+    ],
+)
+def test_means_of_whole_images_are_what_the_target_has(
+    layout: Layout, op: ops.Op, pieces: list[str], expected: list[str]
+) -> None:
+    graph, caps = single(op), target(*pieces, "Transpose", "Reshape", layout=layout)
+    legal = legalize(graph, caps).graph
+    assert kinds(legal) == expected
+    check_same(graph, legal)
+    laid = to_layout(legal, layout, keep_io=False).graph
+    assert [kind for kind in kinds(laid) if kind not in ("Transpose", "Reshape")] == expected
+
+
 def test_circular_forms_end() -> None:
     graph = single(ops.Sigmoid())
     assert decompose(graph, target("Mul", "Add")) == (graph, ())

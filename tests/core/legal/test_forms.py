@@ -38,6 +38,8 @@ CASES: tuple[tuple[ops.Op, Sequence[Array]], ...] = (
         *_PLAIN, ops.Reduce("Sum", (1, 3)), ops.Reduce("Max", (2, 3)), ops.Reduce("Min", (0,)),
         ops.AveragePool((6, 4), (1, 1), (0, 0, 0, 0)),
         ops.AveragePool((3, 2), (2, 1), (1, 0, 1, 1), count_include_pad=True),
+        ops.AveragePool((3, 3), (2, 2), (1, 1, 2, 0)),
+        ops.AveragePool((3, 2), (1, 1), (0, 0, 1, 1)),
         ops.Split(1, (1, 3)), ops.Tile((1, 2, 1, 3)), ops.DepthToSpace(2, "DCR"),
         ops.DepthToSpace(2, "CRD"), ops.SpaceToDepth(2),
     )),

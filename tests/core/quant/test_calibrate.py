@@ -110,6 +110,31 @@ def test_means_are_known_in_front_of_moves(shape: tuple[int, ...], traced: bool)
         np.testing.assert_allclose(stats.channel_mean, IMAGES.mean((0, 2, 3)), atol=1e-6)
 
 
+def _two_readers(channels: int, length: int) -> Graph:
+    """Read a sequence by its features and, in a 1-D convolution, by its channels."""
+    b = GraphBuilder("two")
+    x = b.input("x", TensorType((1, channels, length)))
+    dense = b.constant("d", np.ones((3, length), np.float32))
+    taps = b.constant("t", np.ones((4, channels, 1), np.float32))
+    y = b.one(ops.FullyConnected(), [x, dense], name="dense")
+    z = b.one(ops.Conv((1,), (0, 0), (1,)), [x, taps], name="line")
+    return b.build(outputs=[y, z])
+
+
+@pytest.mark.parametrize("length", [5, 8])
+def test_each_reader_has_the_means_of_its_own_axis(length: int, tmp_path: Path) -> None:
+    values = np.random.default_rng(3).normal(size=(6, 5, length)).astype(np.float32)
+    graph = _two_readers(5, length)
+    data = load_dataset({"x": values}, {"x": TensorType((1, 5, length))})
+    for _ in range(2):  # collected, then from the cache
+        stats = calibrate(graph, data, ["x"], ["x"], cache=tmp_path).stats["x"]
+        by_feature, by_channel = stats.mean_for("dense"), stats.mean_for("line")
+        assert by_feature is not None
+        assert by_channel is not None
+        np.testing.assert_allclose(by_feature, values.mean((0, 1)), atol=1e-6)
+        np.testing.assert_allclose(by_channel, values.mean((0, 2)), atol=1e-6)
+
+
 def test_asking_for_an_unknown_tensor_is_a_bug() -> None:
     with pytest.raises(InternalError, match="absent"):
         calibrate(_network(fused=True), _data(), ["absent"])

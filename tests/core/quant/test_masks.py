@@ -7,6 +7,7 @@ import pytest
 
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
+from qhal.ir.dtypes import DType
 from qhal.ir.graph import Graph, TensorType
 from qhal.quant.collectors import StatsCollector
 from qhal.quant.masks import (
@@ -15,6 +16,8 @@ from qhal.quant.masks import (
     clip_stats,
     useful_range,
 )
+from qhal.quant.range_estimators import RANGE_ESTIMATORS
+from qhal.targets.spec import QuantSpec
 
 
 def reader(*readers: ops.Op) -> Graph:
@@ -100,3 +103,14 @@ def test_statistics_within_the_range_stay_as_they_are() -> None:
     collector.update(np.linspace(-1, 1, 100, dtype=np.float32))
     stats = collector.stats()
     assert clip_stats(stats, (-2.0, inf)) is stats
+
+
+def test_statistics_that_lie_outside_of_a_range_are_its_nearer_end() -> None:
+    collector = StatsCollector()
+    collector.update(np.linspace(-7, -2, 100, dtype=np.float32))
+    found = clip_stats(collector.stats(), (1.0, 6.0))
+    assert (found.minimum, found.maximum) == (1.0, 1.0)
+    assert found.histogram.total == 100
+    assert found.histogram.edges[0] <= 1.0 <= found.histogram.edges[-1]
+    for estimate in RANGE_ESTIMATORS.values():
+        assert estimate(found, QuantSpec(DType.INT8)) == (1.0, 1.0)

@@ -192,7 +192,7 @@ def test_check_of_a_model_that_does_not(toys: Toys) -> None:
     assert not report.ok
     assert check_page(report).verdict == "No: the target has no kernel for 1 of 1 node."
     group = report.groups[0]
-    assert (group.reason, group.count) == ("the node has 9 dimensions, allowed are 4", 1)
+    assert (group.reason, group.count) == ("fc has 9 dimensions, allowed are 4", 1)
     assert report.to_json()["nodes"][0]["reason"] == "fc has 9 dimensions, allowed are 4"
 
 

@@ -51,6 +51,7 @@ _REFERENCE: dict[str, str] = {
     "Sigmoid": "logistic.cc",
     "Tanh": "tanh.cc",
     "Abs": "elementwise.cc",
+    "Cast": "quantize.cc",
     "LogSoftmax": "log_softmax.cc",
     **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"), "reduce.cc"),
     "Resize": "resize_bilinear.cc, resize_nearest_neighbor.cc, gather.cc",
@@ -91,9 +92,13 @@ def capabilities() -> Capabilities:
     return replace(
         tflite,
         kernels=tuple(c for c in kept if c.rows),
-        native={"Concat": the.joins_few, "FullyConnected": the.rounds_as_litert_does},
+        native={
+            **tflite.native,
+            "Concat": the.joins_few,
+            "FullyConnected": the.rounds_as_litert_does,
+        },
         integer_io=True,
-        opaque="TensorFlow Lite Micro has no builtin operator for it",
+        opaque="qhal does not map it to an operator of TensorFlow Lite Micro",
     )
 
 

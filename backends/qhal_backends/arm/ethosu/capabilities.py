@@ -39,6 +39,7 @@ _BOTH: dict[str, Limits] = {
     "ReduceSum": _MEAN,  # MEAN and MUL
     **dict.fromkeys(("ReduceMax", "ReduceMin"), _NO_RULE),
     **dict.fromkeys(("Reshape", "Concat", "Split", "Tile", "Expand"), _NO_RULE),
+    "Cast": _NO_RULE,  # QUANTIZE of bytes
     "Slice": (the.steps_in_height_and_width,),
     "Pad": (the.pads_with_a_constant,),
 }
@@ -92,7 +93,7 @@ def capabilities(is_u85: bool) -> Capabilities:
         kernels=(*accelerated, *(c for c in hosted if c.rows)),
         fused={op: kinds for op, kinds in FUSED.items() if op not in _UNFUSED},
         integer_io=True,
-        opaque="Vela reads only TFLite's builtin operators, and the NPU has only integers",
+        opaque="qhal does not map it to an operator of TFLite, of which Vela takes integers only",
     )
 
 
@@ -106,7 +107,8 @@ def _accelerated(capability: Capability, limits: Limits, is_u85: bool) -> Capabi
     kept = tuple(_integer_rows(capability, is_u85))
     generation = "Ethos-U85" if is_u85 else "Ethos-U55 and Ethos-U65"
     source = f"{REPORT}, {generation} TFLite"
-    return Capability(capability.op, kept, source, (*capability.limits, *limits))
+    every = (*capability.limits, the.tensors_have_dimensions, *limits)
+    return Capability(capability.op, kept, source, every)
 
 
 def _integer_rows(capability: Capability, is_u85: bool) -> Iterable[KernelRow]:

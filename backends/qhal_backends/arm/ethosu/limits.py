@@ -27,6 +27,22 @@ _UP_TO_THREE = Range(1, 3)
 _UP_TO_65536 = Range(most=65_536)
 
 
+# --- every operator ---------------------------------------------------------------
+
+_TAKING_NUMBERS = (ops.Add, ops.Sub, ops.Mul, ops.Maximum, ops.Minimum, ops.Reduce, ops.ArgMax)
+
+
+@limit()
+def tensors_have_dimensions(view: NodeView) -> str | None:
+    """Results have dimensions, and so have operands, other than those of arithmetic with two."""
+    takes = isinstance(view.op, _TAKING_NUMBERS)
+    computed = () if takes else (n for n in view.node.inputs if n not in view.graph.constants)
+    for name in (*filter(None, computed), *view.node.outputs):
+        if not view.graph.tensors[name].shape:
+            return f"{name} has no dimensions"
+    return None
+
+
 # --- convolutions -----------------------------------------------------------------
 
 

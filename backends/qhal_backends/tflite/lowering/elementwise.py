@@ -10,6 +10,7 @@ from qhal.ir import ops
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView
 from qhal.quant.arithmetic import quantize
+from qhal.quant.model import QuantParams
 from qhal_backends.tflite.emitter import Emitter
 from qhal_backends.tflite.flat import OptionValue
 from qhal_backends.tflite.lowering.activations import fused
@@ -115,8 +116,8 @@ def _clip(e: Emitter, view: NodeView) -> None:
 
 def _clamp(e: Emitter, view: NodeView, x: str, low: float, high: float) -> None:
     """Write MAXIMUM with the lower bound and MINIMUM with the upper one, if they matter."""
-    bounds = (("MAXIMUM", low, "low"), ("MINIMUM", high, "high"))
-    needed = [(builtin, bound, what) for builtin, bound, what in bounds if _cuts(e, x, bound)]
+    needed = [("MAXIMUM", low, "low")] if _cuts_below(e, x, low) else []
+    needed += [("MINIMUM", high, "high")] if _cuts_above(e, x, high) else []
     if not needed:
         reshape(e, x, view.node.outputs[0])
     for index, (builtin, bound, what) in enumerate(needed, start=1):
@@ -126,13 +127,20 @@ def _clamp(e: Emitter, view: NodeView, x: str, low: float, high: float) -> None:
         x = result
 
 
-def _cuts(e: Emitter, x: str, bound: float) -> bool:
-    """Return True if a bound lies within what a tensor can represent."""
+def _cuts_below(e: Emitter, x: str, low: float) -> bool:
+    """Return True if a tensor can hold less than a bound."""
     params = e.tensor(x).params
-    if params is None or not np.isfinite(bound):
-        return bool(np.isfinite(bound))
-    stored = int(quantize(np.asarray(bound), params))
-    return params.dtype.qmin < stored < params.dtype.qmax
+    if params is None or not np.isfinite(low):
+        return low != -np.inf
+    return int(quantize(np.asarray(low), params)) > params.dtype.qmin
+
+
+def _cuts_above(e: Emitter, x: str, high: float) -> bool:
+    """Return True if a tensor can hold more than a bound."""
+    params = e.tensor(x).params
+    if params is None or not np.isfinite(high):
+        return high != np.inf
+    return int(quantize(np.asarray(high), params)) < params.dtype.qmax
 
 
 def _relu(e: Emitter, view: NodeView) -> None:
@@ -146,7 +154,7 @@ def _relu(e: Emitter, view: NodeView) -> None:
         e.emit("RELU6" if is_six else "RELU", [x], [y])
         return
     high = 6.0 if is_six else np.inf
-    if not _cuts(e, y, 0.0) and not _cuts(e, y, high):
+    if not _cuts_below(e, y, 0.0) and not _cuts_above(e, y, high):
         e.emit("QUANTIZE", [x], [y])
         return
     scaled = e.like(y, f"{view.node.name}/scaled", view.output().shape)
@@ -174,6 +182,11 @@ def _prelu(e: Emitter, view: NodeView) -> None:
 
 
 def _cast(e: Emitter, view: NodeView) -> None:
+    """CAST; QUANTIZE of bytes to integers with parameters, which shifts them by 128."""
+    if e.tensor(view.node.outputs[0]).params is not None:
+        e.state(view.node.inputs[0], QuantParams.per_tensor(view.input().dtype, 1.0, 0))
+        e.emit("QUANTIZE", view.node.inputs, view.node.outputs)
+        return
     types: dict[str, OptionValue] = {
         "inDataType": view.input().dtype,
         "outDataType": view.output().dtype,

@@ -54,12 +54,7 @@ def _average_pool(e: Emitter, view: NodeView) -> None:
         e.emit("AVERAGE_POOL_2D", [x], [y], **_options(view, padding))
         return
     padded = pad_explicitly(e, view, x, explicit_pads(axes))
-    pooled = (
-        y if op.count_include_pad else e.like(y, f"{view.node.name}/all", e.tensor(y).type.shape)
-    )
-    e.emit("AVERAGE_POOL_2D", [padded], [pooled], **_options(view, FlatPadding.VALID))
-    if pooled != y:
-        _correct_counts(e, view, pooled, y, axes)
+    e.emit("AVERAGE_POOL_2D", [padded], [y], **_options(view, FlatPadding.VALID))
 
 
 def _rounds_alike(e: Emitter, view: NodeView, op: AveragePool) -> bool:
@@ -106,26 +101,6 @@ def _average_by_convolution(e: Emitter, view: NodeView, op: AveragePool, axes: l
     options = {"padding": padding, "strideH": op.strides[0], "strideW": op.strides[1]}
     inputs = [x, weight, bias]
     e.emit("DEPTHWISE_CONV_2D", inputs, view.node.outputs, depthMultiplier=1, **options)
-
-
-def _correct_counts(e: Emitter, view: NodeView, pooled: str, y: str, axes: list[Axis]) -> None:
-    """Multiply by all taps / taps inside the input. This is for float only, see the limits."""
-    e.decide(
-        Code.DECOMPOSED,
-        f"{view.op.kind} {view.node.name}: its padding is not counted and is not SAME, so a MUL "
-        "corrects the mean.",
-    )
-    rows, columns = (_taps_inside(axis) for axis in axes)
-    taps = axes[0].kernel * axes[1].kernel
-    factor = taps / np.outer(rows, columns).astype(np.float32)
-    constant = e.constant(f"{view.node.name}/counts", factor[None, :, :, None].astype(np.float32))
-    e.emit("MUL", [pooled, constant], [y])
-
-
-def _taps_inside(axis: Axis) -> list[int]:
-    """Count the taps of each window that lie on the input."""
-    starts = [i * axis.stride - axis.begin for i in range(axis.windows)]
-    return [min(start + axis.kernel, axis.size) - max(start, 0) for start in starts]
 
 
 LOWERINGS = {MaxPool: _max_pool, AveragePool: _average_pool}

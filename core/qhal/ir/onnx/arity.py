@@ -5,6 +5,8 @@ Runtimes do not always look: some end the whole process where an operand is abse
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx
 
 from qhal.ir.onnx.call import ImportCall
@@ -26,13 +28,24 @@ def check_arity(call: ImportCall) -> None:
     node = call.node
     _check_most("operands", len(node.inputs), schema.max_input)
     _check_most("results", len(node.outputs), schema.max_output)
-    if call.kind in _SUBGRAPHS or not schema.inputs:
+    if call.kind in _SUBGRAPHS:
         return
-    for index in range(max(len(node.inputs), schema.min_input)):
-        formal = schema.inputs[min(index, len(schema.inputs) - 1)]
-        optional = formal.option is onnx.defs.OpSchema.FormalParameterOption.Optional
-        if not optional and not call.has(index):
-            raise ValueError(f"operand {index} ({formal.name}) is missing")
+    count = max(len(node.inputs), schema.min_input)
+    _check_present("operand", [call.has(i) for i in range(count)], schema.inputs)
+    named = [bool(value.name) for value in node.outputs]
+    absent = [False] * (schema.min_output - len(named))
+    _check_present("result", [*named, *absent], schema.outputs)
+
+
+def _check_present(
+    what: str, there: Sequence[bool], formals: Sequence[onnx.defs.OpSchema.FormalParameter]
+) -> None:
+    for index, present in enumerate(there):
+        if present or not formals:
+            continue
+        formal = formals[min(index, len(formals) - 1)]
+        if formal.option is not onnx.defs.OpSchema.FormalParameterOption.Optional:
+            raise ValueError(f"{what} {index} ({formal.name}) is missing")
 
 
 def _check_most(what: str, count: int, most: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from string import ascii_letters
 
 import numpy as np
 
@@ -47,15 +48,38 @@ def einsum(call: ImportCall) -> str:
 def _equation(call: ImportCall) -> tuple[list[str], str]:
     """Split the equation into the letters of each operand and of the result."""
     equation = call.text("equation", "").replace(" ", "")
-    if "." in equation:
-        raise Unsupported(f"its equation {equation!r} has an ellipsis")
     left, arrow, output = equation.partition("->")
     operands = left.split(",")
+    if "..." in equation:
+        operands, output, arrow = _spelled_out(call, operands, output, arrow)
+        left = ",".join(operands)
     if any(len(set(letters)) != len(letters) for letters in operands):
         raise Unsupported(f"its equation {equation!r} takes a diagonal")
     if not arrow:
         output = "".join(sorted(c for c in set(left) - {","} if left.count(c) == 1))
     return operands, output
+
+
+def _spelled_out(
+    call: ImportCall, operands: list[str], output: str, arrow: str
+) -> tuple[list[str], str, str]:
+    """Write letters for each ellipsis; the last ones where operands have fewer dimensions."""
+    free = [c for c in ascii_letters if c not in "".join(operands)]
+    ranks = [call.rank(i) - len(letters.replace("...", "")) for i, letters in enumerate(operands)]
+    covered = [rank for rank, letters in zip(ranks, operands, strict=True) if "..." in letters]
+    most = max(covered, default=0)
+    if min(covered, default=0) < 0 or most > len(free):
+        raise ValueError("its equation does not fit the dimensions of its operands")
+    spelled = free[:most]
+    named = [
+        letters.replace("...", "".join(spelled[most - rank :]) if rank else "")
+        for rank, letters in zip(ranks, operands, strict=True)
+    ]
+    if not arrow:
+        whole = ",".join(operands).replace("...", "")
+        alone = sorted(c for c in set(whole) - {","} if whole.count(c) == 1)
+        return named, "".join([*spelled, *alone]), "->"
+    return named, output.replace("...", "".join(spelled)), arrow
 
 
 def _sizes(call: ImportCall, operands: Sequence[str]) -> Mapping[str, int]:

@@ -105,10 +105,20 @@ def _prelu(call: ImportCall) -> str:
 
 def _clip(call: ImportCall) -> str:
     """Read bounds from attributes before opset 11, else from operands, which may be computed."""
-    need_float(call)
+    if not call.type().dtype.is_float:
+        return _clip_integers(call)
     if any(call.has(index) and call.constant(index) is None for index in (1, 2)):
         return _clip_by_tensors(call)
     return bounded(call, _bound(call, "min", 1, -inf), _bound(call, "max", 2, inf))
+
+
+def _clip_integers(call: ImportCall) -> str:
+    """Emit ``minimum(maximum(x, low), high)``, as far as the bounds are there."""
+    bounds = [(op, i) for op, i in ((ops.Maximum(), 1), (ops.Minimum(), 2)) if call.has(i)]
+    x = call.tensor(0)
+    for op, index in bounds[:-1]:
+        x = call.inner(op, x, call.tensor(index))
+    return call.result(bounds[-1][0], x, call.tensor(bounds[-1][1])) if bounds else x
 
 
 def _clip_by_tensors(call: ImportCall) -> str:

@@ -119,6 +119,24 @@ def _softmax(make: Callable[[int], Op], call: ImportCall) -> str:
     return call.result(ops.Reshape(shape), call.inner(make(1), flat))
 
 
+def _hardmax(call: ImportCall) -> str:
+    """Emit ``1 where the index is that of the maximum, else 0``; flatten as :func:`_softmax`."""
+    shape, axis = call.shape(), call.axis(default=-1 if call.opset >= 13 else 1)
+    if call.opset >= 13 or prod(shape[axis + 1 :]) == 1:
+        return call.result(ops.Where(), *_one_hot(call, call.tensor(0), axis))
+    flat = call.inner(ops.Reshape((prod(shape[:axis]), prod(shape[axis:]))), call.tensor(0))
+    return call.result(ops.Reshape(shape), call.inner(ops.Where(), *_one_hot(call, flat, 1)))
+
+
+def _one_hot(call: ImportCall, x: str, axis: int) -> tuple[str, str, str]:
+    """Compare every index along an axis with that of the maximum; return operands of a Where."""
+    shape = call.scope.builder.type(x).shape
+    largest = call.inner(ops.ArgMax(axis), x)
+    indices = np.arange(shape[axis]).reshape(-1, *(1,) * (len(shape) - axis - 1))
+    equal = call.inner(ops.Compare("=="), call.const("indices", indices), largest)
+    return equal, call.const("one", np.float32(1)), call.const("zero", np.float32(0))
+
+
 # --- reductions -----------------------------------------------------------------
 
 
@@ -193,6 +211,7 @@ NORMALIZING: Mapping[str, Mapper] = {
     "LRN": _lrn,
     "Softmax": partial(_softmax, ops.Softmax),
     "LogSoftmax": partial(_softmax, ops.LogSoftmax),
+    "Hardmax": _hardmax,
     "ReduceMean": partial(_reduce, "Mean"),
     "ReduceSum": partial(_reduce, "Sum"),
     "ReduceMax": partial(_reduce, "Max"),

@@ -10,7 +10,7 @@ from qhal.ir import ops
 from qhal.ir.graph import Array
 from qhal.ir.onnx.call import ImportCall, Mapper, Unsupported, need_float
 from qhal.ir.onnx.windows import explicit_pads, transposed_pads, window
-from qhal.ir.ops import Op
+from qhal.ir.ops import Ints, Op
 
 
 def _conv(call: ImportCall) -> str:
@@ -48,12 +48,38 @@ def _conv_transpose(call: ImportCall) -> str:
 
 
 def _matmul(call: ImportCall) -> str:
+    """Write vectors as matrices of one row or column, whose dimension is dropped behind."""
     need_float(call)
+    if call.rank() == 1 or call.rank(1) == 1:
+        return _vector_product(call)
     weight = call.constant(1)
     if weight is None or weight.ndim != 2 or call.rank() < 2 or call.constant(0) is not None:
         return call.result(ops.MatMul(), call.tensor(0), call.tensor(1))
     name = call.scope.share(str(call.value(1).name), weight.T)
     return call.result(ops.FullyConnected(), call.tensor(0), name)
+
+
+def _vector_product(call: ImportCall) -> str:
+    x, y, left, right = call.tensor(0), call.tensor(1), call.shape(), call.shape(1)
+    shape = (*(left[:-1] if len(left) > 1 else right[:-2]), *(right[-1:] if len(right) > 1 else ()))
+    if len(left) == 1:
+        x = _moved(call, 0, (1, *left))
+    weight = call.constant(1)
+    if weight is not None and weight.ndim < 3 and call.constant(0) is None:
+        matrix = weight.reshape(1, -1) if weight.ndim == 1 else weight.T
+        name = call.scope.share(f"{call.value(1).name}/rows", matrix)
+        return call.result(ops.Reshape(shape), call.inner(ops.FullyConnected(), x, name))
+    if len(right) == 1:
+        y = _moved(call, 1, (*right, 1))
+    return call.result(ops.Reshape(shape), call.inner(ops.MatMul(), x, y))
+
+
+def _moved(call: ImportCall, index: int, shape: Ints) -> str:
+    """Return an operand in another shape; a constant is stored so."""
+    value = call.constant(index)
+    if value is None:
+        return call.inner(ops.Reshape(shape), call.tensor(index))
+    return call.scope.share(f"{call.value(index).name}/matrix", value.reshape(shape))
 
 
 def _gemm(call: ImportCall) -> str:

@@ -32,17 +32,23 @@ def _max_pool(call: ImportCall) -> str:
 
 
 def _average_pool(call: ImportCall) -> str:
+    """Emit a Pad for padding that counts, where ``ceil_mode`` adds some that does not."""
     frame, pads = _pool_window(call)
     counted = call.flag("count_include_pad")
-    if call.flag("ceil_mode"):
-        wider = ceil_pads(frame, pads)
-        if counted and wider != pads:
-            raise Unsupported("ceil_mode adds padding that does not count to padding that does")
-        pads = wider
+    wider = ceil_pads(frame, pads) if call.flag("ceil_mode") else pads
+    x = call.tensor(0)
+    if counted and wider != pads:
+        x = call.inner(ops.Pad(_with_outer(pads)), x) if any(pads) else x
+        wider, counted = tuple(w - p for w, p in zip(wider, pads, strict=True)), False
     # Without padding both ways of counting are one.
-    counted = counted and any(pads)
-    op = ops.AveragePool(frame.kernel, frame.strides, pads, counted)
-    return call.result(op, call.tensor(0))
+    op = ops.AveragePool(frame.kernel, frame.strides, wider, counted and any(wider))
+    return call.result(op, x)
+
+
+def _with_outer(pads: Ints) -> Ints:
+    """Return pads of all dimensions from those of the spatial ones."""
+    half = len(pads) // 2
+    return (0, 0, *pads[:half], 0, 0, *pads[half:])
 
 
 def _global_pool(function: str, call: ImportCall) -> str:

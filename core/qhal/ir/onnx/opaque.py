@@ -84,6 +84,8 @@ def opaque(call: ImportCall, reason: str) -> tuple[str, ...]:
     for i, found in enumerate(types):
         name = call.output_name(i) if call.node.outputs[i].name else ""
         outputs.append(builder.declare(name, found) if name and found else "")
+    while not outputs[-1]:
+        outputs.pop()
     builder.emit(Node(_unique(call), op, inputs, tuple(outputs), (call.name,)))
     return tuple(outputs)
 

@@ -112,6 +112,7 @@ class _Reader:
             node.domain = ""
         call = ImportCall(node, self._scope)
         check_arity(call)
+        _name_outputs(call)
         constants = fold(call)
         if constants is not None:
             for value, constant in zip(node.outputs, constants, strict=False):
@@ -184,6 +185,15 @@ class _Reader:
         self.walk(body)
         made = {str(v.name): self._scope.tensor(v) for v in body.outputs}
         return [made.get(str(value.name), "") for value in call.node.outputs]
+
+
+def _name_outputs(call: ImportCall) -> None:
+    """Name outputs that the user left out in front of others, so that all tensors have names."""
+    outputs = call.node.outputs
+    named = [i for i, value in enumerate(outputs) if value.name]
+    for i, value in enumerate(outputs[: max(named, default=0)]):
+        if not value.name:
+            value.name = call.scope.fresh(f"{call.name}/{i}")
 
 
 def _check_dropped(call: ImportCall) -> None:

@@ -103,6 +103,16 @@ def tanh_by_sigmoid(d: Draft) -> Results:
     return (_plus(d, "shifted", _times(d, "scaled", sigmoid, 2.0), -1.0),)
 
 
+def elu_by_unit_elu(d: Draft) -> Results:
+    """Write ``relu(x) + alpha elu(min(x, 0))`` with an alpha of 1 inside."""
+    op: Any = d.node.op
+    if op.alpha == 1.0:
+        return None
+    x = d.input(0)
+    curve = d("curve", ops.Elu(), d("below", ops.Clip(-inf, 0.0), x))
+    return (d("sum", ops.Add(), d("above", ops.Relu(), x), _times(d, "scaled", curve, op.alpha)),)
+
+
 def elu(d: Draft) -> Results:
     """Write ``relu(x) + alpha (exp(min(x, 0)) - 1)``."""
     op: Any = d.node.op

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from qhal.ir import ops
+from qhal.ir.counts import Line, Run, correction
 from qhal.legal.forms.draft import Draft
 from qhal.legal.forms.functions import Results
 
@@ -167,3 +169,52 @@ def average_pool_by_depthwise(d: Draft) -> Results:
     weight = np.full((channels, 1, *op.kernel), 1 / prod(op.kernel))
     conv = ops.DepthwiseConv(op.strides, op.pads, (1,) * len(op.kernel))
     return (d("mean", conv, d.input(0), d.constant("weight", weight, d.type(d.input(0)).dtype)),)
+
+
+def _lines(d: Draft) -> list[Line]:
+    op: Any = d.node.op
+    sizes, windows = d.shape(d.input(0))[2:], d.shape(d.node.outputs[0])[2:]
+    facts = zip(sizes, op.kernel, op.strides, op.pads[: len(op.kernel)], windows, strict=True)
+    return [Line(*fact) for fact in facts]
+
+
+def average_pool_by_pieces(d: Draft) -> Results:
+    """Write one pooling without padding for all windows with equally many taps on the input."""
+    op: Any = d.node.op
+    if op.count_include_pad or op.layout is not ops.Layout.NCHW or len(op.kernel) != 2:
+        return None
+    rows, columns = (line.runs() for line in _lines(d))
+    if min(run.kernel for run in (*rows, *columns)) < 1 or len(rows) * len(columns) > _MOST_PIECES:
+        return None
+    bands = [_joined(d, 3, [_piece(d, row, column) for column in columns]) for row in rows]
+    return (_joined(d, 2, bands),)
+
+
+_MOST_PIECES = 16
+
+
+def _piece(d: Draft, row: Run, column: Run) -> str:
+    op: Any = d.node.op
+    x = d.input(0)
+    shape = d.shape(x)
+    size = (*shape[:2], row.end - row.start, column.end - column.start)
+    if size != shape:
+        x = d("part", ops.Slice((0, 0, row.start, column.start), size, (1,) * 4), x)
+    return d("pool", ops.AveragePool((row.kernel, column.kernel), op.strides, (0,) * 4), x)
+
+
+def _joined(d: Draft, axis: int, parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else d("joined", ops.Concat(axis), *parts)
+
+
+def average_pool_by_counts(d: Draft) -> Results:
+    """Write ``mean with counted padding * taps / taps inside``, for want of fewer pieces."""
+    op: Any = d.node.op
+    if op.count_include_pad or op.layout is not ops.Layout.NCHW:
+        return None
+    lines = _lines(d)
+    if any(start >= end for line in lines for start, end in line.spans()):
+        return None
+    pooled = d("all", replace(op, count_include_pad=True), d.input(0))
+    factor = d.constant("counts", correction(lines), d.type(pooled).dtype)
+    return (d("mean", ops.Mul(), pooled, factor),)

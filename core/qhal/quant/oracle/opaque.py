@@ -24,7 +24,7 @@ def build_opaque(context: KernelContext) -> Kernel:
 
     def run(operands: Operands) -> tuple[Array, ...]:
         named = zip(context.node.inputs, operands, strict=True)
-        feeds = {name: np.ascontiguousarray(x) for name, x in named if x is not None}
+        feeds = {name: np.asarray(x, order="C") for name, x in named if x is not None}
         return tuple(session.run(list(context.node.outputs), feeds))
 
     return run

@@ -77,6 +77,7 @@ def unary(rng: np.random.Generator) -> Iterator[Sample]:
     for source, to in (
         (DType.FLOAT32, DType.INT32),
         (DType.INT64, DType.FLOAT32),
+        (DType.UINT8, DType.FLOAT32),
         (DType.BOOL, DType.FLOAT32),
         (DType.INT32, DType.INT64),
         (DType.FLOAT32, DType.BOOL),

@@ -8,6 +8,7 @@ import numpy as np
 
 from qhal.data import Dataset, load_dataset
 from qhal.ir.build import GraphBuilder
+from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, Graph, TensorType
 from qhal.ir.ops import Op
 
@@ -82,7 +83,8 @@ def random_data(graph: Graph, low: float = -2.0, high: float = 2.0, count: int =
         count: how many samples.
 
     Returns:
-        Uniform values for float inputs; 0 and 1 for inputs of integers or booleans.
+        Uniform values for float inputs, all bytes for inputs of bytes; 0 and 1 for inputs of
+        other integers or booleans.
     """
     rng = np.random.default_rng(3)
     types = {name: graph.tensors[name] for name in graph.inputs}
@@ -90,7 +92,8 @@ def random_data(graph: Graph, low: float = -2.0, high: float = 2.0, count: int =
     for name, kind in types.items():
         shape = (count, *kind.shape)
         is_float = kind.dtype.is_float
-        drawn = rng.uniform(low, high, shape) if is_float else rng.integers(0, 2, shape)
+        most = 256 if kind.dtype is DType.UINT8 else 2
+        drawn = rng.uniform(low, high, shape) if is_float else rng.integers(0, most, shape)
         arrays[name] = drawn.astype(kind.dtype.numpy)
     return load_dataset(arrays, types)
 
