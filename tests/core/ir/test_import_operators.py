@@ -87,7 +87,7 @@ CASES = [
     Case("Gemm", (3, 5), "FullyConnected Add", {}, (floats(5, 4), floats(3, 1))),
     Case("MatMul", (2, 3, 5), "FullyConnected", {}, (floats(5, 4),)),
     Case("MatMul", (2, 3, 5), "MatMul", {}, (floats(2, 5, 4),)),
-    Case("MatMul", (5,), "MatMul", {}, (floats(5, 4),)),
+    Case("MatMul", (5,), "Reshape FullyConnected Reshape", {}, (floats(5, 4),)),
     # pools
     Case("MaxPool", IMAGE, "MaxPool", {"kernel_shape": [3, 3], "strides": [2, 2]}, (), 8),
     Case(
