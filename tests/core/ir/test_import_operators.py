@@ -489,3 +489,23 @@ def test_clip_of_integers(low: str, high: str, tmp_path: Path) -> None:
     graph = read(tmp_path, proto).graph
     check_same(proto.SerializeToString(), graph, {"x": values})
     assert set(kinds(graph)) <= {"Maximum", "Minimum", "Reshape"}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "wanted"), [((1, 0, 3), ["Split", "Relu", "Concat"]), ((0, 4, 0), ["Relu", "Concat"])]
+)
+def test_parts_without_elements_are_not_split_off(
+    tmp_path: Path, sizes: tuple[int, ...], wanted: list[str]
+) -> None:
+    """TensorFlow Lite Micro takes an empty part for one whose size is not known yet."""
+    parts = ["a", "b", "c"]
+    filled = sizes.index(max(sizes))
+    nodes = [
+        helper.make_node("Split", ["x", "sizes"], parts, axis=1),
+        helper.make_node("Relu", [parts[filled]], ["r"]),
+        helper.make_node("Concat", [*parts, "r"], ["y"], axis=1),
+    ]
+    proto = model(nodes, {"x": IMAGE}, constants={"sizes": i64(*sizes)})
+    graph = imported(tmp_path, proto)
+    assert kinds(graph) == wanted
+    assert all(0 not in kind.shape for kind in graph.tensors.values())

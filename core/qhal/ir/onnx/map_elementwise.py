@@ -46,22 +46,18 @@ def _gelu(call: ImportCall) -> str:
 
 def _swish(call: ImportCall) -> str:
     alpha = call.number("alpha", 1.0)
-    return _silu(call) if alpha == 1.0 else _scaled_silu(call, alpha)
+    return _silu(call) if alpha == 1.0 else scaled_silu(call, alpha)
 
 
 def _silu(call: ImportCall) -> str:
     return call.result(ops.Silu(), call.tensor(0))
 
 
-def _scaled_silu(call: ImportCall, alpha: float) -> str:
+def scaled_silu(call: ImportCall, alpha: float) -> str:
     """Emit ``x * sigmoid(alpha * x)``."""
     x = call.tensor(0)
     scaled = call.inner(ops.Mul(), x, call.const("alpha", np.float32(alpha)))
     return call.result(ops.Mul(), x, call.inner(ops.Sigmoid(), scaled))
-
-
-def _quick_gelu(call: ImportCall) -> str:
-    return _scaled_silu(call, call.number("alpha", 1.702))
 
 
 def _selu(call: ImportCall) -> str:
@@ -308,10 +304,3 @@ ELEMENTWISE: Mapping[str, Mapper] = {
     "Identity": _same,
     "Dropout": _same,
 }
-
-MICROSOFT: Mapping[str, Mapper] = {
-    "Gelu": partial(_plain, ops.Gelu()),
-    "FastGelu": partial(_plain, ops.Gelu(approximate=True)),
-    "QuickGelu": _quick_gelu,
-}
-"""Operators of the domain ``com.microsoft``."""

@@ -15,20 +15,24 @@ from qhal.ir.ops import Ints, Op
 
 def _conv(call: ImportCall) -> str:
     need_float(call)
+    op, bias = conv_op(call), bias_of(call)
+    return call.result(op, call.tensor(0), call.tensor(1), *bias)
+
+
+def conv_op(call: ImportCall) -> Op:
+    """Return the operator of a convolution with a constant weight."""
     weight = call.need(1, "weight")
     groups, channels = call.integer("group", 1), call.shape()[1]
     frame = window(call, weight.shape[2:])
     pads = explicit_pads(call, frame)
-    bias = _bias(call)
     outputs = weight.shape[0]
     if groups > 1 and groups == channels and weight.shape[1] == 1 and outputs % channels == 0:
-        op: Op = ops.DepthwiseConv(frame.strides, pads, frame.dilations, outputs // channels)
-    else:
-        op = ops.Conv(frame.strides, pads, frame.dilations, groups)
-    return call.result(op, call.tensor(0), call.tensor(1), *bias)
+        return ops.DepthwiseConv(frame.strides, pads, frame.dilations, outputs // channels)
+    return ops.Conv(frame.strides, pads, frame.dilations, groups)
 
 
-def _bias(call: ImportCall) -> tuple[str, ...]:
+def bias_of(call: ImportCall) -> tuple[str, ...]:
+    """Return the constant bias, operand 2, if it is there."""
     if not call.has(2):
         return ()
     call.need(2, "bias")
@@ -41,7 +45,7 @@ def _conv_transpose(call: ImportCall) -> str:
     frame = window(call, weight.shape[2:])
     pads, extra = transposed_pads(call, frame)
     op = ops.ConvTranspose(frame.strides, pads, frame.dilations, extra, call.integer("group", 1))
-    return call.result(op, call.tensor(0), call.tensor(1), *_bias(call))
+    return call.result(op, call.tensor(0), call.tensor(1), *bias_of(call))
 
 
 # --- matrix products ------------------------------------------------------------
