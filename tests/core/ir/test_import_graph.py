@@ -203,22 +203,6 @@ def test_if_on_data_is_refused(tmp_path: Path) -> None:
         read(tmp_path, proto)
 
 
-def test_loops_over_outer_tensors_are_refused(tmp_path: Path) -> None:
-    types = {"i": TensorProto.INT64, "go": TensorProto.BOOL}
-    inside = [helper.make_tensor_value_info(n, t, ()) for n, t in types.items()]
-    kept = helper.make_tensor_value_info("kept", TensorProto.BOOL, ())
-    body = helper.make_graph(
-        [helper.make_node("Identity", ["go"], ["kept"]), helper.make_node("Neg", ["x"], ["row"])],
-        "body",
-        inside,
-        [kept, helper.make_tensor_value_info("row", TensorProto.FLOAT, (2,))],
-    )
-    node = helper.make_node("Loop", ["n", "c"], ["y"], body=body)
-    proto = model([node], {"x": (2,)}, constants={"n": np.array(3), "c": np.array(True)})
-    with pytest.raises(ModelInvalidError, match=r"Loop 'y' .* reads 'x' .* how often it runs"):
-        read(tmp_path, proto)
-
-
 def test_functions_are_inlined(tmp_path: Path) -> None:
     body = [
         helper.make_node("Mul", ["a", "a"], ["b"]),

@@ -75,7 +75,7 @@ def opaque(call: ImportCall, reason: str) -> tuple[str, ...]:
         ModelShapeError: the shape of an output depends on data.
         ModelInvalidError: it holds a subgraph that reads tensors from outside.
     """
-    _check_captures(call)
+    _check_captures(call, reason)
     types = _result_types(call, reason)
     proto, opset = _modern(call)
     op = ops.Opaque(proto.domain, proto.op_type, opset, proto.SerializeToString(), reason)
@@ -103,17 +103,18 @@ def _graphs(node: ir.Node) -> list[ir.Graph]:
     return [a.as_graph() for a in node.attributes.values() if a.type is kinds]
 
 
-def _check_captures(call: ImportCall) -> None:
+def _check_captures(call: ImportCall, reason: str) -> None:
     for graph in _graphs(call.node):
         inside = set(graph.inputs) | set(graph.initializers.values())
         inside.update(value for node in graph.all_nodes() for value in node.outputs)
         used = [v for node in graph.all_nodes() for v in node.inputs if v is not None]
         outer = next((v for v in [*used, *graph.outputs] if v not in inside), None)
         if outer is not None:
-            why = "which branch runs" if call.kind == "If" else "how often it runs"
+            branches = "which branch runs is known only when the model runs"
+            why = branches if call.kind == "If" else reason
             raise ModelInvalidError(
                 f"{call.kind} {call.name!r} runs a subgraph that reads {outer.name!r} from "
-                f"outside, and {why} is known only when the model runs.",
+                f"outside, and {why}.",
                 "Export the model without control flow (for example by tracing it).",
             )
 
