@@ -70,7 +70,7 @@ _FLOAT_ONLY = (
     *("HardSigmoid", "Silu", "Gelu", "Softmax", "LogSoftmax", "LayerNorm", "InstanceNorm"),
     *("Abs", "Neg", "Exp", "Log", "Sqrt", "Rsqrt", "Reciprocal", "Erf", "Sin", "Cos", "Floor"),
     *("Ceil", "Round", "Sign", "Softplus", "Not", "Cast", "ReduceMean", "ReduceSum", "ArgMax"),
-    *("AveragePool", "Resize", "Tile", "SpaceToDepth"),
+    *("AveragePool", "Resize", "Tile", "SpaceToDepth", "Logical", "ReduceProd", "TopK"),
 )
 
 

@@ -181,6 +181,14 @@ class Compare(Op):
 
 
 @dataclass(frozen=True)
+class Logical(Op):
+    """``a <function> b`` of booleans; function is one of ``And Or Xor``."""
+
+    traits = PAIR
+    function: str = "And"
+
+
+@dataclass(frozen=True)
 class Where(Op):
     """``condition ? a : b``; operands condition (bool), a, b."""
 
@@ -335,16 +343,16 @@ class InstanceNorm(Op):
 
 @dataclass(frozen=True)
 class Reduce(Op):
-    """Mean, Sum, Max or Min over ``axes``; global average pooling is a Mean with keepdims."""
+    """Mean, Sum, Max, Min or Prod over ``axes``; global average pooling is a Mean with keepdims."""
 
-    functions: ClassVar[tuple[str, ...]] = ("Mean", "Sum", "Max", "Min")
+    functions: ClassVar[tuple[str, ...]] = ("Mean", "Sum", "Max", "Min", "Prod")
     function: str
     axes: Ints
     keepdims: bool = True
 
     @property
     def kind(self) -> str:
-        """``ReduceMean``, ``ReduceSum``, ``ReduceMax`` or ``ReduceMin``."""
+        """``ReduceMean``, ``ReduceSum``, ``ReduceMax``, ``ReduceMin`` or ``ReduceProd``."""
         return f"Reduce{self.function}"
 
 
@@ -354,6 +362,17 @@ class ArgMax(Op):
 
     axis: int
     keepdims: bool = True
+
+
+@dataclass(frozen=True)
+class TopK(Op):
+    """The ``count`` largest elements along an axis, the largest and first ones first.
+
+    Results values, indices (int64).
+    """
+
+    axis: int
+    count: int
 
 
 # --- pooling and resampling ---------------------------------------------------

@@ -197,6 +197,15 @@ def _arg_max(op: ops.ArgMax, inputs: Operands) -> Results:
     return (TensorType(shape, DType.INT64),)
 
 
+def _top_k(op: ops.TopK, inputs: Operands) -> Results:
+    x = operand(inputs, 0)
+    _check_axis(op.axis, len(x.shape))
+    if not 0 < op.count <= x.shape[op.axis]:
+        raise ValueError(f"axis {op.axis} of {x} has no {op.count} elements")
+    shape = _with_axis(x.shape, op.axis, op.count)
+    return (replace(x, shape=shape), TensorType(shape, DType.INT64))
+
+
 # --- data movement ------------------------------------------------------------
 
 
@@ -316,6 +325,7 @@ _RULES: Mapping[type[Op], Rule] = {
     ops.InstanceNorm: shapes_spatial.instance_norm,
     ops.Reduce: _reduce,
     ops.ArgMax: _arg_max,
+    ops.TopK: _top_k,
     ops.Resize: shapes_spatial.resize,
     ops.DepthToSpace: shapes_spatial.depth_to_space,
     ops.SpaceToDepth: shapes_spatial.space_to_depth,

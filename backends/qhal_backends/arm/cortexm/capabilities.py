@@ -41,6 +41,8 @@ CMSIS_NN: dict[str, str] = {
 _REFERENCE: dict[str, str] = {
     "Sub": "sub.cc",
     "Compare": "comparisons.cc",
+    "Logical": "logical.cc, comparisons.cc",
+    "Not": "logical.cc",
     "Where": "select.cc",
     **dict.fromkeys(("Relu", "Relu6"), "activations.cc"),
     "LeakyRelu": "leaky_relu.cc",
@@ -86,9 +88,9 @@ _WITHOUT_INT16 = frozenset({"ReduceMax", "ReduceMin", "Resize", "Gather"})
 _INT32_AND_BOOL = (DType.INT32, DType.BOOL)
 _ON_INT32 = frozenset(
     {"Add", "Sub", "Mul", "Maximum", "Minimum", "Compare", "Reshape", "Concat", "Split"}
-    | {"Slice", "Expand"}
+    | {"Slice", "Expand", "Logical", "Not"}
 )
-"""Operators whose kernels were seen to take int32, the type of indices and counts."""
+"""Operators whose kernels were seen to take booleans or int32, the type of indices and counts."""
 
 _IN_FLOAT = frozenset(
     {"Compare", "LayerNorm", "InstanceNorm", "Div", "Exp", "Neg", "Log", "Sqrt", "Rsqrt"}

@@ -18,7 +18,7 @@ from qhal.ir.export.writer import BASE_OPSET, element_type
 from qhal.ir.ops import Layout
 
 _REDUCE_AXES_OPERAND = 18
-"""From this opset on, ReduceMean, ReduceMax and ReduceMin take their axes as an operand."""
+"""From this opset on, reductions other than ReduceSum take their axes as an operand."""
 
 _GELU = 20
 """The first opset that has Gelu."""
@@ -198,6 +198,11 @@ def _same_form(op: ops.Op, call: ExportCall) -> None:
 
 
 @emit.register
+def _logical(op: ops.Logical, call: ExportCall) -> None:
+    call.write(op.function)
+
+
+@emit.register
 def _relu6(op: ops.Relu6, call: ExportCall) -> None:
     call.write("Clip", (call.x, call.scalar(0.0), call.scalar(6.0)))
 
@@ -309,6 +314,11 @@ def is_global_average(op: ops.Reduce, rank: int) -> bool:
 @emit.register
 def _arg_max(op: ops.ArgMax, call: ExportCall) -> None:
     call.write("ArgMax", axis=op.axis, keepdims=int(op.keepdims))
+
+
+@emit.register
+def _top_k(op: ops.TopK, call: ExportCall) -> None:
+    call.write("TopK", (call.x, call.writer.ints("count", (op.count,))), axis=op.axis)
 
 
 # --- pooling and resampling ---------------------------------------------------

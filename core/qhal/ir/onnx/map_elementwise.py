@@ -238,6 +238,10 @@ def _compare(relation: str, call: ImportCall) -> str:
     return call.result(ops.Compare(relation), call.tensor(0), call.tensor(1))
 
 
+def _logical(function: str, call: ImportCall) -> str:
+    return call.result(ops.Logical(function), call.tensor(0), call.tensor(1))
+
+
 def _where(call: ImportCall) -> str:
     return call.result(ops.Where(), *(call.tensor(i) for i in range(3)))
 
@@ -274,6 +278,7 @@ _COMPARED = {
 ELEMENTWISE: Mapping[str, Mapper] = {
     **{name: partial(_plain, ops.Unary(name)) for name in _UNARY},
     **{name: partial(_compare, sign) for name, sign in _COMPARED.items()},
+    **{name: partial(_logical, name) for name in ("And", "Or", "Xor")},
     "Relu": partial(_float_only, ops.Relu()),
     "Sigmoid": partial(_plain, ops.Sigmoid()),
     "Tanh": partial(_plain, ops.Tanh()),
