@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from qhal.ir.onnx.call import Mapper
 from qhal.ir.onnx.map_einsum import EINSUM
 from qhal.ir.onnx.map_elementwise import ELEMENTWISE
+from qhal.ir.onnx.map_gather_nd import GATHER_ND
 from qhal.ir.onnx.map_microsoft import MICROSOFT, UNLISTED
 from qhal.ir.onnx.map_movement import MOVEMENT
 from qhal.ir.onnx.map_normalize import NORMALIZING
@@ -20,6 +21,7 @@ _STANDARD: Mapping[str, Mapper] = {
     **SPATIAL,
     **NORMALIZING,
     **MOVEMENT,
+    **GATHER_ND,
     **UNLISTED,
 }
 
