@@ -151,6 +151,7 @@ def capabilities() -> Capabilities:
         *_stored_weights("ConvTranspose"),
         *_stored_weights("Lstm", FLOAT),
         *_stored_weights("Gru", FLOAT),
+        *_stored_weights("Rnn", FLOAT),
         *(row for kind in _COMPUTES for row in _integer(kind, UINT8)),
         *_concat(),
         *_integer("Sigmoid", _UNIT_INTERVAL),

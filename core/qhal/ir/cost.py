@@ -104,6 +104,7 @@ _MACS: Mapping[type[Op], Callable[[NodeView], int]] = {
     ops.MatMul: _matmul,
     ops.Lstm: _recurrent,
     ops.Gru: _recurrent,
+    ops.Rnn: _recurrent,
 }
 
 

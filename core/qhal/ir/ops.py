@@ -116,6 +116,21 @@ class Gru(Op):
     candidate: str = "Tanh"
 
 
+@dataclass(frozen=True)
+class Rnn(Op):
+    """Plain recurrent layer over time-major x (T, N, I): ``h' = activation(W x + R h + b)``.
+
+    Operands x, W (D, H, I), R (D, H, H), B (D, 2H), initial_h (D, N, H); outputs Y (T, D, N, H),
+    Y_h. An absent operand is "". ``candidate`` is the activation: Tanh or Relu.
+    """
+
+    roles = (Role.ACTIVATION, Role.WEIGHT, Role.WEIGHT, Role.BIAS, Role.ACTIVATION)
+    traits = _RECURRENT
+    hidden_size: int
+    direction: str = "forward"
+    candidate: str = "Tanh"
+
+
 # --- element-wise, two operands -----------------------------------------------
 
 

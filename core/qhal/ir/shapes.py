@@ -134,7 +134,9 @@ def _matmul(_: ops.MatMul, inputs: Operands) -> Results:
     return (replace(a, shape=(*broadcast(left[:-2], right[:-2]), *rows, *columns)),)
 
 
-def _recurrent(op: ops.Lstm | ops.Gru, inputs: Operands, gates: int, states: int) -> Results:
+def _recurrent(
+    op: ops.Lstm | ops.Gru | ops.Rnn, inputs: Operands, gates: int, states: int
+) -> Results:
     x, hidden = operand(inputs, 0), op.hidden_size
     if len(x.shape) != 3:
         raise ValueError(f"{op.kind} needs an operand (time, batch, features), this one is {x}")
@@ -159,6 +161,10 @@ def _lstm(op: ops.Lstm, inputs: Operands) -> Results:
 
 def _gru(op: ops.Gru, inputs: Operands) -> Results:
     return _recurrent(op, inputs, gates=3, states=1)
+
+
+def _rnn(op: ops.Rnn, inputs: Operands) -> Results:
+    return _recurrent(op, inputs, gates=1, states=1)
 
 
 # --- normalization and reduction ----------------------------------------------
@@ -318,6 +324,7 @@ _RULES: Mapping[type[Op], Rule] = {
     ops.MatMul: _matmul,
     ops.Lstm: _lstm,
     ops.Gru: _gru,
+    ops.Rnn: _rnn,
     ops.Compare: _compare,
     ops.Where: _where,
     ops.PRelu: _prelu,

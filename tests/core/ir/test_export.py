@@ -74,6 +74,7 @@ CASES: list[Case] = [
     (ops.FullyConnected(), (2, 5, 4), values(3, 4)),
     (ops.MatMul(), (2, 3, 4), (2, 4, 5)),
     (ops.Lstm(3), (5, 2, 3), *RECURRENT, values(1, 2, 3), values(1, 2, 3)),
+    (ops.Rnn(3), (5, 2, 3), values(1, 3, 3), values(1, 3, 3)),
     (ops.Gru(3, linear_before_reset=True), (5, 2, 3), values(1, 9, 3), values(1, 9, 3)),
     (ops.Add(), X4, (1, 4, 1, 1)),
     (ops.Sub(Activation.RELU6), X4, X4),

@@ -525,3 +525,13 @@ def test_operators_on_booleans(tmp_path: Path, op: str) -> None:
     constants: dict[str, Array] = {"z": f32(-0.5), "o": f32(0.5)}
     graph = imported(tmp_path, model(nodes, {"x": (5, 5)}, constants=constants))
     assert graph.nodes[-1].op == ops.Logical(op)
+
+
+@pytest.mark.parametrize("activation", ["Tanh", "Relu"])
+def test_plain_recurrent_layers(tmp_path: Path, activation: str) -> None:
+    constants: dict[str, Array] = {"w": floats(1, 4, 3), "r": floats(1, 4, 4), "b": floats(1, 8)}
+    node = helper.make_node(
+        "RNN", ["x", *constants], ["y", "h"], hidden_size=4, activations=[activation]
+    )
+    proto = model([node], {"x": (5, 2, 3)}, ["y", "h"], constants=constants)
+    assert only(imported(tmp_path, proto)).op == ops.Rnn(4, "forward", activation)

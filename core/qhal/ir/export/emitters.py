@@ -122,7 +122,7 @@ def _matmul(op: ops.MatMul, call: ExportCall) -> None:
     call.write("MatMul")
 
 
-def _recurrent(op: ops.Lstm | ops.Gru, call: ExportCall, op_type: str, **attributes: Any) -> None:
+def _recurrent(op: Any, call: ExportCall, op_type: str, **attributes: Any) -> None:
     """Write the sequence lengths between bias and initial states, as ONNX has it."""
     inputs = (*call.inputs, "", "", "")
     call.write(
@@ -146,6 +146,12 @@ def _gru(op: ops.Gru, call: ExportCall) -> None:
         directions = 2 if op.direction == "bidirectional" else 1
         extra["activations"] = ["Sigmoid", op.candidate] * directions
     _recurrent(op, call, "GRU", **extra)
+
+
+@emit.register
+def _rnn(op: ops.Rnn, call: ExportCall) -> None:
+    directions = 2 if op.direction == "bidirectional" else 1
+    _recurrent(op, call, "RNN", activations=[op.candidate] * directions)
 
 
 # --- element-wise -------------------------------------------------------------

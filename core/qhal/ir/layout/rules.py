@@ -460,7 +460,7 @@ def _reshape_to(site: Site, order: Order, made: Order) -> NodeLayout:
 
 
 _RULES: Mapping[type[Op], Rule] = {
-    **dict.fromkeys((ops.MatMul, ops.Lstm, ops.Gru, ops.Opaque), _canonical),
+    **dict.fromkeys((ops.MatMul, ops.Lstm, ops.Gru, ops.Rnn, ops.Opaque), _canonical),
     **dict.fromkeys((ops.MaxPool, ops.AveragePool, ops.Resize), _spatial),
     **dict.fromkeys((ops.SpaceToDepth, ops.InstanceNorm), _spatial),
     **dict.fromkeys((ops.Softmax, ops.LogSoftmax), _softmax),

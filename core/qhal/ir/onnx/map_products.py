@@ -168,6 +168,13 @@ def _gru(call: ImportCall) -> tuple[str, ...]:
     return _recurrent(call, ops.Gru(call.shape(2)[2], direction, before, candidate), states=(5,))
 
 
+def _rnn(call: ImportCall) -> tuple[str, ...]:
+    activation = "Relu" if _activations(call)[:1] == ("relu",) else "Tanh"
+    _check_recurrent(call, (activation,))
+    direction = call.text("direction", "forward").lower()
+    return _recurrent(call, ops.Rnn(call.shape(2)[2], direction, activation), states=(5,))
+
+
 def _activations(call: ImportCall) -> tuple[str, ...]:
     """Return the activations that the node states, in lower case."""
     found = call.attribute("activations")
@@ -229,4 +236,5 @@ PRODUCTS: Mapping[str, Mapper] = {
     "Gemm": _gemm,
     "LSTM": _lstm,
     "GRU": _gru,
+    "RNN": _rnn,
 }

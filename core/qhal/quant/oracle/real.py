@@ -16,7 +16,7 @@ from qhal.quant.oracle.context import Kernel, KernelContext, Operands, operands_
 from qhal.quant.oracle.functions import FUNCTIONS, function_of
 from qhal.quant.oracle.movement import pool_window
 from qhal.quant.oracle.opaque import build_opaque
-from qhal.quant.oracle.recurrent import build_gru, build_lstm
+from qhal.quant.oracle.recurrent import build_gru, build_lstm, build_rnn
 from qhal.quant.oracle.through_float import Builder
 from qhal.quant.oracle.values import Array
 from qhal.quant.oracle.weighted import GEOMETRIES, activate, build_weighted
@@ -288,6 +288,7 @@ FLOAT: Mapping[type[Op], Builder] = {
     ops.Gather: movement.build_gather,
     ops.Lstm: build_lstm,
     ops.Gru: build_gru,
+    ops.Rnn: build_rnn,
     ops.Opaque: build_opaque,
 }
 """Operator -> builder of its float kernel: every canonical operator is here."""
