@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from qhal.system.trail import trail
 from tests.paths import ROOT
 
 UPDATE = "--update-goldens"
@@ -18,6 +19,15 @@ Golden = Callable[[str, str], None]
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``pytest --update-goldens`` writes the texts of tests/golden instead of comparing them."""
     parser.addoption(UPDATE, action="store_true", help="write tests/golden again; review the diff")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def in_place() -> None:
+    """Do the work of calls in this process, which has threads: a new one each takes a second.
+
+    Commands that tests start are guarded as always; see tests/core/system/test_guard.py.
+    """
+    trail().watched = True
 
 
 @pytest.fixture

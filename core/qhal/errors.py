@@ -181,6 +181,13 @@ class FloatModelError(QhalError):
     exit_code = 1
 
 
+class CrashError(QhalError):
+    """A runtime crashed, the system ended the process, or the memory ran out."""
+
+    code = "QH506"
+    exit_code = 1
+
+
 # --- QH6xx: what is not installed ---------------------------------------------
 
 

@@ -40,17 +40,25 @@ def read_placement(artifact: Artifact) -> Placement:
 
 
 def _optimized(artifact: Artifact) -> onnx.ModelProto:
+    """Let ONNX Runtime write the graph that it executes.
+
+    Raises:
+        OSError: there is no room for it.
+    """
     import onnx
     import onnxruntime
 
+    content = artifact.files[artifact.main]
     with scratch() as folder:
         path = folder / "optimized.onnx"
-        onnxruntime.InferenceSession(
-            artifact.files[artifact.main],
-            sess_options=session_options(1, path),
-            providers=list(PROVIDERS),
-        )
-        return onnx.load(path)
+        try:
+            onnxruntime.InferenceSession(
+                content, sess_options=session_options(1, path), providers=list(PROVIDERS)
+            )
+            return onnx.load(path)
+        except Exception:  # of a full disk it says "Protobuf serialization failed", or nothing
+            (folder / "again").write_bytes(bytes(2 * len(content)))  # says so itself
+            raise
 
 
 class _Types:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,14 @@ from qhal.errors import PluginError, VerificationError
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, Arrays, Graph
 from qhal.plugin.backend import Artifact, Backend, Placement, Runner, RunOptions, Trial
-from qhal.plugin.calls import call, check_unchanged, report_to
+from qhal.plugin.calls import call, check_unchanged, name_of, report_to
 from qhal.plugin.lent import Seal, read_only
 from qhal.plugin.readiness import Lack
 from qhal.quant.model import QuantModel
+from qhal.system.trail import Kind, doing
 from qhal.targets.profile import TargetProfile
+
+_MOST_KINDS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,11 @@ class Runnable:
         """The main file, as messages call it."""
         return self.folder / self.artifact.main
 
+    @cached_property
+    def contents(self) -> str:
+        """The kinds of operators in it, in brackets; "" if nobody knows."""
+        return ""
+
     def load(self, options: RunOptions | None = None) -> Runner | None:
         """Load the artifact; None if it cannot run on this machine.
 
@@ -51,8 +60,10 @@ class Runnable:
         if self._lack is not None:
             return None
         given = options or RunOptions()
+        words = f"the {name_of(self.backend)} loaded {self.path}{self.contents}"
         try:
-            return call(self.backend, Backend.load, self.artifact, self.profile, given)
+            with doing(Kind.ARTIFACT, words):
+                return call(self.backend, Backend.load, self.artifact, self.profile, given)
         # Runtimes raise what they like; whatever it is, the artifact is not usable.
         except PluginError as error:
             raise VerificationError(
@@ -70,7 +81,9 @@ class Runnable:
 
     def placement(self) -> Placement | None:
         """Return what the runtime or compiler did with each node; None if it is unknown."""
-        return call(self.backend, Backend.placement, self.artifact, self.profile)
+        words = f"the {name_of(self.backend)} examined {self.path}{self.contents}"
+        with doing(Kind.ARTIFACT, words):
+            return call(self.backend, Backend.placement, self.artifact, self.profile)
 
     def trial(self, sample: Arrays) -> Trial:
         """Return the artifact with a sample of the user's inputs, as backends examine it."""
@@ -93,6 +106,13 @@ class Subject(Runnable):
     def graph(self) -> Graph:
         """The lowered graph."""
         return self.model.graph
+
+    @cached_property
+    def contents(self) -> str:
+        """The kinds of operators in it, in brackets."""
+        kinds = sorted({node.op.kind for node in self.graph.nodes})
+        more = ", ..." if len(kinds) > _MOST_KINDS else ""
+        return f" ({', '.join(kinds[:_MOST_KINDS])}{more})"
 
     def check_model(self, doing: str) -> None:
         """Check that the model is still the one that was lowered.
@@ -122,7 +142,8 @@ def run_raw(runner: Runner, runnable: Runnable, inputs: Arrays) -> dict[str, Arr
     seal = Seal.of_arrays(inputs)
     lent = {name: read_only(array) for name, array in inputs.items()}
     try:
-        outputs = _arrays(runner.run(lent))
+        with doing(Kind.ARTIFACT, f"{runner.runtime} ran {runnable.path}{runnable.contents}"):
+            outputs = _arrays(runner.run(lent))
     except PluginError as error:
         raise VerificationError(
             f"The runtime cannot run {runnable.path}: {_reason(error)}.", error.hint

@@ -31,14 +31,16 @@ def add_arguments(parser: options.Parser) -> None:
 def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
     """Run the command; exit code 1 if the target refuses a node."""
     import qhal
+    from qhal.progress import SILENT
     from qhal.report import to_text
+    from qhal.system.guard import guarded
 
     given = dict(vars(arguments))
     as_json, dump = given.pop("json"), given.pop("dump")
     given["shapes"] = options.shapes(given.pop("shape"))
     given["registry"] = registry
     if dump:
-        console.write(_dumped(dump, **given))
+        console.write(guarded(lambda wire: _dumped(dump, **given), SILENT))
         return 0
     report = qhal.check(**given)
     if as_json:

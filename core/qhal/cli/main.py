@@ -6,20 +6,16 @@ needed is not installed; 70 a bug in qhal; 130 interrupted.
 
 from __future__ import annotations
 
-import atexit
 import os
 import signal
 import sys
 import tempfile
-import threading
-import time
 import traceback
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from io import StringIO
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from qhal.cli import bench, check, console, deploy, doctor, explain, plugins, setup, targets
 from qhal.cli.options import Parser, advice
@@ -31,6 +27,9 @@ from qhal.errors import (
     QhalError,
 )
 from qhal.output import in_words, is_full_disk
+from qhal.system.signals import EXIT_CODES, Interrupted, leaving
+from qhal.system.trail import trail
+from qhal.system.wire import out_of_memory
 from qhal.version import __version__
 
 if TYPE_CHECKING:
@@ -61,11 +60,7 @@ COMMANDS: dict[str, Command] = {
     "explain": explain,
     "setup": setup,
 }
-_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 BROKEN_PIPE = 141
-
-_GRACE_S = 1.0
-_LEAVING = threading.Lock()
 
 _INTERRUPTED = "interrupted: nothing is left half-written"
 
@@ -99,18 +94,21 @@ def main(argv: Sequence[str] | None = None, registry: Registry | None = None) ->
     if argv is None:
         console.keep_stdout_for_results()
     try:
-        with _signals():
+        trail().alone = True
+        with leaving(_say_interrupted):
             code = _run(sys.argv[1:] if argv is None else argv, registry)
             sys.stdout.flush()
         return code
-    except KeyboardInterrupt:  # raised by somebody else's handler
+    except KeyboardInterrupt as error:  # of a child, or raised by somebody else's handler
         console.complain(_INTERRUPTED)
-        return _EXIT_CODES[signal.SIGINT]
+        return EXIT_CODES[error.number if isinstance(error, Interrupted) else signal.SIGINT]
     except BrokenPipeError:
         console.drop_results()  # whoever read them has gone
         return BROKEN_PIPE
     except QhalError as error:
         return _fail(error)
+    except MemoryError as error:
+        return _fail(out_of_memory(error))
     except ModuleNotFoundError as error:
         return _fail(error if _ours(error) else _missing(error))
     except OSError as error:
@@ -161,67 +159,10 @@ def _prepare_process() -> None:
             stream.reconfigure(errors="replace")
 
 
-@contextmanager
-def _signals() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the process at once, whatever it is doing.
-
-    An exception would have to pass through the runtimes' C++ code and through destructors, where
-    it is lost, wrapped in another one, or aborts the process.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, _leave) for number in _EXIT_CODES}
-    try:
-        with _watchman():
-            yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _watchman() -> Iterator[None]:
-    """Watch for signals in a thread while the main thread is deep in a runtime's code."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    watchman = threading.Thread(target=_watch, args=(reader,), daemon=True)
-    try:
-        with suppress(RuntimeError):  # no more threads: the main one has to do
-            watchman.start()
-        yield
-    finally:
-        signal.set_wakeup_fd(before)
-        os.close(writer)
-        if watchman.ident is not None:
-            watchman.join()
-        os.close(reader)
-
-
-def _watch(reader: int) -> None:
-    while number := os.read(reader, 1):
-        if number[0] in _EXIT_CODES:
-            time.sleep(_GRACE_S)  # the main thread leaves by itself if it can
-            _leave(number[0], None)
-
-
-def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    """Remove what is half-written, which its owners registered for the exit, and end.
-
-    The first thread that comes here does it. What the main thread was doing does not go on.
-    """
-    if not _LEAVING.acquire(blocking=False):
-        while True:
-            time.sleep(_GRACE_S)
-    with suppress(ValueError):  # only the main thread may
-        for other in _EXIT_CODES:
-            signal.signal(other, signal.SIG_IGN)
+def _say_interrupted() -> None:
     with suppress(OSError):
         cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar may have hidden it
         os.write(2, cursor + _INTERRUPTED.encode() + b"\n")
-    atexit._run_exitfuncs()
-    os._exit(_EXIT_CODES[signal.Signals(number)])
 
 
 def _ours(error: ModuleNotFoundError) -> bool:

@@ -17,6 +17,7 @@ from threading import RLock
 import numpy as np
 
 from qhal.errors import DataFileError, QhalError, in_one_line
+from qhal.system.trail import Kind, doing
 
 _ONE_AT_A_TIME = RLock()
 """The working folder, the path and the output are the whole process's."""
@@ -57,13 +58,14 @@ class Guest:
         try:
             with ExitStack() as undo:
                 undo.enter_context(_ONE_AT_A_TIME)
+                undo.enter_context(doing(Kind.DATA, f"{self.name} ran"))
                 undo.enter_context(redirect_stdout(sys.stderr))  # stdout is for results
                 undo.enter_context(np.errstate())
                 undo.enter_context(warnings.catch_warnings())
                 undo.enter_context(_importable(self.home))
                 undo.enter_context(self._in_its_folder())
                 yield
-        except (KeyboardInterrupt, QhalError):
+        except (KeyboardInterrupt, MemoryError, QhalError):
             raise
         except BaseException as error:
             raise DataFileError(f"{self.name} fails: {_told(error)}.") from error

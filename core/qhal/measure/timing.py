@@ -12,7 +12,8 @@ from qhal.ir.graph import Arrays
 from qhal.measure.latency import Run, Timing, interleave, speedup
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import Backend, Findings, Runner, RunOptions
-from qhal.plugin.calls import call
+from qhal.plugin.calls import call, name_of
+from qhal.system.trail import Kind, doing
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,9 @@ class Pair:
         baseline = None if self.baseline is None else self.baseline.trial(self.sample)
         subject = self.subject.trial(self.sample)
         backend, profile = self.subject.backend, self.subject.profile
-        return call(backend, Backend.examine, subject, baseline, profile)
+        words = f"the {name_of(backend)} examined {self.subject.path}{self.subject.contents}"
+        with doing(Kind.ARTIFACT, words):
+            return call(backend, Backend.examine, subject, baseline, profile)
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,9 @@ def clock(pairs: Sequence[Pair], *, threads: int, budget_s: float) -> tuple[Cloc
         for index, found in enumerate(loaded)
         for place, (runnable, runner) in enumerate(found)
     }
-    timings = interleave(runs, budget_s=budget_s)
+    names = {f"{runner.runtime} ran {r.path}" for found in loaded for r, runner in found}
+    with doing(Kind.ARTIFACT, f"the clock ran and {' or '.join(sorted(names))}"):
+        timings = interleave(runs, budget_s=budget_s)
     return tuple(
         Clocked(
             timings.get((index, 0)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from qhal import host
@@ -22,6 +23,8 @@ from qhal.plugin.calls import naming
 from qhal.plugin.registry import Registry, given_or_installed
 from qhal.progress import SILENT, Progress
 from qhal.results.bench import BenchReport, BenchResult, origin_of
+from qhal.system.guard import guarded
+from qhal.system.wire import Wire
 from qhal.version import __version__
 
 
@@ -65,18 +68,46 @@ def bench(
         raise OptionError(
             f"preprocess is {preprocess}, but no data are given.", "Give --data as well."
         )
+    budget = _Budget(threads, budget_s)
+    work = partial(_bench, folders, model, data, preprocess, budget, registry)
+    return guarded(work, progress)
+
+
+@dataclass(frozen=True)
+class _Budget:
+    """What the clock may use.
+
+    Attributes:
+        threads: of the runtimes.
+        seconds: for each folder.
+    """
+
+    threads: int
+    seconds: float
+
+
+def _bench(
+    folders: Sequence[str | Path],
+    model: str | Path | None,
+    data: Source | None,
+    preprocess: str | Path | None,
+    budget: _Budget,
+    registry: Registry | None,
+    wire: Wire,
+) -> BenchReport:
     opened = (open_deployed(folder, registry=registry) for folder in folders)
     entries = [_enter(deployed, model, data, preprocess) for deployed in opened]
-    with progress.stage("measure"):
+    with wire.progress.stage("measure"):
         pairs = [entry.pair for entry in entries]
-        clocked = clock(pairs, threads=threads, budget_s=budget_s * len(pairs))
+        seconds = budget.seconds * len(pairs)
+        clocked = clock(pairs, threads=budget.threads, budget_s=seconds)
     results = []
-    with progress.stage("examine", total=len(entries)) as advance:
+    with wire.progress.stage("examine", total=len(entries)) as advance:
         for entry, ran in zip(entries, clocked, strict=True):
             results.append(_result(entry, ran, clocked[0]))
             advance(1)
     versions = host.versions(given_or_installed(registry).packages)
-    return BenchReport(tuple(results), threads, __version__, versions, host.describe())
+    return BenchReport(tuple(results), budget.threads, __version__, versions, host.describe())
 
 
 def _check_folders(folders: Sequence[str | Path]) -> None:

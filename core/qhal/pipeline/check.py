@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from qhal.ir.graph import Shapes
@@ -11,8 +12,12 @@ from qhal.pipeline.served import find_target
 from qhal.plugin.backend import Backend
 from qhal.plugin.calls import call, naming
 from qhal.plugin.registry import Registry
+from qhal.progress import SILENT
 from qhal.quant.model import QuantModel
 from qhal.results.check import CheckReport, check_report
+from qhal.system.guard import guarded
+from qhal.system.trail import Kind, doing
+from qhal.system.wire import Wire
 
 
 def check(
@@ -40,8 +45,23 @@ def check(
         QhalError: the model, the target or the recipe is not usable; a refusal by the target is
             a report whose ``ok`` is false, not an error.
     """
+    work = partial(_check, Path(model), target, recipe, shapes, keep_layout, targets_file, registry)
+    return guarded(work, SILENT)
+
+
+def _check(
+    model: Path,
+    target: str,
+    recipe: str,
+    shapes: Shapes | None,
+    keep_layout: bool,
+    targets_file: str | Path | None,
+    registry: Registry | None,
+    wire: Wire,
+) -> CheckReport:
     served = find_target(target, recipe, targets_file, registry=registry)
-    imported = import_model(model, shapes)
+    with doing(Kind.MODEL, f"{model.name} was imported"):
+        imported = import_model(model, shapes)
     with naming(served.backend, "capabilities"):
         ready = prepare(served.target, imported, keep_layout=keep_layout)
     graph = ready.laid.graph
@@ -51,4 +71,4 @@ def check(
     named = ((ready.choices[node.name], node) for node in graph.nodes)
     reasons = tuple(d for choice, node in named if (d := choice.decision(node)) is not None)
     decisions = (*ready.decisions, *reasons, *foreseen)
-    return check_report(Path(model).name, target, recipe, graph, ready.choices, decisions)
+    return check_report(model.name, target, recipe, graph, ready.choices, decisions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
@@ -9,10 +10,13 @@ from qhal.data import Source
 from qhal.output import default_folder
 from qhal.pipeline.job import Job, execute
 from qhal.pipeline.options import OptionKeywords, Options
+from qhal.pipeline.post_mortem import run_each_node
 from qhal.pipeline.session import open_session
 from qhal.plugin.registry import Registry
 from qhal.progress import SILENT, Progress
 from qhal.results.record import RunRecord
+from qhal.system.guard import guarded
+from qhal.system.wire import Wire
 
 
 def deploy(
@@ -45,5 +49,13 @@ def deploy(
     asked, path = Options(data, **options), Path(model)
     folder = Path(asked.out or default_folder(path, target, asked.recipe))
     job = Job(path, target, asked, folder)
-    with open_session(path, asked, registry=registry) as session:
-        return execute(job, session, progress)
+    return guarded(
+        partial(_deploy, job, registry),
+        progress,
+        post_mortem=partial(run_each_node, job, registry),
+    )
+
+
+def _deploy(job: Job, registry: Registry | None, wire: Wire) -> RunRecord:
+    with open_session(job.model, job.options, registry=registry) as session:
+        return execute(job, session, wire.progress)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
 from qhal.data import Source
-from qhal.errors import OptionError
+from qhal.errors import OptionError, QhalError
 from qhal.output import default_folder
 from qhal.pipeline.job import Job, run
 from qhal.pipeline.options import OptionKeywords, Options
+from qhal.pipeline.post_mortem import run_each_node
 from qhal.pipeline.session import open_session
 from qhal.plugin.registry import Registry, given_or_installed
 from qhal.progress import SILENT, Progress
-from qhal.results.fleet import Fleet
+from qhal.results.fleet import Fleet, Outcome
+from qhal.system.guard import guarded
+from qhal.system.wire import Wire
 
 
 def deploy_all(
@@ -29,8 +33,8 @@ def deploy_all(
 ) -> Fleet:
     """Deploy a model for several targets; import, data and calibration happen once.
 
-    A target that fails does not stop the others. Each one gets its own folder: in ``out`` if that
-    is given, else in the working folder.
+    A target that fails does not stop the others; if it crashes, the rest is begun anew. Each one
+    gets its own folder: in ``out`` if that is given, else in the working folder.
 
     Args:
         model: path of an ONNX file.
@@ -50,15 +54,46 @@ def deploy_all(
             "Give each target once, separated by commas.",
         )
     asked, path = Options(data, **options), Path(model)
+    waiting = [_job(path, name, asked) for name in targets]
+    outcomes: list[Outcome] = []
+    while waiting:
+        told: list[str | Outcome] = []
+        try:
+            guarded(
+                partial(_deploy_each, tuple(waiting), registry),
+                progress,
+                told.append,
+                partial(run_each_node, waiting[0], registry),
+            )
+        except QhalError as error:
+            if not told and not outcomes:
+                raise  # not one of the targets has begun
+            told.append(Outcome(_begun(told) or waiting[0].target, error=error))
+        found = [outcome for outcome in told if isinstance(outcome, Outcome)]
+        outcomes += found
+        waiting = waiting[len(found) :]
+    return Fleet(path.name, tuple(outcomes))
+
+
+def _deploy_each(jobs: Sequence[Job], registry: Registry | None, wire: Wire) -> None:
+    """Do the jobs in turn; send the name of each target when it begins, and its outcome."""
+    path, asked = jobs[0].model, jobs[0].options
     known = given_or_installed(registry, asked.targets_file)
-    for name in targets:
-        known.profile(name)
-    jobs = [_job(path, name, asked) for name in targets]
+    for job in jobs:
+        known.profile(job.target)
     with open_session(path, asked, several=True, registry=known) as session:
         session.load_model()
         session.load_data()
-        session.check_float(progress).refuse(asked.keep_refused is None)
-        return Fleet(path.name, tuple(run(job, session, progress) for job in jobs))
+        session.check_float(wire.progress).refuse(asked.keep_refused is None)
+        for job in jobs:
+            wire.send(job.target)
+            wire.send(run(job, session, wire.progress))
+
+
+def _begun(told: Sequence[str | Outcome]) -> str:
+    """Return the target that was in work at the end; "" if it was none."""
+    last = told[-1] if told else ""
+    return last if isinstance(last, str) else ""
 
 
 def _job(model: Path, target: str, options: Options) -> Job:

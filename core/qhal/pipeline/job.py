@@ -14,6 +14,7 @@ from qhal.progress import SILENT, Progress
 from qhal.results.fleet import Outcome
 from qhal.results.record import RunRecord
 from qhal.system.blas import one_blas_thread
+from qhal.system.wire import out_of_memory
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def run(job: Job, session: Session | None = None, progress: Progress = SILENT) -
             return Outcome(job.target, job.folder, execute(job, used, progress))
     except QhalError as error:
         return Outcome(job.target, error=error)
+    except MemoryError as error:
+        return Outcome(job.target, error=out_of_memory(error))
     except Exception as error:  # noqa: BLE001 - a bug met by one job must not cost the others
         return Outcome(job.target, error=_bug(job.target, error))
 

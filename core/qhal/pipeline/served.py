@@ -10,10 +10,11 @@ from qhal.artifact.runnable import Subject
 from qhal.decisions import Decision
 from qhal.errors import MissingDependencyError
 from qhal.plugin.backend import Backend
-from qhal.plugin.calls import call, check_unchanged
+from qhal.plugin.calls import call, check_unchanged, name_of
 from qhal.plugin.lent import Seal
 from qhal.plugin.registry import Registry, given_or_installed
 from qhal.quant.model import QuantModel
+from qhal.system.trail import Kind, doing
 from qhal.targets.profile import TargetProfile
 from qhal.targets.recipe import find_recipe
 from qhal.targets.target import Target
@@ -46,7 +47,8 @@ class Served:
             PluginError: the backend broke, or changed the model.
         """
         profile, seal = self.target.profile, Seal.of_model(model)
-        artifact = call(self.backend, Backend.lower, model, profile)
+        with doing(Kind.BACKEND, f"the {name_of(self.backend)} wrote the artifact"):
+            artifact = call(self.backend, Backend.lower, model, profile)
         check_unchanged(self.backend, "lower", seal, Seal.of_model(model))
         adapter = Adapter.of_model(model)
         return Subject(artifact, self.backend, profile, adapter, model, seal=seal)

@@ -19,6 +19,7 @@ from qhal.progress import SILENT, Progress
 from qhal.quant.equalize import Finding, survey
 from qhal.quant.scores import Scores
 from qhal.system.scratch import scratch
+from qhal.system.trail import Kind, doing
 from qhal.verify import ORACLE_SAMPLES, Evaluation, FloatReference, check_labels
 
 
@@ -85,7 +86,8 @@ class Session:
 
     @cached_property
     def _imported(self) -> Imported:
-        return import_model(self.model, self.options.shapes)
+        with doing(Kind.MODEL, f"{self.model.name} was imported"):
+            return import_model(self.model, self.options.shapes)
 
     @cached_property
     def _data(self) -> DataSplit:

@@ -155,6 +155,8 @@ def blaming(backend: Backend, doing: str) -> Iterator[None]:
     try:
         with naming(backend, doing):
             yield
+    except MemoryError:  # nobody's fault
+        raise
     except InternalError as error:
         raise _broken(backend, doing, error.message) from error
     except QhalError:

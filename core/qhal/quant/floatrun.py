@@ -12,6 +12,7 @@ from qhal.errors import DataValueError, ModelInvalidError, QhalError
 from qhal.host import usable_cores
 from qhal.ir.export import to_onnx
 from qhal.ir.graph import Array, Graph
+from qhal.system.trail import Kind, doing
 
 T = TypeVar("T")
 
@@ -43,6 +44,7 @@ class FloatRun:
         self._tensors = tuple(tensors)
         proto = to_onnx(graph, outputs=self._tensors)
         self._session = _guarded(
+            f"{runtime_version()} loaded the float model {graph.name}",
             lambda: _session(proto.SerializeToString(), threads or _spare_cores()),
             lambda reason: ModelInvalidError(
                 f"onnxruntime cannot load the float model {graph.name!r}: {reason}"
@@ -71,6 +73,7 @@ class FloatRun:
         for name in self._taken:
             binding.bind_cpu_input(name, np.asarray(inputs[name], order="C"))
         _guarded(
+            f"{runtime_version()} ran the float model on {where or 'inputs'}",
             lambda: self._session.run_with_iobinding(binding),
             lambda reason: DataValueError(
                 f"onnxruntime cannot run the float model on {where or 'the inputs'}: {reason}",
@@ -128,10 +131,11 @@ def _runtime_errors() -> tuple[type[Exception], ...]:
     return (*(k for k in kinds if issubclass(k, Exception)), RuntimeError, ValueError)
 
 
-def _guarded(call: Callable[[], T], error: Callable[[str], QhalError]) -> T:
+def _guarded(words: str, call: Callable[[], T], error: Callable[[str], QhalError]) -> T:
     """Call into onnxruntime; turn what it raises into one of qhal's errors."""
     try:
-        return call()
+        with doing(Kind.MODEL, words):
+            return call()
     except _runtime_errors() as raised:
         raise error(_first_line(raised)) from raised
 

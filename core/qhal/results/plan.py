@@ -220,7 +220,14 @@ def _range(params: QuantParams) -> tuple[float, ...]:
         return ()
     codebook = params.dtype.codebook
     if codebook is not None:
-        return _shortest(params.scale.max() * codebook[[0, -1]])
+        low, high = params.scale.max().astype(np.float64) * codebook[[0, -1]]
+        return _finite(low, high)
     low = (params.scale * (params.dtype.qmin - params.zero_point)).min()
     high = (params.scale * (params.dtype.qmax - params.zero_point)).max()
-    return _shortest(np.array([low, high]))
+    return _finite(low, high)
+
+
+def _finite(low: float, high: float) -> tuple[float, ...]:
+    """Write a range; one end more than the values need may be more than a float32 holds."""
+    largest = np.finfo(np.float32).max
+    return _shortest(np.clip([low, high], -largest, largest))

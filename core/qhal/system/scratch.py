@@ -31,7 +31,7 @@ def scratch() -> Iterator[Path]:
     holder, lock = _locked()
     with holder as name:
         try:
-            _sweep(Path(name).parent)
+            sweep(Path(name).parent)
             yield Path(name)
         finally:
             if lock is not None:
@@ -61,9 +61,13 @@ def _new() -> tempfile.TemporaryDirectory[str]:
         ) from error
 
 
-def _sweep(parent: Path) -> None:
-    """Remove folders that no living process holds."""
-    with os.scandir(parent) as entries:
+def sweep(parent: Path | None = None) -> None:
+    """Remove temporary folders that no living process holds.
+
+    Args:
+        parent: the folder where they are; None for that of this process.
+    """
+    with os.scandir(parent or tempfile.gettempdir()) as entries:
         found = [Path(entry.path) for entry in entries if _NAME.fullmatch(entry.name)]
     for folder in found:
         with if_abandoned(folder) as abandoned:

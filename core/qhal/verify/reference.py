@@ -11,6 +11,7 @@ import numpy as np
 from qhal.errors import ModelInvalidError, VerificationError
 from qhal.ir.graph import Array, Arrays, Graph
 from qhal.metric import Basis, Metric
+from qhal.system.trail import Kind, doing
 from qhal.verify.compare import Difference, difference
 
 _SMALLEST_IMPORT_SQNR_DB = 40.0
@@ -31,7 +32,9 @@ class FloatReference:
             ModelInvalidError: ONNX Runtime does not take it.
         """
         self._outputs = list(outputs)
-        self._session = _session(model)
+        self._name = "the imported graph" if isinstance(model, bytes) else Path(model).name
+        with doing(Kind.MODEL, f"onnxruntime loaded {self._name}"):
+            self._session = _session(model)
         self._inputs = {port.name: port.type for port in self._session.get_inputs()}
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
@@ -42,7 +45,10 @@ class FloatReference:
         """
         feeds = {name: _as_typed(inputs[name], kind) for name, kind in self._inputs.items()}
         try:
-            results = self._session.run(self._outputs, feeds)
+            with doing(Kind.MODEL, f"onnxruntime ran {self._name} in float"):
+                results = self._session.run(self._outputs, feeds)
+        except MemoryError:
+            raise
         # ONNX Runtime has no public root of its errors.
         except Exception as error:
             raise ModelInvalidError(f"ONNX Runtime cannot run the model: {error}.") from error
@@ -72,6 +78,8 @@ def _session(model: str | Path | bytes) -> Any:
     source = model if isinstance(model, bytes) else _readable(model)
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except MemoryError:
+        raise
     except Exception as error:
         raise ModelInvalidError(f"ONNX Runtime does not load the model: {error}.") from error
 

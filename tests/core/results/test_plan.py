@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
+import numpy as np
+import pytest
+
+from qhal.ir.dtypes import DType
 from qhal.quant.choice import Choice, Verdict
+from qhal.quant.model import QuantParams
 from qhal.results.plan import Plan, TensorPlan, plan_of
 from qhal.targets.where import Where, WhereBasis
 from tests.core.conftest import Toys
@@ -52,3 +57,17 @@ def test_bias_names_what_it_is_derived_from(toys: Toys) -> None:
 def test_float_tensors_have_no_parameters(toys: Toys) -> None:
     tensor = _tensor(plan_of(toys.baseline), "x")
     assert (tensor.dtype, tensor.scale, tensor.shape) == ("float32", (), (1, 4))
+
+
+@pytest.mark.parametrize("dtype", [DType.INT8, DType.NF4])
+def test_a_range_ends_where_float32_does(toys: Toys, dtype: DType) -> None:
+    """One step below what the values need, -128 steps may be more than a float32 holds."""
+    largest = float(np.finfo(np.float32).max)
+    scale = np.float32(largest / 127 if dtype is DType.INT8 else largest)
+    params = {
+        **toys.model.params,
+        "w": QuantParams(dtype, np.array([scale]), np.zeros(1, np.int64)),
+    }
+    low, high = _tensor(plan_of(replace(toys.model, params=params)), "w").range
+    assert np.float32(low) == -np.float32(largest)
+    assert 0.999 * largest < np.float32(high) <= largest

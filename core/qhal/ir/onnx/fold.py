@@ -15,6 +15,7 @@ from qhal.ir.graph import Array, TensorType
 from qhal.ir.onnx.call import ImportCall
 from qhal.ir.onnx.single import infer_types, node_model, node_proto
 from qhal.ir.onnx.weights import as_float32, check_finite
+from qhal.system.trail import Kind, doing
 
 LARGEST_FOLDED_BYTES = 256 << 20
 """A computed constant larger than this is refused; no export computes such weights."""
@@ -79,7 +80,8 @@ def _evaluate(call: ImportCall, operands: Sequence[Array | None]) -> tuple[Array
     feeds = {str(n): v for n, v in zip(names, operands, strict=True) if v is not None}
     for run in (_run_reference, _run_onnxruntime):
         try:
-            made = run(call, feeds)
+            with doing(Kind.MODEL, f"the constant node {call.name!r} ({call.kind}) was computed"):
+                made = run(call, feeds)
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001 - whatever it cannot do stays a node of the graph

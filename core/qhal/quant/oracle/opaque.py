@@ -8,6 +8,7 @@ from qhal.ir import ops
 from qhal.ir.graph import TensorType
 from qhal.quant.oracle.context import Kernel, KernelContext, Operands
 from qhal.quant.oracle.values import Array
+from qhal.system.trail import Kind, doing
 
 
 def build_opaque(context: KernelContext) -> Kernel:
@@ -18,14 +19,16 @@ def build_opaque(context: KernelContext) -> Kernel:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        _one_node_model(context), options, providers=["CPUExecutionProvider"]
-    )
+    model, node = _one_node_model(context), context.node
+    words = f"onnxruntime computed node {node.name!r} ({context.op.kind}) for the oracle"
+    with doing(Kind.MODEL, words):
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def run(operands: Operands) -> tuple[Array, ...]:
         named = zip(context.node.inputs, operands, strict=True)
         feeds = {name: np.asarray(x, order="C") for name, x in named if x is not None}
-        return tuple(session.run(list(context.node.outputs), feeds))
+        with doing(Kind.MODEL, words):
+            return tuple(session.run(list(context.node.outputs), feeds))
 
     return run
 

@@ -1,0 +1,217 @@
+"""What a child tells its parent: progress, values, and at the end a result or an error."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import count, pairwise
+from typing import Any, Protocol
+
+from qhal.errors import CrashError, InternalError, in_one_line
+from qhal.progress import Advance, Progress
+
+_SIZE = struct.Struct("<Q")
+
+
+class Wire(Protocol):
+    """What work in a child, or in this process, has of the caller's."""
+
+    @property
+    def progress(self) -> Progress:
+        """Who shows progress."""
+        ...
+
+    def send(self, value: object) -> None:
+        """Hand over a value before the work is done: it stays, even if the rest crashes."""
+        ...
+
+
+@dataclass(frozen=True)
+class NoWire:
+    """The wire of work in the caller's own process.
+
+    Attributes:
+        progress: the caller's.
+        receive: takes what the work sends.
+    """
+
+    progress: Progress
+    receive: Callable[[Any], object]
+
+    def send(self, value: object) -> None:
+        """Hand over a value."""
+        self.receive(value)
+
+
+class Sender:
+    """The child's end of a pipe. It is also the child's :class:`Progress`."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+        self._numbers = count()
+
+    @property
+    def progress(self) -> Progress:
+        """Itself: stages are told to the parent."""
+        return self
+
+    def send(self, value: object) -> None:
+        """Hand over a value."""
+        self._tell("item", value)
+
+    def done(self, value: object) -> None:
+        """Hand over the result."""
+        self._tell("done", value)
+
+    def declined(self) -> None:
+        """Say that the work cannot be done here."""
+        self._tell("declined", None)
+
+    def failed(self, error: BaseException) -> None:
+        """Hand over an exception with all that caused it; the traceback goes as text."""
+        self._tell("failed", _portable(error))
+
+    @contextmanager
+    def stage(self, title: str, total: int | None = None) -> Iterator[Advance]:
+        """Enter a stage, see :class:`qhal.progress.Progress`."""
+        number = next(self._numbers)
+        self._tell("stage", (number, title, total))
+        try:
+            yield lambda units: self._tell("advance", (number, units))
+        finally:
+            self._tell("end", number)
+
+    def _tell(self, kind: str, value: object) -> None:
+        content = pickle.dumps((kind, value))
+        rest = memoryview(_SIZE.pack(len(content)) + content)
+        with self._lock:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+
+
+@dataclass
+class Receiver:
+    """The parent's end of the pipe.
+
+    Attributes:
+        progress: who shows what the child tells.
+        receive: takes the values that the child sends.
+        ended: True once there is a result or an error.
+        declined: True if the child cannot do the work.
+        result: of the work.
+        error: that it raised.
+    """
+
+    progress: Progress
+    receive: Callable[[Any], object]
+    ended: bool = False
+    declined: bool = False
+    result: Any = None
+    error: BaseException | None = None
+    _buffer: bytearray = field(default_factory=bytearray)
+    _stages: dict[int, tuple[ExitStack, Advance]] = field(default_factory=dict)
+
+    def feed(self, content: bytes) -> None:
+        """Take what came through the pipe; the last message may be incomplete."""
+        self._buffer += content
+        while len(self._buffer) >= _SIZE.size:
+            (size,) = _SIZE.unpack_from(self._buffer)
+            if len(self._buffer) < (end := _SIZE.size + size):
+                return
+            message = bytes(self._buffer[_SIZE.size : end])
+            del self._buffer[:end]
+            self._take(*pickle.loads(message))
+
+    def close(self) -> None:
+        """End all stages that the child did not end."""
+        for opened, _ in self._stages.values():
+            opened.close()
+        self._stages.clear()
+
+    def _take(self, kind: str, value: Any) -> None:
+        match kind:
+            case "stage":
+                number, title, total = value
+                opened = ExitStack()
+                advance = opened.enter_context(self.progress.stage(title, total))
+                self._stages[number] = opened, advance
+            case "advance":
+                number, units = value
+                self._stages[number][1](units)
+            case "end":
+                self._stages.pop(value)[0].close()
+            case "item":
+                self.receive(value)
+            case "declined":
+                self.ended = self.declined = True
+            case "done":
+                self.ended, self.result = True, value
+            case "failed":
+                self.ended, self.error = True, _chained(value)
+
+
+class _ElsewhereError(Exception):
+    """The traceback of an exception in a child, as text."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+def tell_result(work: Callable[[Wire], object], sender: Sender) -> None:
+    """Do the work in a child, and hand over what comes of it."""
+    try:
+        sender.done(work(sender))
+    except MemoryError as error:
+        sender.failed(out_of_memory(error))
+    except BaseException as error:  # noqa: BLE001 - it is raised again in the parent
+        sender.failed(error)
+
+
+def out_of_memory(error: MemoryError) -> CrashError:
+    """Say what an exception for want of memory means."""
+    words = next(iter(getattr(error, "__notes__", ())), "")
+    found = CrashError(
+        f"There is not enough memory{f'; meanwhile, {words}' if words else ''}.", MEMORY_HINT
+    )
+    found.__cause__ = error
+    return found
+
+
+MEMORY_HINT = "Free some memory, raise the limit (ulimit -v), or use a machine with more of it."
+
+
+def _portable(error: BaseException) -> tuple[Sequence[BaseException], str]:
+    """Return an exception and its causes, all of which can be pickled, and the traceback."""
+    chain, text = [], ""
+    cause: BaseException | None = error
+    while cause is not None:
+        chain.append(_pickled(cause))
+        cause = cause.__cause__
+    if len(chain) > 1 or type(error).__module__ == "builtins" or isinstance(error, InternalError):
+        text = "".join(traceback.format_exception(error))
+    return chain, text
+
+
+def _pickled(error: BaseException) -> BaseException:
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 - of a class that cannot be imported, or with odd arguments
+        return Exception(in_one_line(error))
+    return error
+
+
+def _chained(received: tuple[Sequence[BaseException], str]) -> BaseException:
+    """Put an exception and its causes together again."""
+    chain, text = received
+    for error, cause in pairwise(chain):
+        error.__cause__ = cause
+    if text:
+        chain[-1].__cause__ = _ElsewhereError(text)
+    return chain[0]
