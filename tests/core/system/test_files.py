@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
-from qhal.system.files import exists, if_abandoned, is_file, is_folder, plain, try_lock
+from qhal.system.files import (
+    exists,
+    if_abandoned,
+    is_file,
+    is_folder,
+    locked_folder,
+    plain,
+    try_lock,
+)
+from tests.paths import PATH
 
 
 def test_only_plain_files_are_read(tmp_path: Path) -> None:
@@ -47,3 +60,42 @@ def test_a_link_is_nobodys_folder(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real")
     with if_abandoned(tmp_path / "link") as abandoned:
         assert not abandoned
+
+
+SWEEPER = """
+import shutil, sys
+from pathlib import Path
+from qhal.system.files import if_abandoned
+
+print("ready", flush=True)
+while True:
+    for folder in Path(sys.argv[1]).iterdir():
+        with if_abandoned(folder) as abandoned:
+            if abandoned:
+                shutil.rmtree(folder, ignore_errors=True)
+"""
+
+
+def test_a_folder_that_another_process_sweeps_away_is_made_again(tmp_path: Path) -> None:
+    """Two processes: one makes folders and locks them late, one removes what nobody holds."""
+    command = [sys.executable, "-c", SWEEPER, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": PATH}
+    made: list[Path] = []
+
+    def slowly() -> Path:
+        made.append(Path(tempfile.mkdtemp(dir=tmp_path)))
+        time.sleep(0.002 if len(made) % 2 else 0)
+        return made[-1]
+
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as sweeper:
+        try:
+            assert sweeper.stdout is not None
+            sweeper.stdout.readline()
+            held = [locked_folder(slowly) for _ in range(200)]
+            time.sleep(0.05)
+            assert all(folder.is_dir() and lock is not None for folder, lock in held)
+        finally:
+            sweeper.kill()
+    assert len(made) > len(held), "nothing was swept away: the test shows nothing"
+    for _, lock in held:
+        os.close(lock or 0)
