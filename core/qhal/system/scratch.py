@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 from qhal.errors import OutputError
+from qhal.system.cleanup import Cleanup
 from qhal.system.files import if_abandoned, locked_folder
 
 _PREFIX = "qhal-tmp-"
@@ -30,13 +30,11 @@ def scratch() -> Iterator[Path]:
         OutputError: there is no place for it.
     """
     folder, lock = locked_folder(_new)
-    remove = partial(_remove, folder, lock, os.getpid())
-    atexit.register(remove)
+    remove = Cleanup(partial(_remove, folder, lock))
     try:
         _sweep(folder.parent)
         yield folder
     finally:
-        atexit.unregister(remove)
         remove()
 
 
@@ -50,13 +48,11 @@ def _new() -> Path:
         ) from error
 
 
-def _remove(folder: Path, lock: int | None, owner: int) -> None:
-    """Remove the folder, unless this process is a copy of the one that made it."""
-    if os.getpid() != owner:
-        return
+def _remove(folder: Path, lock: int | None) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     if lock is not None:
-        os.close(lock)
+        with suppress(OSError):  # closed when the process began to end in the midst of this
+            os.close(lock)
 
 
 def _sweep(parent: Path) -> None:
