@@ -14,7 +14,7 @@ from pathlib import Path
 from qhal.cli.main import COMMANDS, parser
 from qhal.cli.options import Parser
 from qhal.decisions import Code, Decision
-from qhal.errors import QhalError
+from qhal.errors import ExitCode, QhalError
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Graph, Node, NodeView, TensorType
 from qhal.ir.ops import Op
@@ -133,6 +133,10 @@ def errors_page() -> str:
         "Every error that qhal raises on purpose has a stable code. The command prints it on "
         "stderr as `error QH101: what is wrong`, with what to do on the line below.",
         _table(("code", "class in `qhal.errors`", "exit code", "meaning"), rows),
+        "## Exit codes\n\nThe command ends with one of these. The codes above 128 are those that "
+        "shells have for signals. A second signal ends the command without its cleanup; the next "
+        "run that writes there does it.",
+        _table(("exit code", "meaning"), [(str(int(c)), c.meaning) for c in ExitCode]),
     )
 
 

@@ -221,7 +221,7 @@ ENDED = """
 import atexit, os, signal, sys
 from pathlib import Path
 import qhal.output
-from qhal.cli.main import _signals
+from qhal.cli.leaving import signals
 from tests.core.test_output import write
 
 out, number = Path(sys.argv[1]), int(sys.argv[2])
@@ -233,7 +233,7 @@ def ends_after(first, second):
     os.kill(os.getpid(), number)
     return True
 qhal.output.exchange = ends_after
-with _signals():
+with signals():
     write(out, "second", force=True)
 """
 

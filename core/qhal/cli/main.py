@@ -1,29 +1,31 @@
-"""The command ``qhal``: parse, run one command, turn errors into words and exit codes.
-
-Exit codes: 0 done; 1 refused, not proven, or a gate is not met; 2 bad input; 3 something that is
-needed is not installed; 70 a bug in qhal; 130 interrupted.
-"""
+"""The command ``qhal``: parse, run one command, turn errors into words and exit codes."""
 
 from __future__ import annotations
 
-import atexit
 import os
-import signal
 import sys
 import tempfile
-import threading
-import time
 import traceback
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from io import StringIO
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from qhal.cli import bench, check, console, deploy, doctor, explain, plugins, setup, targets
+from qhal.cli import (
+    bench,
+    check,
+    console,
+    deploy,
+    doctor,
+    explain,
+    leaving,
+    plugins,
+    setup,
+    targets,
+)
 from qhal.cli.options import Parser, advice
 from qhal.errors import (
+    ExitCode,
     InternalError,
     MissingDependencyError,
     OptionError,
@@ -61,13 +63,6 @@ COMMANDS: dict[str, Command] = {
     "explain": explain,
     "setup": setup,
 }
-_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
-BROKEN_PIPE = 141
-
-_GRACE_S = 1.0
-_LEAVING = threading.Lock()
-
-_INTERRUPTED = "interrupted: nothing is left half-written"
 
 
 def parser() -> Parser:
@@ -75,9 +70,7 @@ def parser() -> Parser:
     top = Parser(
         prog="qhal",
         description="One float ONNX model in; a quantized artifact that fits your hardware out.",
-        epilog="Exit codes: 0 done; 1 the target refuses the model, the artifact is not proven, or "
-        "a gate is not met; 2 bad input; 3 something that is needed is not installed; 70 a bug in "
-        "qhal; 130 interrupted.",
+        epilog=f"Exit codes: {'; '.join(f'{code} {code.meaning}' for code in ExitCode)}.",
     )
     top.add_argument("--version", action="version", version=f"qhal {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -99,16 +92,16 @@ def main(argv: Sequence[str] | None = None, registry: Registry | None = None) ->
     if argv is None:
         console.keep_stdout_for_results()
     try:
-        with _signals():
+        with leaving.signals():
             code = _run(sys.argv[1:] if argv is None else argv, registry)
             sys.stdout.flush()
         return code
     except KeyboardInterrupt:  # raised by somebody else's handler
-        console.complain(_INTERRUPTED)
-        return _EXIT_CODES[signal.SIGINT]
+        console.complain(leaving.INTERRUPTED)
+        return ExitCode.INTERRUPTED
     except BrokenPipeError:
         console.drop_results()  # whoever read them has gone
-        return BROKEN_PIPE
+        return ExitCode.NOBODY_READS
     except QhalError as error:
         return _fail(error)
     except ModuleNotFoundError as error:
@@ -159,69 +152,6 @@ def _prepare_process() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-
-
-@contextmanager
-def _signals() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the process at once, whatever it is doing.
-
-    An exception would have to pass through the runtimes' C++ code and through destructors, where
-    it is lost, wrapped in another one, or aborts the process.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, _leave) for number in _EXIT_CODES}
-    try:
-        with _watchman():
-            yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _watchman() -> Iterator[None]:
-    """Watch for signals in a thread while the main thread is deep in a runtime's code."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    watchman = threading.Thread(target=_watch, args=(reader,), daemon=True)
-    try:
-        with suppress(RuntimeError):  # no more threads: the main one has to do
-            watchman.start()
-        yield
-    finally:
-        signal.set_wakeup_fd(before)
-        os.close(writer)
-        if watchman.ident is not None:
-            watchman.join()
-        os.close(reader)
-
-
-def _watch(reader: int) -> None:
-    while number := os.read(reader, 1):
-        if number[0] in _EXIT_CODES:
-            time.sleep(_GRACE_S)  # the main thread leaves by itself if it can
-            _leave(number[0], None)
-
-
-def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    """Remove what is half-written, which its owners registered for the exit, and end.
-
-    The first thread that comes here does it. What the main thread was doing does not go on.
-    """
-    if not _LEAVING.acquire(blocking=False):
-        while True:
-            time.sleep(_GRACE_S)
-    with suppress(ValueError):  # only the main thread may
-        for other in _EXIT_CODES:
-            signal.signal(other, signal.SIG_IGN)
-    with suppress(OSError):
-        cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar may have hidden it
-        os.write(2, cursor + _INTERRUPTED.encode() + b"\n")
-    atexit._run_exitfuncs()
-    os._exit(_EXIT_CODES[signal.Signals(number)])
 
 
 def _ours(error: ModuleNotFoundError) -> bool:

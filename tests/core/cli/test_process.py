@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,83 @@ def test_a_signal_ends_what_is_deep_in_a_runtime(tmp_path: Path, number: int, co
             assert process.wait(30) == code
         finally:
             process.kill()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["ready", "stuck.py"]
+
+
+_SLOW_CLEANUP = """
+import sys, threading
+from pathlib import Path
+from qhal.cli import leaving, main as shell
+from qhal.system.cleanup import Cleanup
+
+leaving._PATIENCE_S = float(sys.argv[1])
+lock = threading.Lock()
+
+def put_in_order():
+    Path("cleaning").touch()
+    lock.acquire()
+
+class Stuck:
+    SUMMARY = "hold a lock that the cleanup waits for"
+    add_arguments = staticmethod(lambda parser: None)
+
+    def run(self, arguments, registry=None):
+        with lock:
+            Cleanup(put_in_order)
+            Path("ready").touch()
+            threading.Event().wait()
+
+shell.COMMANDS["stuck"] = Stuck()
+sys.exit(shell.main(["stuck"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("patience", "signals", "said"),
+    [("1", 1, "the cleanup did not end in 1 s"), ("600", 2, "interrupted twice")],
+)
+def test_a_cleanup_that_does_not_end(
+    tmp_path: Path, patience: str, signals: int, said: str
+) -> None:
+    program = tmp_path / "stuck.py"
+    program.write_text(_SLOW_CLEANUP)
+    with subprocess.Popen(
+        [sys.executable, str(program), patience],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": PATH},
+        stderr=subprocess.PIPE,
+    ) as process:
+        try:
+            wait_until((tmp_path / "ready").exists, process)
+            for _ in range(signals):
+                process.send_signal(signal.SIGTERM)
+                wait_until((tmp_path / "cleaning").exists, process)
+                time.sleep(1)  # who presses twice waits longer than who sends a signal twice
+            _, stderr = process.communicate(timeout=30)
+            assert process.returncode == 143
+        finally:
+            process.kill()
+    assert said in stderr.decode()
+    assert "nothing is left half-written" not in stderr.decode()
+
+
+def test_a_signal_that_is_sent_twice_at_once_still_cleans_up(tmp_path: Path) -> None:
+    program = tmp_path / "stuck.py"
+    program.write_text(_IN_C)
+    environment = {**os.environ, "PYTHONPATH": PATH, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, str(program)], cwd=tmp_path, env=environment, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            wait_until((tmp_path / "ready").exists, process)
+            for _ in range(2):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.02)
+            _, stderr = process.communicate(timeout=30)
+            assert process.returncode == 130
+        finally:
+            process.kill()
+    assert stderr == b"interrupted: nothing is left half-written\n"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["ready", "stuck.py"]
 
 
