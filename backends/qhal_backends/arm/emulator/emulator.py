@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,12 +14,12 @@ import numpy as np
 
 from qhal.errors import MissingDependencyError, VerificationError
 from qhal.ir.graph import Array
-from qhal.system.children import tied
+from qhal.system.children import run_tied
 from qhal.system.scratch import scratch
 from qhal_backends.arm.cortexa_cores import Core
 from qhal_backends.arm.emulator.counter import prepare_counter
 from qhal_backends.arm.emulator.debian import PYTHON
-from qhal_backends.arm.emulator.folder import QEMU, Folder
+from qhal_backends.arm.emulator.folder import QEMU, Folder, last_line
 
 GUEST = Path(__file__).with_name("guest.py")
 TIMEOUT_S = 120.0
@@ -134,23 +133,10 @@ class Emulator:
     def _execute(self, work: Path, plugin: Path | None, timeout_s: float) -> str:
         """Run the guest; return why it did not finish, or an empty text if it did."""
         log = ["-plugin", str(plugin), "-d", "plugin", "-D", str(work / _LOG)] if plugin else []
-        try:
-            done = subprocess.run(
-                tied(self._command(log, GUEST, str(work))),
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return f"the emulation took longer than {timeout_s:g} s"
-        if not done.returncode:
-            return ""
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        return f"the emulation ended with exit code {done.returncode}: {last.rstrip('.')}"
+        done = run_tied(
+            self._command(log, GUEST, str(work)), timeout_s, environment=self.environment()
+        )
+        return "" if done.code == 0 else f"the emulation {done.failure(last_line(done.err))}"
 
 
 @dataclass(frozen=True)
