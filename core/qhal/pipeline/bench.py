@@ -17,7 +17,7 @@ from qhal.metric import Metric
 from qhal.pipeline.deployed import Deployed, open_deployed
 from qhal.pipeline.prepare import prepare
 from qhal.pipeline.sample import InputSample, first_sample, random_sample
-from qhal.pipeline.served import serve
+from qhal.pipeline.served import serve_float
 from qhal.plugin.calls import naming
 from qhal.plugin.registry import Registry, given_or_installed
 from qhal.progress import SILENT, Progress
@@ -171,7 +171,7 @@ def _baseline(deployed: Deployed, model: Path) -> Subject:
             f"{deployed.folder}: the backend {backend.info.name!r} does not lower float models.",
             "Leave out --model.",
         )
-    served = serve(backend, deployed.runnable.profile, record.recipe)
+    served = serve_float(backend, deployed.runnable.profile)
     served.check_can_lower()
     keep_layout = bool(record.options.get("keep_layout"))
     imported = _original(deployed, model)

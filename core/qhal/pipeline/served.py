@@ -7,7 +7,6 @@ from pathlib import Path
 
 from qhal.artifact.ports import Adapter
 from qhal.artifact.runnable import Subject
-from qhal.decisions import Decision
 from qhal.errors import MissingDependencyError
 from qhal.plugin.backend import Backend
 from qhal.plugin.calls import call, check_unchanged
@@ -15,7 +14,7 @@ from qhal.plugin.lent import Seal
 from qhal.plugin.registry import Registry, given_or_installed
 from qhal.quant.model import QuantModel
 from qhal.targets.profile import TargetProfile
-from qhal.targets.recipe import find_recipe
+from qhal.targets.recipe import FLOAT32, find_recipe
 from qhal.targets.target import Target
 
 
@@ -73,16 +72,11 @@ def find_target(
     """
     known = given_or_installed(registry, targets_file)
     backend, profile = known.resolve(name)
-    return serve(backend, profile, recipe, known.doubts(profile))
-
-
-def serve(
-    backend: Backend, profile: TargetProfile, recipe: str, doubts: tuple[Decision, ...] = ()
-) -> Served:
-    """Ask a backend what a device can execute, and check that it has the recipe.
-
-    Raises:
-        UnknownRecipeError: there is no such recipe, or the target has no kernels for it.
-    """
     caps = call(backend, Backend.capabilities, profile)
-    return Served(backend, Target(profile, caps, find_recipe(recipe, caps, profile.name), doubts))
+    policy = find_recipe(recipe, caps, profile.name)
+    return Served(backend, Target(profile, caps, policy, known.doubts(profile)))
+
+
+def serve_float(backend: Backend, profile: TargetProfile) -> Served:
+    """Ask a backend what a device can execute, for a model that stays in float."""
+    return Served(backend, Target(profile, call(backend, Backend.capabilities, profile), FLOAT32))
