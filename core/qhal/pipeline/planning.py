@@ -77,9 +77,9 @@ def plan_line(
     with stages("import"):
         served = find_target(name, options.recipe, registry=session.load_plugins())
         served.check_can_lower()
-        backend, target = served.backend, served.target
+        provided, target = served.provided, served.target
         imported = session.load_model()
-    with stages("prepare"), naming(backend, "capabilities"):
+    with stages("prepare"), naming(provided, "capabilities"):
         ready = prepare(target, imported, keep_layout=options.keep_layout)
         refuse(ready.choices, ready.laid.graph, name)
     with stages("data"):
@@ -87,7 +87,7 @@ def plan_line(
     with stages("check float"):
         floats = session.check_float(progress)
         floats.refuse(options.keep_refused is None)
-    with naming(backend, "capabilities"):
+    with naming(provided, "capabilities"):
         fitted = run_float_passes(ready, session, stages, FLOAT_PASSES)
     with stages("prepare"):
         constraints = constrain(fitted.laid.graph, target.caps, target.policy, fitted.choices)
