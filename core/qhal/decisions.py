@@ -123,6 +123,7 @@ class Code(Enum):
         "QD515",
         "the runtime does not report whether products run in their declared integer types",
     )
+    MEMORY_UNMEASURED = ("QD518", "peak memory was not measured on this host")
     NOT_EMULATED = ("QD520", "the artifact was not run in an emulation of the target")
     EMULATION_DIFFERS = (
         "QD521",

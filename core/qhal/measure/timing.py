@@ -33,8 +33,8 @@ class Pair:
         """Return what the backend itself can find out."""
         baseline = None if self.baseline is None else self.baseline.trial(self.sample)
         subject = self.subject.trial(self.sample)
-        backend, profile = self.subject.backend, self.subject.profile
-        return call(backend, Backend.examine, subject, baseline, profile)
+        provided, profile = self.subject.provided, self.subject.profile
+        return call(provided, Backend.examine, subject, baseline, profile)
 
 
 @dataclass(frozen=True)

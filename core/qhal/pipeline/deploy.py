@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Unpack
 
 from qhal.data import Source
-from qhal.output import default_folder
-from qhal.pipeline.job import Job, execute
+from qhal.pipeline.job import Job, run_or_raise
 from qhal.pipeline.options import OptionKeywords, Options
 from qhal.pipeline.session import open_session
 from qhal.plugin.registry import Registry
@@ -42,8 +41,6 @@ def deploy(
             is needed is not installed. Nothing is written then, unless ``keep_refused`` asks
             for the record.
     """
-    asked, path = Options(data, **options), Path(model)
-    folder = Path(asked.out or default_folder(path, target, asked.recipe))
-    job = Job(path, target, asked, folder)
-    with open_session(path, asked, registry=registry) as session:
-        return execute(job, session, progress)
+    job = Job(Path(model), target, Options(data, **options))
+    with open_session(job.model, job.options, registry=registry) as session:
+        return run_or_raise(job, session, progress)

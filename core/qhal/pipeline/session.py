@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from qhal.data import DataSplit, load_dataset, split
 from qhal.data.spool import Spool
 from qhal.host import cache_folder
+from qhal.ir.graph import Graph
 from qhal.ir.importer import Imported, import_model
 from qhal.pipeline.float_check import FloatFinding, check_float
 from qhal.pipeline.options import Options
@@ -41,6 +43,9 @@ class Session:
     registry: Registry | None = None
     cache: Path | None = None
     spools: tuple[Spool, Spool] | None = None
+    _surveys: WeakKeyDictionary[Graph, tuple[Finding, ...]] = field(
+        default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
+    )
 
     def load_plugins(self) -> Registry:
         """Take the registry that was handed in, else load the one of this process."""
@@ -54,9 +59,16 @@ class Session:
         """Read calibration and evaluation data, for the inputs of the model."""
         return self._data
 
-    def find_chains(self) -> tuple[Finding, ...]:
-        """Survey what could be equalized, whatever the target."""
-        return self._findings
+    def survey(self, graph: Graph) -> tuple[Finding, ...]:
+        """Find what could be equalized in a float graph of the model, whatever the target.
+
+        Args:
+            graph: as imported, or as another pass made it; targets with the same one share the
+                findings.
+        """
+        if graph not in self._surveys:
+            self._surveys[graph] = survey(graph, self._data.calibration)
+        return self._surveys[graph]
 
     def load_reference(self) -> Evaluation:
         """Pair the evaluation data with the float model that gives the reference outputs."""
@@ -106,10 +118,6 @@ class Session:
         if options.labels is not None or options.label_offset or limited:
             check_labels(graph, divided.evaluation.labels, needed=limited)
         return divided
-
-    @cached_property
-    def _findings(self) -> tuple[Finding, ...]:
-        return survey(self._imported.graph, self._data.calibration)
 
     @cached_property
     def _evaluation(self) -> Evaluation:

@@ -13,8 +13,11 @@ stated once: the rule's text names them, the check is given them, and a program 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
 
 from qhal.codec import Json, encode
 from qhal.errors import PluginError, in_one_line
@@ -119,6 +122,13 @@ class Limit:
         """
         return self.function(view, **self.bounds)
 
+    def __reduce__(self) -> tuple[Callable[..., Limit], tuple[object, ...]]:
+        """Pickle the function by its name, where the limit that it declares may stand instead."""
+        place = (self.function.__module__, self.function.__qualname__)
+        if _function_at(*place) is self.function:
+            return _restored, (*place, self.name, self.rule, dict(self.bounds))
+        return Limit, (self.name, self.rule, self.function, dict(self.bounds))
+
     def to_json(self) -> dict[str, Json]:
         """Write name, rule and bounds as JSON."""
         return {"name": self.name, "rule": self.rule, "bounds": encode(self.bounds)}
@@ -140,6 +150,19 @@ def limit(**bounds: Bound) -> Callable[[Check], Limit]:
         return Limit(function.__name__.strip("_"), rule.format(**bounds), function, bounds)
 
     return declared
+
+
+def _restored(
+    module: str, function: str, name: str, rule: str, bounds: Mapping[str, Bound]
+) -> Limit:
+    import_module(module)
+    return Limit(name, rule, _function_at(module, function), bounds)
+
+
+def _function_at(module: str, name: str) -> Any:
+    """Find a function of a module that was imported, declared as a limit or not."""
+    found = getattr(sys.modules.get(module), name, None)
+    return found.function if isinstance(found, Limit) else found
 
 
 def broken_by(rule: Limit, view: NodeView) -> str | None:

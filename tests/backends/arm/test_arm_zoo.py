@@ -46,7 +46,7 @@ def quantize(file: Path, target: str) -> tuple[QuantModel, Dataset]:
     chosen = find_target(target, "w8a8").target
     ready = prepare(chosen, import_model(file, SHAPES.get(file.stem)))
     refuse(ready.choices, ready.laid.graph, target)
-    constraints = constrain(ready.laid.graph, chosen.caps, chosen.recipe, ready.choices)
+    constraints = constrain(ready.laid.graph, chosen.caps, chosen.policy, ready.choices)
     data = random_data(ready.imported.graph, count=4)
     observed = ready.laid.sources_of(constraints.to_observe)
     averaged = ready.laid.sources_of(constraints.to_average)

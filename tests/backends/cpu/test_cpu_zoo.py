@@ -26,7 +26,7 @@ def quantize(
     target = served.target
     ready = prepare(target, import_model(model, {}))
     graph = ready.imported.graph
-    constraints = constrain(ready.laid.graph, target.caps, target.recipe, ready.choices)
+    constraints = constrain(ready.laid.graph, target.caps, target.policy, ready.choices)
     dataset = load_dataset(samples, {name: graph.tensors[name] for name in graph.inputs})
     observe, average = constraints.to_observe, constraints.to_average
     stats = calibrate(ready.legal.graph, dataset, observe, average).stats

@@ -40,7 +40,7 @@ def test_w8a8_runs_on_integers_and_equals_the_oracle(zoo: Path, name: str) -> No
     }
     types = {n: ready.imported.graph.tensors[n] for n in graph.inputs}
     data = load_dataset(samples, types, preprocess=None, labels=None, label_offset=0)
-    constraints = constrain(graph, target.caps, target.recipe, ready.choices)
+    constraints = constrain(graph, target.caps, target.policy, ready.choices)
     stats = calibrate(ready.legal.graph, data, constraints.to_observe, constraints.to_average)
     model = assign(constraints, stats.stats, "minmax").model
 

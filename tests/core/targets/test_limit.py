@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
+
 import pytest
 
 from qhal.errors import PluginError
@@ -82,6 +85,28 @@ def test_a_limit_whose_check_lacks_its_bounds_is_told() -> None:
 
     with pytest.raises(PluginError, match=r"limit rule on Relu r: TypeError: .*'width'"):
         broken_by(limit(width=3)(rule), relu(1))
+
+
+def _flat(view: NodeView, rank: Range) -> str | None:
+    """Tensors have {rank} dimensions."""
+    return None if len(view.input().shape) in rank else "it is not flat"
+
+
+@pytest.mark.parametrize(
+    "made", [narrow, replace(narrow, bounds={"width": Range(1, 9)}), limit(rank=Range(1, 2))(_flat)]
+)
+def test_a_limit_can_be_pickled(made: Limit) -> None:
+    assert pickle.loads(pickle.dumps(made)) == made
+
+
+def test_a_limit_of_a_nested_function_cannot() -> None:
+    @limit()
+    def nested(view: NodeView) -> str | None:
+        """Nothing is allowed."""
+        return "nothing is allowed"
+
+    with pytest.raises((pickle.PicklingError, AttributeError), match="nested"):
+        pickle.dumps(nested)
 
 
 def test_a_function_that_is_not_declared_is_no_limit() -> None:
