@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
 
 
 def cli_page() -> str:
-    """The command line."""
+    """Return the page of the command line."""
     top = parser()
     commands = [_command(name, _subparser(top, name)) for name in COMMANDS]
     return _page("The command line", top.description or "", *commands, top.epilog or "")
@@ -152,7 +152,7 @@ def codes_page() -> str:
 
 
 def hooks_page() -> str:
-    """The hooks and the backend class."""
+    """Return the page of the hooks and the backend class."""
     hooks = [
         f"## {name}\n\n{inspect.getdoc(hook)}"
         for name, hook in vars(hookspec).items()
@@ -190,7 +190,7 @@ def hooks_page() -> str:
 
 
 def targets_page() -> str:
-    """The devices, and what their backends can execute."""
+    """Return the page of the devices and of what their backends can execute."""
     profiles = catalog.builtin()
     backends = dict.fromkeys(profile.backend for profile in profiles.values())
     return _page(
@@ -277,7 +277,7 @@ def _about(found: Capabilities) -> str:
 
 
 def _kernel_table(devices: Sequence[Capabilities]) -> str:
-    """The kernels of devices that have the same; where their sources differ, all of them."""
+    """Return the kernels that devices share; where their sources differ, all of them."""
     alike: dict[tuple[str, ...], list[str]] = {}
     for entries in zip(*(found.kernels for found in devices), strict=True):
         if entries[0].rows:
@@ -318,7 +318,7 @@ def _cell(text: str) -> str:
 
 
 def _summary(thing: object) -> str:
-    """The first paragraph of a docstring, with reST marks as Markdown ones."""
+    """Return the first paragraph of a docstring, in Markdown."""
     return _plain((inspect.getdoc(thing) or "").partition("\n\n")[0])
 
 
@@ -327,14 +327,14 @@ def _plain(text: str) -> str:
 
 
 def _examples(text: str) -> str:
-    """``Example::`` and its indented block as a fenced one."""
+    """Turn ``Example::`` and its indented block into a fenced block."""
     head, mark, block = text.partition("Example::\n\n")
     code = inspect.cleandoc(block)
     return f"{head}```python\n{code}\n```" if mark else text
 
 
 def _attributes(kind: type) -> Iterable[tuple[str, str]]:
-    """The annotated names of a class, each with the string below it."""
+    """Yield the annotated names of a class, each with the string below it."""
     [tree] = ast.parse(inspect.getsource(kind)).body
     body = getattr(tree, "body", [])
     for stated, below in pairwise(body):
@@ -344,7 +344,7 @@ def _attributes(kind: type) -> Iterable[tuple[str, str]]:
 
 
 def _fields(kind: type) -> Iterable[tuple[str, str]]:
-    """The fields of a class, as the section ``Attributes:`` of its docstring tells of them."""
+    """Yield the fields of a class, as ``Attributes:`` in its docstring describes them."""
     _, _, section = (inspect.getdoc(kind) or "").partition("Attributes:\n")
     for entry in re.split(r"\n    (?=\w)", "\n" + section.rstrip()):
         name, _, meaning = entry.partition(": ")

@@ -39,7 +39,10 @@ def golden(request: pytest.FixtureRequest) -> Golden:
 @pytest.fixture(scope="session")
 def zoo() -> Path:
     """The folder of real models and data; tests that need it skip when it is absent."""
-    root = Path(os.environ.get("QHAL_ZOO", "../shared")).resolve() / "zoo"
+    folder = os.environ.get("QHAL_ZOO")
+    if not folder:
+        pytest.skip("no model zoo: set QHAL_ZOO to the folder that holds zoo/manifest.toml")
+    root = Path(folder).resolve() / "zoo"
     if not (root / "manifest.toml").is_file():
         pytest.skip(f"no model zoo at {root}; set QHAL_ZOO to the folder that holds it")
     return root

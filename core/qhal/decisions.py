@@ -119,7 +119,7 @@ class Code(Enum):
         "QD514",
         "on processors without VNNI, the runtime saturates sums that the plan computes exactly",
     )
-    EXECUTION_UNTOLD = (
+    EXECUTION_UNKNOWN = (
         "QD515",
         "the runtime does not report whether products run in their declared integer types",
     )

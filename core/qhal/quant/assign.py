@@ -26,11 +26,9 @@ from qhal.quant.covariance import receptive_field_of
 from qhal.quant.masks import clip_if_mask, clip_stats, is_mask, useful_range
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.qdq_insertion import ConstantForm
-from qhal.quant.range_estimators import choose_range
+from qhal.quant.range_estimators import RealRange, choose_range
 from qhal.quant.weights import WeightTask, quantize_weights
 from qhal.targets.spec import Derived, FixedQParams, PerAxis, PerTensor, QuantSpec
-
-Range = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +126,7 @@ class _Assigner:
         assert isinstance(spec, QuantSpec)
         return spec
 
-    def _range(self, group: tuple[str, ...]) -> Range:
+    def _range(self, group: tuple[str, ...]) -> RealRange:
         graph = self.constraints.qdq.graph
         members = [name for name in group if not is_mask(graph, name)] or group
         found = [r for name in members if (r := self._own_range(name)) is not None]
@@ -136,7 +134,7 @@ class _Assigner:
             raise InternalError(f"no statistics for any of {', '.join(group)}.")
         return min(low for low, _ in found), max(high for _, high in found)
 
-    def _own_range(self, name: str) -> Range | None:
+    def _own_range(self, name: str) -> RealRange | None:
         qdq = self.constraints.qdq
         if name in qdq.graph.constants:
             value = clip_if_mask(qdq.graph, name)
@@ -154,7 +152,7 @@ class _Assigner:
             low, high = min(low, producer.op.value), max(high, producer.op.value)
         return (low, high) if low <= high else None
 
-    def _note_range(self, name: str, stats: TensorStats, chosen: Range) -> None:
+    def _note_range(self, name: str, stats: TensorStats, chosen: RealRange) -> None:
         if stats.minimum == stats.maximum:
             value = f"{stats.minimum:g} in every sample"
             sentence = f"{name} was {value}; its scale was set by convention."

@@ -32,10 +32,9 @@ from qhal.ir.ops import (
     Where,
 )
 from qhal.quant.collectors import Histogram, TensorStats
+from qhal.quant.range_estimators import RealRange
 
-Range = tuple[float, float]
-
-EVERYWHERE: Range = (-inf, inf)
+EVERYWHERE: RealRange = (-inf, inf)
 
 SILU_LOW = -8.0
 """``silu(-8) = -0.0027``: less than half a step of any result that reaches 1.4 in 8 bits."""
@@ -52,7 +51,7 @@ _NEGLIGIBLE = log(2.0 * 2.0**16)
 """How far below the largest operand of a softmax a result is less than half a step of 16 bits."""
 
 
-def useful_range(graph: Graph, tensor: str, bits: int) -> Range:
+def useful_range(graph: Graph, tensor: str, bits: int) -> RealRange:
     """Find the range outside of which values of a tensor make no difference to its readers.
 
     Args:
@@ -119,7 +118,7 @@ def raise_masked(values: Array, axis: int) -> Array:
     return np.where(largest > MASK_LOW, raised, np.zeros_like(values))
 
 
-def clip_stats(stats: TensorStats, useful: Range) -> TensorStats:
+def clip_stats(stats: TensorStats, useful: RealRange) -> TensorStats:
     """Make the statistics that a tensor would have if its values were clipped to a range."""
     low, high = np.clip((stats.minimum, stats.maximum), *useful)
     if (low, high) == (stats.minimum, stats.maximum):
@@ -148,35 +147,35 @@ def _is_silu(graph: Graph, tensor: str, readers: Sequence[Node]) -> bool:
     return set(products[0].inputs) == {tensor, gates[0].outputs[0]}
 
 
-def _reader_range(node: Node, tensor: str, bits: int) -> Range:
+def _reader_range(node: Node, tensor: str, bits: int) -> RealRange:
     found = _RANGES.get(type(node.op))
     return EVERYWHERE if found is None or node.inputs[0] != tensor else found(node, bits)
 
 
-def _sigmoid_range(node: Node, bits: int) -> Range:
+def _sigmoid_range(node: Node, bits: int) -> RealRange:
     """Find where the result is over half a step from 0 and 1, at a scale of ``2**-bits``."""
     end = log(2.0 * 2.0**bits)
     return -end, end
 
 
-def _tanh_range(node: Node, bits: int) -> Range:
+def _tanh_range(node: Node, bits: int) -> RealRange:
     """Find where the result is over half a step from -1 and 1, at a scale of ``2**(1 - bits)``."""
     end = 0.5 * log(4.0 * 2.0 ** (bits - 1))
     return -end, end
 
 
-def _hard_sigmoid_range(node: Node, bits: int) -> Range:
+def _hard_sigmoid_range(node: Node, bits: int) -> RealRange:
     assert isinstance(node.op, HardSigmoid)
     ends = -node.op.beta / node.op.alpha, (1.0 - node.op.beta) / node.op.alpha
     return min(ends), max(ends)
 
 
-def _clip_range(node: Node, bits: int) -> Range:
+def _clip_range(node: Node, bits: int) -> RealRange:
     assert isinstance(node.op, Clip)
     return node.op.low, node.op.high
 
 
-_RANGES: dict[type, Callable[[Node, int], Range]] = {
+_RANGES: dict[type, Callable[[Node, int], RealRange]] = {
     Sigmoid: _sigmoid_range,
     Tanh: _tanh_range,
     HardSigmoid: _hard_sigmoid_range,

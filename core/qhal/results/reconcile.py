@@ -186,7 +186,7 @@ def _warn_of_unknown(nodes: Iterable[NodePlan], source: str) -> Iterable[Decisio
     hidden = [n for n in products if n.status in (Status.ABSORBED, Status.UNKNOWN)]
     if hidden:
         yield Decision(
-            Code.EXECUTION_UNTOLD,
+            Code.EXECUTION_UNKNOWN,
             f"The runtime does not report which type it used for {len(hidden)} of "
             f"{len(products)} products that were declared as integers ({source}): "
             f"{', '.join(node.name for node in hidden)}.",

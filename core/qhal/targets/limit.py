@@ -93,7 +93,7 @@ class MultipleOf:
 Bound = float | Range | OneOf | MultipleOf
 """What a bound is: the one number that is allowed, or several."""
 
-Check = Callable[..., str | None]
+LimitFunction = Callable[..., str | None]
 """Of a node and the bounds by their names: None, or the sentence with the offending value."""
 
 
@@ -110,7 +110,7 @@ class Limit:
 
     name: str
     rule: str
-    function: Check = field(repr=False)
+    function: LimitFunction = field(repr=False)
     bounds: Mapping[str, Bound] = field(default_factory=dict, hash=False)
 
     def check(self, view: NodeView) -> str | None:
@@ -134,7 +134,7 @@ class Limit:
         return {"name": self.name, "rule": self.rule, "bounds": encode(self.bounds)}
 
 
-def limit(**bounds: Bound) -> Callable[[Check], Limit]:
+def limit(**bounds: Bound) -> Callable[[LimitFunction], Limit]:
     """Declare a function to be a limit.
 
     Its name is the limit's; the first paragraph of its docstring is the rule, in which
@@ -144,7 +144,7 @@ def limit(**bounds: Bound) -> Callable[[Check], Limit]:
         **bounds: by name; the function takes them as arguments of these names.
     """
 
-    def declared(function: Check) -> Limit:
+    def declared(function: LimitFunction) -> Limit:
         text = (inspect.getdoc(function) or "").partition("\n\n")[0]
         rule = " ".join(text.split())
         return Limit(function.__name__.strip("_"), rule.format(**bounds), function, bounds)

@@ -157,7 +157,7 @@ def test_integer_products_of_unknown_type_are_one_decision() -> None:
     statuses = [node.status.value for node in found.plan.nodes]
     assert statuses == ["as planned", "unknown", "absorbed", "absorbed"]
     (decision,) = found.decisions
-    assert decision.code is Code.EXECUTION_UNTOLD
+    assert decision.code is Code.EXECUTION_UNKNOWN
     assert decision.sentence.startswith(
         "The runtime does not report which type it used for 2 of 3 "
     )

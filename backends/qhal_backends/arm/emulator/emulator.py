@@ -29,7 +29,7 @@ _LOG = "qemu.log"
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class EmulatedRun:
     """An artifact to run.
 
     Attributes:
@@ -48,7 +48,7 @@ class Job:
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class EmulatedResult:
     """The result of a job.
 
     Attributes:
@@ -79,7 +79,7 @@ class Emulation:
         problem: why others did not; empty if all did.
     """
 
-    results: Mapping[str, Result]
+    results: Mapping[str, EmulatedResult]
     problem: str = ""
 
 
@@ -94,7 +94,7 @@ class Emulator:
     folder: Folder
     core: Core
 
-    def run(self, jobs: Sequence[Job], timeout_s: float = TIMEOUT_S) -> Emulation:
+    def run(self, jobs: Sequence[EmulatedRun], timeout_s: float = TIMEOUT_S) -> Emulation:
         """Do jobs in order, in one process with one thread.
 
         If the plugin that counts cannot be made, the jobs are run and nothing is counted.
@@ -190,7 +190,7 @@ def _bits(array: Array) -> Array:
     return np.asarray(array, order="C").view(f"u{array.itemsize}")
 
 
-def _write(work: Path, jobs: Sequence[Job]) -> None:
+def _write(work: Path, jobs: Sequence[EmulatedRun]) -> None:
     tasks = []
     for job in jobs:
         model, samples = f"{job.name}.tflite", f"{job.name}.samples.npz"
@@ -214,21 +214,21 @@ def _write(work: Path, jobs: Sequence[Job]) -> None:
     (work / "task.json").write_text(json.dumps(tasks), encoding="utf-8")
 
 
-def _results(work: Path, jobs: Sequence[Job]) -> dict[str, Result]:
+def _results(work: Path, jobs: Sequence[EmulatedRun]) -> dict[str, EmulatedResult]:
     """Read the results of the jobs that finished."""
-    found: dict[str, Result] = {}
+    found: dict[str, EmulatedResult] = {}
     marks = _marks(work / _LOG)
     for job in jobs:
         outputs = work / f"{job.name}.npz"
         if not outputs.is_file():
             break
         own = job.counted_runs + 1 if job.counted_runs else 0
-        found[job.name] = Result(_read(outputs, job), _differences(marks[:own]))
+        found[job.name] = EmulatedResult(_read(outputs, job), _differences(marks[:own]))
         marks = marks[own:]
     return found
 
 
-def _read(path: Path, job: Job) -> tuple[tuple[Array, ...], ...]:
+def _read(path: Path, job: EmulatedRun) -> tuple[tuple[Array, ...], ...]:
     with np.load(path, allow_pickle=False) as stored:
         per_sample = len(stored.files) // len(job.samples)
         return tuple(
