@@ -14,6 +14,7 @@ from qhal.host import peak_memory_bytes
 from qhal.measure.memory import TASK_FILE
 from qhal.plugin.backend import Artifact, RunOptions
 from qhal.plugin.registry import registry
+from qhal.system import telemetry
 from qhal.system.children import end_with
 from qhal.targets.profile import TargetProfile
 
@@ -40,4 +41,5 @@ def main(folder: Path) -> int:
 
 if __name__ == "__main__":
     end_with(int(sys.argv[2]))
+    telemetry.turn_off()
     sys.exit(main(Path(sys.argv[1])))
