@@ -31,6 +31,8 @@ from typing import Any
 import numpy as np
 import peers_data as data
 
+from qhal.system import telemetry
+
 FIRST = "onnxruntime"
 """The tool that ratios refer to."""
 BASELINE = "float in onnxruntime"
@@ -314,6 +316,7 @@ def _cell(found: dict[str, Any], first: dict[str, Any], column: str) -> str:
 
 def main() -> None:
     """Run every tool on every model and print the table as it grows."""
+    telemetry.turn_off()
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("models", nargs="*", default=data.MODELS, help="names of zoo models")
     options.add_argument("--slow", action="store_true", help=f"also {', '.join(SLOW)}")

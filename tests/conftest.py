@@ -8,11 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from qhal.system import telemetry
 from tests.paths import ROOT
 
 UPDATE = "--update-goldens"
 
 Golden = Callable[[str, str], None]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the runtimes that tests load from reporting it."""
+    telemetry.turn_off()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
         1,
         "the target refuses the model, the artifact is not proven, or a gate is not met",
     )
-    BAD_INPUT = 2, "bad input, or no room for the output"
+    BAD_INPUT = 2, "bad input, or not enough disk or memory"
     MISSING = 3, "something that is needed is not installed"
     BUG = 70, "a bug in qhal"
     INTERRUPTED = 130, "interrupted (Ctrl-C, SIGINT)"
@@ -220,6 +220,15 @@ class PluginError(QhalError):
     """A plugin broke its contract; the message names its distribution."""
 
     code = "QH701"
+
+
+# --- QH8xx: the machine -------------------------------------------------------
+
+
+class OutOfMemoryError(QhalError):
+    """The machine has not enough memory for the model with these data."""
+
+    code = "QH801"
 
 
 # --- QH9xx: bugs --------------------------------------------------------------

@@ -29,8 +29,10 @@ from qhal.errors import (
     InternalError,
     MissingDependencyError,
     OptionError,
+    OutOfMemoryError,
     PluginError,
     QhalError,
+    in_one_line,
 )
 from qhal.output import in_words, is_full_disk
 from qhal.version import __version__
@@ -104,6 +106,8 @@ def main(argv: Sequence[str] | None = None, registry: Registry | None = None) ->
         return ExitCode.NOBODY_READS
     except QhalError as error:
         return _fail(error)
+    except MemoryError as error:
+        return _fail(_out_of_memory(error))
     except ModuleNotFoundError as error:
         return _fail(error if _ours(error) else _missing(error))
     except OSError as error:
@@ -165,6 +169,17 @@ def _missing(error: ModuleNotFoundError) -> QhalError:
     )
     missing.__cause__ = error
     return missing
+
+
+def _out_of_memory(error: MemoryError) -> QhalError:
+    said = in_one_line(error).partition(": ")[2].rstrip(".")
+    full = OutOfMemoryError(
+        f"There is not enough memory{f': {said}' if said else ''}.",
+        "Give fewer samples with --calib-samples and --eval-samples or a smaller batch with "
+        "--shape, or run it where more memory is free.",
+    )
+    full.__cause__ = error
+    return full
 
 
 def _full_disk(error: OSError) -> QhalError:

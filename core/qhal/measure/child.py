@@ -17,6 +17,7 @@ from qhal.measure.memory import BACKEND_FILE, TASK_FILE
 from qhal.plugin.backend import Artifact, Backend, RunOptions
 from qhal.plugin.calls import call
 from qhal.plugin.provided import Provided
+from qhal.system import telemetry
 from qhal.system.children import end_with
 from qhal.targets.profile import TargetProfile
 
@@ -53,4 +54,5 @@ def _peak(folder: Path) -> int | None:
 
 if __name__ == "__main__":
     end_with(int(sys.argv[2]))
+    telemetry.turn_off()
     sys.exit(main(Path(sys.argv[1])))

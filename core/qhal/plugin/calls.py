@@ -145,8 +145,8 @@ def setups_of(provided: Provided) -> tuple[Setup, ...]:
 def blaming(provided: Provided, doing: str) -> Iterator[None]:
     """Turn whatever a backend's code raises into an error that names who provides it.
 
-    A full disk is nobody's fault, and errors of qhal that are raised on purpose pass as they
-    are; that an invariant does not hold is not one of them.
+    A full disk or memory is nobody's fault, and errors of qhal that are raised on purpose pass as
+    they are; that an invariant does not hold is not one of them.
 
     Args:
         provided: whose code it is.
@@ -160,7 +160,7 @@ def blaming(provided: Provided, doing: str) -> Iterator[None]:
     except QhalError:
         raise
     except (Exception, SystemExit) as error:
-        if isinstance(error, OSError) and is_full_disk(error):
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and is_full_disk(error)):
             raise
         if isinstance(error, ModuleNotFoundError) and (package := _absent(error)):
             raise _not_installed(provided, package) from error

@@ -102,6 +102,34 @@ def test_an_exit_in_a_function_is_no_success(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_hard_exit_in_a_function_is_no_success(tmp_path: Path) -> None:
+    """A child that the function forks may still end as it likes."""
+    text = (
+        "import os\n"
+        "def make():\n"
+        "    if not (child := os.fork()):\n"
+        "        os._exit(7)\n"
+        "    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7\n"
+        "    os._exit(0)\n"
+    )
+    (tmp_path / "leaves.py").write_text(text)
+    done = shell(f"$QHAL {' '.join(DEPLOY)} --data leaves:make --out out", tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "leaves:make fails: it ends the process (SystemExit: 0)" in done.stderr
+
+
+@pytest.mark.parametrize("raised", ["MemoryError", "np.zeros((1 << 50,))"])
+def test_too_little_memory_is_one_sentence(tmp_path: Path, raised: str) -> None:
+    raises = f"raise {raised}" if raised == "MemoryError" else raised
+    (tmp_path / "large.py").write_text(f"import numpy as np\ndef make():\n    {raises}\n")
+    done = shell(f"$QHAL {' '.join(DEPLOY)} --data large:make --out out", tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "error QH801: There is not enough memory" in done.stderr
+    assert "--calib-samples" in done.stderr
+    assert "traceback" not in done.stderr.lower()
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_deleted_working_folder(tmp_path: Path) -> None:
     script = f"mkdir gone; cd gone; rmdir ../gone; $QHAL {' '.join(WITH_DATA)}"
     done = shell(script, tmp_path)
