@@ -13,26 +13,26 @@ def whole_groups(size: int) -> Limit:
 
 
 def _whole_groups(view: NodeView, weights: MultipleOf) -> str | None:
-    """The weights of an output are whole groups of {weights.number}."""
+    """The number of weights of an output is a multiple of {weights.number}, the group size."""
     depth = view.input(1).shape[1]
     if depth in weights:
         return None
-    return f"an output has {depth} weights, allowed {weights}"
+    return f"an output has {depth} weights; allowed: {weights}"
 
 
 @limit(groups=1)
 def one_group(view: NodeView, groups: int) -> str | None:
-    """A transposed convolution on integers has one group."""
+    """The number of groups is {groups}."""
     op = view.op
     assert isinstance(op, ops.ConvTranspose)
-    return None if op.groups == groups else f"it has {op.groups} groups, allowed {groups}"
+    return None if op.groups == groups else f"it has {op.groups} groups; allowed: {groups}"
 
 
 @limit(value=0)
 def zero_padding(view: NodeView, value: int) -> str | None:
-    """Constant padding of integers is zero: after any other, the next product runs in float."""
+    """Constant padding is {value}: after another value, the next product runs in float."""
     op = view.op
     assert isinstance(op, ops.Pad)
     if op.mode != "constant" or op.value == value:
         return None
-    return f"the padding is {op.value:g}, allowed {value}"
+    return f"the padding is {op.value:g}; allowed: {value}"

@@ -7,7 +7,7 @@ stated once: the rule's text names them, the check is given them, and a program 
     def small_window(view: NodeView, window: Range) -> str | None:
         \"\"\"Windows are {window} wide.\"\"\"
         width = view.input(1).shape[1]
-        return None if width in window else f"window is {width} wide, allowed {window}"
+        return None if width in window else f"window is {width} wide; allowed: {window}"
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class Range:
         return above and (self.most is None or number <= self.most)
 
     def __str__(self) -> str:
-        """As sentences have it: ``1 to 7``, ``up to 7``, ``from 1``."""
+        """As sentences have it: ``1 to 7``, ``up to 7``, ``1 or more``."""
         if self.least is None:
             return f"up to {_shown(self.most)}"
         if self.most is None:
-            return f"from {_shown(self.least)}"
+            return f"{_shown(self.least)} or more"
         return f"{_shown(self.least)} to {_shown(self.most)}"
 
 
@@ -118,7 +118,7 @@ class Limit:
 
         Returns:
             None if it meets the rule, else one sentence with the offending value, without a full
-            stop: "stride is 4, allowed 1 to 3".
+            stop: "stride is 4; allowed: 1 to 3".
         """
         return self.function(view, **self.bounds)
 

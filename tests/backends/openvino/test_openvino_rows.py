@@ -175,11 +175,11 @@ def test_stored_weights(recipe: str, least_db: float) -> None:
 @pytest.mark.parametrize(
     ("op", "operands", "reason"),
     [
-        (ops.Pad((0, 0, 1, 1, 0, 0, 1, 1), value=0.5), [X], "the padding is 0.5, allowed 0"),
+        (ops.Pad((0, 0, 1, 1, 0, 0, 1, 1), value=0.5), [X], "the padding is 0.5; allowed: 0"),
         (
             ops.ConvTranspose((2, 2), (0, 0, 0, 0), (1, 1), (0, 0), groups=2),
             [X, Constant((8, 4, 2, 2))],
-            "it has 2 groups, allowed 1",
+            "it has 2 groups; allowed: 1",
         ),
     ],
 )
@@ -194,4 +194,4 @@ def test_what_would_run_in_float_is_planned_in_float(
 def test_weights_in_groups_are_whole_groups() -> None:
     graph = single(ops.FullyConnected(), [(2, 40), Constant((10, 40))])
     reason = quantize(graph, "w4").choices["node"].reason
-    assert "an output has 40 weights, allowed multiples of 32" in reason
+    assert "an output has 40 weights; allowed: multiples of 32" in reason

@@ -188,12 +188,12 @@ def test_check_of_a_model_that_fits(toys: Toys) -> None:
 
 
 def test_check_of_a_model_that_does_not(toys: Toys) -> None:
-    report = _check(toys, Verdict.REFUSED, "fc has 9 dimensions, allowed are 4")
+    report = _check(toys, Verdict.REFUSED, "fc has 9 dimensions; allowed: 4")
     assert not report.ok
     assert check_page(report).verdict == "No: the target has no kernel for 1 of 1 node."
     group = report.groups[0]
-    assert (group.reason, group.count) == ("the node has 9 dimensions, allowed are 4", 1)
-    assert report.to_json()["nodes"][0]["reason"] == "fc has 9 dimensions, allowed are 4"
+    assert (group.reason, group.count) == ("the node has 9 dimensions; allowed: 4", 1)
+    assert report.to_json()["nodes"][0]["reason"] == "fc has 9 dimensions; allowed: 4"
 
 
 def test_check_of_a_model_that_is_refused_as_a_whole(toys: Toys) -> None:

@@ -26,7 +26,7 @@ def narrow(view: NodeView, width: Range, depth: MultipleOf) -> str | None:
     found = view.input().shape
     if found[0] in width and found[1] in depth:
         return None
-    return f"it is {found}, allowed {width} and {depth}"
+    return f"it is {found}; allowed: {width} and {depth}"
 
 
 def relu(*shape: int) -> NodeView:
@@ -48,7 +48,7 @@ def test_inside_is_allowed(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("shape", [(6, 4), (5, 7), (0, 4)])
 def test_outside_is_refused_with_the_value(shape: tuple[int, ...]) -> None:
-    assert broken_by(narrow, relu(*shape)) == f"it is {shape}, allowed 1 to 5 and multiples of 4"
+    assert broken_by(narrow, relu(*shape)) == f"it is {shape}; allowed: 1 to 5 and multiples of 4"
 
 
 def test_a_program_can_list_the_bounds() -> None:
@@ -72,7 +72,7 @@ def test_limits_of_one_rule_and_one_bound_are_equal() -> None:
 def test_bounds_read_as_sentences_have_them() -> None:
     shown = (Range(1, 7), Range(most=4), Range(least=0), Range(most=1e6), Range(most=65536))
     assert [str(bound) for bound in shown] == [
-        *("1 to 7", "up to 4", "from 0", "up to 1e+06", "up to 65536")
+        *("1 to 7", "up to 4", "0 or more", "up to 1e+06", "up to 65536")
     ]
     assert str(OneOf((2, 4, 8))) == "2, 4, 8"
     assert [OneOf((2, 4, 8)).either, OneOf(("DCR",)).either] == ["2, 4 or 8", "DCR"]
