@@ -54,7 +54,7 @@ class PlannedModel:
         return tuple(recipe.name for recipe in wider_recipes(target.recipe, target.caps))
 
     def with_observer(self, observer: str) -> QuantModel:
-        """Choose ranges by another observer, from the same statistics."""
+        """Choose ranges with another range estimator, from the same statistics."""
         return _assigned(self.prepared, self.constraints, self.calibration, observer).model
 
 

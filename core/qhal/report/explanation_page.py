@@ -43,7 +43,8 @@ def _type(tensor: TensorPlan) -> str:
 
 
 def _node_sentence(node: NodePlan) -> str:
-    what = f"{node.op}, {node.verdict.value}, declared as {node.declared.dtype or 'it is'}"
+    planned = f", planned in {node.declared.dtype}" if node.declared.dtype else ""
+    what = f"{node.op}, {node.verdict.value}{planned}"
     return f"{what}: {node.reason}." if node.reason else f"{what}."
 
 

@@ -99,7 +99,7 @@ def _files(record: RunRecord) -> str:
 def _node_counts(plan: Plan) -> str:
     counts = Counter(node.verdict for node in plan.nodes)
     words = {
-        Verdict.NATIVE: "as the recipe wants",
+        Verdict.NATIVE: "in the recipe's types",
         Verdict.FALLBACK: "in float",
         Verdict.HOST: "on another unit",
         Verdict.CONVERSION: "inserted conversions",

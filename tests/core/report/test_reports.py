@@ -183,7 +183,7 @@ def test_check_of_a_model_that_fits(toys: Toys) -> None:
     report = _check(toys, Verdict.NATIVE)
     assert report.ok
     assert report.to_json()["counts"] == {"native": 1, "fallback": 0, "host": 0, "refused": 0}
-    assert check_page(report).verdict == "Yes: 1 of 1 node as the recipe wants."
+    assert check_page(report).verdict == "Yes: 1 of 1 node in the recipe's types."
     assert "int8 per-axis" in to_text(report)
 
 
@@ -206,7 +206,7 @@ def test_check_of_a_model_that_is_refused_as_a_whole(toys: Toys) -> None:
 
 def test_check_counts_what_falls_back(toys: Toys) -> None:
     assert (
-        "0 of 1 node as the recipe wants, 1 in float."
+        "0 of 1 node in the recipe's types, 1 in float."
         in check_page(_check(toys, Verdict.FALLBACK, "why")).verdict
     )
 
