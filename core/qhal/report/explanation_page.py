@@ -56,7 +56,7 @@ def _node_table(node: NodePlan) -> Table:
         ("kernel", node.declared.kernel or ""),
         ("source", node.source),
         ("planned for", node.declared.unit or "the target's main unit"),
-        ("placed on", "" if node.runs is None else node.runs.unit),
+        ("placed on", "" if node.runs is None else node.runs.unit or ""),
         ("runs as", "" if node.runs is None else node.runs.as_what),
         ("cost", "" if node.cost is None else str(node.cost)),
         ("status", node.status.value),

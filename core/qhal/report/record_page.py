@@ -252,7 +252,7 @@ def _declared_words(declared: Where) -> str:
 
 def _runs(node: NodePlan) -> tuple[str, str]:
     """Return the unit that a node runs on, and how it runs; empty if unknown."""
-    return ("", "") if node.runs is None else (node.runs.unit, node.runs.as_what)
+    return ("", "") if node.runs is None else (node.runs.unit or "", node.runs.as_what)
 
 
 def _costs(plan: Plan) -> Section:
