@@ -70,10 +70,11 @@ FIRST_BACKEND = """## A first backend
    model.
 6. Write `readiness` if something has to be installed. Each `Lack` says why lowering or running does
    not work here, and the command that fixes it; `qhal doctor` prints both.
-7. Write `placement`, `examine` and the other methods where you have facts to report. A `Placement`
-   states its basis: read from the runtime, reported by the compiler, or predicted. A `PlacedNode`
-   may hold a `cost`, such as the cycles that your compiler estimates. A `Metric` appears in the
-   section of the report that its `topic` names, under its `label`.
+7. Write `placement`, `examine` and the other methods where you have facts to report. Each node of a
+   `Placement` has a `Where` that says how it is known: read from the runtime, reported by the
+   compiler, or predicted. A `PlacedNode` may hold a `cost`, such as the cycles that your compiler
+   estimates. A `Metric` appears in the section of the report that its `topic` names, under its
+   `label`.
 8. State in `BackendInfo.packages` what the backend imports besides qhal, such as
    `{"npu_sdk": "npu-sdk"}`. Their versions are in the records. Where one is missing, the error
    names the extra of your distribution that provides it."""

@@ -14,7 +14,7 @@ import numpy as np
 from qhal.ir import ops
 from qhal.ir.graph import NodeView
 from qhal.ir.ops import Role
-from qhal.targets.limit import MultipleOf, Range, limit
+from qhal.targets.limit import MultipleOf, OneOf, Range, limit
 from qhal_backends.tflite.padding import implicit_padding
 from qhal_backends.tflite.resizing import exact_mode, spatial_sizes
 from qhal_backends.tflite.windows import is_non_negative, pool_axes, steps_in_plane
@@ -103,13 +103,13 @@ def depth_is_multiple(view: NodeView, depth: MultipleOf) -> str | None:
     return f"a depth of {shape[-1]} is reduced; allowed: {depth}"
 
 
-@limit()
-def slope_is_innermost(view: NodeView) -> str | None:
-    """The slope has one dimension, the innermost."""
+@limit(outer=1)
+def slope_is_innermost(view: NodeView, outer: int) -> str | None:
+    """All dimensions of the slope are {outer}, but for the innermost."""
     shape = view.input(1).shape
-    if all(n == 1 for n in shape[:-1]):
+    if all(n == outer for n in shape[:-1]):
         return None
-    return f"the slope has the shape {shape}; only the innermost dimension may exceed 1"
+    return f"the slope has the shape {shape}; only the innermost dimension may exceed {outer}"
 
 
 @limit()
@@ -120,14 +120,14 @@ def pads_no_batch(view: NodeView) -> str | None:
     return None if batch == (0, 0) else f"the batch is padded by {batch}; allowed: 0"
 
 
-@limit()
-def pads_with_zero(view: NodeView) -> str | None:
-    """The padding is the constant zero: the Edge TPU lacks PADV2 and MIRROR_PAD."""
+@limit(mode=OneOf(("constant",)), value=0)
+def pads_with_zero(view: NodeView, mode: OneOf, value: float) -> str | None:
+    """The padding is the {mode} {value}: the Edge TPU lacks PADV2 and MIRROR_PAD."""
     op = view.op
     assert isinstance(op, ops.Pad)
-    if op.mode == "constant" and op.value == 0.0:
+    if op.mode in mode and op.value == value:
         return None
-    return f"the padding is {op.mode if op.mode != 'constant' else op.value}; allowed: zero"
+    return f"the padding is {op.value if op.mode in mode else op.mode}; allowed: {mode} {value}"
 
 
 @limit()
@@ -159,11 +159,13 @@ def softmax_is_small(view: NodeView, elements: Range) -> str | None:
     return None if size in elements else f"there are {size} elements; allowed: {elements}"
 
 
-@limit()
-def steps_in_height_and_width(view: NodeView) -> str | None:
-    """Steps are 1; along height and width they may be larger: the slice is written as pooling."""
+@limit(steps=1)
+def steps_in_height_and_width(view: NodeView, steps: int) -> str | None:
+    """All steps of a slice are {steps}, except positive ones in height and width (written as
+    pooling).
+    """
     op = view.op
     assert isinstance(op, ops.Slice)
-    if set(op.steps) <= {1} or steps_in_plane(op):
+    if set(op.steps) <= {steps} or steps_in_plane(op):
         return None
-    return f"the steps are {op.steps}; only those in height and width may differ from 1"
+    return f"the steps are {op.steps}; only those in height and width may differ from {steps}"

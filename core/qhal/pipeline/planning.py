@@ -58,7 +58,7 @@ class PlannedModel:
         return tuple(recipe.name for recipe in shared) if wider else ()
 
     def with_observer(self, observer: str) -> QuantModel:
-        """Choose ranges by another observer, from the same statistics."""
+        """Choose ranges with another range estimator, from the same statistics."""
         return _assigned(self.prepared, self.constraints, self.calibration, observer).model
 
 

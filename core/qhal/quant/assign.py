@@ -50,7 +50,7 @@ def assign(
     Args:
         constraints: from :func:`qhal.quant.constraints.constrain`.
         stats: statistics of at least ``constraints.to_observe``, by tensor of the float graph.
-        observer: range estimator: minmax, percentile or mse.
+        observer: name of the range estimator: minmax, percentile or mse.
         element_order: flattened tensors whose elements the layout permuted, with
             ``here.flat = there.flat[order]``.
     """
@@ -159,7 +159,7 @@ class _Assigner:
             self._decide(Code.CONSTANT_RANGE, sentence, name)
         elif chosen[0] > min(stats.minimum, 0.0) or chosen[1] < max(stats.maximum, 0.0):
             sentence = (
-                f"The {self.observer} observer clipped {name} from {stats.minimum:.4g} … "
+                f"The range estimator {self.observer} clipped {name} from {stats.minimum:.4g} … "
                 f"{stats.maximum:.4g} to {chosen[0]:.4g} … {chosen[1]:.4g}."
             )
             self._decide(Code.RANGE_CLIPPED, sentence, name)

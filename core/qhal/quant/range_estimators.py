@@ -38,7 +38,9 @@ def choose_range(stats: TensorStats, spec: QuantSpec, observer: str) -> RealRang
         estimate = RANGE_ESTIMATORS[observer]
     except KeyError:
         known = ", ".join(RANGE_ESTIMATORS)
-        raise OptionError(f"There is no observer {observer!r}.", f"Use one of {known}.") from None
+        raise OptionError(
+            f"There is no range estimator {observer!r}.", f"Use one of {known}."
+        ) from None
     return estimate(stats, spec)
 
 

@@ -203,4 +203,6 @@ def refuse_others(limits: object, owner: str) -> None:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -73,7 +73,7 @@ def test_everything_is_on_the_npu(zoo: Path, name: str) -> None:
     backend, profile = registry().resolve("ethos-u55-128")
     placement = backend.placement(artifact, profile)
     assert placement is not None
-    assert {node.unit for node in placement.nodes} == {"NPU"}
+    assert {node.where.unit for node in placement.nodes} == {"NPU"}
     assert artifact.main == "model_vela.tflite"
     (sentence,) = [d.sentence for d in artifact.decisions if d.code.id == "QD502"]
     assert "with 100 % of the multiply-accumulates, on the NPU" in sentence

@@ -47,7 +47,7 @@ def test_w8a8_runs_on_integers_and_equals_the_oracle(zoo: Path, name: str) -> No
     artifact = served.backend.lower(model, target.profile)
     placement = served.backend.placement(artifact, target.profile)
     assert placement is not None
-    executed = {node.name: node.executed_dtype for node in placement.nodes}
+    executed = {node.name: node.where.dtype for node in placement.nodes}
     work = {node.name: macs(NodeView(graph, node)) for node in graph.nodes}
     integer = sum(work[n] for n in work if executed.get(n) in ("uint8", "int8"))
     assert integer >= 0.95 * sum(work.values())

@@ -16,7 +16,7 @@ from qhal.plugin.backend import Artifact, Backend, Findings, PlacedNode, Placeme
 from qhal.plugin.calls import call
 from qhal.plugin.provided import Provided
 from qhal.targets.profile import TargetProfile
-from qhal.targets.where import WhereBasis
+from qhal.targets.where import Where, WhereBasis
 from tests.core.conftest import ToyBackend, Toys, artifact_of
 
 PROFILE = TargetProfile("toy-target", "toy", "A toy")
@@ -106,12 +106,12 @@ def test_findings_of_wrong_types_are_told(toys: Toys, answer: Findings, said: st
     assert said in caught.value.message
 
 
-NODE = PlacedNode("fc", "FULLY_CONNECTED", "NPU")
+NODE = PlacedNode("fc", Where("NPU", "FULLY_CONNECTED", None, WhereBasis.READ))
 
 
 @pytest.mark.parametrize("node", ["fc", spoilt(NODE, name=1), spoilt(NODE, cost=2.0)])
 def test_placements_of_wrong_types_are_told(toys: Toys, node: Any) -> None:
-    placement = Placement((NODE, node), "the plan", WhereBasis.READ)
+    placement = Placement((NODE, node), "the plan")
     with pytest.raises(PluginError, match="broke in placement: the placement"):
         call(
             Provided(Telling(answer=placement)), Backend.placement, artifact_of(toys.model), PROFILE

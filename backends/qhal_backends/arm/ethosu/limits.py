@@ -66,8 +66,8 @@ def u55_strides_up_to_three(view: NodeView, strides: Range) -> str | None:
 
 @limit(strides=OneOf(((1, 1), (2, 2))))
 def u55_strides_of_transposed(view: NodeView, strides: OneOf) -> str | None:
-    """Strides (height, width) are 1x1 or 2x2. They may also be 1x2 if input and kernel have one
-    row, and 2x1 if input and kernel have one column.
+    """Strides (height, width) are {strides.either}. They may also be 1x2 if input and kernel
+    have one row, and 2x1 if input and kernel have one column.
     """
     op = view.op
     assert isinstance(op, ops.ConvTranspose)
@@ -78,7 +78,7 @@ def u55_strides_of_transposed(view: NodeView, strides: OneOf) -> str | None:
         return None
     if op.strides == (2, 1) and width == columns == 1:
         return None
-    return f"the strides are {op.strides}; allowed: 1x1, 2x2"
+    return f"the strides are {op.strides}; allowed: {strides.either}"
 
 
 # --- pooling ----------------------------------------------------------------------
@@ -155,16 +155,16 @@ def mean_has_one_batch(view: NodeView, batch: int) -> str | None:
     return f"the operand has the shape {shape}; allowed: {batch} as first dimension"
 
 
-@limit()
-def mean_over_depth(view: NodeView) -> str | None:
-    """The last axis is reduced only if one of height, width and depth is 1."""
+@limit(size=1)
+def mean_over_depth(view: NodeView, size: int) -> str | None:
+    """The last axis is reduced only if one of height, width and depth is {size}."""
     op = view.op
     assert isinstance(op, ops.Reduce)
     shape = view.input().shape
     three = (1, 1, *shape)[-3:]
-    if len(shape) - 1 not in op.axes or 1 in three:
+    if len(shape) - 1 not in op.axes or size in three:
         return None
-    return f"the depth of {shape} is reduced, but neither height, width nor depth is 1"
+    return f"the depth of {shape} is reduced; allowed only if height, width or depth is {size}"
 
 
 @limit(elements=Range(most=127))
@@ -278,12 +278,12 @@ def steps_in_height_and_width(view: NodeView) -> str | None:
     return f"the steps are {op.steps}; only those along height and width may exceed 1"
 
 
-@limit()
-def pads_with_a_constant(view: NodeView) -> str | None:
-    """The padding is constant: other modes need GATHER, which the NPU lacks."""
+@limit(mode=OneOf(("constant",)))
+def pads_with_a_constant(view: NodeView, mode: OneOf) -> str | None:
+    """The padding is {mode}: other modes need GATHER, which the NPU lacks."""
     op = view.op
     assert isinstance(op, ops.Pad)
-    return None if op.mode == "constant" else f"the padding mode is {op.mode}; allowed: constant"
+    return None if op.mode in mode else f"the padding mode is {op.mode}; allowed: {mode}"
 
 
 @limit(elements=_UP_TO_65536)
@@ -312,9 +312,9 @@ def transposed_rank(view: NodeView, rank: Range) -> str | None:
     return f"the rank is {found}; allowed: {rank}"
 
 
-@limit()
-def u85_gathers_along_batch(view: NodeView) -> str | None:
-    """Elements are picked along the first axis."""
+@limit(axis=0)
+def u85_gathers_along_batch(view: NodeView, axis: int) -> str | None:
+    """Elements are picked along axis {axis}."""
     op = view.op
     assert isinstance(op, ops.Gather)
-    return None if op.axis == 0 else f"the axis is {op.axis}; allowed: 0"
+    return None if op.axis == axis else f"the axis is {op.axis}; allowed: {axis}"

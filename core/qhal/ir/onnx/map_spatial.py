@@ -37,7 +37,7 @@ def _average_pool(call: ImportCall) -> str:
     if call.flag("ceil_mode"):
         wider = ceil_pads(frame, pads)
         if counted and wider != pads:
-            raise Unsupported("ceil_mode adds padding that does not count to padding that does")
+            raise Unsupported("its own pads count in the mean, but those of ceil_mode do not")
         pads = wider
     # Without padding both ways of counting are one.
     counted = counted and any(pads)
