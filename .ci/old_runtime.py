@@ -4,8 +4,8 @@
 one, and records inputs and outputs.
 ``check FOLDER`` runs in a virtual environment of its own, with tflite-runtime and numpy < 2 only.
 
-Reference kernels must agree to one step (MEAN rounds differently in 2.14). The default ones
-(XNNPACK) change from version to version: there nine of ten samples must keep their class.
+Reference kernels must agree to one quantization step (MEAN rounds differently in 2.14). The default
+ones (XNNPACK) change from version to version: there nine of ten samples must keep their class.
 """
 
 from __future__ import annotations
@@ -98,19 +98,23 @@ def _agrees(path: Path, runtime: object) -> bool:
     reference, default = (_run(runtime, model, k, recorded["inputs"]) for k in KERNELS)
     steps = _steps(reference, recorded[KERNELS[0]])
     same = float((default.argmax(1) == recorded[KERNELS[1]].argmax(1)).mean())
-    print(f"{path.name}: reference kernels differ by {steps} steps, default ones keep {same:.0%}")
+    print(f"{path.name}: reference kernels differ by {steps} quantization steps")
+    print(f"{path.name}: default kernels keep the class of {same:.0%} of the samples")
     return steps <= 1 and same >= 0.9
 
 
 def _steps(found: np.ndarray, recorded: np.ndarray) -> int:
-    """The largest difference in steps; float outputs are multiples of their scale."""
+    """Return the largest difference in quantization steps.
+
+    Float outputs are multiples of their scale.
+    """
     levels = np.unique(recorded.astype(np.float64))
     step = np.diff(levels).min() if recorded.dtype.kind == "f" else 1.0
     return int(np.round(np.abs(found.astype(np.float64) - recorded).max() / step))
 
 
 def _run(runtime: Any, model: Path, kernels: str, inputs: np.ndarray) -> np.ndarray:
-    """Outputs for all samples, flattened: (samples, elements)."""
+    """Return outputs for all samples, flattened: (samples, elements)."""
     resolver = getattr(runtime.OpResolverType, kernels)
     interpreter = runtime.Interpreter(str(model), experimental_op_resolver_type=resolver)
     interpreter.allocate_tensors()

@@ -10,7 +10,8 @@ its own. What is measured:
 * p50 ms: one thread, batch 1, the tool's own runtime (ONNX Runtime, OpenVINO, LiteRT); the
   tools take turns, and of each one's windows the least disturbed counts.
 
-``make bench`` runs all of it; give names of models to run some. The zoo is at ``$QHAL_ZOO``.
+``make bench`` runs all of it; give names of models to run some. ``QHAL_ZOO`` has to name the
+folder that holds ``zoo/``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from typing import Any
 
 import numpy as np
 import peers_data as data
+
+from qhal.system import telemetry
 
 FIRST = "onnxruntime"
 """The tool that ratios refer to."""
@@ -84,7 +87,7 @@ class Qhal:
             return lower_line(session, self.target, asked, Stages()).subject
 
     def load(self, subject: Any) -> Loaded:
-        """The artifact in its runtime."""
+        """Load the artifact into its runtime."""
         runner, adapter = subject.load(), subject.adapter
 
         def run(inputs: Arrays) -> Outputs:
@@ -108,7 +111,7 @@ class OnnxRuntime:
         self.method = getattr(CalibrationMethod, method)
 
     def quantize(self, model: Path, calibration: Path) -> Path:
-        """A file beside the model; models below opset 13 are upgraded first."""
+        """Write a file beside the model; upgrade models below opset 13 first."""
         import onnx
         from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
@@ -135,7 +138,7 @@ class OnnxRuntime:
         return out
 
     def load(self, model: Path) -> Loaded:
-        """A session with one thread."""
+        """Open a session with one thread."""
         session = data.session(model)
         return Loaded(
             lambda inputs: session.run(None, inputs),
@@ -153,7 +156,7 @@ class Nncf:
         self.nncf, self.openvino = nncf, openvino
 
     def quantize(self, model: Path, calibration: Path) -> Any:
-        """A quantized OpenVINO model."""
+        """Return a quantized OpenVINO model."""
         samples = data.samples(calibration)
         found = self.openvino.Core().read_model(model)
         return self.nncf.quantize(
@@ -161,7 +164,7 @@ class Nncf:
         )
 
     def load(self, model: Any) -> Loaded:
-        """A compiled model with one thread, tuned for latency."""
+        """Compile the model for one thread, tuned for latency."""
         settings = {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
         request = self.openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
 
@@ -313,6 +316,7 @@ def _cell(found: dict[str, Any], first: dict[str, Any], column: str) -> str:
 
 def main() -> None:
     """Run every tool on every model and print the table as it grows."""
+    telemetry.turn_off()
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("models", nargs="*", default=data.MODELS, help="names of zoo models")
     options.add_argument("--slow", action="store_true", help=f"also {', '.join(SLOW)}")

@@ -46,7 +46,7 @@ def prepare(model: str, folder: Path) -> dict[str, float]:
     Returns:
         The float model's own p50 and top-1.
     """
-    zoo = Path(os.environ.get("QHAL_ZOO", "../shared")) / "zoo"
+    zoo = Path(os.environ["QHAL_ZOO"]) / "zoo"
     entry = tomllib.loads((zoo / "manifest.toml").read_text())["models"][model]
     shape, name = _fix_batch(zoo / entry["file"], folder / "model.onnx")
     arrays, found = _load(zoo / entry["data"], shape)
@@ -67,7 +67,7 @@ def prepare(model: str, folder: Path) -> dict[str, float]:
 
 
 def samples(folder: Path) -> Iterator[Arrays]:
-    """The samples of one part, one after the other."""
+    """Yield the samples of one part, one after the other."""
     name = (folder.parent / "input.txt").read_text()
     for path in sorted(folder.iterdir()):
         yield {name: np.load(path)}
@@ -80,13 +80,13 @@ def labels(folder: Path) -> np.ndarray | None:
 
 
 def reference(folder: Path, index: int) -> list[np.ndarray]:
-    """The float model's outputs for one evaluation sample."""
+    """Return the float model's outputs for one evaluation sample."""
     with np.load(folder / "reference" / f"{index:04}.npz") as found:
         return [found[f"arr_{i}"] for i in range(len(found.files))]
 
 
 def session(model: Path) -> Any:
-    """An ONNX Runtime session with one thread."""
+    """Open an ONNX Runtime session with one thread."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

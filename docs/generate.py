@@ -14,7 +14,7 @@ from pathlib import Path
 from qhal.cli.main import COMMANDS, parser
 from qhal.cli.options import Parser
 from qhal.decisions import Code, Decision
-from qhal.errors import QhalError
+from qhal.errors import ExitCode, QhalError
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Graph, Node, NodeView, TensorType
 from qhal.ir.ops import Op
@@ -70,10 +70,11 @@ FIRST_BACKEND = """## A first backend
    model.
 6. Write `readiness` if something has to be installed. Each `Lack` says why lowering or running does
    not work here, and the command that fixes it; `qhal doctor` prints both.
-7. Write `placement`, `examine` and the other methods where you have facts to report. A `Placement`
-   states its basis: read from the runtime, reported by the compiler, or predicted. A `PlacedNode`
-   may hold a `cost`, such as the cycles that your compiler estimates. A `Metric` appears in the
-   section of the report that its `topic` names, under its `label`.
+7. Write `placement`, `examine` and the other methods where you have facts to report. Each node of a
+   `Placement` has a `Where` that says how it is known: read from the runtime, reported by the
+   compiler, or predicted. A `PlacedNode` may hold a `cost`, such as the cycles that your compiler
+   estimates. A `Metric` appears in the section of the report that its `topic` names, under its
+   `label`.
 8. State in `BackendInfo.packages` what the backend imports besides qhal, such as
    `{"npu_sdk": "npu-sdk"}`. Their versions are in the records. Where one is missing, the error
    names the extra of your distribution that provides it."""
@@ -116,7 +117,7 @@ def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
 
 
 def cli_page() -> str:
-    """The command line."""
+    """Return the page of the command line."""
     top = parser()
     commands = [_command(name, _subparser(top, name)) for name in COMMANDS]
     return _page("The command line", top.description or "", *commands, top.epilog or "")
@@ -133,6 +134,10 @@ def errors_page() -> str:
         "Every error that qhal raises on purpose has a stable code. The command prints it on "
         "stderr as `error QH101: what is wrong`, with what to do on the line below.",
         _table(("code", "class in `qhal.errors`", "exit code", "meaning"), rows),
+        "## Exit codes\n\nThe command ends with one of these. The codes above 128 are those that "
+        "shells have for signals. A second signal ends the command without its cleanup; the next "
+        "run that writes there does it.",
+        _table(("exit code", "meaning"), [(str(int(c)), c.meaning) for c in ExitCode]),
     )
 
 
@@ -148,7 +153,7 @@ def codes_page() -> str:
 
 
 def hooks_page() -> str:
-    """The hooks and the backend class."""
+    """Return the page of the hooks and the backend class."""
     hooks = [
         f"## {name}\n\n{inspect.getdoc(hook)}"
         for name, hook in vars(hookspec).items()
@@ -186,7 +191,7 @@ def hooks_page() -> str:
 
 
 def targets_page() -> str:
-    """The devices, and what their backends can execute."""
+    """Return the page of the devices and of what their backends can execute."""
     profiles = catalog.builtin()
     backends = dict.fromkeys(profile.backend for profile in profiles.values())
     return _page(
@@ -273,7 +278,7 @@ def _about(found: Capabilities) -> str:
 
 
 def _kernel_table(devices: Sequence[Capabilities]) -> str:
-    """The kernels of devices that have the same; where their sources differ, all of them."""
+    """Return the kernels that devices share; where their sources differ, all of them."""
     alike: dict[tuple[str, ...], list[str]] = {}
     for entries in zip(*(found.kernels for found in devices), strict=True):
         if entries[0].rows:
@@ -314,7 +319,7 @@ def _cell(text: str) -> str:
 
 
 def _summary(thing: object) -> str:
-    """The first paragraph of a docstring, with reST marks as Markdown ones."""
+    """Return the first paragraph of a docstring, in Markdown."""
     return _plain((inspect.getdoc(thing) or "").partition("\n\n")[0])
 
 
@@ -323,14 +328,14 @@ def _plain(text: str) -> str:
 
 
 def _examples(text: str) -> str:
-    """``Example::`` and its indented block as a fenced one."""
+    """Turn ``Example::`` and its indented block into a fenced block."""
     head, mark, block = text.partition("Example::\n\n")
     code = inspect.cleandoc(block)
     return f"{head}```python\n{code}\n```" if mark else text
 
 
 def _attributes(kind: type) -> Iterable[tuple[str, str]]:
-    """The annotated names of a class, each with the string below it."""
+    """Yield the annotated names of a class, each with the string below it."""
     [tree] = ast.parse(inspect.getsource(kind)).body
     body = getattr(tree, "body", [])
     for stated, below in pairwise(body):
@@ -340,7 +345,7 @@ def _attributes(kind: type) -> Iterable[tuple[str, str]]:
 
 
 def _fields(kind: type) -> Iterable[tuple[str, str]]:
-    """The fields of a class, as the section ``Attributes:`` of its docstring tells of them."""
+    """Yield the fields of a class, as ``Attributes:`` in its docstring describes them."""
     _, _, section = (inspect.getdoc(kind) or "").partition("Attributes:\n")
     for entry in re.split(r"\n    (?=\w)", "\n" + section.rstrip()):
         name, _, meaning = entry.partition(": ")

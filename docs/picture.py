@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def shortened(page: Page) -> Page:
-    """The page with the sections that are shown."""
+    """Return the page with the sections that are shown."""
     return replace(page, sections=tuple(s for s in page.sections if s.title in SHOWN))
 
 

@@ -17,6 +17,7 @@ from fuzz.kills import Kills
 from fuzz.machines import Machines
 from fuzz.report import Round
 from fuzz.server import Family, Input, results, warmed_up
+from qhal.system import telemetry
 
 INPUTS: Mapping[str, Maker] = {
     "onnx": onnx_cases.make,
@@ -34,6 +35,7 @@ ALSO_OPENVINO = ("onnx", "records")
 
 def main(argv: Sequence[str]) -> int:
     """Run cases; exit code 1 if something went wrong."""
+    telemetry.turn_off()
     given = _arguments(argv)
     # TemporaryDirectory would also be removed by whatever is forked here.
     work = Path(mkdtemp(prefix="fuzz-"))

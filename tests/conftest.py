@@ -8,12 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from qhal.system import telemetry
 from qhal.system.trail import trail
 from tests.paths import ROOT
 
 UPDATE = "--update-goldens"
 
 Golden = Callable[[str, str], None]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the runtimes that tests load from reporting it."""
+    telemetry.turn_off()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,7 +55,10 @@ def golden(request: pytest.FixtureRequest) -> Golden:
 @pytest.fixture(scope="session")
 def zoo() -> Path:
     """The folder of real models and data; tests that need it skip when it is absent."""
-    root = Path(os.environ.get("QHAL_ZOO", "../shared")).resolve() / "zoo"
+    folder = os.environ.get("QHAL_ZOO")
+    if not folder:
+        pytest.skip("no model zoo: set QHAL_ZOO to the folder that holds zoo/manifest.toml")
+    root = Path(folder).resolve() / "zoo"
     if not (root / "manifest.toml").is_file():
         pytest.skip(f"no model zoo at {root}; set QHAL_ZOO to the folder that holds it")
     return root

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import qhal
 from tests.paths import ROOT
 
 CORE = ROOT / "core" / "qhal"
@@ -124,6 +125,50 @@ def test_no_module_has_the_name_of_what_its_package_exports(modules: Mapping[str
     assert [name for name in exported if name in modules] == []
 
 
+def test_only_commands_import_the_roof(modules: Mapping[str, Path], imports: Imports) -> None:
+    core = [name for name in modules if name.startswith("qhal.")]
+    guilty = [name for name in core if "qhal" in imports[name]]
+    assert [name for name in guilty if not name.startswith("qhal.cli.")] == []
+
+
+def test_no_import_is_relative(modules: Mapping[str, Path]) -> None:
+    """The tests here read the names of modules, which relative imports do not state."""
+    found = {
+        name
+        for name, path in modules.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level
+    }
+    assert found == set()
+
+
+def test_packages_of_the_core_only_hand_on_names(modules: Mapping[str, Path]) -> None:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    found = {
+        f"{name}.{node.name}"
+        for name, path in modules.items()
+        if path.name == "__init__.py" and path.is_relative_to(CORE)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, kinds)
+    }
+    assert found == {"qhal.__getattr__"}
+
+
+def test_public_names_are_at_home_where_the_roof_says(modules: Mapping[str, Path]) -> None:
+    homes = qhal._HOMES
+    assert set(homes.values()) <= modules.keys()
+    for name, home in homes.items():
+        assert getattr(qhal, name) is vars(import_module(home))[name]
+    shown = {
+        (alias.name, node.module)
+        for node in ast.walk(ast.parse((CORE / "__init__.py").read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname
+    }
+    assert shown == set(homes.items())
+
+
 def test_few_modules_lie_loose() -> None:
     loose = [path.stem for path in CORE.glob("*.py") if path.stem != "__init__"]
     assert len(loose) <= MOST_LOOSE_MODULES, loose
@@ -144,6 +189,9 @@ def _imported(path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
             for alias in node.names:
                 name = f"{source}.{alias.name}"
                 yield from (m for m in (name if name in modules else source,) if m in modules)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            named = (a.value for a in node.args[:1] if isinstance(a, ast.Constant))
+            yield from (str(name) for name in named if name in modules)
 
 
 def _nodes(path: Path) -> Iterator[ast.AST]:

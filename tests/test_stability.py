@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
-import qhal
 from tests.paths import ROOT
 
 DOCS = ROOT / "docs"
@@ -33,13 +34,44 @@ def imports(path: Path) -> Iterator[tuple[str, str]]:
             yield from [("qhal", node.attr)] if node.value.id == "qhal" else []
 
 
+def public_names(module: str) -> set[str]:
+    """The public names of a module, by the definition of the page."""
+    found = import_module(module)
+    tree = ast.parse(Path(str(found.__file__)).read_text(encoding="utf-8"))
+    names = {*getattr(found, "__all__", ()), *(n for s in tree.body for n in _defined(s))}
+    return {name for name in names if not name.startswith("_")}
+
+
+def _defined(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement defines, or imports as themselves."""
+    match statement:
+        case ast.ClassDef() | ast.FunctionDef():
+            yield statement.name
+        case ast.Assign(targets=[ast.Name(name)]) | ast.AnnAssign(target=ast.Name(name)):
+            yield name
+        case ast.ImportFrom(names=names):
+            yield from (alias.name for alias in names if alias.asname == alias.name)
+
+
 def is_listed(module: str, name: str) -> bool:
     """True if the page lists the module, and the name is a public one that it has."""
-    if module not in MODULES or name.startswith("_"):
-        return False
-    if module == "qhal":
-        return not name or name in qhal.__all__
-    return hasattr(import_module(module), name)
+    return module in MODULES and (not name or name in public_names(module))
+
+
+def classes_in(hint: object) -> Iterator[type]:
+    """The classes of qhal that a type names."""
+    if isinstance(hint, type) and hint.__module__.partition(".")[0] == "qhal":
+        yield hint
+    for part in get_args(hint):
+        yield from classes_in(part)
+
+
+def mentioned(kind: type) -> Iterator[type]:
+    """The classes of qhal that fields and methods of a class name."""
+    methods = [m for n, m in vars(kind).items() if inspect.isfunction(m) and not n.startswith("_")]
+    for owner in (kind, *methods):
+        for hint in get_type_hints(owner).values():
+            yield from classes_in(hint)
 
 
 def test_what_the_page_lists_exists() -> None:
@@ -58,7 +90,21 @@ def test_the_example_plugin_imports_only_what_the_page_lists(path: Path) -> None
 
 @pytest.mark.parametrize("name", VOCABULARY)
 def test_what_plugin_authors_meet_is_in_a_listed_module(name: str) -> None:
-    assert [module for module in MODULES if hasattr(import_module(module), name)]
+    assert [module for module in MODULES if name in public_names(module)]
+
+
+@pytest.mark.parametrize("name", VOCABULARY)
+def test_what_fields_and_methods_of_these_name_is_in_a_listed_module(name: str) -> None:
+    home = next(module for module in MODULES if name in public_names(module))
+    kinds = set(mentioned(getattr(import_module(home), name)))
+    public = {name for module in MODULES for name in public_names(module)}
+    assert [kind for kind in kinds if kind.__name__ not in public] == []
+
+
+def test_an_import_of_a_module_is_no_public_name() -> None:
+    assert "QuantModel" in public_names("qhal.quant.model")
+    assert "Layout" in public_names("qhal.ir.ops")
+    assert "QuantModel" not in public_names("qhal.plugin.backend")
 
 
 def test_the_vocabulary_is_read() -> None:

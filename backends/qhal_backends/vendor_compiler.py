@@ -6,13 +6,12 @@ has to end in an error message, not in the end of qhal.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from qhal.system.children import NOT_STARTED, tied
+from qhal.system.children import Ended, run_tied
 from qhal.system.scratch import scratch
 
 
@@ -21,7 +20,7 @@ class CompilerRun:
     """How a run of a compiler ended.
 
     Attributes:
-        log: what it printed, first to stdout, then to stderr.
+        log: what it printed, first to stdout, then to stderr; until it was stopped, if it was.
         code: its exit code, negative for a signal; None if it did not start or end.
         problem: why there is no code, a clause without its subject: ``did not end within 9 s``.
     """
@@ -41,12 +40,7 @@ class CompilerRun:
         Args:
             said: the line of the log that explains most; empty if none does.
         """
-        if self.code is None:
-            return f"it {self.problem}"
-        if self.code < 0:
-            return f"it crashed with signal {-self.code}"
-        quoted = f" and printed: {said.rstrip('.')}" if said else ""
-        return f"it ended with exit code {self.code}{quoted}"
+        return f"it {Ended(code=self.code, problem=self.problem).failure(said)}"
 
 
 @contextmanager
@@ -73,20 +67,5 @@ def run_compiler(
         timeout_s: seconds after which it is too slow.
         grace_s: further seconds in which it may end by itself, if it knows its timeout.
     """
-    try:
-        done = subprocess.run(
-            tied(command),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout_s + grace_s,
-            check=False,
-            cwd=folder,
-        )
-    except subprocess.TimeoutExpired:
-        return CompilerRun("", None, f"did not end within {timeout_s} s")
-    except OSError as error:
-        return CompilerRun("", None, f"does not start: {error.strerror}")
-    if done.returncode == NOT_STARTED:
-        return CompilerRun("", None, f"does not start: {done.stderr.strip()}")
-    return CompilerRun(done.stdout + done.stderr, done.returncode)
+    ended = run_tied(command, timeout_s + grace_s, folder=folder)
+    return CompilerRun(ended.out + ended.err, ended.code, ended.problem)

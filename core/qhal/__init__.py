@@ -10,10 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from qhal.system import telemetry
 from qhal.version import __version__
-
-telemetry.turn_off()
 
 if TYPE_CHECKING:
     from qhal.errors import QhalError as QhalError

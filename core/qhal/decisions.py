@@ -36,7 +36,10 @@ class Code(Enum):
         "QD203",
         "a tensor had the same value in every sample; its scale was set by convention",
     )
-    RANGE_CLIPPED = ("QD204", "the observer chose a range narrower than the values that it saw")
+    RANGE_CLIPPED = (
+        "QD204",
+        "a range was chosen that is narrower than the values that calibration saw",
+    )
     SAMPLES_SKIPPED = ("QD205", "fewer samples were available than requested")
     LABELS_UNUSED = ("QD207", "labels do not fit the model's outputs and were not used")
     EVALUATION_REDUCED = (
@@ -127,10 +130,11 @@ class Code(Enum):
         "QD514",
         "on processors without VNNI, the runtime saturates sums that the plan computes exactly",
     )
-    EXECUTION_UNTOLD = (
+    EXECUTION_UNKNOWN = (
         "QD515",
         "the runtime does not report whether products run in their declared integer types",
     )
+    MEMORY_UNMEASURED = ("QD518", "peak memory was not measured on this host")
     NOT_EMULATED = ("QD520", "the artifact was not run in an emulation of the target")
     EMULATION_DIFFERS = (
         "QD521",

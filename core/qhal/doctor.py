@@ -15,6 +15,7 @@ from qhal.host import usable_cores
 from qhal.plugin.backend import Backend
 from qhal.plugin.calls import call, setups_of
 from qhal.plugin.machine_setup import Setup
+from qhal.plugin.provided import Provided
 from qhal.plugin.readiness import Lack, Readiness
 from qhal.plugin.registry import Registry
 from qhal.targets.profile import TargetProfile
@@ -97,7 +98,7 @@ def examine(registry: Registry, targets: Sequence[str] = ()) -> tuple[Check, ...
         Check("processor", CheckStatus.OK, f"{platform.machine()}, {usable_cores()} cores usable"),
         *_requirements(),
         *(check for name in names for check in _backend(registry, name, served[name])),
-        *(check for name in names for check in _setups(registry.backends.get(name))),
+        *(check for name in names for check in _setups(registry, name)),
         *(() if targets else _plugins(registry)),
     )
 
@@ -129,9 +130,9 @@ def _backend(registry: Registry, name: str, profiles: Sequence[TargetProfile]) -
         problem = registry.lacks_backend(profiles[0])
         yield Check(f"backend {name}", CheckStatus.MISSING, problem.message, fix=problem.hint)
         return
-    backend, subject = registry.backends[name], f"backend {name}"
+    provided, subject = registry.provided(name), f"backend {name}"
     try:
-        ready = call(backend, Backend.readiness)
+        ready = call(provided, Backend.readiness)
     except QhalError as error:
         sentence = f"failed to report what works here: {error.message}"
         yield Check(subject, CheckStatus.NOTE, sentence, fix=error.hint)
@@ -144,12 +145,12 @@ def _backend(registry: Registry, name: str, profiles: Sequence[TargetProfile]) -
         provider = registry.backend_providers[name]
         by = f"{provider.distribution} {provider.version}"
         yield Check(subject, CheckStatus.OK, f"writes and runs artifacts ({by})")
-        yield from _absent_devices(backend, profiles)
+        yield from _absent_devices(provided, profiles)
 
 
-def _absent_devices(backend: Backend, profiles: Iterable[TargetProfile]) -> Iterable[Check]:
+def _absent_devices(provided: Provided, profiles: Iterable[TargetProfile]) -> Iterable[Check]:
     for profile in profiles:
-        lack = _ready(backend, profile).run
+        lack = _ready(provided, profile).run
         if lack:
             detail = "artifacts are written, but cannot run here"
             yield _lacking(f"target {profile.name}", detail, lack, CheckStatus.NOTE)
@@ -161,18 +162,16 @@ def _lacking(
     return Check(subject, status, detail, lack.why, lack.fix)
 
 
-def _setups(backend: Backend | None) -> Iterable[Check]:
+def _setups(registry: Registry, name: str) -> Iterable[Check]:
     """Check what the backend can prepare, and whether it is ready."""
-    if backend is None:
+    if name not in registry.backends:
         return
     try:
-        for setup in setups_of(backend):
+        for setup in setups_of(registry.provided(name)):
             yield _setup(setup)
     except QhalError as error:
         sentence = f"failed to report what it prepares: {error.message}"
-        yield Check(
-            f"backend {backend.info.name} setups", CheckStatus.NOTE, sentence, fix=error.hint
-        )
+        yield Check(f"backend {name} setups", CheckStatus.NOTE, sentence, fix=error.hint)
 
 
 def _setup(setup: Setup) -> Check:
@@ -183,10 +182,10 @@ def _setup(setup: Setup) -> Check:
     return _lacking(subject, f"not ready: {setup.title}", lack, status)
 
 
-def _ready(backend: Backend, profile: TargetProfile) -> Readiness:
+def _ready(provided: Provided, profile: TargetProfile) -> Readiness:
     """Ask what a backend can do for a target; a broken one cannot do anything."""
     try:
-        return call(backend, Backend.readiness, profile)
+        return call(provided, Backend.readiness, profile)
     except QhalError as error:
         lack = Lack(error.message)
         return Readiness(lack, lack)
@@ -194,11 +193,10 @@ def _ready(backend: Backend, profile: TargetProfile) -> Readiness:
 
 def works_here(registry: Registry, profile: TargetProfile) -> WorksHere:
     """Say whether artifacts for a target can be written and run here."""
-    backend = registry.backends.get(profile.backend)
-    if backend is None:
+    if profile.backend not in registry.backends:
         reason = f"the backend {profile.backend!r} is not installed; see `qhal plugins`"
         return WorksHere("missing", reason)
-    ready = _ready(backend, profile)
+    ready = _ready(registry.provided(profile.backend), profile)
     if ready.lower:
         return WorksHere("missing", str(ready.lower))
     if ready.run:

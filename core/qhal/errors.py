@@ -4,21 +4,43 @@ An error message answers three questions for a tired reader: *what* is wrong (wi
 the offending value), *where* (file, node, tensor, option), and *what to do*. The
 last one is :attr:`QhalError.hint`.
 
-Exit codes follow the command line contract: 1 the target refuses the model, its artifact is not
-proven, or a gate was not met, 2 bad input, 3 something that is needed is not installed, 70 a bug
-in qhal.
+How the command ends after each is an :class:`ExitCode`.
 """
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """How the command ends; ``meaning`` is what help texts and pages say of it."""
+
+    meaning: str
+
+    def __new__(cls, number: int, meaning: str) -> ExitCode:  # noqa: D102
+        code = int.__new__(cls, number)
+        code._value_, code.meaning = number, meaning
+        return code
+
+    DONE = 0, "done"
+    REFUSED = (
+        1,
+        "the target refuses the model, the artifact is not proven, or a gate is not met",
+    )
+    BAD_INPUT = 2, "bad input, or not enough disk or memory"
+    MISSING = 3, "something that is needed is not installed"
+    BUG = 70, "a bug in qhal"
+    INTERRUPTED = 130, "interrupted (Ctrl-C, SIGINT)"
+    NOBODY_READS = 141, "the reader of the result has gone (a closed pipe)"
+    TERMINATED = 143, "terminated (SIGTERM)"
 
 
 class QhalError(Exception):
     """Root of all deliberate errors."""
 
     code: ClassVar[str] = "QH000"
-    exit_code: ClassVar[int] = 2
+    exit_code: ClassVar[int] = ExitCode.BAD_INPUT
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -150,42 +172,42 @@ class RefusedError(QhalError):
     """The target cannot run the model: at least one node has no kernel."""
 
     code = "QH501"
-    exit_code = 1
+    exit_code = ExitCode.REFUSED
 
 
 class FallbackGateError(QhalError):
     """More nodes fall back than ``--max-fallback`` allows."""
 
     code = "QH502"
-    exit_code = 1
+    exit_code = ExitCode.REFUSED
 
 
 class AccuracyGateError(QhalError):
     """The accuracy dropped by more than ``--max-drop`` percentage points (1 by default)."""
 
     code = "QH503"
-    exit_code = 1
+    exit_code = ExitCode.REFUSED
 
 
 class VerificationError(QhalError):
     """The artifact does not run, or does not compute what the oracle computes."""
 
     code = "QH504"
-    exit_code = 1
+    exit_code = ExitCode.REFUSED
 
 
 class FloatModelError(QhalError):
     """The float model itself is right no more often than by chance; see ``--allow-chance``."""
 
     code = "QH505"
-    exit_code = 1
+    exit_code = ExitCode.REFUSED
 
 
 class CrashError(QhalError):
-    """A runtime crashed, the system ended the process, or the memory ran out."""
+    """A runtime crashed, or the system ended the process."""
 
     code = "QH506"
-    exit_code = 1
+    exit_code = ExitCode.REFUSED
 
 
 # --- QH6xx: what is not installed ---------------------------------------------
@@ -195,7 +217,7 @@ class MissingDependencyError(QhalError):
     """A package or program that this step needs is not installed."""
 
     code = "QH601"
-    exit_code = 3
+    exit_code = ExitCode.MISSING
 
 
 # --- QH7xx: plugins -----------------------------------------------------------
@@ -207,6 +229,15 @@ class PluginError(QhalError):
     code = "QH701"
 
 
+# --- QH8xx: the machine -------------------------------------------------------
+
+
+class OutOfMemoryError(QhalError):
+    """The machine has not enough memory for the model with these data."""
+
+    code = "QH801"
+
+
 # --- QH9xx: bugs --------------------------------------------------------------
 
 
@@ -214,4 +245,4 @@ class InternalError(QhalError):
     """An invariant of qhal does not hold. This is a bug in qhal, not in the input."""
 
     code = "QH901"
-    exit_code = 70
+    exit_code = ExitCode.BUG

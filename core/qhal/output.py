@@ -8,14 +8,16 @@ import os
 import re
 import secrets
 import shutil
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from qhal.errors import OutputError
-from qhal.system.files import if_abandoned, plain, try_lock
+from qhal.system.cleanup import Cleanup
+from qhal.system.files import if_abandoned, locked_folder, plain, try_lock
 from qhal.system.swap import exchange
 
 MARKER = "record.json"
@@ -24,18 +26,22 @@ MARKER = "record.json"
 REPORT = "report.md"
 """The record for people."""
 
+_ELSEWHERE = "Choose a folder that you may write to with {option}."
 _EXPLAINED = {
-    errno.ENOSPC: ("the disk is full", "Free some space, or choose another folder with --out."),
-    errno.EDQUOT: ("the disk quota is used up", "Free some space, or choose another --out."),
+    errno.ENOSPC: ("the disk is full", "Free some space, or choose another folder with {option}."),
+    errno.EDQUOT: ("the disk quota is used up", "Free some space, or choose another {option}."),
     errno.EFBIG: ("a file would be larger than allowed", "Raise the limit (ulimit -f)."),
-    errno.EACCES: ("permission denied", "Choose a folder that you may write to with --out."),
-    errno.EPERM: ("permission denied", "Choose a folder that you may write to with --out."),
-    errno.EROFS: ("the file system is read-only", "Choose another folder with --out."),
-    errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one with --out."),
-    errno.ENOTDIR: ("a part of the path is a file", "Choose another folder with --out."),
+    errno.EACCES: ("permission denied", _ELSEWHERE),
+    errno.EPERM: ("permission denied", _ELSEWHERE),
+    errno.EROFS: ("the file system is read-only", "Choose another folder with {option}."),
+    errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one with {option}."),
+    errno.ENOTDIR: ("a part of the path is a file", "Choose another folder with {option}."),
     errno.ENOTEMPTY: ("somebody else wrote it meanwhile", "Run again with --force."),
     errno.EEXIST: ("somebody else wrote it meanwhile", "Run again with --force."),
 }
+"""What is wrong, and what to do; ``{option}`` is the one that named the folder."""
+
+OUT = "--out"
 
 
 def default_folder(model: Path, target: str, recipe: str) -> Path:
@@ -43,60 +49,66 @@ def default_folder(model: Path, target: str, recipe: str) -> Path:
     return Path(f"{model.stem}-{target}-{recipe}")
 
 
-def check_free(path: Path, force: bool) -> None:
+def check_free(path: Path, force: bool, option: str = OUT) -> None:
     """Raise OutputError if the folder cannot be written: call it before the long work.
 
     Only what qhal wrote, or an empty folder, is ever replaced: ``force`` does not delete
     somebody's home. What a killed run left behind is put in order first.
+
+    Args:
+        path: the folder.
+        force: replace a folder that qhal wrote.
+        option: the option that named the folder, which the errors name.
     """
-    with _explained(path):
-        whole = _absolute(path)
+    with _explained(path, option):
+        whole = _absolute(path, option)
         _recover(whole)
         try:
             whole.lstat()
         except FileNotFoundError:
-            _check_parent(whole)
+            _check_parent(whole, option)
             return
-    _check_is_folder(path)
-    _check_is_not_around(path)
+    _check_is_folder(path, option)
+    _check_is_not_around(path, option)
     if not force:
         raise OutputError(
             f"The output folder {path} exists.",
-            "Give --force to replace it, or choose another one with --out.",
+            f"Give --force to replace it, or choose another one with {option}.",
         )
-    with _explained(path):
-        _check_is_ours(path)
+    with _explained(path, option):
+        _check_is_ours(path, path, option)
 
 
-def _absolute(path: Path) -> Path:
+def _absolute(path: Path, option: str) -> Path:
     """Resolve the path from the root; the folder that it is relative to may be gone."""
     if "\0" in str(path):
         raise OutputError(
-            "The output path holds a NUL character.", "Choose another one with --out."
+            "The output path holds a NUL character.", f"Choose another one with {option}."
         )
     try:
         return path.absolute()
     except FileNotFoundError as error:
         raise OutputError(
             f"The working folder is gone, so there is no place for {path}.",
-            "Change into a folder that exists, or give a full path with --out.",
+            f"Change into a folder that exists, or give a full path with {option}.",
         ) from error
 
 
-def _check_is_folder(path: Path) -> None:
+def _check_is_folder(path: Path, option: str) -> None:
     """Refuse a link: the folder that it leads to may be somebody else's."""
     if path.is_symlink():
         raise OutputError(
             f"The output path {path} is a link to {path.readlink()}; links are not replaced.",
-            "Give the folder itself, or choose another one with --out.",
+            f"Give the folder itself, or choose another one with {option}.",
         )
     if not path.is_dir():
         raise OutputError(
-            f"The output path {path} exists and is not a folder.", "Choose another one with --out."
+            f"The output path {path} exists and is not a folder.",
+            f"Choose another one with {option}.",
         )
 
 
-def _check_is_not_around(path: Path) -> None:
+def _check_is_not_around(path: Path, option: str) -> None:
     """Refuse the working folder and its parents: a process may be using them."""
     try:
         working = Path.cwd().resolve()
@@ -105,25 +117,34 @@ def _check_is_not_around(path: Path) -> None:
     if working.is_relative_to(path.resolve()):
         raise OutputError(
             f"The output folder {path} is, or holds, the working folder; it is not replaced.",
-            "Choose another one with --out.",
+            f"Choose another one with {option}.",
         )
 
 
-def _check_is_ours(path: Path) -> None:
-    """Whether every file in the folder is one that a record of qhal there lists."""
+def _check_is_ours(folder: Path, path: Path, option: str) -> None:
+    """Raise OutputError if a folder holds what qhal did not write.
+
+    Args:
+        folder: where it is now.
+        path: where it was before, which the error names.
+        option: the option that named it.
+    """
+    if why := _foreign(folder):
+        raise OutputError(
+            f"The folder {path} was not written by qhal alone ({why}); it is not replaced, even "
+            "with --force.",
+            f"Remove it yourself, or choose another one with {option}.",
+        )
+
+
+def _foreign(path: Path) -> str:
+    """Say what in the folder is not listed by a record of qhal there; "" if nothing is."""
     found = sorted(entry.name for entry in path.iterdir())
-    if not found:
-        return
     written = _written(path)
+    if found and not written:
+        return f"it has no {MARKER} of qhal"
     foreign = [name for name in found if name not in written or not (path / name).is_file()]
-    if written and not foreign:
-        return
-    why = f"{foreign[0]!r} is not in its {MARKER}" if written else f"it has no {MARKER} of qhal"
-    raise OutputError(
-        f"The folder {path} was not written by qhal alone ({why}); it is not replaced, even with "
-        "--force.",
-        "Remove it yourself, or choose another one with --out.",
-    )
+    return f"{foreign[0]!r} is not in its {MARKER}" if foreign else ""
 
 
 def _written(path: Path) -> frozenset[str]:
@@ -138,7 +159,7 @@ def _written(path: Path) -> frozenset[str]:
     return frozenset((MARKER, REPORT, *names)) if known else frozenset()
 
 
-def _check_parent(path: Path) -> None:
+def _check_parent(path: Path, option: str) -> None:
     """Raise OutputError if no folder can be made there."""
     nearest = next(parent for parent in path.parents if os.path.lexists(parent))
     if not nearest.is_dir():
@@ -147,7 +168,49 @@ def _check_parent(path: Path) -> None:
         number = errno.EACCES
     else:
         return
-    raise in_words(OSError(number, os.strerror(number)), f"the output folder {path}")
+    raise in_words(OSError(number, os.strerror(number)), f"the output folder {path}", option)
+
+
+@dataclass
+class _Publication:
+    """How far a folder has come, so that it can be taken back at any moment.
+
+    Attributes:
+        path: where it shall appear.
+        staging: the hidden sibling that it is written in.
+        swap: the same when it is complete; where the old folder is after the exchange.
+        aside: where the old folder is if the file system has no exchange.
+        new: which folder is the new one, wherever it is.
+        done: True when it stays.
+        made: folders around it that were made, the outermost first.
+        locks: on the folders, which other processes leave alone then.
+    """
+
+    path: Path
+    staging: Path
+    swap: Path
+    aside: Path
+    new: os.stat_result | None = None
+    done: bool = False
+    made: list[Path] = field(default_factory=list)
+    locks: list[int] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, path: Path) -> _Publication:
+        """Choose the names."""
+        staging, swap, aside = (_sibling(path, suffix) for suffix in ("partial", "swap", "old"))
+        return cls(path, staging, swap, aside)
+
+    def lock(self, lock: int | None) -> None:
+        """Keep a lock, if there is one."""
+        if lock is not None:
+            self.locks.append(lock)
+
+    def is_new(self, folder: Path) -> bool:
+        """Return True if this is the new folder."""
+        with suppress(OSError):
+            return self.new is not None and os.path.samestat(folder.lstat(), self.new)
+        return False
 
 
 class OutputFolder:
@@ -156,6 +219,11 @@ class OutputFolder:
     Files are written into a hidden sibling, forced to the disk and renamed into place when the
     block ends well. When it ends with an exception, Ctrl-C included, nothing is left behind and
     what was there before is untouched.
+
+    Args:
+        path: the folder.
+        force: replace a folder that qhal wrote.
+        option: the option that named the folder, which the errors name.
 
     Example::
 
@@ -166,24 +234,20 @@ class OutputFolder:
         OutputError: the folder exists, or cannot be written.
     """
 
-    def __init__(self, path: str | Path, *, force: bool = False) -> None:
-        self.path = _absolute(Path(path))
-        self._force = force
-        self._staging, self._aside = self._sibling("partial"), self._sibling("old")
-        self._made: list[Path] = []
-        self._locks: list[int] = []
-        # Also runs when the process ends before the block does.
-        self._tidy = weakref.finalize(
-            self, _tidy, self.path, self._staging, self._aside, self._made, self._locks
-        )
+    def __init__(self, path: str | Path, *, force: bool = False, option: str = OUT) -> None:
+        self.path = _absolute(Path(path), option)
+        self._force, self._option = force, option
+        self._publication = _Publication.of(self.path)
 
     def __enter__(self) -> OutputFolder:
-        with _explained(self.path):
-            check_free(self.path, self._force)
+        with _explained(self.path, self._option):
+            check_free(self.path, self._force, self._option)
+            self._tidy = Cleanup(partial(_tidy, self._publication))
             try:
                 self._make_parents()
-                self._staging.mkdir()
-                self._locks.extend(filter(None, [try_lock(self._staging)]))
+                staging, lock = locked_folder(self._make_staging)
+                self._publication.lock(lock)
+                self._publication.new = staging.lstat()
             except BaseException:
                 self._tidy()
                 raise
@@ -196,7 +260,8 @@ class OutputFolder:
         if isinstance(content, str):
             # A name that is not UTF-8 brings lone surrogates; this is how JSON escapes them.
             content = content.encode(errors="backslashreplace")
-        with _explained(self.path), (self._staging / name).open("wb") as file:
+        file_path = self._publication.staging / name
+        with _explained(self.path, self._option), file_path.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -209,46 +274,52 @@ class OutputFolder:
     ) -> None:
         try:
             if kind is None:
-                with _explained(self.path):
+                with _explained(self.path, self._option):
                     self._publish()
-                self._made.clear()
         finally:
             self._tidy()
-
-    def _sibling(self, suffix: str) -> Path:
-        return self.path.parent / f"{_prefix(self.path)}{secrets.token_hex(4)}.{suffix}"
 
     def _make_parents(self) -> None:
         missing = [p for p in self.path.parents if not p.exists()]
         for folder in reversed(missing):
             folder.mkdir(exist_ok=True)
-            self._made.append(folder)
+            self._publication.made.append(folder)
+
+    def _make_staging(self) -> Path:
+        staging = self._publication.staging = _sibling(self.path, "partial")
+        staging.mkdir()
+        return staging
 
     def _publish(self) -> None:
-        check_free(self.path, self._force)
-        _fsync_folder(self._staging)
+        check_free(self.path, self._force, self._option)
+        _fsync_folder(self._publication.staging)
         if self.path.exists():
             self._replace()
         else:
-            self._staging.rename(self.path)
+            self._publication.staging.rename(self.path)
         _fsync_folder(self.path.parent)
+        self._publication.done = True
 
     def _replace(self) -> None:
-        """Swap the old folder for the new one; restore the old one if that fails.
+        """Swap the old folder for the new one: in one step where the system can.
 
-        In one step where the system can. Where it cannot, a process that is killed between the
-        two steps leaves the old folder aside; whoever wants to write there next puts it back.
+        Where it cannot, a process that is killed between the two steps leaves the old folder
+        aside; the next process that writes there puts it back. Nothing may have come into the
+        old folder since it was checked, so it is checked again where nobody finds it.
         """
-        if not exchange(self._staging, self.path):
-            self._locks.extend(filter(None, [try_lock(self.path)]))
-            self.path.rename(self._aside)
-            self._staging.rename(self.path)
+        swap, aside = self._publication.swap, self._publication.aside
+        self._publication.lock(try_lock(self.path))
+        self._publication.staging.rename(swap)
+        if exchange(swap, self.path):
+            _check_is_ours(swap, self.path, self._option)
             return
-        try:
-            _check_is_ours(self._staging)  # now the old one: nothing came into it meanwhile
-        except OutputError:
-            exchange(self._staging, self.path)
-            raise
+        self.path.rename(aside)
+        _check_is_ours(aside, self.path, self._option)
+        swap.rename(self.path)
+
+
+def _sibling(path: Path, suffix: str) -> Path:
+    return path.parent / f"{_prefix(path)}{secrets.token_hex(4)}.{suffix}"
 
 
 def _prefix(path: Path) -> str:
@@ -257,17 +328,33 @@ def _prefix(path: Path) -> str:
     return f".{name}."
 
 
-def _tidy(path: Path, staging: Path, aside: Path, made: list[Path], locks: list[int]) -> None:
-    """Leave the new folder, or what was there before; nothing else."""
-    shutil.rmtree(staging, ignore_errors=True)
-    if aside.exists() and not path.exists():
-        aside.rename(path)
-    shutil.rmtree(aside, ignore_errors=True)
-    for lock in locks:
-        os.close(lock)
-    for folder in reversed(made):
-        with suppress(OSError):
-            folder.rmdir()
+def _tidy(publication: _Publication) -> None:
+    """Leave the new folder if it is done, else what was there before; nothing else."""
+    p = publication
+    if not p.done:
+        _take_back(p)
+    for folder in (p.staging, p.swap):
+        if p.done or p.new is None or p.is_new(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+    if p.done:
+        shutil.rmtree(p.aside, ignore_errors=True)
+    while p.locks:
+        os.close(p.locks.pop())
+    if not p.done:
+        for made in reversed(p.made):
+            with suppress(OSError):
+                made.rmdir()
+
+
+def _take_back(p: _Publication) -> None:
+    """Give its path back to the old folder, if there was one."""
+    if p.is_new(p.path):
+        if os.path.lexists(p.swap):
+            exchange(p.swap, p.path)
+        else:
+            p.path.rename(p.staging)
+    if os.path.lexists(p.aside) and not os.path.lexists(p.path):
+        p.aside.rename(p.path)
 
 
 def _recover(path: Path) -> None:
@@ -278,13 +365,30 @@ def _recover(path: Path) -> None:
                 continue
             if sibling.suffix == ".old" and not os.path.lexists(path):
                 sibling.rename(path)
+            elif sibling.suffix == ".swap":
+                _settle(path, sibling)
             else:
                 shutil.rmtree(sibling, ignore_errors=True)
 
 
+def _settle(path: Path, swap: Path) -> None:
+    """Remove one of the two folders that a killed run was exchanging.
+
+    The one aside goes, whichever it is, because both are whole. But if something came into it
+    that qhal did not write, it is the old one; it gets its place back and the new one goes.
+    """
+    if _foreign(swap):
+        if not os.path.lexists(path):
+            swap.rename(path)
+            return
+        if not _written(swap) or _foreign(path) or not exchange(swap, path):
+            return
+    shutil.rmtree(swap, ignore_errors=True)
+
+
 def _siblings(path: Path) -> list[Path]:
     """Hidden folders of earlier runs, those that were moved aside first, the newest first."""
-    name = re.compile(re.escape(_prefix(path)) + r"[0-9a-f]{8}\.(old|partial)")
+    name = re.compile(re.escape(_prefix(path)) + r"[0-9a-f]{8}\.(old|partial|swap)")
     try:
         found = [entry for entry in path.parent.iterdir() if name.fullmatch(entry.name)]
         return sorted(found, key=lambda f: (f.suffix != ".old", -f.lstat().st_mtime))
@@ -304,20 +408,28 @@ def _fsync_folder(path: Path) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path, option: str) -> Iterator[None]:
     """Turn an OSError into an OutputError in words."""
     try:
         yield
     except OSError as error:
-        raise in_words(error, f"the output folder {path}") from error
+        raise in_words(error, f"the output folder {path}", option) from error
 
 
-def in_words(error: OSError, what: str) -> OutputError:
-    """Make the OutputError for an OSError raised while writing ``what``."""
+def in_words(error: OSError, what: str, option: str = "") -> OutputError:
+    """Make the OutputError for an OSError raised while writing ``what``.
+
+    Args:
+        error: what the system says.
+        what: a noun phrase.
+        option: the option that says where ``what`` goes; "" if none does.
+    """
     reason, hint = _EXPLAINED.get(
-        error.errno or 0, (error.strerror or str(error), "Choose another folder with --out.")
+        error.errno or 0, (error.strerror or str(error), "Choose another folder with {option}.")
     )
-    return OutputError(f"Cannot write {what}: {reason}.", hint)
+    if not option and "{option}" in hint:
+        hint = "Free some space." if is_full_disk(error) else ""
+    return OutputError(f"Cannot write {what}: {reason}.", hint.format(option=option))
 
 
 def is_full_disk(error: OSError) -> bool:

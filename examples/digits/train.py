@@ -86,7 +86,7 @@ class Writer:
         self.constants: list[onnx.TensorProto] = []
 
     def model_proto(self) -> onnx.ModelProto:
-        """The whole model, opset 17, with a free batch."""
+        """Return the whole model, opset 17, with a free batch."""
         stem = self.relu(self.block("stem", "image"))
         depthwise = self.relu(self.block("depthwise", stem))
         added = self.node("Add", [stem, self.block("pointwise", depthwise)], "residual")
@@ -112,7 +112,7 @@ class Writer:
         return proto
 
     def block(self, name: str, x: str) -> str:
-        """A convolution with its BatchNorm."""
+        """Add a convolution with its BatchNorm."""
         conv, norm = getattr(self.model, name)
         side = conv.kernel_size[0]
         y = self.node(
@@ -129,7 +129,7 @@ class Writer:
         )
 
     def relu(self, x: str) -> str:
-        """A Relu of its own."""
+        """Add a Relu as a node of its own."""
         return self.node("Relu", [x], f"{x}_relu")
 
     def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:

@@ -30,7 +30,7 @@ FUSED = ("Conv", "DepthwiseConv", "FullyConnected", "Add")
 def small_window(view: NodeView, window: Range) -> str | None:
     """Windows are at most {window.most} wide."""
     width = max(view.input(1).shape[1:3])
-    return None if width in window else f"window is {width} wide, allowed {window}"
+    return None if width in window else f"window is {width} wide; allowed: {window}"
 
 
 CAPABILITIES = Capabilities(

@@ -14,7 +14,7 @@ from qhal.ir.graph import NodeView
 from qhal.plugin.registry import registry
 from qhal.targets import catalog
 from qhal.targets.capability import Capabilities
-from qhal.targets.limit import Limit, Range
+from qhal.targets.limit import Limit, OneOf, Range
 from qhal_backends.arm.cortexm import limits as cortex_m
 from qhal_backends.arm.ethosu import limits as ethos_u
 from qhal_backends.edgetpu import limits as edge_tpu
@@ -66,6 +66,18 @@ def test_every_bound_is_one_that_is_checked(limit: Limit) -> None:
     assert tuple(bounds) == tuple(limit.bounds)
     body = inspect.getsource(limit.function).rpartition('"""')[2]
     assert [name for name in bounds if name not in body] == []
+
+
+def test_a_program_can_enumerate_what_is_allowed() -> None:
+    """Every bound holds its own edges, and values beside them are outside."""
+    for limit in BUILT_IN.values():
+        for bound in limit.bounds.values():
+            if isinstance(bound, OneOf):
+                assert all(value in bound for value in bound.values)
+            if isinstance(bound, Range):
+                edges = [edge for edge in (bound.least, bound.most) if edge is not None]
+                assert edges
+                assert all(edge in bound for edge in edges)
 
 
 def pool(rows: int, columns: int = 1) -> NodeView:

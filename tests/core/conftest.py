@@ -33,7 +33,7 @@ from qhal.results.record import RunRecord
 from qhal.targets.capability import Capabilities, KernelRow
 from qhal.targets.profile import Sourced, TargetProfile
 from qhal.targets.spec import FLOAT, Derived, PerAxis, QuantSpec
-from qhal.targets.where import WhereBasis
+from qhal.targets.where import Where, WhereBasis
 
 INT8 = QuantSpec(DType.INT8)
 ROW = KernelRow(
@@ -211,7 +211,8 @@ def record(toys: Toys) -> RunRecord:
     )
     split = Decision(Code.CALIBRATION_SPLIT, "8 of 24 samples calibrate.")
     placement = Placement(
-        (PlacedNode("fc", "FULLY_CONNECTED", "host", "int8"),), "the toy plan", WhereBasis.READ
+        (PlacedNode("fc", Where("host", "FULLY_CONNECTED", "int8", WhereBasis.READ)),),
+        "the toy plan",
     )
     host_ns = Basis.MEASURED_HOST
     artifact = replace(

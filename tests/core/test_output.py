@@ -8,12 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from qhal.errors import OutputError
-from qhal.output import MARKER, OutputFolder, check_free
+from qhal.output import MARKER, OutputFolder, check_free, in_words
 from qhal.system.swap import exchange
 
 
@@ -118,6 +120,26 @@ def test_force_works_without_the_swap_in_one_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_exchange")
+def test_what_comes_in_before_two_steps_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "out", "first")
+    rename = Path.rename
+
+    def late(self: Path, target: Path) -> Path:
+        if target.name.endswith(".old"):
+            (self / "notes.txt").write_text("mine")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    with pytest.raises(OutputError, match=r"notes\.txt"):
+        write(tmp_path / "out", "second", force=True)
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+    assert content(tmp_path / "out") == "first"
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.usefixtures("no_exchange")
 def test_a_failed_swap_restores_the_old_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,7 +147,7 @@ def test_a_failed_swap_restores_the_old_folder(
     rename = Path.rename
 
     def fails_on_the_new_one(self: Path, target: Path) -> Path:
-        if self.name.endswith(".partial"):
+        if self.name.endswith(".swap"):
             raise OSError(errno.EIO, "Input/output error")
         return rename(self, target)
 
@@ -151,9 +173,11 @@ def dies_after(self, target):
     if target.name.endswith(sys.argv[3]):
         kill()
 def dies_after_exchange(first, second):
+    if sys.argv[3] == "late exchange":
+        (second / "notes.txt").write_text("mine")
     return exchange(first, second) and kill()
 Path.rename = dies_after
-if sys.argv[3] == "exchange":
+if sys.argv[3].endswith("exchange"):
     qhal.output.exchange = dies_after_exchange
 write(Path(sys.argv[1]), "second", force=True)
 """
@@ -179,6 +203,126 @@ def test_a_kill_between_two_steps_loses_nothing(
         check_free(out, force=False)
     assert content(out) == left
     assert names(tmp_path) == ["out"]
+
+
+def test_a_kill_after_the_swap_loses_nothing_that_came_in_late(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write(out, "first")
+    command = [sys.executable, "-c", KILLED, str(out), "one step", "late exchange"]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    with pytest.raises(OutputError, match="exists"):
+        check_free(out, force=False)
+    assert content(out) == "first"
+    assert (out / "notes.txt").read_text() == "mine"
+    assert names(tmp_path) == ["out"]
+
+
+ENDED = """
+import atexit, os, signal, sys
+from pathlib import Path
+import qhal.output
+from qhal.system.signals import leaving, say
+from tests.core.test_output import write
+
+out, number = Path(sys.argv[1]), int(sys.argv[2])
+exchange = qhal.output.exchange
+def ends_after(first, second):
+    (second / "notes.txt").write_text("mine")
+    qhal.output.exchange = exchange
+    assert exchange(first, second)
+    os.kill(os.getpid(), number)
+    return True
+qhal.output.exchange = ends_after
+with leaving(say):
+    write(out, "second", force=True)
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_after_the_swap_swaps_back(tmp_path: Path, number: int, code: int) -> None:
+    out = tmp_path / "out"
+    write(out, "first")
+    command = [sys.executable, "-c", ENDED, str(out), str(int(number))]
+    assert subprocess.run(command, check=False).returncode == code
+    assert content(out) == "first"
+    assert (out / "notes.txt").read_text() == "mine"
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("problem", [KeyboardInterrupt, MemoryError, OutputError, OSError])
+def test_any_end_after_the_swap_swaps_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: type[BaseException]
+) -> None:
+    write(tmp_path / "out", "first")
+
+    def ends_after(first: Path, second: Path) -> bool:
+        monkeypatch.setattr("qhal.output.exchange", exchange)
+        (second / "notes.txt").write_text("mine")
+        assert exchange(first, second)
+        raise problem("x")
+
+    monkeypatch.setattr("qhal.output.exchange", ends_after)
+    with pytest.raises((problem, OutputError)):
+        write(tmp_path / "out", "second", force=True)
+    assert content(tmp_path / "out") == "first"
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+    assert names(tmp_path) == ["out"]
+
+
+RECOVERER = """
+import sys
+from contextlib import suppress
+from pathlib import Path
+from qhal.errors import OutputError
+from qhal.output import check_free
+
+print("ready", flush=True)
+while True:
+    with suppress(OutputError):  # the folder changes while it is looked at
+        check_free(Path(sys.argv[1]), force=True)
+"""
+
+
+def test_another_process_that_cleans_up_takes_no_new_folder_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one looks for abandoned folders all the time, also before they are locked."""
+    mkdir, made = Path.mkdir, 0
+
+    def slowly(self: Path, *arguments: Any, **named: Any) -> None:
+        nonlocal made
+        mkdir(self, *arguments, **named)
+        made += 1
+        time.sleep(0.002 if made % 2 else 0)
+
+    monkeypatch.setattr(Path, "mkdir", slowly)
+    command = [sys.executable, "-c", RECOVERER, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout is not None
+            other.stdout.readline()
+            for number in range(100):
+                write(tmp_path / "out", str(number), force=True)
+        finally:
+            other.kill()
+    assert content(tmp_path / "out") == "99"
+    assert made > 100, "nothing was taken away: the test shows nothing"
+    assert names(tmp_path) == ["out"]
+
+
+def test_hints_name_the_option_that_named_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    write(tmp_path / "out", "first")
+    for path in (tmp_path / "out", tmp_path / "file", tmp_path / "file" / "x", tmp_path / "a\0"):
+        with pytest.raises(OutputError) as caught:
+            OutputFolder(path, option="--keep-refused").__enter__()
+        assert "--keep-refused" in caught.value.hint
+        assert "--out" not in caught.value.hint
+
+
+def test_hints_without_an_option() -> None:
+    full = in_words(OSError(errno.ENOSPC, "No space left on device"), "to the disk")
+    assert full.hint == "Free some space."
 
 
 def test_what_a_living_run_writes_is_left_alone(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_its_limits_are_reasons(tmp_path: Path) -> None:
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
     report = qhal.check(path, target="example-npu")
     assert not report.ok
-    assert "window is 7 wide, allowed 1 to 5" in report.rows[0].reason
+    assert "window is 7 wide; allowed: 1 to 5" in report.rows[0].reason
 
 
 def test_the_command_knows_it() -> None:

@@ -24,7 +24,7 @@ from qhal_backends.tflite.plugin import TfliteBackend
 
 if TYPE_CHECKING:
     from qhal.ir.graph import Array
-    from qhal_backends.arm.emulator.emulator import Emulation, Job, Result
+    from qhal_backends.arm.emulator.emulator import EmulatedResult, EmulatedRun, Emulation
 
 COUNTED_RUNS = 3
 _PRODUCTS = frozenset({"Conv", "DepthwiseConv", "ConvTranspose", "FullyConnected", "MatMul"})
@@ -88,7 +88,7 @@ def _on_core(entry: Capability, core: Core) -> Capability:
     return replace(entry, source=f"{entry.source}; {note}")
 
 
-def _jobs(quantized: Trial, baseline: Trial | None) -> list[Job]:
+def _jobs(quantized: Trial, baseline: Trial | None) -> list[EmulatedRun]:
     """List the jobs, the quickest and most useful first: a slow emulation is cut off."""
     found = [_job(_QUANTIZED, quantized, counted_runs=COUNTED_RUNS)]
     if baseline is not None:
@@ -96,12 +96,12 @@ def _jobs(quantized: Trial, baseline: Trial | None) -> list[Job]:
     return [*found, _job(_REFERENCE, quantized, reference=True)]
 
 
-def _job(name: str, trial: Trial, *, reference: bool = False, counted_runs: int = 0) -> Job:
-    from qhal_backends.arm.emulator.emulator import Job
+def _job(name: str, trial: Trial, *, reference: bool = False, counted_runs: int = 0) -> EmulatedRun:
+    from qhal_backends.arm.emulator.emulator import EmulatedRun
 
     artifact = trial.artifact
     sample = tuple(trial.inputs[name] for name in artifact.input_names)
-    return Job(name, artifact.files[artifact.main], [sample], reference, counted_runs)
+    return EmulatedRun(name, artifact.files[artifact.main], [sample], reference, counted_runs)
 
 
 def _not_emulated(sentence: str) -> Findings:
@@ -109,7 +109,7 @@ def _not_emulated(sentence: str) -> Findings:
     return Findings(decisions=(decision,))
 
 
-def _counts(core: Core, results: Mapping[str, Result]) -> dict[str, Metric]:
+def _counts(core: Core, results: Mapping[str, EmulatedResult]) -> dict[str, Metric]:
     """Report executed instructions per inference, quantized and float, and their ratio."""
     kinds = {_QUANTIZED: "instructions", _FLOAT: "instructions_float"}
     note = f"per inference on an emulated {core.name}, XNNPACK kernels, 1 thread"
@@ -137,13 +137,13 @@ def _more_instructions(core: Core, counts: Mapping[str, Metric]) -> tuple[Decisi
     return (Decision(Code.MORE_INSTRUCTIONS, sentence, severity=Severity.WARNING),)
 
 
-def _count(result: Result, note: str) -> Metric:
+def _count(result: EmulatedResult, note: str) -> Metric:
     said = f"{note}, {len(result.instructions)} runs within {100 * result.spread:.3f} %"
     return Metric(result.instructions_per_run, "count", Basis.COUNTED_EMULATED, note=said)
 
 
 def _comparison(
-    core: Core, result: Result, expected: tuple[Array, ...], reference: bool
+    core: Core, result: EmulatedResult, expected: tuple[Array, ...], reference: bool
 ) -> Findings:
     """Compare the emulated target's outputs with this host's, bit by bit."""
     from qhal_backends.arm.emulator.emulator import differing

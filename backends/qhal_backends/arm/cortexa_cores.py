@@ -64,7 +64,7 @@ def core_of(target: TargetProfile) -> Core:
     if name not in CORES:
         raise CatalogError(
             f"{target.origin or 'the catalog'}: targets.{target.name}.options.{CORE} is "
-            f"{name!r}, allowed {', '.join(CORES)}.",
+            f"{name!r}; allowed: {', '.join(CORES)}.",
             'Set it, or inherit it from another target, as with extends = "cortex-a72".',
         )
     return CORES[name]

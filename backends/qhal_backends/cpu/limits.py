@@ -26,25 +26,25 @@ def not_chained(view: NodeView) -> str | None:
 
 @limit()
 def spatial_mean(view: NodeView) -> str | None:
-    """The integer mean runs over all spatial dimensions of an activation (N, C, *spatial)."""
+    """The mean is taken over all spatial dimensions of (N, C, *spatial), and over no others."""
     op, rank = view.op, len(view.input().shape)
     assert isinstance(op, ops.Reduce)
     if rank >= 3 and op.axes == tuple(range(2, rank)):
         return None
-    return f"it reduces the axes {op.axes} of {rank}, allowed {tuple(range(2, rank))} (all spatial)"
+    return f"it reduces the axes {op.axes} of {rank}; allowed: all spatial ones, from 2 on"
 
 
 @limit(mode=OneOf(("nearest",)))
 def nearest(view: NodeView, mode: OneOf) -> str | None:
-    """Integers are resized by {mode} neighbor only; linear resizing would cut off fractions."""
+    """The mode is {mode}: linear resizing of integers would cut off fractions."""
     op = view.op
     assert isinstance(op, ops.Resize)
-    return None if op.mode in mode else f"the mode is {op.mode}, allowed {mode}"
+    return None if op.mode in mode else f"the mode is {op.mode}; allowed: {mode}"
 
 
 @limit()
 def rising_sigmoid(view: NodeView) -> str | None:
-    """A HardSigmoid in integers has a positive alpha and a positive beta."""
+    """Alpha and beta are positive."""
     op = view.op
     assert isinstance(op, ops.HardSigmoid)
     if op.alpha > 0 and op.beta > 0:
@@ -54,15 +54,13 @@ def rising_sigmoid(view: NodeView) -> str | None:
 
 @limit(weights=Range(least=256))
 def wide_for_bytes(view: NodeView, weights: Range) -> str | None:
-    """8-bit weights in groups need at least {weights.least} weights per output; with fewer, float
-    is faster.
-    """
+    """An output has at least {weights.least} weights: with fewer, float is faster."""
     return _narrow(view, weights)
 
 
 @limit(weights=Range(least=32))
 def wide_for_nibbles(view: NodeView, weights: Range) -> str | None:
-    """4-bit weights in groups of 32 need at least {weights.least} weights per output."""
+    """An output has at least {weights.least} weights, one whole group."""
     return _narrow(view, weights)
 
 
@@ -70,4 +68,4 @@ def _narrow(view: NodeView, weights: Range) -> str | None:
     depth = view.input(1).shape[1]
     if depth in weights:
         return None
-    return f"an output has {depth} weights, allowed {weights}"
+    return f"an output has {depth} weights; allowed: {weights}"

@@ -37,7 +37,7 @@ _RANGES: Mapping[Activation, tuple[float, float]] = {
     Activation.RELU6: (0.0, 6.0),
 }
 
-Form = Callable[[QdqWriter, Node], None]
+NodeWriter = Callable[[QdqWriter, Node], None]
 
 
 def to_qdq(model: QuantModel) -> onnx.ModelProto:
@@ -57,7 +57,7 @@ def to_qdq(model: QuantModel) -> onnx.ModelProto:
 # --- which form a node takes --------------------------------------------------
 
 
-def _form(model: QuantModel, node: Node) -> Form:
+def _form(model: QuantModel, node: Node) -> NodeWriter:
     """Choose the function that writes a node."""
     if type(node.op) in _STEPS:
         return _STEPS[type(node.op)]
@@ -70,7 +70,7 @@ def _form(model: QuantModel, node: Node) -> Form:
     return _COMPUTES.get(type(node.op), _compute)
 
 
-def _float_form(model: QuantModel, node: Node) -> Form:
+def _float_form(model: QuantModel, node: Node) -> NodeWriter:
     if isinstance(node.op, ops.Silu | ops.Gelu):
         return _smooth_unit
     weight = model.params.get(node.inputs[1]) if len(node.inputs) > 1 else None
@@ -314,13 +314,13 @@ def _without_activation(op: ops.Op) -> tuple[ops.Op, Activation]:
     return plain, op.fused
 
 
-_STEPS: Mapping[type[ops.Op], Form] = {
+_STEPS: Mapping[type[ops.Op], NodeWriter] = {
     ops.Quantize: _quantize,
     ops.Dequantize: _dequantize,
     ops.Requantize: _requantize,
 }
 
-_MOVES: Mapping[type[ops.Op], Form] = {
+_MOVES: Mapping[type[ops.Op], NodeWriter] = {
     **dict.fromkeys((ops.Reshape, ops.Transpose, ops.Concat, ops.Split, ops.Slice), _move),
     **dict.fromkeys((ops.Gather, ops.Expand, ops.Tile, ops.MaxPool, ops.Resize), _move),
     **dict.fromkeys((ops.Relu, ops.Relu6, ops.Clip), _clip),
@@ -330,7 +330,7 @@ _MOVES: Mapping[type[ops.Op], Form] = {
 }
 """Operators that ONNX Runtime runs on integers as they are, where parameters are shared."""
 
-_COMPUTES: Mapping[type[ops.Op], Form] = {
+_COMPUTES: Mapping[type[ops.Op], NodeWriter] = {
     ops.FullyConnected: _fully_connected,
     ops.Reduce: _reduce,
     ops.HardSigmoid: _hard_sigmoid,

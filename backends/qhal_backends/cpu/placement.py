@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from qhal.plugin.backend import Artifact, PlacedNode, Placement
 from qhal.system.scratch import scratch
-from qhal.targets.where import WhereBasis
+from qhal.targets.where import Where, WhereBasis
 from qhal_backends.cpu.runner import PROVIDERS, runtime_name, session_options
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _INTEGER_KERNELS = ("QLinear", "QGemm")
 def read_placement(artifact: Artifact) -> Placement:
     """List the kernels in the graph that ONNX Runtime executes, in order.
 
-    ``executed_dtype`` is the element type of the activations that a kernel reads; for
+    Its ``dtype`` is the element type of the activations that a kernel reads; for
     MatMulNBits it is int8, because it quantizes float activations itself.
     """
     import onnx
@@ -33,10 +33,13 @@ def read_placement(artifact: Artifact) -> Placement:
     optimized = _optimized(artifact)
     types = _Types(original, optimized)
     placed = tuple(
-        PlacedNode(_RENAMED.sub("", node.name), node.op_type, "", types.executed(node))
+        PlacedNode(
+            _RENAMED.sub("", node.name),
+            Where("", node.op_type, types.executed(node), WhereBasis.READ),
+        )
         for node in optimized.graph.node
     )
-    return Placement(placed, f"optimized graph of {runtime_name()}", WhereBasis.READ)
+    return Placement(placed, f"optimized graph of {runtime_name()}")
 
 
 def _optimized(artifact: Artifact) -> onnx.ModelProto:

@@ -14,7 +14,7 @@ import numpy as np
 from qhal.ir import ops
 from qhal.ir.graph import NodeView
 from qhal.ir.ops import Role
-from qhal.targets.limit import MultipleOf, Range, limit
+from qhal.targets.limit import MultipleOf, OneOf, Range, limit
 from qhal_backends.tflite.padding import implicit_padding
 from qhal_backends.tflite.resizing import exact_mode, spatial_sizes
 from qhal_backends.tflite.windows import is_non_negative, pool_axes, steps_in_plane
@@ -22,9 +22,7 @@ from qhal_backends.tflite.windows import is_non_negative, pool_axes, steps_in_pl
 
 @limit(innermost=3)
 def three_innermost(view: NodeView, innermost: int) -> str | None:
-    """Activations have at most {innermost} dimensions, or only the {innermost} innermost ones are
-    larger than 1.
-    """
+    """Dimensions of activations are 1, except the {innermost} innermost ones."""
     for name in (*_activations(view), *view.node.outputs):
         shape = view.graph.tensors[name].shape
         if any(size > 1 for size in shape[:-innermost]):
@@ -49,18 +47,22 @@ def integers_only(view: NodeView) -> str | None:
 
 @limit(rows=1)
 def one_row(view: NodeView, rows: int) -> str | None:
-    """A fully connected layer has {rows} row: the table requires it to be one-dimensional."""
+    """The operand of a fully connected layer has {rows} row: the table requires one dimension."""
     found = prod(view.input().shape[:-1])
-    return None if found == rows else f"it has {found} rows, allowed {rows}"
+    return None if found == rows else f"it has {found} rows; allowed: {rows}"
 
 
 @limit()
 def not_fused(view: NodeView) -> str | None:
-    """No activation is fused: TRANSPOSE_CONV version 4 makes the compiler abort
-    (google-coral/edgetpu issue 845).
+    """No activation is fused: it would make the operator TRANSPOSE_CONV version 4, on which the
+    compiler aborts (google-coral/edgetpu issue 845).
     """
     fused = view.op.fused
-    return None if fused is ops.Activation.NONE else f"the activation {fused.value} is fused"
+    return (
+        None
+        if fused is ops.Activation.NONE
+        else f"the activation {fused.value} is fused; allowed: none"
+    )
 
 
 @limit()
@@ -74,15 +76,15 @@ def same_dilation(view: NodeView) -> str | None:
 
 @limit(operands=2)
 def constants_are_zeros(view: NodeView, operands: int) -> str | None:
-    """If an operand is constant, there are exactly {operands} operands, and it is all zeros."""
+    """If an operand is constant, it is all zeros, and there are exactly {operands} operands."""
     constants = [i for i in range(len(view.node.inputs)) if view.is_constant(i)]
     if not constants:
         return None
     joined = len(view.node.inputs)
     if joined != operands:
-        return f"{joined} operands are joined, one of them constant, allowed {operands}"
+        return f"there are {joined} operands, one of them constant; allowed: {operands}"
     largest = max(float(np.abs(view.constant(i)).max(initial=0)) for i in constants)
-    return None if largest == 0 else f"a constant operand reaches {largest:g}, allowed 0"
+    return None if largest == 0 else f"a constant operand has the magnitude {largest:g}; allowed: 0"
 
 
 @limit()
@@ -98,16 +100,16 @@ def depth_is_multiple(view: NodeView, depth: MultipleOf) -> str | None:
     axes, shape = getattr(view.op, "axes", ()), view.input().shape
     if len(shape) - 1 not in axes or shape[-1] in depth:
         return None
-    return f"a depth of {shape[-1]} is reduced, allowed {depth}"
+    return f"a depth of {shape[-1]} is reduced; allowed: {depth}"
 
 
-@limit()
-def slope_is_innermost(view: NodeView) -> str | None:
-    """The slope has one dimension, the innermost."""
+@limit(outer=1)
+def slope_is_innermost(view: NodeView, outer: int) -> str | None:
+    """All dimensions of the slope are {outer}, but for the innermost."""
     shape = view.input(1).shape
-    if all(n == 1 for n in shape[:-1]):
+    if all(n == outer for n in shape[:-1]):
         return None
-    return f"the slope has the shape {shape}; only the innermost dimension may exceed 1"
+    return f"the slope has the shape {shape}; only the innermost dimension may exceed {outer}"
 
 
 @limit()
@@ -115,22 +117,22 @@ def pads_no_batch(view: NodeView) -> str | None:
     """The batch dimension is not padded."""
     pads: tuple[int, ...] = getattr(view.op, "pads", ())
     batch = (pads[0], pads[len(pads) // 2])
-    return None if batch == (0, 0) else f"the batch is padded by {batch}, allowed 0"
+    return None if batch == (0, 0) else f"the batch is padded by {batch}; allowed: 0"
 
 
-@limit()
-def pads_with_zero(view: NodeView) -> str | None:
-    """The padding is the constant zero: the Edge TPU lacks PADV2 and MIRROR_PAD."""
+@limit(mode=OneOf(("constant",)), value=0)
+def pads_with_zero(view: NodeView, mode: OneOf, value: float) -> str | None:
+    """The padding is the {mode} {value}: the Edge TPU lacks PADV2 and MIRROR_PAD."""
     op = view.op
     assert isinstance(op, ops.Pad)
-    if op.mode == "constant" and op.value == 0.0:
+    if op.mode in mode and op.value == value:
         return None
-    return f"the padding is {op.mode if op.mode != 'constant' else op.value}, allowed zero"
+    return f"the padding is {op.value if op.mode in mode else op.mode}; allowed: {mode} {value}"
 
 
 @limit()
 def pads_without_lowest(view: NodeView) -> str | None:
-    """Padding of a maximum is SAME or VALID, or the operand has no negative numbers."""
+    """The padding of max pooling is SAME or VALID, or the operand has no negative numbers."""
     if implicit_padding(pool_axes(view)) is not None:
         return None
     if is_non_negative(view.graph, view.node.inputs[0]):
@@ -149,19 +151,21 @@ def resizes_in_a_known_mode(view: NodeView) -> str | None:
 
 @limit(elements=Range(most=16_000))
 def softmax_is_small(view: NodeView, elements: Range) -> str | None:
-    """The operand has one dimension larger than 1, of at most {elements.most:,} elements."""
+    """Only the innermost dimension exceeds 1, and it has at most {elements.most:,} elements."""
     shape = view.input().shape
     if any(size > 1 for size in shape[:-1]):
         return f"the operand has the shape {shape}; only the innermost dimension may exceed 1"
     size = shape[-1]
-    return None if size in elements else f"there are {size} elements, allowed {elements}"
+    return None if size in elements else f"there are {size} elements; allowed: {elements}"
 
 
-@limit()
-def steps_in_height_and_width(view: NodeView) -> str | None:
-    """All steps of a slice are 1, except positive ones in height and width (written as pooling)."""
+@limit(steps=1)
+def steps_in_height_and_width(view: NodeView, steps: int) -> str | None:
+    """All steps of a slice are {steps}, except positive ones in height and width (written as
+    pooling).
+    """
     op = view.op
     assert isinstance(op, ops.Slice)
-    if set(op.steps) <= {1} or steps_in_plane(op):
+    if set(op.steps) <= {steps} or steps_in_plane(op):
         return None
-    return f"the steps are {op.steps}; only those in height and width may differ from 1"
+    return f"the steps are {op.steps}; only those in height and width may differ from {steps}"

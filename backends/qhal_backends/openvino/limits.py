@@ -14,29 +14,29 @@ def whole_groups(size: int) -> Limit:
 
 
 def _whole_groups(view: NodeView, weights: MultipleOf) -> str | None:
-    """The weights of an output are whole groups of {weights.number}."""
+    """The number of weights of an output is a multiple of {weights.number}, the group size."""
     depth = view.input(1).shape[1]
     if depth in weights:
         return None
-    return f"an output has {depth} weights, allowed {weights}"
+    return f"an output has {depth} weights; allowed: {weights}"
 
 
 @limit(groups=1)
 def one_group(view: NodeView, groups: int) -> str | None:
-    """A transposed convolution on integers has one group."""
+    """The number of groups is {groups}."""
     op = view.op
     assert isinstance(op, ops.ConvTranspose)
-    return None if op.groups == groups else f"it has {op.groups} groups, allowed {groups}"
+    return None if op.groups == groups else f"it has {op.groups} groups; allowed: {groups}"
 
 
 @limit(value=0)
 def zero_padding(view: NodeView, value: int) -> str | None:
-    """Constant padding of integers is zero: after any other, the next product runs in float."""
+    """Constant padding is {value}: after another value, the next product runs in float."""
     op = view.op
     assert isinstance(op, ops.Pad)
     if op.mode != "constant" or op.value == value:
         return None
-    return f"the padding is {op.value:g}, allowed {value}"
+    return f"the padding is {op.value:g}; allowed: {value}"
 
 
 @limit(either=1)
@@ -49,7 +49,7 @@ def strides_or_dilations(view: NodeView, either: int) -> str | None:
     if either in (max(op.strides), max(op.dilations)):
         return None
     found = f"strides {op.strides} and dilations {op.dilations}"
-    return f"it has {found}, allowed {either} for one of them"
+    return f"it has {found}; allowed: {either} for one of them"
 
 
 @limit(strides=Range(1, 2), dimensions=Range(1, 2))
@@ -92,7 +92,7 @@ def has_rows(view: NodeView, dimensions: Range) -> str | None:
     2026.4 makes a row.
     """
     rank = len(view.input().shape)
-    return None if rank in dimensions else f"the rank is {rank}, allowed {dimensions}"
+    return None if rank in dimensions else f"the rank is {rank}; allowed: {dimensions}"
 
 
 @limit()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from qhal.plugin.backend import Artifact, PlacedNode, Placement
-from qhal.targets.where import WhereBasis
+from qhal.targets.where import Where, WhereBasis
 from qhal_backends.openvino.runner import compile_model, runtime_name
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ _TYPES = {
 def read_placement(artifact: Artifact, device: str) -> Placement:
     """List the kernels that OpenVINO executes, in order.
 
-    A kernel computes several nodes: each of them is listed with it. ``executed_dtype`` is the
+    A kernel computes several nodes: each of them is listed with it. Its ``dtype`` is the
     element type in which the kernel reads its activations. In generated code only products have
     one, and only if their scales stand behind them.
     """
@@ -61,7 +61,7 @@ def read_placement(artifact: Artifact, device: str) -> Placement:
             generated = products if info["layerType"] == _GENERATED else frozenset()
             _add(found, info, _read_type(layer, info), generated, device)
     source = f"executed graph of {runtime_name()} on {device}"
-    return Placement(tuple(found.values()), source, WhereBasis.READ)
+    return Placement(tuple(found.values()), source)
 
 
 def _matrix_products(xml: bytes) -> frozenset[str]:
@@ -110,4 +110,4 @@ def _add(
         if name and (name not in found or kind in _PRODUCTS):
             on_integers = name in generated and f"{name}{_DEQUANTIZED}" in originals
             dtype = "int8" if on_integers else _TYPES.get(read, read)
-            found[name] = PlacedNode(name, kernel, unit, dtype or None)
+            found[name] = PlacedNode(name, Where(unit, kernel, dtype or None, WhereBasis.READ))

@@ -32,7 +32,7 @@ def _element_types(view: NodeView, types: OneOf) -> str | None:
     for index, name in enumerate(view.node.inputs):
         is_data = view.op.role(index) is not Role.INDEX
         if name and is_data and view.input(index).dtype.value not in types:
-            return f"{name} is {view.input(index).dtype.value}, allowed {types}"
+            return f"{name} is {view.input(index).dtype.value}; allowed: {types}"
     return None
 
 
@@ -45,7 +45,7 @@ def _rank_at_most(view: NodeView, rank: Range) -> str | None:
     """Tensors have at most {rank.most} dimensions."""
     names = (*filter(None, view.node.inputs), *view.node.outputs)
     found = max(len(view.graph.tensors[name].shape) for name in names)
-    return None if found in rank else f"the rank is {found}, allowed {rank}"
+    return None if found in rank else f"the rank is {found}; allowed: {rank}"
 
 
 @limit(rank=Range(most=BROADCAST_RANK))
@@ -55,7 +55,7 @@ def broadcasts_in_four(view: NodeView, rank: Range) -> str | None:
     merged = len(compact([*shapes, view.output().shape])[0])
     if merged in rank:
         return None
-    return f"operands of the shapes {shapes} broadcast in {merged} dimensions, allowed {rank}"
+    return f"operands of the shapes {shapes} broadcast in {merged} dimensions; allowed: {rank}"
 
 
 def rank_between(least: int, largest: int) -> Limit:
@@ -68,7 +68,7 @@ def _rank_between(view: NodeView, rank: Range) -> str | None:
     for name in filter(None, view.node.inputs):
         found = len(view.graph.tensors[name].shape)
         if found not in rank:
-            return f"the rank of {name} is {found}, allowed {rank}"
+            return f"the rank of {name} is {found}; allowed: {rank}"
     return None
 
 
@@ -78,7 +78,7 @@ def plane(view: NodeView, dimensions: int) -> str | None:
     count = len(view.input().shape) - 2
     if count == dimensions:
         return None
-    return f"it has {count} spatial dimensions, allowed {dimensions}"
+    return f"it has {count} spatial dimensions; allowed: {dimensions}"
 
 
 # --- windows --------------------------------------------------------------------
@@ -88,14 +88,14 @@ def plane(view: NodeView, dimensions: int) -> str | None:
 def pads_not_negative(view: NodeView, padding: Range) -> str | None:
     """Padding is not negative."""
     pads: tuple[int, ...] = getattr(view.op, "pads", ())
-    return None if min(pads, default=0) in padding else f"the pads are {pads}, allowed {padding}"
+    return None if min(pads, default=0) in padding else f"the pads are {pads}; allowed: {padding}"
 
 
 @limit(groups=1)
 def no_groups(view: NodeView, groups: int) -> str | None:
     """The number of groups is {groups}."""
     found = getattr(view.op, "groups", 1)
-    return None if found == groups else f"there are {found} groups, allowed {groups}"
+    return None if found == groups else f"there are {found} groups; allowed: {groups}"
 
 
 @limit(dilation=1)
@@ -104,7 +104,7 @@ def no_dilation(view: NodeView, dilation: int) -> str | None:
     dilations = getattr(view.op, "dilations", ())
     if set(dilations) <= {dilation}:
         return None
-    return f"the dilations are {dilations}, allowed {dilation}"
+    return f"the dilations are {dilations}; allowed: {dilation}"
 
 
 @limit()
@@ -131,13 +131,13 @@ def windows_inside(view: NodeView) -> str | None:
 
 @limit()
 def resize_is_exact(view: NodeView) -> str | None:
-    """Linear resizing equals one of TFLite's: half_pixel, align_corners or asymmetric."""
+    """Linear resizing is half_pixel, align_corners or asymmetric, or equals one of them."""
     op = view.op
     assert isinstance(op, ops.Resize)
     if op.mode == "nearest" or exact_mode(view) is not None:
         return None
     sizes = f"{view.input().shape[1:-1]} to {view.output().shape[1:-1]}"
-    return f"TFLite has no {op.mode} resizing like {op.coordinates} from {sizes}"
+    return f"TFLite has no {op.mode} resizing that equals {op.coordinates} from {sizes}"
 
 
 # --- attributes -----------------------------------------------------------------
@@ -147,21 +147,21 @@ def resize_is_exact(view: NodeView) -> str | None:
 def axis_is_last(view: NodeView) -> str | None:
     """The axis is the last one."""
     axis, rank = getattr(view.op, "axis", 0), len(view.input().shape)
-    return None if axis == rank - 1 else f"the axis is {axis} of {rank}, allowed {rank - 1}"
+    return None if axis == rank - 1 else f"the axis is {axis}; allowed: {rank - 1}, the last one"
 
 
 @limit(mode=OneOf(("DCR",)))
 def blocks_come_first(view: NodeView, mode: OneOf) -> str | None:
     """Channels are in the order {mode}: position in the block, then channel."""
     found = getattr(view.op, "mode", "DCR")
-    return None if found in mode else f"the order of channels is {found}, allowed {mode}"
+    return None if found in mode else f"the order of channels is {found}; allowed: {mode}"
 
 
 @limit(alpha=1)
 def elu_alpha_is_one(view: NodeView, alpha: int) -> str | None:
     """Alpha is {alpha}."""
     found = getattr(view.op, "alpha", 1.0)
-    return None if found == alpha else f"alpha is {found:g}, allowed {alpha}"
+    return None if found == alpha else f"alpha is {found:g}; allowed: {alpha}"
 
 
 @limit()
@@ -173,7 +173,7 @@ def reflects_inside(view: NodeView) -> str | None:
     widest = [max(pair) for pair in zip(op.pads[: len(shape)], op.pads[len(shape) :], strict=True)]
     for axis, (size, pad) in enumerate(zip(shape, widest, strict=True)):
         if op.mode == "reflect" and pad >= size:
-            return f"axis {axis} of size {size} is padded by {pad}, allowed up to {size - 1}"
+            return f"axis {axis} of size {size} is padded by {pad}; allowed: up to {size - 1}"
     return None
 
 
@@ -184,7 +184,7 @@ def fill_is_moderate(view: NodeView, magnitude: Range) -> str | None:
     assert isinstance(op, ops.Pad)
     if op.mode != "constant" or (math.isfinite(op.value) and abs(op.value) in magnitude):
         return None
-    return f"the padding value is {op.value:g}, allowed magnitudes {magnitude}"
+    return f"the padding value is {op.value:g}; allowed: magnitudes {magnitude}"
 
 
 def casts_between(allowed: Iterable[DType]) -> Limit:
@@ -194,9 +194,10 @@ def casts_between(allowed: Iterable[DType]) -> Limit:
 
 def _casts_between(view: NodeView, types: OneOf) -> str | None:
     """Operand and result are of type {types}."""
-    found = (view.input().dtype.value, view.output().dtype.value)
-    odd = next((kind for kind in found if kind not in types), None)
-    return None if odd is None else f"it casts from or to {odd}, allowed {types}"
+    source, result = view.input().dtype.value, view.output().dtype.value
+    if source in types and result in types:
+        return None
+    return f"it casts {source} to {result}; allowed: {types}"
 
 
 @limit(types=OneOf((DType.UINT8.value,)))
@@ -205,4 +206,4 @@ def casts_bytes_to_float(view: NodeView, types: OneOf) -> str | None:
     found, made = view.input().dtype.value, view.output().dtype
     if found in types and made.is_float:
         return None
-    return f"it casts {found} to {made.value}, allowed {types} to float"
+    return f"it casts {found} to {made.value}; allowed: {types} to float"

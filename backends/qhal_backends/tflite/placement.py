@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from qhal.plugin.backend import PlacedNode, Placement, RunOptions
-from qhal.targets.where import WhereBasis
+from qhal.targets.where import Where, WhereBasis
 from qhal_backends.tflite.runner import find_runtime, load_interpreter
 
 DELEGATE = "DELEGATE"
@@ -31,7 +31,7 @@ def read_placement(content: bytes) -> Placement:
         _placed(op, op["index"] in inside, tensors) for op in operators if op["op_name"] != DELEGATE
     ]
     source = f"execution plan of {runtime.label}"
-    return Placement(tuple(placed), source, WhereBasis.READ, by_result=True)
+    return Placement(tuple(placed), source, by_result=True)
 
 
 def _delegated(
@@ -68,4 +68,5 @@ def _placed(
 ) -> PlacedNode:
     made = tensors[op["outputs"][0]]
     unit = "XNNPACK" if delegated else "builtin kernel"
-    return PlacedNode(made["name"], op["op_name"], unit, made["dtype"].__name__)
+    where = Where(unit, op["op_name"], made["dtype"].__name__, WhereBasis.READ)
+    return PlacedNode(made["name"], where)

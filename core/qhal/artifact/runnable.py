@@ -13,8 +13,10 @@ from qhal.errors import PluginError, VerificationError
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, Arrays, Graph
 from qhal.plugin.backend import Artifact, Backend, Placement, Runner, RunOptions, Trial
-from qhal.plugin.calls import call, check_unchanged, name_of, report_to
+from qhal.plugin.calls import call, check_unchanged
+from qhal.plugin.discovery import Provider
 from qhal.plugin.lent import Seal, read_only
+from qhal.plugin.provided import Provided
 from qhal.plugin.readiness import Lack
 from qhal.quant.model import QuantModel
 from qhal.system.trail import Kind, doing
@@ -33,6 +35,7 @@ class Runnable:
         profile: the target.
         adapter: converts a user's arrays to the artifact's and back.
         folder: where the files lie, for messages; empty if they are not written yet.
+        provider: the plugin that provides the backend; None if no plugin does.
     """
 
     artifact: Artifact
@@ -40,6 +43,12 @@ class Runnable:
     profile: TargetProfile
     adapter: Adapter
     folder: Path = field(default=Path(), kw_only=True)
+    provider: Provider | None = field(default=None, kw_only=True)
+
+    @property
+    def provided(self) -> Provided:
+        """The backend, as the core calls it."""
+        return Provided(self.backend, self.provider)
 
     @property
     def path(self) -> Path:
@@ -60,10 +69,10 @@ class Runnable:
         if self._lack is not None:
             return None
         given = options or RunOptions()
-        words = f"the {name_of(self.backend)} loaded {self.path}{self.contents}"
+        words = f"the {self.provided.name} loaded {self.path}{self.contents}"
         try:
             with doing(Kind.ARTIFACT, words):
-                return call(self.backend, Backend.load, self.artifact, self.profile, given)
+                return call(self.provided, Backend.load, self.artifact, self.profile, given)
         # Runtimes raise what they like; whatever it is, the artifact is not usable.
         except PluginError as error:
             raise VerificationError(
@@ -77,13 +86,13 @@ class Runnable:
 
     @property
     def _lack(self) -> Lack | None:
-        return call(self.backend, Backend.readiness, self.profile).run
+        return call(self.provided, Backend.readiness, self.profile).run
 
     def placement(self) -> Placement | None:
         """Return what the runtime or compiler did with each node; None if it is unknown."""
-        words = f"the {name_of(self.backend)} examined {self.path}{self.contents}"
+        words = f"the {self.provided.name} examined {self.path}{self.contents}"
         with doing(Kind.ARTIFACT, words):
-            return call(self.backend, Backend.placement, self.artifact, self.profile)
+            return call(self.provided, Backend.placement, self.artifact, self.profile)
 
     def trial(self, sample: Arrays) -> Trial:
         """Return the artifact with a sample of the user's inputs, as backends examine it."""
@@ -124,7 +133,7 @@ class Subject(Runnable):
             PluginError: the backend kept a part of it, and has changed it.
         """
         if self.seal is not None:
-            check_unchanged(self.backend, doing, self.seal, Seal.of_model(self.model))
+            check_unchanged(self.provided, doing, self.seal, Seal.of_model(self.model))
 
 
 def run_raw(runner: Runner, runnable: Runnable, inputs: Arrays) -> dict[str, Array]:
@@ -148,11 +157,11 @@ def run_raw(runner: Runner, runnable: Runnable, inputs: Arrays) -> dict[str, Arr
         raise VerificationError(
             f"The runtime cannot run {runnable.path}: {_reason(error)}.", error.hint
         ) from error
-    check_unchanged(runnable.backend, "run", seal, Seal.of_arrays(inputs))
+    check_unchanged(runnable.provided, "run", seal, Seal.of_arrays(inputs))
     for port in runnable.adapter.outputs:
         if why := _unfit(port, outputs.get(port.name)):
             raise VerificationError(
-                f"Output {port.name} of {runnable.path} {why}.", report_to(runnable.backend)
+                f"Output {port.name} of {runnable.path} {why}.", runnable.provided.report_to
             )
     return outputs
 

@@ -69,7 +69,7 @@ def _dumped(
 
     served = find_target(target, recipe, targets_file, registry=registry)
     imported = import_model(model, shapes)
-    with naming(served.backend, "capabilities"):
+    with naming(served.provided, "capabilities"):
         ready = prepare(served.target, imported, keep_layout=keep_layout)
     graphs = {
         "imported": ready.imported.graph,

@@ -46,15 +46,16 @@ def add_arguments(parser: options.Parser) -> None:
         "--eval-samples",
         type=options.whole(1),
         metavar="N",
-        help="samples to evaluate on, spread evenly (default: all; on a slow runtime, such as a "
-        "microcontroller's interpreter, as many as take about half a minute; where no runtime is "
-        "here, as many as the oracle computes in some seconds)",
+        help="samples to evaluate on, spread evenly. Default: all. A slow runtime, such as a "
+        "microcontroller's interpreter, gets as many as it runs in about half a minute; without a "
+        "runtime, the oracle gets as many as it computes in a few seconds.",
     )
     data.add_argument(
         "--observer",
         choices=options.OBSERVERS,
         default="mse",
-        help="how ranges are chosen from the observed values (default: mse)",
+        help="range estimator: chooses each tensor's range from the values seen in calibration "
+        "(default: mse)",
     )
     data.add_argument(
         "--no-cache",
@@ -77,25 +78,25 @@ def _add_output(parser: options.Parser) -> None:
         "--max-drop",
         type=options.points,
         metavar="PP",
-        help="top-1 may drop by at most PP percentage points (default: 1, or more if the drop "
-        "may be chance; 100 allows any drop)",
+        help="top-1 may drop by at most PP percentage points; 100 allows any drop (default: 1, "
+        "and more where the drop may be chance)",
     )
     gates.add_argument(
         "--allow-chance",
         action="store_true",
-        help="deploy a float model, too, that is right no more often than by chance",
+        help="deploy even if the float model is right no more often than by chance",
     )
     gates.add_argument(
         "--keep-refused",
         metavar="DIR",
-        help="write the record and the report of what was refused to DIR, without the artifact; "
-        "of several targets, to folders in it",
+        help="if the artifact is refused, write its record and report to DIR, but not the artifact "
+        "itself; with several targets, to one folder for each in DIR",
     )
     output = parser.add_argument_group("output")
     output.add_argument(
         "--out",
         metavar="DIR",
-        help="the output folder; with several targets, the folder that holds a folder for each "
+        help="the output folder; with several targets, one folder for each is made in it "
         "(default: MODEL-TARGET-RECIPE in the working folder)",
     )
     output.add_argument("--force", action="store_true", help="replace an output folder of qhal")

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+
+_ELSEWHERE = (
+    "qhal runs on Linux, and without some measurements on macOS; not on this system.\n"
+    "  On Windows, use the Windows Subsystem for Linux."
+)
 
 
 def main() -> int:
@@ -12,6 +19,12 @@ def main() -> int:
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if os.name != "posix":
+        sys.stderr.write(f"error: {_ELSEWHERE}\n")
+        return 2
+    from qhal.system import telemetry
+
+    telemetry.turn_off()
     from qhal.cli.main import main as run
 
     return run()

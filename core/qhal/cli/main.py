@@ -1,25 +1,30 @@
-"""The command ``qhal``: parse, run one command, turn errors into words and exit codes.
-
-Exit codes: 0 done; 1 refused, not proven, or a gate is not met; 2 bad input; 3 something that is
-needed is not installed; 70 a bug in qhal; 130 interrupted.
-"""
+"""The command ``qhal``: parse, run one command, turn errors into words and exit codes."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import tempfile
 import traceback
 from argparse import Namespace
 from collections.abc import Sequence
-from contextlib import suppress
 from io import StringIO
 from typing import TYPE_CHECKING, Protocol
 
-from qhal.cli import bench, check, console, deploy, doctor, explain, plugins, setup, targets
+from qhal.cli import (
+    bench,
+    check,
+    console,
+    deploy,
+    doctor,
+    explain,
+    plugins,
+    setup,
+    targets,
+)
 from qhal.cli.options import Parser, advice
 from qhal.errors import (
+    ExitCode,
     InternalError,
     MissingDependencyError,
     OptionError,
@@ -27,7 +32,7 @@ from qhal.errors import (
     QhalError,
 )
 from qhal.output import in_words, is_full_disk
-from qhal.system.signals import EXIT_CODES, Interrupted, leaving
+from qhal.system.signals import EXIT_CODES, INTERRUPTED, Interrupted, leaving, say
 from qhal.system.trail import trail
 from qhal.system.wire import out_of_memory
 from qhal.version import __version__
@@ -60,9 +65,6 @@ COMMANDS: dict[str, Command] = {
     "explain": explain,
     "setup": setup,
 }
-BROKEN_PIPE = 141
-
-_INTERRUPTED = "interrupted: nothing is left half-written"
 
 
 def parser() -> Parser:
@@ -70,9 +72,7 @@ def parser() -> Parser:
     top = Parser(
         prog="qhal",
         description="One float ONNX model in; a quantized artifact that fits your hardware out.",
-        epilog="Exit codes: 0 done; 1 the target refuses the model, the artifact is not proven, or "
-        "a gate is not met; 2 bad input; 3 something that is needed is not installed; 70 a bug in "
-        "qhal; 130 interrupted.",
+        epilog=f"Exit codes: {'; '.join(f'{code} {code.meaning}' for code in ExitCode)}.",
     )
     top.add_argument("--version", action="version", version=f"qhal {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -95,16 +95,19 @@ def main(argv: Sequence[str] | None = None, registry: Registry | None = None) ->
         console.keep_stdout_for_results()
     try:
         trail().alone = True
-        with leaving(_say_interrupted):
+        with leaving(say):
             code = _run(sys.argv[1:] if argv is None else argv, registry)
             sys.stdout.flush()
         return code
-    except KeyboardInterrupt as error:  # of a child, or raised by somebody else's handler
-        console.complain(_INTERRUPTED)
-        return EXIT_CODES[error.number if isinstance(error, Interrupted) else signal.SIGINT]
+    except Interrupted as error:  # of the child that does the work
+        console.complain(INTERRUPTED)
+        return EXIT_CODES[error.number]
+    except KeyboardInterrupt:  # raised by somebody else's handler
+        console.complain(INTERRUPTED)
+        return ExitCode.INTERRUPTED
     except BrokenPipeError:
         console.drop_results()  # whoever read them has gone
-        return BROKEN_PIPE
+        return ExitCode.NOBODY_READS
     except QhalError as error:
         return _fail(error)
     except MemoryError as error:
@@ -157,12 +160,6 @@ def _prepare_process() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-
-
-def _say_interrupted() -> None:
-    with suppress(OSError):
-        cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar may have hidden it
-        os.write(2, cursor + _INTERRUPTED.encode() + b"\n")
 
 
 def _ours(error: ModuleNotFoundError) -> bool:

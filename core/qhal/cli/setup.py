@@ -10,8 +10,8 @@ from qhal.cli.bars import bars
 from qhal.errors import OptionError, PluginError, QhalError
 
 if TYPE_CHECKING:
-    from qhal.plugin.backend import Backend
     from qhal.plugin.machine_setup import Setup
+    from qhal.plugin.provided import Provided
     from qhal.plugin.registry import Registry
 
 SUMMARY = "prepare what a target needs on this machine, or list what can be prepared"
@@ -29,8 +29,8 @@ def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
     """Run the command; exit code 3 if the machine lacks what the preparation needs."""
     from qhal.plugin.registry import given_or_installed
 
-    backends = given_or_installed(registry).backends.values()
-    offers = [offer for backend in backends for offer in _offers(backend)]
+    known = given_or_installed(registry)
+    offers = [offer for name in known.backends for offer in _offers(known.provided(name))]
     if arguments.name is None:
         _list([setup for _, setup in offers], arguments.json)
         return 0
@@ -42,27 +42,25 @@ def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
     return 0
 
 
-def _offers(backend: Backend) -> list[tuple[Backend, Setup]]:
+def _offers(provided: Provided) -> list[tuple[Provided, Setup]]:
     """List what a backend prepares; print the error of a broken one, so that it hides no other."""
     from qhal.plugin.calls import setups_of
 
     try:
-        return [(backend, setup) for setup in setups_of(backend)]
+        return [(provided, setup) for setup in setups_of(provided)]
     except QhalError as error:
         console.error(error)
         return []
 
 
-def _chosen(name: str, offers: list[tuple[Backend, Setup]]) -> Setup:
+def _chosen(name: str, offers: list[tuple[Provided, Setup]]) -> Setup:
     """Find the setup of this name.
 
     Raises:
         OptionError: there is none.
         PluginError: there are several.
     """
-    from qhal.plugin.calls import name_of
-
-    found = [(backend, setup) for backend, setup in offers if setup.name == name]
+    found = [(provided, setup) for provided, setup in offers if setup.name == name]
     if not found:
         known = sorted({setup.name for _, setup in offers})
         raise OptionError(
@@ -70,7 +68,7 @@ def _chosen(name: str, offers: list[tuple[Backend, Setup]]) -> Setup:
             f"{options.advice(name, known, 'qhal setup')} Known: {', '.join(known) or 'nothing'}.",
         )
     if len(found) > 1:
-        rivals = " and ".join(name_of(backend) for backend, _ in found)
+        rivals = " and ".join(provided.name for provided, _ in found)
         raise PluginError(
             f"The setup {name!r} is provided by {rivals}, so neither was run.",
             "Uninstall the one that you do not need; `qhal plugins` lists them.",

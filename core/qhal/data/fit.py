@@ -163,9 +163,9 @@ class Picture:
         scaled = self._scaled_size(have)
         if scaled[0] * scaled[1] > _MOST_PIXELS:
             raise PreprocessError(
-                f"Preprocessing {self.preprocess.name} makes an image of {have[0]}x{have[1]} "
-                f"pixels {scaled[0]}x{scaled[1]} large.",
-                f"At most {_MOST_PIXELS:,} pixels are made; give a smaller size, or leave it out.",
+                f"Preprocessing {self.preprocess.name} would scale an image from "
+                f"{have[0]}x{have[1]} to {scaled[0]}x{scaled[1]} pixels.",
+                f"The limit is {_MOST_PIXELS:,} pixels: give a smaller size, or leave it out.",
             )
         if scaled != have:
             image = resize(_pixels_of(image, "scaled"), scaled, self.preprocess.interpolation)

@@ -65,7 +65,9 @@ class NpyFolder(FileSource):
         """Read the array in the file."""
         arrays = _load(self.files[index])
         if UNNAMED not in arrays:
-            raise DataFileError(f"{self.files[index]} is an .npz file by another name.")
+            raise DataFileError(
+                f"{self.files[index]} is an .npz archive, but its name ends in .npy."
+            )
         return {UNNAMED: arrays[UNNAMED]}
 
 

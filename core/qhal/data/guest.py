@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from threading import RLock
+from typing import NoReturn
 
 import numpy as np
 
@@ -60,6 +61,7 @@ class Guest:
                 undo.enter_context(_ONE_AT_A_TIME)
                 undo.enter_context(doing(Kind.DATA, f"{self.name} ran"))
                 undo.enter_context(redirect_stdout(sys.stderr))  # stdout is for results
+                undo.enter_context(_no_end())
                 undo.enter_context(np.errstate())
                 undo.enter_context(warnings.catch_warnings())
                 undo.enter_context(_importable(self.home))
@@ -81,6 +83,27 @@ class Guest:
             self.folder, self.inside = _working_folder(), False
             if self.folder != before:
                 _change_to(before)
+
+
+@contextmanager
+def _no_end() -> Iterator[None]:
+    """Turn ``os._exit`` in this process into an exception: it would end a run with any code.
+
+    A copy of the process that the code forks may still end so. What C code does stays as it is.
+    """
+    owner, really = os.getpid(), os._exit
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != owner:
+            really(status)
+        raise SystemExit(status)
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        if os._exit is refuse:
+            os._exit = really
 
 
 def _told(error: BaseException) -> str:

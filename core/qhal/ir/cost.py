@@ -49,10 +49,9 @@ def operations(view: NodeView) -> int:
     return count(view) if count else view.output().elements * _PER_ELEMENT.get(view.op.kind, 0)
 
 
-def is_counted(operator: type[Op]) -> bool:
-    """Return True if each name of the operator has a stated cost."""
-    by_type = operator in _MACS or operator in _OPERATIONS
-    return by_type or all(kind in _PER_ELEMENT for kind in ops.kinds_of(operator))
+def is_counted(operator: type[Op], kind: str) -> bool:
+    """Return True if the operator, under one of its names, has a stated cost."""
+    return operator in _MACS or operator in _OPERATIONS or kind in _PER_ELEMENT
 
 
 def size_bytes(type: TensorType) -> int:

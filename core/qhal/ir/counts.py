@@ -33,21 +33,21 @@ class Line:
         starts = [i * self.stride - self.begin for i in range(self.windows)]
         return [(max(start, 0), min(start + self.kernel, self.size)) for start in starts]
 
-    def runs(self) -> list[Run]:
+    def segments(self) -> list[Segment]:
         """Return windows in a row of which equally many taps lie on the input."""
-        found: list[Run] = []
+        found: list[Segment] = []
         for start, end in self.spans():
             last = found[-1] if found else None
             follows = last is not None and last.next_start(self.stride) == start
             if last is not None and follows and last.kernel == end - start:
                 found[-1] = replace(last, end=end)
             else:
-                found.append(Run(start, end, end - start))
+                found.append(Segment(start, end, end - start))
         return found
 
 
 @dataclass(frozen=True)
-class Run:
+class Segment:
     """Windows in a row, without padding.
 
     Attributes:

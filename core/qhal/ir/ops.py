@@ -18,12 +18,13 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from qhal.ir.dtypes import DType
-from qhal.ir.op_base import FUNCTION, PAIR, Traits
+from qhal.ir.op_base import FUNCTION, PAIR
 from qhal.ir.op_base import Activation as Activation
 from qhal.ir.op_base import Ints as Ints
 from qhal.ir.op_base import Layout as Layout
 from qhal.ir.op_base import Op as Op
 from qhal.ir.op_base import Role as Role
+from qhal.ir.op_base import Traits as Traits
 
 _WEIGHTED = (Role.ACTIVATION, Role.WEIGHT, Role.BIAS)
 _RECURRENT = Traits(recurrent=True)

@@ -13,9 +13,9 @@ from qhal.ir import ops, shapes_spatial
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import TensorType
 from qhal.ir.ops import Ints, Op
-from qhal.ir.shapes_spatial import Operands, Results, operand, optional
+from qhal.ir.shapes_spatial import OperandTypes, ResultTypes, operand, optional
 
-Rule = Callable[[Any, Operands], Results]
+ShapeRule = Callable[[Any, OperandTypes], ResultTypes]
 
 _STORED_INTEGERS = ("INT4", "UINT4", "NF4", "INT8", "UINT8", "INT16", "UINT16")
 _STORED = frozenset(d for d in DType if d.is_float or d.name in _STORED_INTEGERS)
@@ -44,7 +44,7 @@ def infer(op: Op, inputs: Sequence[TensorType | None]) -> tuple[TensorType, ...]
     return results
 
 
-def rule_of(operator: type[Op]) -> Rule | None:
+def rule_of(operator: type[Op]) -> ShapeRule | None:
     """Return the shape rule of an operator; None for one that has none.
 
     Element-wise operators of one element type share one, unless :data:`_RULES` has another.
@@ -80,7 +80,7 @@ def _check_entries(name: str, values: Ints, count: int) -> None:
 # --- element-wise -------------------------------------------------------------
 
 
-def _elementwise(op: Op, inputs: Operands) -> Results:
+def _elementwise(op: Op, inputs: OperandTypes) -> ResultTypes:
     first, *others = (operand(inputs, index) for index in range(op.traits.operands))
     for other in others:
         if not same_kind(first.dtype, other.dtype):
@@ -88,12 +88,12 @@ def _elementwise(op: Op, inputs: Operands) -> Results:
     return (replace(first, shape=broadcast(first.shape, *(o.shape for o in others))),)
 
 
-def _compare(op: ops.Compare, inputs: Operands) -> Results:
+def _compare(op: ops.Compare, inputs: OperandTypes) -> ResultTypes:
     (result,) = _elementwise(op, inputs)
     return (replace(result, dtype=DType.BOOL),)
 
 
-def _where(_: ops.Where, inputs: Operands) -> Results:
+def _where(_: ops.Where, inputs: OperandTypes) -> ResultTypes:
     condition, a, b = (operand(inputs, i) for i in range(3))
     if condition.dtype is not DType.BOOL:
         raise ValueError(f"the condition is {condition}, expected bool")
@@ -102,7 +102,7 @@ def _where(_: ops.Where, inputs: Operands) -> Results:
     return (replace(a, shape=broadcast(condition.shape, a.shape, b.shape)),)
 
 
-def _prelu(_: ops.PRelu, inputs: Operands) -> Results:
+def _prelu(_: ops.PRelu, inputs: OperandTypes) -> ResultTypes:
     x, slope = operand(inputs, 0), operand(inputs, 1)
     if broadcast(x.shape, slope.shape) != x.shape:
         raise ValueError(f"the slope {slope} does not broadcast to {x}")
@@ -112,7 +112,7 @@ def _prelu(_: ops.PRelu, inputs: Operands) -> Results:
 # --- products -----------------------------------------------------------------
 
 
-def _fully_connected(_: ops.FullyConnected, inputs: Operands) -> Results:
+def _fully_connected(_: ops.FullyConnected, inputs: OperandTypes) -> ResultTypes:
     x, weight, bias = operand(inputs, 0), operand(inputs, 1, "weight"), optional(inputs, 2)
     if len(weight.shape) != 2 or not x.shape or x.shape[-1] != weight.shape[1]:
         raise ValueError(f"the weight {weight} does not fit the operand {x}")
@@ -121,7 +121,7 @@ def _fully_connected(_: ops.FullyConnected, inputs: Operands) -> Results:
     return (replace(x, shape=(*x.shape[:-1], weight.shape[0])),)
 
 
-def _matmul(_: ops.MatMul, inputs: Operands) -> Results:
+def _matmul(_: ops.MatMul, inputs: OperandTypes) -> ResultTypes:
     a, b = operand(inputs, 0), operand(inputs, 1)
     if not a.shape or not b.shape:
         raise ValueError(f"a matrix product needs operands with dimensions, these are {a} and {b}")
@@ -135,8 +135,8 @@ def _matmul(_: ops.MatMul, inputs: Operands) -> Results:
 
 
 def _recurrent(
-    op: ops.Lstm | ops.Gru | ops.Rnn, inputs: Operands, gates: int, states: int
-) -> Results:
+    op: ops.Lstm | ops.Gru | ops.Rnn, inputs: OperandTypes, gates: int, states: int
+) -> ResultTypes:
     x, hidden = operand(inputs, 0), op.hidden_size
     if len(x.shape) != 3:
         raise ValueError(f"{op.kind} needs an operand (time, batch, features), this one is {x}")
@@ -155,28 +155,28 @@ def _recurrent(
     return (replace(x, shape=(times, directions, batch, hidden)), *[state] * states)
 
 
-def _lstm(op: ops.Lstm, inputs: Operands) -> Results:
+def _lstm(op: ops.Lstm, inputs: OperandTypes) -> ResultTypes:
     return _recurrent(op, inputs, gates=4, states=2)
 
 
-def _gru(op: ops.Gru, inputs: Operands) -> Results:
+def _gru(op: ops.Gru, inputs: OperandTypes) -> ResultTypes:
     return _recurrent(op, inputs, gates=3, states=1)
 
 
-def _rnn(op: ops.Rnn, inputs: Operands) -> Results:
+def _rnn(op: ops.Rnn, inputs: OperandTypes) -> ResultTypes:
     return _recurrent(op, inputs, gates=1, states=1)
 
 
 # --- normalization and reduction ----------------------------------------------
 
 
-def _along_axis(op: ops.Softmax | ops.LogSoftmax, inputs: Operands) -> Results:
+def _along_axis(op: ops.Softmax | ops.LogSoftmax, inputs: OperandTypes) -> ResultTypes:
     x = operand(inputs, 0)
     _check_axis(op.axis, len(x.shape))
     return (x,)
 
 
-def _layer_norm(op: ops.LayerNorm, inputs: Operands) -> Results:
+def _layer_norm(op: ops.LayerNorm, inputs: OperandTypes) -> ResultTypes:
     x = operand(inputs, 0)
     _check_axis(op.axis, len(x.shape))
     for found in filter(None, inputs[1:]):
@@ -193,17 +193,17 @@ def _reduced(shape: Ints, axes: Ints, keepdims: bool) -> Ints:
     return tuple(size for i, size in enumerate(shape) if i not in axes)
 
 
-def _reduce(op: ops.Reduce, inputs: Operands) -> Results:
+def _reduce(op: ops.Reduce, inputs: OperandTypes) -> ResultTypes:
     x = operand(inputs, 0)
     return (replace(x, shape=_reduced(x.shape, op.axes, op.keepdims)),)
 
 
-def _arg_max(op: ops.ArgMax, inputs: Operands) -> Results:
+def _arg_max(op: ops.ArgMax, inputs: OperandTypes) -> ResultTypes:
     shape = _reduced(operand(inputs, 0).shape, (op.axis,), op.keepdims)
     return (TensorType(shape, DType.INT64),)
 
 
-def _top_k(op: ops.TopK, inputs: Operands) -> Results:
+def _top_k(op: ops.TopK, inputs: OperandTypes) -> ResultTypes:
     x = operand(inputs, 0)
     _check_axis(op.axis, len(x.shape))
     if not 0 < op.count <= x.shape[op.axis]:
@@ -215,14 +215,14 @@ def _top_k(op: ops.TopK, inputs: Operands) -> Results:
 # --- data movement ------------------------------------------------------------
 
 
-def _reshape(op: ops.Reshape, inputs: Operands) -> Results:
+def _reshape(op: ops.Reshape, inputs: OperandTypes) -> ResultTypes:
     x = operand(inputs, 0)
     if min(op.shape, default=0) < 0 or prod(op.shape) != x.elements:
         raise ValueError(f"{x} has {x.elements} elements and cannot have the shape {op.shape}")
     return (replace(x, shape=op.shape),)
 
 
-def _transpose(op: ops.Transpose, inputs: Operands) -> Results:
+def _transpose(op: ops.Transpose, inputs: OperandTypes) -> ResultTypes:
     x = operand(inputs, 0)
     if sorted(op.perm) != list(range(len(x.shape))):
         raise ValueError(f"{op.perm} is not a permutation of the dimensions of {x}")
@@ -233,7 +233,7 @@ def _without(shape: Ints, axis: int) -> Ints:
     return shape[:axis] + shape[axis + 1 :]
 
 
-def _concat(op: ops.Concat, inputs: Operands) -> Results:
+def _concat(op: ops.Concat, inputs: OperandTypes) -> ResultTypes:
     parts = [operand(inputs, i) for i in range(len(inputs))]
     first = operand(inputs, 0)
     _check_axis(op.axis, len(first.shape))
@@ -249,7 +249,7 @@ def _with_axis(shape: Ints, axis: int, size: int) -> Ints:
     return (*shape[:axis], size, *shape[axis + 1 :])
 
 
-def _split(op: ops.Split, inputs: Operands) -> Results:
+def _split(op: ops.Split, inputs: OperandTypes) -> ResultTypes:
     x = operand(inputs, 0)
     _check_axis(op.axis, len(x.shape))
     if sum(op.sizes) != x.shape[op.axis]:
@@ -257,7 +257,7 @@ def _split(op: ops.Split, inputs: Operands) -> Results:
     return tuple(replace(x, shape=_with_axis(x.shape, op.axis, size)) for size in op.sizes)
 
 
-def _slice(op: ops.Slice, inputs: Operands) -> Results:
+def _slice(op: ops.Slice, inputs: OperandTypes) -> ResultTypes:
     x = operand(inputs, 0)
     for name in ("starts", "sizes", "steps"):
         _check_entries(name, getattr(op, name), len(x.shape))
@@ -268,7 +268,7 @@ def _slice(op: ops.Slice, inputs: Operands) -> Results:
     return (replace(x, shape=op.sizes),)
 
 
-def _pad(op: ops.Pad, inputs: Operands) -> Results:
+def _pad(op: ops.Pad, inputs: OperandTypes) -> ResultTypes:
     x = operand(inputs, 0)
     rank = len(x.shape)
     _check_entries("pads", op.pads, 2 * rank)
@@ -278,43 +278,43 @@ def _pad(op: ops.Pad, inputs: Operands) -> Results:
     return (replace(x, shape=shape),)
 
 
-def _gather(op: ops.Gather, inputs: Operands) -> Results:
+def _gather(op: ops.Gather, inputs: OperandTypes) -> ResultTypes:
     x, indices = operand(inputs, 0), operand(inputs, 1)
     _check_axis(op.axis, len(x.shape))
     shape = (*x.shape[: op.axis], *indices.shape, *x.shape[op.axis + 1 :])
     return (replace(x, shape=shape),)
 
 
-def _expand(op: ops.Expand, inputs: Operands) -> Results:
+def _expand(op: ops.Expand, inputs: OperandTypes) -> ResultTypes:
     x = operand(inputs, 0)
     if broadcast(x.shape, op.shape) != op.shape:
         raise ValueError(f"{x} does not broadcast to {op.shape}")
     return (replace(x, shape=op.shape),)
 
 
-def _tile(op: ops.Tile, inputs: Operands) -> Results:
+def _tile(op: ops.Tile, inputs: OperandTypes) -> ResultTypes:
     x = operand(inputs, 0)
     _check_entries("repeats", op.repeats, len(x.shape))
     return (replace(x, shape=tuple(s * r for s, r in zip(x.shape, op.repeats, strict=True))),)
 
 
-def _cast(op: ops.Cast, inputs: Operands) -> Results:
+def _cast(op: ops.Cast, inputs: OperandTypes) -> ResultTypes:
     return (replace(operand(inputs, 0), dtype=op.to),)
 
 
 # --- conversions -------------------------------------------------------------
 
 
-def _quantize(_: ops.Quantize, inputs: Operands) -> Results:
+def _quantize(_: ops.Quantize, inputs: OperandTypes) -> ResultTypes:
     """Take int8 to stand for whatever type the parameters of the output name."""
     return (replace(operand(inputs, 0), dtype=DType.INT8),)
 
 
-def _dequantize(_: ops.Dequantize, inputs: Operands) -> Results:
+def _dequantize(_: ops.Dequantize, inputs: OperandTypes) -> ResultTypes:
     return (replace(operand(inputs, 0), dtype=DType.FLOAT32),)
 
 
-_RULES: Mapping[type[Op], Rule] = {
+_RULES: Mapping[type[Op], ShapeRule] = {
     **dict.fromkeys((ops.Softmax, ops.LogSoftmax), _along_axis),
     **dict.fromkeys((ops.MaxPool, ops.AveragePool), shapes_spatial.pool),
     ops.Conv: shapes_spatial.conv,

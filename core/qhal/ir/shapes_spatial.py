@@ -9,12 +9,12 @@ from qhal.ir import ops
 from qhal.ir.graph import TensorType
 from qhal.ir.ops import Ints, Layout
 
-Operands = Sequence[TensorType | None]
-Results = tuple[TensorType, ...]
+OperandTypes = Sequence[TensorType | None]
+ResultTypes = tuple[TensorType, ...]
 Pool = ops.MaxPool | ops.AveragePool
 
 
-def operand(inputs: Operands, index: int, what: str = "operand") -> TensorType:
+def operand(inputs: OperandTypes, index: int, what: str = "operand") -> TensorType:
     """Return operand ``index``; raise ValueError if it is absent."""
     found = inputs[index] if index < len(inputs) else None
     if found is None:
@@ -22,7 +22,7 @@ def operand(inputs: Operands, index: int, what: str = "operand") -> TensorType:
     return found
 
 
-def optional(inputs: Operands, index: int) -> TensorType | None:
+def optional(inputs: OperandTypes, index: int) -> TensorType | None:
     """Return operand ``index`` or None."""
     return inputs[index] if index < len(inputs) else None
 
@@ -80,13 +80,13 @@ def kernel_dims(weight: Ints, layout: Layout) -> Ints:
     return weight[2:] if layout is Layout.NCHW else weight[1:-1]
 
 
-def _check_bias(inputs: Operands, channels: int) -> None:
+def _check_bias(inputs: OperandTypes, channels: int) -> None:
     bias = optional(inputs, 2)
     if bias is not None:
         _expect_shape("the bias", bias.shape, (channels,))
 
 
-def conv(op: ops.Conv, inputs: Operands) -> Results:
+def conv(op: ops.Conv, inputs: OperandTypes) -> ResultTypes:
     """Infer the result of a convolution."""
     x, weight = operand(inputs, 0), operand(inputs, 1, "weight")
     batch, channels, spatial = split_dims(x, op.layout)
@@ -103,7 +103,7 @@ def conv(op: ops.Conv, inputs: Operands) -> Results:
     return (replace(x, shape=join_dims(batch, outputs, sizes, op.layout)),)
 
 
-def depthwise_conv(op: ops.DepthwiseConv, inputs: Operands) -> Results:
+def depthwise_conv(op: ops.DepthwiseConv, inputs: OperandTypes) -> ResultTypes:
     """Infer the result of a depthwise convolution."""
     x, weight = operand(inputs, 0), operand(inputs, 1, "weight")
     batch, channels, spatial = split_dims(x, op.layout)
@@ -117,7 +117,7 @@ def depthwise_conv(op: ops.DepthwiseConv, inputs: Operands) -> Results:
     return (replace(x, shape=join_dims(batch, outputs, sizes, op.layout)),)
 
 
-def conv_transpose(op: ops.ConvTranspose, inputs: Operands) -> Results:
+def conv_transpose(op: ops.ConvTranspose, inputs: OperandTypes) -> ResultTypes:
     """Infer the result of a transposed convolution."""
     x, weight = operand(inputs, 0), operand(inputs, 1, "weight")
     batch, channels, spatial = split_dims(x, op.layout)
@@ -152,7 +152,7 @@ def _transposed_sizes(op: ops.ConvTranspose, spatial: Ints, kernel: Ints) -> Int
     )
 
 
-def pool(op: Pool, inputs: Operands) -> Results:
+def pool(op: Pool, inputs: OperandTypes) -> ResultTypes:
     """Infer the result of a pooling."""
     x = operand(inputs, 0)
     batch, channels, spatial = split_dims(x, op.layout)
@@ -161,7 +161,7 @@ def pool(op: Pool, inputs: Operands) -> Results:
     return (replace(x, shape=join_dims(batch, channels, sizes, op.layout)),)
 
 
-def resize(op: ops.Resize, inputs: Operands) -> Results:
+def resize(op: ops.Resize, inputs: OperandTypes) -> ResultTypes:
     """Infer the result of a resampling."""
     x = operand(inputs, 0)
     batch, channels, spatial = split_dims(x, op.layout)
@@ -169,7 +169,7 @@ def resize(op: ops.Resize, inputs: Operands) -> Results:
     return (replace(x, shape=join_dims(batch, channels, _positive(op.sizes), op.layout)),)
 
 
-def depth_to_space(op: ops.DepthToSpace, inputs: Operands) -> Results:
+def depth_to_space(op: ops.DepthToSpace, inputs: OperandTypes) -> ResultTypes:
     """Infer the result of moving channels to space."""
     x = operand(inputs, 0)
     batch, channels, spatial = split_dims(x, op.layout)
@@ -180,7 +180,7 @@ def depth_to_space(op: ops.DepthToSpace, inputs: Operands) -> Results:
     return (replace(x, shape=join_dims(batch, channels // area, sizes, op.layout)),)
 
 
-def space_to_depth(op: ops.SpaceToDepth, inputs: Operands) -> Results:
+def space_to_depth(op: ops.SpaceToDepth, inputs: OperandTypes) -> ResultTypes:
     """Infer the result of moving space to channels."""
     x = operand(inputs, 0)
     batch, channels, spatial = split_dims(x, op.layout)
@@ -191,7 +191,7 @@ def space_to_depth(op: ops.SpaceToDepth, inputs: Operands) -> Results:
     return (replace(x, shape=join_dims(batch, channels * area, sizes, op.layout)),)
 
 
-def instance_norm(op: ops.InstanceNorm, inputs: Operands) -> Results:
+def instance_norm(op: ops.InstanceNorm, inputs: OperandTypes) -> ResultTypes:
     """Infer the result of an instance normalization."""
     x = operand(inputs, 0)
     _, channels, _ = split_dims(x, op.layout)

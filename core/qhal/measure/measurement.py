@@ -9,7 +9,7 @@ from qhal.artifact.runnable import Subject
 from qhal.decisions import Decision
 from qhal.ir.graph import Arrays
 from qhal.measure.counted import bits, sizes
-from qhal.measure.memory import peak_memories
+from qhal.measure.memory import Peaks, peak_memories
 from qhal.measure.modeled import target_latency
 from qhal.measure.timing import Pair, clock
 from qhal.metric import Metric
@@ -55,15 +55,15 @@ def measure(
     pair = Pair(subject, baseline, sample)
     with progress.stage("measure"):
         (clocked,) = clock([pair], threads=threads, budget_s=budget_s)
-        peaks = peak_memories(pair, clocked) if memory else {}
+        peaks = peak_memories(pair, clocked) if memory else Peaks()
     with progress.stage("examine"):
         found = pair.examine()
     metrics = {
         **target_latency(subject.model, subject.profile),
         **clocked.metrics,
-        **peaks,
+        **peaks.metrics,
         **sizes(subject.artifact, None if baseline is None else baseline.artifact, model_bytes),
         **bits(subject.model),
         **found.metrics,
     }
-    return Measurement(metrics, (*clocked.decisions, *found.decisions))
+    return Measurement(metrics, (*clocked.decisions, *peaks.decisions, *found.decisions))

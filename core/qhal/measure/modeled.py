@@ -3,7 +3,7 @@
     invocation + input bytes / link rate + streamed weight bytes / stream rate + operations / rate
 
 Weights that do not fit on the chip are streamed at every inference. Published figures disagree,
-so the result is a range: its low end takes the fastest figures, its high end the slowest.
+so the result is a range, from the fastest figures to the slowest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from qhal.metric import Basis, Metric, counted
 from qhal.quant.model import QuantModel
 from qhal.targets.profile import TargetProfile
 
-_NOTE = "from published figures, if the target runs all that is planned for it"
+_NOTE = "computed from published figures; assumes that the target runs every node planned for it"
 
 
 @dataclass(frozen=True)

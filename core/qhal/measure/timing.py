@@ -12,7 +12,7 @@ from qhal.ir.graph import Arrays
 from qhal.measure.latency import Run, Timing, interleave, speedup
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import Backend, Findings, Runner, RunOptions
-from qhal.plugin.calls import call, name_of
+from qhal.plugin.calls import call
 from qhal.system.trail import Kind, doing
 
 
@@ -34,10 +34,10 @@ class Pair:
         """Return what the backend itself can find out."""
         baseline = None if self.baseline is None else self.baseline.trial(self.sample)
         subject = self.subject.trial(self.sample)
-        backend, profile = self.subject.backend, self.subject.profile
-        words = f"the {name_of(backend)} examined {self.subject.path}{self.subject.contents}"
+        provided, profile = self.subject.provided, self.subject.profile
+        words = f"the {provided.name} examined {self.subject.path}{self.subject.contents}"
         with doing(Kind.ARTIFACT, words):
-            return call(backend, Backend.examine, subject, baseline, profile)
+            return call(provided, Backend.examine, subject, baseline, profile)
 
 
 @dataclass(frozen=True)

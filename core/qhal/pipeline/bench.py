@@ -18,7 +18,7 @@ from qhal.metric import Metric
 from qhal.pipeline.deployed import Deployed, open_deployed
 from qhal.pipeline.prepare import prepare
 from qhal.pipeline.sample import InputSample, first_sample, random_sample
-from qhal.pipeline.served import serve
+from qhal.pipeline.served import serve_float
 from qhal.plugin.calls import naming
 from qhal.plugin.registry import Registry, given_or_installed
 from qhal.progress import SILENT, Progress
@@ -149,11 +149,11 @@ def _enter(
 def _result(entry: _Entry, clocked: Clocked, first: Clocked) -> BenchResult:
     """Collect all that is known today about one artifact."""
     deployed, pair = entry.deployed, entry.pair
-    found = pair.examine()
+    peaks, found = peak_memories(pair, clocked), pair.examine()
     metrics = {
         **clocked.metrics,
         **_against(first, clocked),
-        **peak_memories(pair, clocked),
+        **peaks.metrics,
         **found.metrics,
     }
     if not metrics:
@@ -167,7 +167,7 @@ def _result(entry: _Entry, clocked: Clocked, first: Clocked) -> BenchResult:
         entry.sample.origin,
         clocked.runtime,
         metrics,
-        (*_not_run(pair, clocked), *clocked.decisions, *found.decisions),
+        (*_not_run(pair, clocked), *clocked.decisions, *peaks.decisions, *found.decisions),
     )
 
 
@@ -196,17 +196,17 @@ def _not_run(pair: Pair, clocked: Clocked) -> tuple[Decision, ...]:
 
 def _baseline(deployed: Deployed, model: Path) -> Subject:
     """Lower the float model as it was lowered when the folder was written."""
-    record, backend = deployed.record, deployed.runnable.backend
-    if not backend.info.lowers_float:
+    record, provided = deployed.record, deployed.runnable.provided
+    if not provided.info.lowers_float:
         raise OptionError(
-            f"{deployed.folder}: the backend {backend.info.name!r} does not lower float models.",
+            f"{deployed.folder}: the backend {provided.info.name!r} does not lower float models.",
             "Leave out --model.",
         )
-    served = serve(backend, deployed.runnable.profile, record.recipe)
+    served = serve_float(provided, deployed.runnable.profile)
     served.check_can_lower()
     keep_layout = bool(record.options.get("keep_layout"))
     imported = _original(deployed, model)
-    with naming(backend, "capabilities"):
+    with naming(provided, "capabilities"):
         ready = prepare(served.target, imported, keep_layout=keep_layout)
     return served.lower(ready.float_model)
 

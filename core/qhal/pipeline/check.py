@@ -62,12 +62,12 @@ def _check(
     served = find_target(target, recipe, targets_file, registry=registry)
     with doing(Kind.MODEL, f"{model.name} was imported"):
         imported = import_model(model, shapes)
-    with naming(served.backend, "capabilities"):
+    with naming(served.provided, "capabilities"):
         ready = prepare(served.target, imported, keep_layout=keep_layout)
     graph = ready.laid.graph
     rows = {name: choice.row for name, choice in ready.choices.items() if choice.row is not None}
     planned = QuantModel(graph, kernels=rows, recipe=recipe)
-    foreseen = call(served.backend, Backend.foresee, planned, served.target.profile)
+    foreseen = call(served.provided, Backend.foresee, planned, served.target.profile)
     named = ((ready.choices[node.name], node) for node in graph.nodes)
     reasons = tuple(d for choice, node in named if (d := choice.decision(node)) is not None)
     decisions = (*ready.decisions, *reasons, *foreseen)

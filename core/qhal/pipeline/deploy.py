@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Unpack
 
 from qhal.data import Source
-from qhal.output import default_folder
-from qhal.pipeline.job import Job, execute
+from qhal.pipeline.job import Job, run_or_raise
 from qhal.pipeline.options import OptionKeywords, Options
 from qhal.pipeline.post_mortem import run_each_node
 from qhal.pipeline.session import open_session
@@ -46,9 +45,7 @@ def deploy(
             is needed is not installed. Nothing is written then, unless ``keep_refused`` asks
             for the record.
     """
-    asked, path = Options(data, **options), Path(model)
-    folder = Path(asked.out or default_folder(path, target, asked.recipe))
-    job = Job(path, target, asked, folder)
+    job = Job(Path(model), target, Options(data, **options))
     return guarded(
         partial(_deploy, job, registry),
         progress,
@@ -58,4 +55,4 @@ def deploy(
 
 def _deploy(job: Job, registry: Registry | None, wire: Wire) -> RunRecord:
     with open_session(job.model, job.options, registry=registry) as session:
-        return execute(job, session, wire.progress)
+        return run_or_raise(job, session, wire.progress)

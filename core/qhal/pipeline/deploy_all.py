@@ -10,7 +10,6 @@ from typing import Unpack
 
 from qhal.data import Source
 from qhal.errors import OptionError, QhalError
-from qhal.output import default_folder
 from qhal.pipeline.job import Job, run
 from qhal.pipeline.options import OptionKeywords, Options
 from qhal.pipeline.post_mortem import run_each_node
@@ -101,5 +100,5 @@ def _job(model: Path, target: str, options: Options) -> Job:
     if options.keep_refused is not None:
         options = replace(options, keep_refused=Path(options.keep_refused) / target)
     if options.out is not None:
-        return Job(model, target, options, Path(options.out) / target)
-    return Job(model, target, options, default_folder(model, target, options.recipe))
+        options = replace(options, out=Path(options.out) / target)
+    return Job(model, target, options)

@@ -10,7 +10,8 @@ from pathlib import Path
 from qhal.artifact.ports import Adapter, Port
 from qhal.artifact.runnable import Runnable
 from qhal.errors import ArtifactError, MissingDependencyError, PluginError, RecordError
-from qhal.plugin.backend import Artifact, Backend
+from qhal.plugin.backend import Artifact
+from qhal.plugin.provided import Provided
 from qhal.plugin.registry import Registry, given_or_installed
 from qhal.results.record import FileInfo, RunRecord
 from qhal.system.files import is_folder, plain
@@ -57,8 +58,11 @@ def open_deployed(folder: str | Path, *, registry: Registry | None = None) -> De
     _check_handed_out(path, record)
     adapter = Adapter(record.model.inputs, record.model.outputs)
     artifact = _artifact(path, record, adapter)
-    backend, profile = _backend(path, record, registry), record.target.profile
-    return Deployed(record, Runnable(artifact, backend, profile, adapter, folder=path))
+    found, profile = _provided(path, record, registry), record.target.profile
+    runnable = Runnable(
+        artifact, found.backend, profile, adapter, folder=path, provider=found.provider
+    )
+    return Deployed(record, runnable)
 
 
 def _check_handed_out(folder: Path, record: RunRecord) -> None:
@@ -70,9 +74,9 @@ def _check_handed_out(folder: Path, record: RunRecord) -> None:
         )
 
 
-def _backend(folder: Path, record: RunRecord, registry: Registry | None) -> Backend:
+def _provided(folder: Path, record: RunRecord, registry: Registry | None) -> Provided:
     try:
-        return given_or_installed(registry).backend(record.target.backend)
+        return given_or_installed(registry).provided(record.target.backend)
     except MissingDependencyError as error:
         raise MissingDependencyError(f"{folder}: {error.message}", error.hint) from error
 

@@ -14,7 +14,7 @@ from qhal.pipeline.options import Options
 from qhal.progress import SILENT, Progress
 from qhal.results.gate import Gate
 from qhal.verify.evaluation import Evaluation
-from qhal.verify.float_top1 import Answers, Trial, ask_float, try_others
+from qhal.verify.float_top1 import Answers, Attempt, ask_float, try_others
 
 _CONVINCING = 1e-4
 """Odds of chance below which a trial is told: about a hundred are made."""
@@ -88,7 +88,7 @@ def _chance_words(answers: Answers) -> str:
     return f"{share} with {answers.classes} classes"
 
 
-def _advice(trials: Sequence[Trial], others: Sequence[Variant], options: Options) -> str:
+def _advice(trials: Sequence[Attempt], others: Sequence[Variant], options: Options) -> str:
     good = [t for t in trials if t.answers.odds < _CONVINCING and (t.words or t.offset)]
     if not good:
         told = _nothing_helped(trials[0].answers, others)
@@ -111,7 +111,7 @@ def _right(answers: Answers) -> str:
     return f"{answers.hits} of {answers.rows} ({100 * answers.top1:.2f} %)"
 
 
-def _how(trial: Trial, options: Options) -> str:
+def _how(trial: Attempt, options: Options) -> str:
     moved = options.label_offset + trial.offset
     words = [trial.words, f"--label-offset {moved}" if trial.offset else ""]
     return " and ".join(filter(None, words))

@@ -76,11 +76,11 @@ def _has_narrow_nodes(ready: Prepared) -> bool:
 def _equalize(ready: Prepared, session: Session) -> Rewritten:
     """Equalize channels wherever the kernels of a chain lose less afterwards.
 
-    It is exact in float, but for values that a ReLU6 cuts off, far above all that were seen. All
-    targets share the findings, which are of the graph as imported: so this pass is the first one.
+    It is exact in float, but for values that a ReLU6 cuts off, far above all that were seen.
+    Targets that come here with the same graph share the findings.
     """
     graph, target = ready.imported.graph, ready.target
-    fitting = [found for found in session.find_chains() if _fits(graph, found.chain, target)]
+    fitting = [found for found in session.survey(graph) if _fits(graph, found.chain, target)]
     return equalize(graph, fitting)
 
 

@@ -131,8 +131,10 @@ def _warnings(decisions: Sequence[Decision]) -> str:
 def _drop_words(metrics: Mapping[str, Metric], limit_pp: float) -> str:
     before, after = (format_value(metrics[n].value, "fraction") for n in ("top1_float", "top1"))
     lost, gained = _differing(metrics)
+    drop = metrics["top1_drop"].value
+    change = f"a gain of {-drop:.2f}" if drop < 0 else f"a drop of {drop:.2f}"
     return (
-        f"top-1 went from {before} to {after}, a drop of {metrics['top1_drop'].value:.2f} points "
+        f"top-1 went from {before} to {after}, {change} points "
         f"({counted(lost, 'sample')} lost, {gained} gained); the limit is {limit_pp:g}"
     )
 

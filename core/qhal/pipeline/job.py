@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from qhal.errors import InternalError, QhalError
+from qhal.output import default_folder
 from qhal.pipeline.line import run_line
 from qhal.pipeline.options import Options
 from qhal.pipeline.session import Session, open_session
+from qhal.plugin.registry import Registry
 from qhal.progress import SILENT, Progress
 from qhal.results.fleet import Outcome
 from qhal.results.record import RunRecord
@@ -26,23 +28,23 @@ class Job:
     Attributes:
         model: path of the user's model.
         target: name of the target.
-        options: what the user asked for.
-        folder: the output folder.
+        options: what the user asked for; ``out`` and ``keep_refused`` are folders of this job
+            alone.
     """
 
     model: Path
     target: str
     options: Options
-    folder: Path
 
     @property
-    def recipe(self) -> str:
-        """Name of the recipe."""
-        return self.options.recipe
+    def folder(self) -> Path:
+        """The output folder: the one that was asked for, else one in the working folder."""
+        name = default_folder(self.model, self.target, self.options.recipe)
+        return Path(self.options.out or name)
 
 
-def execute(job: Job, session: Session, progress: Progress = SILENT) -> RunRecord:
-    """Do a job and write its folder.
+def run_or_raise(job: Job, session: Session, progress: Progress = SILENT) -> RunRecord:
+    """Run a job and write its folder.
 
     Args:
         job: what to do.
@@ -57,24 +59,39 @@ def execute(job: Job, session: Session, progress: Progress = SILENT) -> RunRecor
         return run_line(session, job.target, job.options, job.folder, progress)
 
 
-def run(job: Job, session: Session | None = None, progress: Progress = SILENT) -> Outcome:
-    """Do a job and return its outcome, whatever goes wrong.
+def run(
+    job: Job,
+    session: Session | None = None,
+    progress: Progress = SILENT,
+    *,
+    registry: Registry | None = None,
+) -> Outcome:
+    """Run a job as :func:`run_or_raise` does, and return its outcome, whatever goes wrong.
 
     Args:
         job: what to do.
         session: of the same model and data; other jobs may share it. None opens one.
         progress: shows the progress of long stages.
+        registry: backends and targets of the session that is opened; None for those that are
+            installed here.
     """
-    opened = nullcontext(session) if session else open_session(job.model, job.options)
     try:
-        with opened as used:
-            return Outcome(job.target, job.folder, execute(job, used, progress))
+        with _opened(job, session, registry) as used:
+            return Outcome(job.target, job.folder, run_or_raise(job, used, progress))
     except QhalError as error:
         return Outcome(job.target, error=error)
     except MemoryError as error:
         return Outcome(job.target, error=out_of_memory(error))
     except Exception as error:  # noqa: BLE001 - a bug met by one job must not cost the others
         return Outcome(job.target, error=_bug(job.target, error))
+
+
+def _opened(
+    job: Job, session: Session | None, registry: Registry | None
+) -> AbstractContextManager[Session]:
+    if session is not None:
+        return nullcontext(session)
+    return open_session(job.model, job.options, registry=registry)
 
 
 def _bug(name: str, error: Exception) -> InternalError:

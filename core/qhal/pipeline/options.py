@@ -98,8 +98,8 @@ class Options:
         """
         if self.observer not in RANGE_ESTIMATORS:
             raise OptionError(
-                f"There is no observer {self.observer!r}.",
-                f"Known observers: {', '.join(RANGE_ESTIMATORS)}.",
+                f"--observer: there is no range estimator {self.observer!r}.",
+                f"Known are: {', '.join(RANGE_ESTIMATORS)}.",
             )
         least_of = {"calib_samples": 1, "eval_samples": 1, "threads": 1, "max_fallback": 0}
         for name, least in least_of.items():

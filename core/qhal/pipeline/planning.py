@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from qhal.decisions import Decision
+from qhal.ir.graph import NodeView
 from qhal.pipeline.float_passes import FLOAT_PASSES, run_float_passes
 from qhal.pipeline.gates import fallback_gate
 from qhal.pipeline.options import Options
@@ -21,7 +22,7 @@ from qhal.quant.constraints import Constraints, constrain, refuse
 from qhal.quant.model import QuantModel
 from qhal.quant.settle import settle
 from qhal.results.gate import Gate
-from qhal.targets.recipe import wider_recipes
+from qhal.targets.recipe import recipes_of, wider_recipes
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +51,15 @@ class PlannedModel:
 
     @cached_property
     def wider_recipes(self) -> tuple[str, ...]:
-        """Recipes of the target that keep more of the model than the one that was asked for."""
-        target = self.prepared.target
-        return tuple(recipe.name for recipe in wider_recipes(target.recipe, target.caps))
+        """Recipes of the target that keep more of each node whose own recipe is narrow."""
+        target, graph = self.prepared.target, self.prepared.laid.graph
+        given = {target.policy.recipe_for(NodeView(graph, node)) for node in graph.nodes}
+        wider = [wider_recipes(recipe, target.caps) for recipe in given if recipe.narrow]
+        shared = (recipe for recipe in recipes_of(target.caps) if all(recipe in w for w in wider))
+        return tuple(recipe.name for recipe in shared) if wider else ()
 
     def with_observer(self, observer: str) -> QuantModel:
-        """Choose ranges by another observer, from the same statistics."""
+        """Choose ranges with another range estimator, from the same statistics."""
         return _assigned(self.prepared, self.constraints, self.calibration, observer).model
 
 
@@ -74,9 +78,9 @@ def plan_line(
     with stages("import"):
         served = find_target(name, options.recipe, registry=session.load_plugins())
         served.check_can_lower()
-        backend, target = served.backend, served.target
+        provided, target = served.provided, served.target
         imported = session.load_model()
-    with stages("prepare"), naming(backend, "capabilities"):
+    with stages("prepare"), naming(provided, "capabilities"):
         ready = prepare(target, imported, keep_layout=options.keep_layout)
         refuse(ready.choices, ready.laid.graph, name)
     with stages("data"):
@@ -84,7 +88,7 @@ def plan_line(
     with stages("check float"):
         floats = session.check_float(progress)
         floats.refuse(options.keep_refused is None)
-    with naming(backend, "capabilities"):
+    with naming(provided, "capabilities"):
         fitted = run_float_passes(ready, session, stages, FLOAT_PASSES)
     with stages("prepare"):
         constraints = constrain(fitted.laid.graph, target.caps, target.policy, fitted.choices)

@@ -14,7 +14,8 @@ from qhal.artifact.runnable import Subject
 from qhal.decisions import Decision
 from qhal.ir.importer import Imported
 from qhal.metric import Metric
-from qhal.plugin.backend import Artifact, Backend
+from qhal.plugin.backend import Artifact
+from qhal.plugin.discovery import Provider
 from qhal.plugin.registry import Registry
 from qhal.results.gate import Gate
 from qhal.results.plan import Plan
@@ -66,15 +67,14 @@ def build_record(
         options=_plain(options),
         gates=tuple(gates),
         data=_plain(data),
-        versions=_versions(subject.backend, registry),
+        versions=_versions(subject.provider, registry),
         host=host.describe(),
         timings_s={stage: round(seconds, 6) for stage, seconds in timings_s.items()},
     )
 
 
-def _versions(backend: Backend, registry: Registry) -> dict[str, str]:
+def _versions(provider: Provider | None, registry: Registry) -> dict[str, str]:
     """Collect versions of what qhal and the backends run on, and of the plugin that lowered."""
-    provider = registry.provider_of(backend)
     lowered_by = () if provider is None else (provider.distribution,)
     return host.versions((*registry.packages, *lowered_by))
 

@@ -11,6 +11,8 @@ from qhal.output import REPORT, OutputFolder, check_free
 from qhal.report import to_markdown
 from qhal.results.record import FILE_NAME, RunRecord
 
+_OPTION = "--keep-refused"
+
 
 def check_place(kept: str | Path | None, folder: Path, force: bool) -> None:
     """Check that evidence could be written: call it before the long work.
@@ -23,10 +25,10 @@ def check_place(kept: str | Path | None, folder: Path, force: bool) -> None:
         return
     if Path(kept).absolute() == folder.absolute():
         raise OptionError(
-            f"--keep-refused and --out are both {folder}.",
+            f"{_OPTION} and --out are both {folder}.",
             "What was refused stands beside no artifact: choose another folder.",
         )
-    check_free(Path(kept), force)
+    check_free(Path(kept), force, _OPTION)
 
 
 def keep_refused(
@@ -47,7 +49,7 @@ def keep_refused(
         return refusal
     record = replace(record, decisions=(*record.decisions, _in_full(refusal)))
     try:
-        with OutputFolder(kept, force=force) as output:
+        with OutputFolder(kept, force=force, option=_OPTION) as output:
             output.write(FILE_NAME, record.dumps())
             output.write(REPORT, to_markdown(record))
         told = f"The record and the report of what was refused are in {kept}, without the artifact."

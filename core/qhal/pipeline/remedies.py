@@ -39,7 +39,7 @@ class _Candidate:
 def measure_remedies(
     session: Session, planned: PlannedModel, options: Options, progress: Progress = SILENT
 ) -> str:
-    """Measure other observers and wider recipes beside what was asked for; write what was found.
+    """Measure other range estimators and wider recipes, and write what was found.
 
     All are computed by the oracle on the same samples, which are few. No artifact is made.
     """
@@ -62,7 +62,7 @@ def measure_remedies(
 
 
 def _candidates(session: Session, planned: PlannedModel, options: Options) -> Iterator[_Candidate]:
-    """List recipes of which statistics are at hand, and observers; a recipe first."""
+    """List recipes of which statistics are at hand, and range estimators; a recipe first."""
     recipes = [_recipe(session, planned, options, name) for name in planned.wider_recipes]
     observers = [_observer(planned, name) for name in RANGE_ESTIMATORS if name != options.observer]
     known = recipes if session.cache is not None else []

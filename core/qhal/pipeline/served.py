@@ -7,16 +7,17 @@ from pathlib import Path
 
 from qhal.artifact.ports import Adapter
 from qhal.artifact.runnable import Subject
-from qhal.decisions import Decision
 from qhal.errors import MissingDependencyError
 from qhal.plugin.backend import Backend
-from qhal.plugin.calls import call, check_unchanged, name_of
+from qhal.plugin.calls import call, check_unchanged
+from qhal.plugin.discovery import Provider
 from qhal.plugin.lent import Seal
+from qhal.plugin.provided import Provided
 from qhal.plugin.registry import Registry, given_or_installed
 from qhal.quant.model import QuantModel
 from qhal.system.trail import Kind, doing
 from qhal.targets.profile import TargetProfile
-from qhal.targets.recipe import find_recipe
+from qhal.targets.recipe import FLOAT32, find_recipe
 from qhal.targets.target import Target
 
 
@@ -27,15 +28,22 @@ class Served:
     Attributes:
         backend: who serves the target.
         target: a value that knows no backend.
+        provider: the plugin that provides the backend; None if no plugin does.
     """
 
     backend: Backend
     target: Target
+    provider: Provider | None = None
+
+    @property
+    def provided(self) -> Provided:
+        """The backend, as the core calls it."""
+        return Provided(self.backend, self.provider)
 
     def check_can_lower(self) -> None:
         """Raise MissingDependencyError if the backend lacks a package that lowering needs."""
         profile = self.target.profile
-        lack = call(self.backend, Backend.readiness, profile).lower
+        lack = call(self.provided, Backend.readiness, profile).lower
         if lack is not None:
             message = f"Artifacts for {profile.name} cannot be written here."
             raise MissingDependencyError(message, str(lack))
@@ -47,11 +55,13 @@ class Served:
             PluginError: the backend broke, or changed the model.
         """
         profile, seal = self.target.profile, Seal.of_model(model)
-        with doing(Kind.BACKEND, f"the {name_of(self.backend)} wrote the artifact"):
-            artifact = call(self.backend, Backend.lower, model, profile)
-        check_unchanged(self.backend, "lower", seal, Seal.of_model(model))
+        with doing(Kind.BACKEND, f"the {self.provided.name} wrote the artifact"):
+            artifact = call(self.provided, Backend.lower, model, profile)
+        check_unchanged(self.provided, "lower", seal, Seal.of_model(model))
         adapter = Adapter.of_model(model)
-        return Subject(artifact, self.backend, profile, adapter, model, seal=seal)
+        return Subject(
+            artifact, self.backend, profile, adapter, model, seal=seal, provider=self.provider
+        )
 
 
 def find_target(
@@ -75,16 +85,14 @@ def find_target(
     """
     known = given_or_installed(registry, targets_file)
     backend, profile = known.resolve(name)
-    return serve(backend, profile, recipe, known.doubts(profile))
+    provided = known.provided(profile.backend)
+    caps = call(provided, Backend.capabilities, profile)
+    policy = find_recipe(recipe, caps, profile.name)
+    target = Target(profile, caps, policy, known.doubts(profile))
+    return Served(backend, target, provided.provider)
 
 
-def serve(
-    backend: Backend, profile: TargetProfile, recipe: str, doubts: tuple[Decision, ...] = ()
-) -> Served:
-    """Ask a backend what a device can execute, and check that it has the recipe.
-
-    Raises:
-        UnknownRecipeError: there is no such recipe, or the target has no kernels for it.
-    """
-    caps = call(backend, Backend.capabilities, profile)
-    return Served(backend, Target(profile, caps, find_recipe(recipe, caps, profile.name), doubts))
+def serve_float(provided: Provided, profile: TargetProfile) -> Served:
+    """Ask a backend what a device can execute, for a model that stays in float."""
+    caps = call(provided, Backend.capabilities, profile)
+    return Served(provided.backend, Target(profile, caps, FLOAT32), provided.provider)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from qhal.data import DataSplit, load_dataset, split
 from qhal.data.spool import Spool
 from qhal.host import cache_folder
+from qhal.ir.graph import Graph
 from qhal.ir.importer import Imported, import_model
 from qhal.pipeline.float_check import FloatFinding, check_float
 from qhal.pipeline.options import Options
 from qhal.plugin.registry import Registry, given_or_installed
 from qhal.progress import SILENT, Progress
 from qhal.quant.equalize import Finding, survey
-from qhal.quant.scores import Scores
+from qhal.quant.scores import AttentionScores
 from qhal.system.scratch import scratch
 from qhal.system.trail import Kind, doing
 from qhal.verify import ORACLE_SAMPLES, Evaluation, FloatReference, check_labels
@@ -43,6 +45,9 @@ class Session:
     registry: Registry | None = None
     cache: Path | None = None
     spools: tuple[Spool, Spool] | None = None
+    _surveys: WeakKeyDictionary[Graph, tuple[Finding, ...]] = field(
+        default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
+    )
 
     def load_plugins(self) -> Registry:
         """Take the registry that was handed in, else load the one of this process."""
@@ -56,9 +61,16 @@ class Session:
         """Read calibration and evaluation data, for the inputs of the model."""
         return self._data
 
-    def find_chains(self) -> tuple[Finding, ...]:
-        """Survey what could be equalized, whatever the target."""
-        return self._findings
+    def survey(self, graph: Graph) -> tuple[Finding, ...]:
+        """Find what could be equalized in a float graph of the model, whatever the target.
+
+        Args:
+            graph: as imported, or as another pass made it; targets with the same one share the
+                findings.
+        """
+        if graph not in self._surveys:
+            self._surveys[graph] = survey(graph, self._data.calibration)
+        return self._surveys[graph]
 
     def load_reference(self) -> Evaluation:
         """Pair the evaluation data with the float model that gives the reference outputs."""
@@ -93,7 +105,7 @@ class Session:
     def _data(self) -> DataSplit:
         graph, options = self._imported.graph, self.options
         inputs = {name: graph.tensors[name] for name in graph.inputs}
-        masks = Scores.of(graph).ranges
+        masks = AttentionScores.of(graph).ranges
         sources = [options.data] if options.eval is None else [options.data, options.eval]
         loaded = [
             load_dataset(
@@ -111,10 +123,6 @@ class Session:
         if options.labels is not None or options.label_offset or limited:
             check_labels(graph, divided.evaluation.labels, needed=limited)
         return divided
-
-    @cached_property
-    def _findings(self) -> tuple[Finding, ...]:
-        return survey(self._imported.graph, self._data.calibration)
 
     @cached_property
     def _evaluation(self) -> Evaluation:

@@ -20,7 +20,7 @@ from qhal.plugin.readiness import Readiness
 from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
-from qhal.targets.where import WhereBasis
+from qhal.targets.where import Where, WhereBasis
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _OWN_FILES = frozenset({MARKER, REPORT})
@@ -120,38 +120,14 @@ class PlacedNode:
 
     Attributes:
         name: of the node, or of the first tensor that it makes.
-        kernel: what computes it, as the runtime calls it.
-        unit: where it runs, as the vendor calls it, such as ``NPU``;
-            :data:`~qhal.targets.capability.HOST` for the processor next to it, "" if there is only
-            one.
-        executed_dtype: element type that it computes in, as :class:`~qhal.ir.dtypes.DType` spells
-            it; None if unknown.
+        where: unit, kernel and element type, and how they are known: read from the runtime,
+            reported by the compiler, or predicted.
         cost: what it takes, such as the cycles that a compiler estimates; None if unknown.
     """
 
     name: str
-    kernel: str
-    unit: str
-    executed_dtype: str | None = None
+    where: Where
     cost: Metric | None = None
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where every node runs, as the runtime, the compiler or a model of the compiler has it.
-
-    Attributes:
-        nodes: in execution order.
-        source: where it is known from, such as "optimized graph of onnxruntime 1.31.1".
-        basis: read from the runtime, reported by the compiler, or predicted.
-        by_result: True if every node has the name of the first tensor that it makes. One that
-            makes a tensor unknown to the model is then a part of the next one that does not.
-    """
-
-    nodes: tuple[PlacedNode, ...]
-    source: str
-    basis: WhereBasis
-    by_result: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a basis that a placement cannot have.
@@ -159,11 +135,28 @@ class Placement:
         Raises:
             PluginError: the basis is what qhal declares itself.
         """
-        if self.basis is WhereBasis.DECLARED:
+        if isinstance(self.where, Where) and self.where.basis is WhereBasis.DECLARED:
             raise PluginError(
-                f"The placement from {self.source} has the basis {self.basis.value!r}.",
+                f"The placement of {self.name} has the basis {self.where.basis.value!r}.",
                 "A placement is read from the runtime, reported by the compiler or predicted.",
             )
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where every node runs, as the runtime, the compiler or a model of the compiler has it.
+
+    Attributes:
+        nodes: in execution order. A node may be there twice: as the compiler placed it, and as
+            the runtime is seen to execute it.
+        source: where it is known from, such as "optimized graph of onnxruntime 1.31.1".
+        by_result: True if every node has the name of the first tensor that it makes. One that
+            makes a tensor unknown to the model is then a part of the next one that does not.
+    """
+
+    nodes: tuple[PlacedNode, ...]
+    source: str
+    by_result: bool = False
 
 
 @dataclass(frozen=True)

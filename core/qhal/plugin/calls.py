@@ -29,8 +29,8 @@ from qhal.plugin.answers import check_answer
 from qhal.plugin.backend import Artifact, Backend, Findings, Placement, Runner, Trial
 from qhal.plugin.lent import Seal, frozen, lend, read_only
 from qhal.plugin.machine_setup import Setup
+from qhal.plugin.provided import Provided
 from qhal.plugin.readiness import Readiness
-from qhal.plugin.registry import provider_of
 from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
@@ -55,11 +55,11 @@ _ANSWERS: Mapping[str, tuple[type, ...]] = {
 """What each method of :class:`~qhal.plugin.backend.Backend` answers with."""
 
 
-def call(backend: Backend, method: _Method[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+def call(provided: Provided, method: _Method[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Call a method of a backend.
 
     Args:
-        backend: whose method it is.
+        provided: whose method it is.
         method: as the class ``Backend`` has it, such as ``Backend.lower``.
         *args: its arguments.
         **kwargs: its named arguments.
@@ -73,12 +73,12 @@ def call(backend: Backend, method: _Method[P, R], *args: P.args, **kwargs: P.kwa
         QhalError: what it raised on purpose.
     """
     name = method.__name__
-    with blaming(backend, name):
-        answer: Any = getattr(backend, name)(*map(_lent, args), **kwargs)
+    with blaming(provided, name):
+        answer: Any = getattr(provided.backend, name)(*map(_lent, args), **kwargs)
         _expect(answer, _ANSWERS[name])
         check_answer(name, answer)
         if method is Backend.load and answer is not None:
-            answer = _LoadedArtifact(backend, answer)
+            answer = _LoadedArtifact(provided, answer)
     return cast(R, answer)
 
 
@@ -94,7 +94,7 @@ def _lent(value: object) -> object:
     return value
 
 
-def check_unchanged(backend: Backend, doing: str, before: Seal, now: Seal) -> None:
+def check_unchanged(provided: Provided, doing: str, before: Seal, now: Seal) -> None:
     """Blame a backend if what it was lent is no longer what it was.
 
     Raises:
@@ -102,15 +102,15 @@ def check_unchanged(backend: Backend, doing: str, before: Seal, now: Seal) -> No
     """
     if changed := before.broken_by(now):
         what = f"it changed {changed}, which it may only read"
-        raise _broken(backend, doing, what, "Nothing can be compared with a changed model.")
+        raise _broken(provided, doing, what, "Nothing can be compared with a changed model.")
 
 
 class _LoadedArtifact:
     """A runner behind the door: what breaks while it runs is blamed on its backend."""
 
-    def __init__(self, backend: Backend, runner: Runner) -> None:
+    def __init__(self, provided: Provided, runner: Runner) -> None:
         self.runtime = runner.runtime
-        self._backend = backend
+        self._provided = provided
         self._runner = runner
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
@@ -123,79 +123,64 @@ class _LoadedArtifact:
             outputs = self._runner.run(inputs)
             _expect(outputs, (dict,))
         except (Exception, SystemExit):
-            with blaming(self._backend, "run"):
+            with blaming(self._provided, "run"):
                 raise
         return outputs
 
 
-def setups_of(backend: Backend) -> tuple[Setup, ...]:
+def setups_of(provided: Provided) -> tuple[Setup, ...]:
     """List what a backend can prepare; errors in their functions name the backend, too.
 
     Raises:
         PluginError: as :func:`call`.
     """
-    found = call(backend, Backend.setups)
-    with blaming(backend, "setups"):
+    found = call(provided, Backend.setups)
+    with blaming(provided, "setups"):
         for setup in found:
             _expect(setup, (Setup,))
-    return tuple(_in_the_name_of(backend, setup) for setup in found)
+    return tuple(_in_the_name_of(provided, setup) for setup in found)
 
 
 @contextmanager
-def blaming(backend: Backend, doing: str) -> Iterator[None]:
+def blaming(provided: Provided, doing: str) -> Iterator[None]:
     """Turn whatever a backend's code raises into an error that names who provides it.
 
-    A full disk is nobody's fault, and errors of qhal that are raised on purpose pass as they
-    are; that an invariant does not hold is not one of them.
+    A full disk or memory is nobody's fault, and errors of qhal that are raised on purpose pass as
+    they are; that an invariant does not hold is not one of them.
 
     Args:
-        backend: whose code it is.
+        provided: whose code it is.
         doing: the method that is called.
     """
     try:
-        with naming(backend, doing):
+        with naming(provided, doing):
             yield
     except MemoryError:  # nobody's fault
         raise
     except InternalError as error:
-        raise _broken(backend, doing, error.message) from error
+        raise _broken(provided, doing, error.message) from error
     except QhalError:
         raise
     except (Exception, SystemExit) as error:
-        if isinstance(error, OSError) and is_full_disk(error):
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and is_full_disk(error)):
             raise
         if isinstance(error, ModuleNotFoundError) and (package := _absent(error)):
-            raise _not_installed(backend, package) from error
-        raise _broken(backend, doing, in_one_line(error)) from error
+            raise _not_installed(provided, package) from error
+        raise _broken(provided, doing, in_one_line(error)) from error
 
 
 @contextmanager
-def naming(backend: Backend, doing: str) -> Iterator[None]:
+def naming(provided: Provided, doing: str) -> Iterator[None]:
     """Add who it was to a PluginError of code that does not know which backend it works for."""
     try:
         yield
     except PluginError as error:
-        raise _broken(backend, doing, error.message, error.hint) from error
+        raise _broken(provided, doing, error.message, error.hint) from error
 
 
-def name_of(backend: Backend) -> str:
-    """Name a backend and who provides it: ``backend 'cpu' of quant-hal 0.1.0``."""
-    provider = provider_of(backend)
-    by = "" if provider is None else f" of {provider.distribution} {provider.version}"
-    return f"backend {backend.info.name!r}{by}"
-
-
-def report_to(backend: Backend) -> str:
-    """Say where to report a bug of a backend, as the hint of an error."""
-    provider = provider_of(backend)
-    if provider is None:
-        return "This is a bug in the backend; please report it."
-    return f"This is a bug in {provider.distribution} {provider.version}; please report it there."
-
-
-def _broken(backend: Backend, doing: str, what: str, hint: str = "") -> PluginError:
-    fix = "\n".join(filter(None, (hint, report_to(backend))))
-    return PluginError(f"The {name_of(backend)} broke in {doing}: {what.rstrip('.')}.", fix)
+def _broken(provided: Provided, doing: str, what: str, hint: str = "") -> PluginError:
+    fix = "\n".join(filter(None, (hint, provided.report_to)))
+    return PluginError(f"The {provided.name} broke in {doing}: {what.rstrip('.')}.", fix)
 
 
 def _expect(answer: object, kinds: tuple[type, ...]) -> None:
@@ -205,18 +190,18 @@ def _expect(answer: object, kinds: tuple[type, ...]) -> None:
         raise PluginError(f"it returned {answer!r:.60} ({kind}) instead of {wanted}.")
 
 
-def _in_the_name_of(backend: Backend, setup: Setup) -> Setup:
+def _in_the_name_of(provided: Provided, setup: Setup) -> Setup:
     doing = f"setup {setup.name}"
     return replace(
         setup,
-        missing=_blamed(backend, doing, setup.missing),
-        run=_blamed(backend, doing, setup.run),
+        missing=_blamed(provided, doing, setup.missing),
+        run=_blamed(provided, doing, setup.run),
     )
 
 
-def _blamed(backend: Backend, doing: str, function: Callable[P, R]) -> Callable[P, R]:
+def _blamed(provided: Provided, doing: str, function: Callable[P, R]) -> Callable[P, R]:
     def blamed(*args: P.args, **kwargs: P.kwargs) -> R:
-        with blaming(backend, doing):
+        with blaming(provided, doing):
             return function(*args, **kwargs)
 
     return blamed
@@ -231,8 +216,8 @@ def _absent(error: ModuleNotFoundError) -> str:
     return package if package and find_spec(package) is None else ""
 
 
-def _not_installed(backend: Backend, package: str) -> MissingDependencyError:
-    distribution, provider = backend.info.packages.get(package, package), provider_of(backend)
+def _not_installed(provided: Provided, package: str) -> MissingDependencyError:
+    distribution, provider = provided.info.packages.get(package, package), provided.provider
     extra = "" if provider is None else _extra_with(distribution, provider.distribution)
     wanted = f'"{provider.distribution}[{extra}]"' if provider and extra else distribution
     return MissingDependencyError(

@@ -12,10 +12,11 @@ from qhal.decisions import Code, Decision, Severity
 from qhal.errors import CatalogError, MissingDependencyError, UnknownTargetError
 from qhal.plugin.backend import Backend
 from qhal.plugin.discovery import Found, Problem, Provider, discover
+from qhal.plugin.provided import Provided
 from qhal.targets import catalog
 from qhal.targets.profile import RUNS_ON, TargetProfile
 
-__all__ = ["Problem", "Provider", "Registry", "given_or_installed", "provider_of", "registry"]
+__all__ = ["Problem", "Provider", "Registry", "given_or_installed", "registry"]
 
 _NEAR = 0.8
 """How alike a key and a misspelled one are: ``flash_bytes`` and ``flsh_bytes``."""
@@ -107,10 +108,13 @@ class Registry:
         stated = (backend.info.packages.values() for backend in self.backends.values())
         return tuple(dict.fromkeys(name for names in stated for name in names))
 
-    def provider_of(self, backend: Backend) -> Provider | None:
-        """Find the plugin that provides a backend; None if it is none of these."""
-        known = self.backends.get(backend.info.name) is backend
-        return self.backend_providers.get(backend.info.name) if known else None
+    def provided(self, name: str) -> Provided:
+        """Return a backend with who provides it.
+
+        Raises:
+            MissingDependencyError: as :meth:`backend`.
+        """
+        return Provided(self.backend(name), self.backend_providers.get(name))
 
     def _hint(self, name: str) -> str:
         near = difflib.get_close_matches(name.lower(), self.targets, 3)
@@ -127,13 +131,6 @@ class Registry:
 @cache
 def _plugins() -> Found:
     return discover(reserved=catalog.builtin())
-
-
-def provider_of(backend: Backend) -> Provider | None:
-    """Find the plugin that provides a backend of this process; None if no plugin does."""
-    found = _plugins()
-    known = found.backends.get(backend.info.name) is backend
-    return found.backend_providers.get(backend.info.name) if known else None
 
 
 def registry(targets_file: str | Path | None = None) -> Registry:

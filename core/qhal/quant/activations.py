@@ -16,11 +16,9 @@ from qhal.quant.collectors import TensorStats
 from qhal.quant.constraints import Constraints
 from qhal.quant.masks import clip_stats, useful_range
 from qhal.quant.model import QuantParams
-from qhal.quant.range_estimators import choose_range
-from qhal.quant.scores import Scores
+from qhal.quant.range_estimators import RealRange, choose_range
+from qhal.quant.scores import AttentionScores
 from qhal.targets.spec import FixedQParams, PerAxis, PerTensor, QuantSpec
-
-Range = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +44,7 @@ def plan_activations(
         stats: statistics of at least ``constraints.to_observe``, by tensor of the float graph.
         observer: range estimator: minmax, percentile or mse.
     """
-    return _Planner(constraints, stats, observer, Scores.of(constraints.qdq.graph)).run()
+    return _Planner(constraints, stats, observer, AttentionScores.of(constraints.qdq.graph)).run()
 
 
 @dataclass
@@ -54,7 +52,7 @@ class _Planner:
     constraints: Constraints
     stats: Mapping[str, TensorStats]
     observer: str
-    scores: Scores
+    scores: AttentionScores
     params: dict[str, QuantParams] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
 
@@ -103,7 +101,7 @@ class _Planner:
         assert isinstance(spec, QuantSpec)
         return spec
 
-    def _range(self, group: tuple[str, ...]) -> Range:
+    def _range(self, group: tuple[str, ...]) -> RealRange:
         members = [name for name in group if not self.scores.is_mask(name)] or group
         found = [r for name in members if (r := self._own_range(name)) is not None]
         if not found:
@@ -113,7 +111,7 @@ class _Planner:
             low, high = _with_bounds(self.constraints.qdq.graph.producers.get(name), low, high)
         return low, high
 
-    def _own_range(self, name: str) -> Range | None:
+    def _own_range(self, name: str) -> RealRange | None:
         qdq = self.constraints.qdq
         if name in qdq.graph.constants:
             value = self.scores.constant(name)
@@ -131,7 +129,7 @@ class _Planner:
             low, high = min(low, producer.op.value), max(high, producer.op.value)
         return (low, high) if low <= high else None
 
-    def _note_range(self, name: str, stats: TensorStats, chosen: Range) -> None:
+    def _note_range(self, name: str, stats: TensorStats, chosen: RealRange) -> None:
         if stats.minimum == stats.maximum:
             value = f"{stats.minimum:g} in every sample"
             sentence = f"{name} was {value}; its scale was set by convention."
@@ -149,7 +147,7 @@ class _Planner:
             self.decisions.append(decision)
 
 
-def _with_bounds(producer: Node | None, low: float, high: float) -> Range:
+def _with_bounds(producer: Node | None, low: float, high: float) -> RealRange:
     """Extend a range by the bound that a Clip returns where all of the range lies outside."""
     if producer is None or not isinstance(producer.op, Clip):
         return low, high

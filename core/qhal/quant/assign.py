@@ -18,7 +18,7 @@ from qhal.quant.constraints import Constraints
 from qhal.quant.covariance import receptive_field_of
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.qdq_insertion import ConstantForm
-from qhal.quant.scores import Scores
+from qhal.quant.scores import AttentionScores
 from qhal.quant.weights import WeightTask, quantize_weights
 from qhal.targets.spec import Derived, QuantSpec
 
@@ -42,7 +42,7 @@ def assign(
     Args:
         constraints: from :func:`qhal.quant.constraints.constrain`.
         stats: statistics of at least ``constraints.to_observe``, by tensor of the float graph.
-        observer: range estimator: minmax, percentile or mse.
+        observer: name of the range estimator: minmax, percentile or mse.
         element_order: flattened tensors whose elements the layout permuted, with
             ``here.flat = there.flat[order]``.
     """
@@ -157,7 +157,7 @@ class _Assigner:
     # --- constants ---
 
     def _store_activation_constants(self) -> None:
-        scores = Scores.of(self.constraints.qdq.graph)
+        scores = AttentionScores.of(self.constraints.qdq.graph)
         for name, form in self.constraints.qdq.forms.items():
             if form.role is Role.ACTIVATION:
                 self.constants[name] = quantize(scores.constant(name), self.params[name])

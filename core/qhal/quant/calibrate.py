@@ -27,7 +27,8 @@ from qhal.quant.covariance import (
     receptive_field_of,
 )
 from qhal.quant.floatrun import FloatRun, runtime_version, tensor_bytes
-from qhal.quant.scores import Range, Scores, clip_scores, moved_from, raise_masked
+from qhal.quant.range_estimators import RealRange
+from qhal.quant.scores import AttentionScores, clip_scores, moved_from, raise_masked
 
 _OVERLAP_LIMIT_BYTES = 64 << 20
 """Results of one sample above which running and collecting take turns in one set of buffers."""
@@ -52,7 +53,7 @@ class _Channels:
     others: tuple[int, ...] = ()
     readers: Mapping[str, int] = field(default_factory=dict)
     softmax: int | None = None
-    useful: Range | None = None
+    useful: RealRange | None = None
     receptive_fields: tuple[ReceptiveField, ...] = ()
 
     def __str__(self) -> str:
@@ -167,7 +168,7 @@ def _ignored(file: Path) -> Decision:
 
 def _plan(graph: Graph) -> _Plan:
     """Plan every non-constant float tensor, in the graph's order."""
-    channels, scores = _channels(graph), Scores.of(graph)
+    channels, scores = _channels(graph), AttentionScores.of(graph)
     made = [name for node in graph.nodes for name in node.outputs if name]
     return {
         name: channels.get(name)

@@ -12,7 +12,7 @@ from qhal.ir.ops import Role
 from qhal.quant.choice import Choice, Verdict
 from qhal.quant.qdq_insertion import QdqGraph, insert_qdq
 from qhal.quant.relations import relate
-from qhal.quant.scores import Scores
+from qhal.quant.scores import AttentionScores
 from qhal.quant.select import select
 from qhal.targets.capability import Arithmetic, Capabilities
 from qhal.targets.policy import Policy
@@ -46,7 +46,7 @@ class Constraints:
         Results of data movement lie within the range of what they move, so they are left out,
         unless part of that is a mask.
         """
-        graph, scores = self.qdq.graph, Scores.of(self.qdq.graph)
+        graph, scores = self.qdq.graph, AttentionScores.of(self.qdq.graph)
         moved = {
             out
             for node in graph.nodes

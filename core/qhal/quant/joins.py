@@ -17,7 +17,8 @@ from qhal.ir.graph import Array, Graph, Node
 from qhal.ir.ops import Role
 from qhal.quant.choice import Choice, Choices
 from qhal.quant.collectors import TensorStats
-from qhal.quant.scores import FINE_SHARE, Range, Scores
+from qhal.quant.range_estimators import RealRange
+from qhal.quant.scores import FINE_SHARE, AttentionScores
 from qhal.targets.spec import SameAsInput
 
 FEW_STEPS = 16
@@ -69,7 +70,7 @@ class Extents:
 
     graph: Graph
     stats: Mapping[str, TensorStats]
-    scores: Scores
+    scores: AttentionScores
 
     def of(self, name: str, varied: bool = True) -> float | None:
         """Return the extent of a tensor, zero included; None if it is unknown.
@@ -91,7 +92,7 @@ class Extents:
         kept = values[(values > low) & (values < high)]
         return float(np.ptp(kept)) if kept.size else 0.0
 
-    def range(self, name: str, varied: bool = True) -> Range | None:
+    def range(self, name: str, varied: bool = True) -> RealRange | None:
         """Return the extremes of a tensor."""
         if name in self.graph.constants:
             return _constant_range(self.graph.constants[name], varied)
@@ -109,7 +110,7 @@ class Extents:
         return np.asarray(middles[histogram.counts > 0], np.float64)
 
 
-def _constant_range(value: Array, varied: bool) -> Range | None:
+def _constant_range(value: Array, varied: bool) -> RealRange | None:
     if value.dtype.kind != "f" or not value.size or not np.isfinite(value).all():
         return None
     low, high = float(value.min()), float(value.max())
@@ -126,7 +127,7 @@ def find_coarse(
         choices: of its nodes.
         stats: of its activations.
     """
-    return tuple(_Finder(graph, choices, Extents(graph, stats, Scores.of(graph))).run())
+    return tuple(_Finder(graph, choices, Extents(graph, stats, AttentionScores.of(graph))).run())
 
 
 @dataclass
@@ -205,7 +206,9 @@ class _Finder:
 
     def _cut_extent(self, name: str) -> float | None:
         if name in self.graph.constants:
-            found: Range | None = _constant_range(self.extents.scores.constant(name), varied=True)
+            found: RealRange | None = _constant_range(
+                self.extents.scores.constant(name), varied=True
+            )
         else:
             found = self.extents.range(name)
         if found is None:

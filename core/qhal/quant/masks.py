@@ -16,16 +16,15 @@ import numpy as np
 from qhal.ir.graph import Graph, Node
 from qhal.ir.ops import Clip, HardSigmoid, HardSwish, Mul, Relu, Relu6, Sigmoid, Silu, Tanh
 from qhal.quant.collectors import Histogram, TensorStats, frame
+from qhal.quant.range_estimators import RealRange
 
-Range = tuple[float, float]
-
-EVERYWHERE: Range = (-inf, inf)
+EVERYWHERE: RealRange = (-inf, inf)
 
 SILU_LOW = -8.0
 """``silu(-8) = -0.0027``: less than half a step of any result that reaches 1.4 in 8 bits."""
 
 
-def useful_range(graph: Graph, tensor: str, bits: int) -> Range:
+def useful_range(graph: Graph, tensor: str, bits: int) -> RealRange:
     """Find the range outside of which values of a tensor make no difference to its readers.
 
     Args:
@@ -42,7 +41,7 @@ def useful_range(graph: Graph, tensor: str, bits: int) -> Range:
     return min(low for low, _ in ranges), max(high for _, high in ranges)
 
 
-def clip_stats(stats: TensorStats, useful: Range) -> TensorStats:
+def clip_stats(stats: TensorStats, useful: RealRange) -> TensorStats:
     """Make the statistics that a tensor would have if its values were clipped to a range."""
     low, high = np.clip((stats.minimum, stats.maximum), *useful)
     if (low, high) == (stats.minimum, stats.maximum):
@@ -74,35 +73,35 @@ def _is_silu(graph: Graph, tensor: str, readers: Sequence[Node]) -> bool:
     return set(products[0].inputs) == {tensor, gates[0].outputs[0]}
 
 
-def _reader_range(node: Node, tensor: str, bits: int) -> Range:
+def _reader_range(node: Node, tensor: str, bits: int) -> RealRange:
     found = _RANGES.get(type(node.op))
     return EVERYWHERE if found is None or node.inputs[0] != tensor else found(node, bits)
 
 
-def _sigmoid_range(node: Node, bits: int) -> Range:
+def _sigmoid_range(node: Node, bits: int) -> RealRange:
     """Find where the result is over half a step from 0 and 1, at a scale of ``2**-bits``."""
     end = log(2.0 * 2.0**bits)
     return -end, end
 
 
-def _tanh_range(node: Node, bits: int) -> Range:
+def _tanh_range(node: Node, bits: int) -> RealRange:
     """Find where the result is over half a step from -1 and 1, at a scale of ``2**(1 - bits)``."""
     end = 0.5 * log(4.0 * 2.0 ** (bits - 1))
     return -end, end
 
 
-def _hard_sigmoid_range(node: Node, bits: int) -> Range:
+def _hard_sigmoid_range(node: Node, bits: int) -> RealRange:
     assert isinstance(node.op, HardSigmoid)
     ends = -node.op.beta / node.op.alpha, (1.0 - node.op.beta) / node.op.alpha
     return min(ends), max(ends)
 
 
-def _clip_range(node: Node, bits: int) -> Range:
+def _clip_range(node: Node, bits: int) -> RealRange:
     assert isinstance(node.op, Clip)
     return node.op.low, node.op.high
 
 
-_RANGES: dict[type, Callable[[Node, int], Range]] = {
+_RANGES: dict[type, Callable[[Node, int], RealRange]] = {
     Sigmoid: _sigmoid_range,
     Tanh: _tanh_range,
     HardSigmoid: _hard_sigmoid_range,

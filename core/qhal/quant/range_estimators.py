@@ -16,10 +16,10 @@ from qhal.quant.collectors import Histogram, TensorStats
 from qhal.targets.spec import QuantSpec
 
 Floats = npt.NDArray[np.float64]
-Range = tuple[float, float]
+RealRange = tuple[float, float]
 
 
-def choose_range(stats: TensorStats, spec: QuantSpec, observer: str) -> Range:
+def choose_range(stats: TensorStats, spec: QuantSpec, observer: str) -> RealRange:
     """Choose the real range that a tensor's integers shall cover.
 
     Args:
@@ -38,11 +38,13 @@ def choose_range(stats: TensorStats, spec: QuantSpec, observer: str) -> Range:
         estimate = RANGE_ESTIMATORS[observer]
     except KeyError:
         known = ", ".join(RANGE_ESTIMATORS)
-        raise OptionError(f"There is no observer {observer!r}.", f"Use one of {known}.") from None
+        raise OptionError(
+            f"There is no range estimator {observer!r}.", f"Use one of {known}."
+        ) from None
     return estimate(stats, spec)
 
 
-def _minmax(stats: TensorStats, spec: QuantSpec) -> Range:
+def _minmax(stats: TensorStats, spec: QuantSpec) -> RealRange:
     """Take all that was seen."""
     return stats.minimum, stats.maximum
 
@@ -51,7 +53,7 @@ PERCENTILE = 99.999
 """The share of the elements, in percent, that the percentile estimator keeps."""
 
 
-def _percentile(stats: TensorStats, spec: QuantSpec) -> Range:
+def _percentile(stats: TensorStats, spec: QuantSpec) -> RealRange:
     """Cut off (100 - PERCENTILE)/2 percent at each end."""
     histogram = stats.histogram
     below = np.cumsum(histogram.counts)
@@ -64,7 +66,7 @@ def _percentile(stats: TensorStats, spec: QuantSpec) -> Range:
 _CANDIDATES = 128
 
 
-def _mse(stats: TensorStats, spec: QuantSpec) -> Range:
+def _mse(stats: TensorStats, spec: QuantSpec) -> RealRange:
     """Take the range with the least expected squared error.
 
     A value inside the range is off by a uniform rounding error, step^2/12; a value outside by its
@@ -121,7 +123,7 @@ def _squares(moments: Floats, ends: Floats) -> Floats:
     return np.asarray(np.maximum(second - 2.0 * ends * first + ends**2 * count, 0.0))
 
 
-RANGE_ESTIMATORS: Mapping[str, Callable[[TensorStats, QuantSpec], Range]] = {
+RANGE_ESTIMATORS: Mapping[str, Callable[[TensorStats, QuantSpec], RealRange]] = {
     "minmax": _minmax,
     "percentile": _percentile,
     "mse": _mse,

@@ -17,8 +17,7 @@ import numpy as np
 from qhal.ir import ops
 from qhal.ir.graph import Array, Graph, Node
 from qhal.ir.ops import Activation
-
-Range = tuple[float, float]
+from qhal.quant.range_estimators import RealRange
 
 MASK_LOW = -1e3
 """What is added to a score, or put in its place, may be cut here: no two scores differ so much.
@@ -45,7 +44,7 @@ _PASSES = (ops.Add, ops.Where, ops.Maximum, ops.Minimum)
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
+class AttentionScores:
     """The scores and masks of one graph.
 
     Attributes:
@@ -56,11 +55,11 @@ class Scores:
     """
 
     graph: Graph
-    ranges: Mapping[str, Range]
+    ranges: Mapping[str, RealRange]
     axes: Mapping[str, int]
 
     @staticmethod
-    def of(graph: Graph) -> Scores:
+    def of(graph: Graph) -> AttentionScores:
         """Follow every way to a softmax back."""
         return _Tracer(graph).run()
 
@@ -75,7 +74,7 @@ class Scores:
         return clip_scores(value, self.ranges[tensor]) if self.is_mask(tensor) else value
 
 
-def clip_scores(values: Array, useful: Range) -> Array:
+def clip_scores(values: Array, useful: RealRange) -> Array:
     """Cut values where they are so far off that they mask."""
     low, high = np.asarray(useful, values.dtype)
     return np.clip(values, low, high)
@@ -103,10 +102,10 @@ class _Tracer:
     """Goes through the nodes from last to first; None marks what others than softmaxes read."""
 
     graph: Graph
-    ranges: dict[str, Range | None] = field(default_factory=dict)
+    ranges: dict[str, RealRange | None] = field(default_factory=dict)
     axes: dict[str, int | None] = field(default_factory=dict)
 
-    def run(self) -> Scores:
+    def run(self) -> AttentionScores:
         for name in self.graph.outputs:
             self.ranges[name] = self.axes[name] = None
         for node in reversed(self.graph.nodes):
@@ -115,11 +114,11 @@ class _Tracer:
                     self._see(name, self._axis(node, index), self._range(node, index))
         ranges = {name: r for name, r in self.ranges.items() if r is not None}
         axes = {name: axis for name, axis in self.axes.items() if axis is not None}
-        return Scores(
+        return AttentionScores(
             self.graph, {n: r for n, r in ranges.items() if n not in axes and r != _WHOLE}, axes
         )
 
-    def _see(self, name: str, axis: int | None, useful: Range | None) -> None:
+    def _see(self, name: str, axis: int | None, useful: RealRange | None) -> None:
         self.axes[name] = axis if self.axes.get(name, axis) == axis else None
         seen = self.ranges.get(name, useful)
         both = None if seen is None or useful is None else _union(seen, useful)
@@ -133,7 +132,7 @@ class _Tracer:
             return None
         return moved_from(self.graph, node, axis)
 
-    def _range(self, node: Node, index: int) -> Range | None:
+    def _range(self, node: Node, index: int) -> RealRange | None:
         if isinstance(node.op, ops.Softmax):
             return MASK_LOW, inf
         found = [self.ranges[name] for name in node.outputs if name in self.ranges]
@@ -146,14 +145,14 @@ class _Tracer:
         return _before(self.graph, node, index, useful)
 
 
-_WHOLE: Range = (-inf, inf)
+_WHOLE: RealRange = (-inf, inf)
 
 
-def _union(one: Range, other: Range) -> Range:
+def _union(one: RealRange, other: RealRange) -> RealRange:
     return min(one[0], other[0]), max(one[1], other[1])
 
 
-def _before(graph: Graph, node: Node, index: int, useful: Range) -> Range | None:
+def _before(graph: Graph, node: Node, index: int, useful: RealRange) -> RealRange | None:
     """Find what counts of an operand, from what counts of the result."""
     op = node.op
     if isinstance(op, _MOVES + _PASSES):
@@ -172,7 +171,7 @@ def _before(graph: Graph, node: Node, index: int, useful: Range) -> Range | None
     return None
 
 
-def _factor(graph: Graph, node: Node, index: int, useful: Range) -> Range | None:
+def _factor(graph: Graph, node: Node, index: int, useful: RealRange) -> RealRange | None:
     """Find what counts of a factor.
 
     A constant that reaches further than what counts of the product masks: it is multiplied by
@@ -188,7 +187,9 @@ def _factor(graph: Graph, node: Node, index: int, useful: Range) -> Range | None
     return _scaled(useful, factors, np.asarray)
 
 
-def _scaled(useful: Range, constant: Array, factor_of: Callable[[Array], Array]) -> Range | None:
+def _scaled(
+    useful: RealRange, constant: Array, factor_of: Callable[[Array], Array]
+) -> RealRange | None:
     """Divide by factors of one sign, the smallest of which leaves most."""
     values = np.asarray(constant, np.float64)
     if not values.size or not np.isfinite(values).all() or not (values != 0).all():
@@ -200,7 +201,7 @@ def _scaled(useful: Range, constant: Array, factor_of: Callable[[Array], Array])
     return _divided(useful, float(smallest))
 
 
-def _divided(useful: Range, factor: float) -> Range:
+def _divided(useful: RealRange, factor: float) -> RealRange:
     low, high = sorted((useful[0] / factor, useful[1] / factor))
     return (low if low > -_HUGE else -inf), (high if high < _HUGE else inf)
 

@@ -47,7 +47,7 @@ def _verdict(report: CheckReport) -> str:
         return f"No: the target has no kernel for {counts[Verdict.REFUSED]} of {total}."
     if report.objections:
         return f"No: {' '.join(report.objections)}"
-    native = f"{counts[Verdict.NATIVE]} of {total} as the recipe wants"
+    native = f"{counts[Verdict.NATIVE]} of {total} in the recipe's types"
     others = [
         f"{counts[verdict]} {words}"
         for verdict, words in (

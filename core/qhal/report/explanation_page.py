@@ -43,7 +43,8 @@ def _type(tensor: TensorPlan) -> str:
 
 
 def _node_sentence(node: NodePlan) -> str:
-    what = f"{node.op}, {node.verdict.value}, declared as {node.declared.dtype or 'it is'}"
+    planned = f", planned in {node.declared.dtype}" if node.declared.dtype else ""
+    what = f"{node.op}, {node.verdict.value}{planned}"
     return f"{what}: {node.reason}." if node.reason else f"{what}."
 
 
@@ -56,7 +57,7 @@ def _node_table(node: NodePlan) -> Table:
         ("kernel", node.declared.kernel or ""),
         ("source", node.source),
         ("planned for", node.declared.unit or "the target's main unit"),
-        ("placed on", "" if node.runs is None else node.runs.unit),
+        ("placed on", "" if node.runs is None else node.runs.unit or ""),
         ("runs as", "" if node.runs is None else node.runs.as_what),
         ("cost", "" if node.cost is None else str(node.cost)),
         ("status", node.status.value),

@@ -1,4 +1,4 @@
-"""The summary of a run for several targets: one row each."""
+"""The summary of a run for several targets, one row each; and the page of one outcome."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from qhal.metric import Metric, counted, format_value
 from qhal.report.headline import target_words, worst_cell
 from qhal.report.metrics import NOTHING, cell
 from qhal.report.page import Page, Section, Table
+from qhal.report.record_page import record_page
 from qhal.results.fleet import Fleet, Outcome
 from qhal.results.record import RunRecord
 
@@ -30,6 +31,14 @@ def fleet_page(fleet: Fleet) -> Page:
     )
     verdict = f"Done: {done} of {counted(len(fleet.outcomes), 'target')}."
     return Page(f"{fleet.model} for {counted(len(fleet.outcomes), 'target')}", verdict, sections)
+
+
+def outcome_page(outcome: Outcome) -> Page:
+    """Lay out one outcome: its record as it is, or why the target failed."""
+    if outcome.record is not None:
+        return record_page(outcome.record)
+    failed = Section("Failed", items=(_failure(outcome),))
+    return Page(f"{outcome.target}: failed", "Failed: no artifact was written.", (failed,))
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:

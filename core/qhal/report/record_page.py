@@ -99,7 +99,7 @@ def _files(record: RunRecord) -> str:
 def _node_counts(plan: Plan) -> str:
     counts = Counter(node.verdict for node in plan.nodes)
     words = {
-        Verdict.NATIVE: "as the recipe wants",
+        Verdict.NATIVE: "in the recipe's types",
         Verdict.FALLBACK: "in float",
         Verdict.HOST: "on another unit",
         Verdict.CONVERSION: "inserted conversions",
@@ -252,7 +252,7 @@ def _declared_words(declared: Where) -> str:
 
 def _runs(node: NodePlan) -> tuple[str, str]:
     """Return the unit that a node runs on, and how it runs; empty if unknown."""
-    return ("", "") if node.runs is None else (node.runs.unit, node.runs.as_what)
+    return ("", "") if node.runs is None else (node.runs.unit or "", node.runs.as_what)
 
 
 def _costs(plan: Plan) -> Section:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from qhal.decisions import Code, Decision, Severity
@@ -26,10 +26,10 @@ class Reconciliation:
 
 
 def reconcile(plan: Plan, placement: Placement | None) -> Reconciliation:
-    """Fill in ``cost``, ``status``, and ``placed`` or ``executed`` of every node.
+    """Fill in ``cost``, ``status``, ``placed`` and ``executed`` of every node, as far as known.
 
     What was read from the runtime is executed; what a compiler reports, or a model of it predicts,
-    is placed.
+    is placed. Where a node is both, its status is that of what is executed.
 
     A node differs if it was declared as integer and runs in float, if it was declared in a float
     of 16 bits and runs in a wider one, or if only one of plan and placement has it on the host. A
@@ -42,10 +42,9 @@ def reconcile(plan: Plan, placement: Placement | None) -> Reconciliation:
     """
     if placement is None:
         return Reconciliation(plan, ())
-    parts = _by_result(plan, placement) if placement.by_result else _by_name(plan, placement)
-    pairs = [(node, parts.get(node.name, ())) for node in plan.nodes]
-    nodes = tuple(_filled(node, shown, placement.basis) for node, shown in pairs)
-    differing = (_differs(node, shown, placement.source) for node, shown in pairs)
+    pairs = list(zip(plan.nodes, _shown(plan, placement), strict=True))
+    nodes = tuple(_filled(node, shown) for node, shown in pairs)
+    differing = (_differs(node, shown.parts, placement.source) for node, shown in pairs)
     decisions = (*filter(None, differing), *_warn_of_unknown(nodes, placement.source))
     filled = replace(plan, nodes=nodes, placement_source=placement.source)
     return Reconciliation(filled, decisions)
@@ -54,9 +53,37 @@ def reconcile(plan: Plan, placement: Placement | None) -> Reconciliation:
 # --- whose part is what -----------------------------------------------------------
 
 
-def _by_name(plan: Plan, placement: Placement) -> Mapping[str, Parts]:
+@dataclass(frozen=True)
+class _Shown:
+    """What is known of one node.
+
+    Attributes:
+        placed: what the compiler, or a model of it, made of it.
+        executed: what the runtime is seen to execute.
+    """
+
+    placed: Parts
+    executed: Parts
+
+    @property
+    def parts(self) -> Parts:
+        """The better answer."""
+        return self.executed or self.placed
+
+
+def _shown(plan: Plan, placement: Placement) -> Iterator[_Shown]:
+    """Find what is known of every node, in the order of the plan."""
+    match = _by_result if placement.by_result else _by_name
+    read = [entry for entry in placement.nodes if entry.where.basis is WhereBasis.READ]
+    others = [entry for entry in placement.nodes if entry.where.basis is not WhereBasis.READ]
+    placed, executed = match(plan, others), match(plan, read)
+    for node in plan.nodes:
+        yield _Shown(placed.get(node.name, ()), executed.get(node.name, ()))
+
+
+def _by_name(plan: Plan, entries: Sequence[PlacedNode]) -> Mapping[str, Parts]:
     """Match by the name of a node, else by that of a result, unless a node has that name."""
-    placed = {entry.name: entry for entry in placement.nodes}
+    placed = {entry.name: entry for entry in entries}
     own = {node.name for node in plan.nodes}
     found = {}
     for node in plan.nodes:
@@ -65,12 +92,12 @@ def _by_name(plan: Plan, placement: Placement) -> Mapping[str, Parts]:
     return found
 
 
-def _by_result(plan: Plan, placement: Placement) -> Mapping[str, Parts]:
+def _by_result(plan: Plan, entries: Sequence[PlacedNode]) -> Mapping[str, Parts]:
     """Match by results: an entry whose result the plan lacks is a part of the next one."""
     makers = {result: node.name for node in plan.nodes for result in node.outputs}
     found: dict[str, Parts] = {}
     waiting: Parts = ()
-    for entry in placement.nodes:
+    for entry in entries:
         waiting = (*waiting, entry)
         maker = makers.get(entry.name)
         if maker is not None:
@@ -82,36 +109,49 @@ def _by_result(plan: Plan, placement: Placement) -> Mapping[str, Parts]:
 # --- what is said of a node -------------------------------------------------------
 
 
-def _filled(node: NodePlan, parts: Parts, basis: WhereBasis) -> NodePlan:
-    if not parts:
+def _filled(node: NodePlan, shown: _Shown) -> NodePlan:
+    placed, executed = _where(shown.placed), _where(shown.executed)
+    runs = executed or placed
+    if runs is None:
         return replace(node, status=Status.ABSORBED)
-    difference = _difference(node, parts)
-    where, read = _where(parts, basis), basis is WhereBasis.READ
+    difference = _difference(node, shown.parts)
     return replace(
         node,
-        placed=None if read else where,
-        executed=where if read else None,
-        cost=_total([part.cost for part in parts if part.cost is not None]),
-        status=_status(node, where, difference),
+        placed=placed,
+        executed=executed,
+        cost=_cost(shown.executed) or _cost(shown.placed),
+        status=_status(node, runs, difference),
         reason="; ".join(filter(None, (node.reason, difference))),
     )
 
 
-def _where(parts: Parts, basis: WhereBasis) -> Where:
+def _where(parts: Parts) -> Where | None:
+    """Put the answers for the parts of a node together; their weakest basis is that of all."""
+    if not parts:
+        return None
+    answers = [part.where for part in parts]
+    units = {where.unit for where in answers}
+    kernels = [where.kernel if len(units) == 1 else _with_unit(where) for where in answers]
     return Where(
-        unit=_joined(part.unit for part in parts),
-        kernel=_joined(part.kernel for part in parts) or None,
-        dtype=_joined(part.executed_dtype for part in parts) or None,
-        basis=basis,
+        unit=units.pop() if len(units) == 1 else None,
+        kernel=_joined(kernels) or None,
+        dtype=_joined(where.dtype for where in answers) or None,
+        basis=min((where.basis for where in answers), key=list(WhereBasis).index),
     )
+
+
+def _with_unit(where: Where) -> str:
+    unit = "an unknown unit" if where.unit is None else _unit(where.unit)
+    return f"{where.kernel or 'it'} on {unit}"
 
 
 def _joined(words: Iterable[str | None]) -> str:
     return " + ".join(dict.fromkeys(filter(None, words)))
 
 
-def _total(costs: Sequence[Metric]) -> Metric | None:
+def _cost(parts: Parts) -> Metric | None:
     """Add up the costs of the parts of a node, which are all in one unit."""
+    costs = [part.cost for part in parts if part.cost is not None]
     if not costs:
         return None
     low, high = _sum([cost.low for cost in costs]), _sum([cost.high for cost in costs])
@@ -151,21 +191,19 @@ def _difference(node: NodePlan, parts: Parts) -> str:
     """Say how a node runs differently than planned; empty if it does not."""
     declared = node.declared
     # A conversion reads one type and makes the other, so its one type says nothing.
-    for part in () if node.verdict is Verdict.CONVERSION else parts:
-        if _is_wider(part.executed_dtype, declared.dtype):
-            return (
-                f"declared as {declared.dtype}, executed in {part.executed_dtype} by {part.kernel}"
-            )
-    units = [part.unit for part in parts]
-    if parts and (HOST in units) != (declared.unit == HOST):
-        have = next((part for part in parts if part.unit == HOST), parts[-1])
-        return (
-            f"planned for {_unit(declared.unit)}, but placed on {_unit(have.unit)} as {have.kernel}"
-        )
+    answers = [part.where for part in parts]
+    for where in () if node.verdict is Verdict.CONVERSION else answers:
+        if _is_wider(where.dtype, declared.dtype):
+            return f"declared as {declared.dtype}, executed in {where.dtype} by {where.kernel}"
+    units = [where.unit for where in answers if where.unit is not None]
+    if units and (HOST in units) != (declared.unit == HOST):
+        have = HOST if HOST in units else units[-1]
+        kernel = next(where.kernel for where in reversed(answers) if where.unit == have)
+        return f"planned for {_unit(declared.unit)}, but placed on {_unit(have)} as {kernel}"
     return ""
 
 
-def _unit(name: str) -> str:
+def _unit(name: str | None) -> str:
     return name or "the main unit"
 
 
@@ -186,7 +224,7 @@ def _warn_of_unknown(nodes: Iterable[NodePlan], source: str) -> Iterable[Decisio
     hidden = [n for n in products if n.status in (Status.ABSORBED, Status.UNKNOWN)]
     if hidden:
         yield Decision(
-            Code.EXECUTION_UNTOLD,
+            Code.EXECUTION_UNKNOWN,
             f"The runtime does not report which type it used for {len(hidden)} of "
             f"{len(products)} products that were declared as integers ({source}): "
             f"{', '.join(node.name for node in hidden)}.",

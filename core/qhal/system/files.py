@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,6 +16,8 @@ _SPECIAL = {
     stat.S_ISCHR: "a device",
     stat.S_ISBLK: "a device",
 }
+
+_TRIES = 20
 
 
 def plain(path: Path) -> Path:
@@ -71,6 +74,25 @@ def try_lock(folder: Path) -> int | None:
         pass
     os.close(descriptor)
     return None
+
+
+def locked_folder(make: Callable[[], Path]) -> tuple[Path, int | None]:
+    """Make a folder and lock it, which shows other processes that it is in use.
+
+    Another process may sweep the folder away before it is locked; then another one is made.
+
+    Args:
+        make: makes an empty folder with a name that nobody uses.
+
+    Returns:
+        The folder, and its lock as of :func:`try_lock`; None where the system has no locks.
+    """
+    for _ in range(_TRIES):
+        folder = make()
+        if (lock := try_lock(folder)) is not None:
+            return folder, lock
+        shutil.rmtree(folder, ignore_errors=True)
+    return make(), None
 
 
 @contextmanager

@@ -7,14 +7,15 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from qhal.errors import OutputError
-from qhal.system.files import if_abandoned, try_lock
+from qhal.system.cleanup import Cleanup
+from qhal.system.files import if_abandoned, locked_folder
 
 _PREFIX = "qhal-tmp-"
-_TRIES = 5
 _NAME = re.compile(re.escape(_PREFIX) + r"[a-z0-9_]{8}")
 
 
@@ -28,32 +29,18 @@ def scratch() -> Iterator[Path]:
     Raises:
         OutputError: there is no place for it.
     """
-    holder, lock = _locked()
-    with holder as name:
-        try:
-            sweep(Path(name).parent)
-            yield Path(name)
-        finally:
-            if lock is not None:
-                os.close(lock)
-
-
-def _locked() -> tuple[tempfile.TemporaryDirectory[str], int | None]:
-    """Make a folder and lock it to show that it is in use; None where there are no locks.
-
-    Another process that sweeps may see the folder before it is locked, and remove it.
-    """
-    for _ in range(_TRIES):
-        holder = _new()
-        if (lock := try_lock(Path(holder.name))) is not None:
-            return holder, lock
-        holder.cleanup()
-    return _new(), None
-
-
-def _new() -> tempfile.TemporaryDirectory[str]:
+    folder, lock = locked_folder(_new)
+    remove = Cleanup(partial(_remove, folder, lock))
     try:
-        return tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
+        sweep(folder.parent)
+        yield folder
+    finally:
+        remove()
+
+
+def _new() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix=_PREFIX))
     except OSError as error:
         raise OutputError(
             f"Cannot create a temporary folder: {error.strerror or error}.",
@@ -61,14 +48,24 @@ def _new() -> tempfile.TemporaryDirectory[str]:
         ) from error
 
 
+def _remove(folder: Path, lock: int | None) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if lock is not None:
+        with suppress(OSError):  # closed when the process began to end in the midst of this
+            os.close(lock)
+
+
 def sweep(parent: Path | None = None) -> None:
-    """Remove temporary folders that no living process holds.
+    """Remove temporary folders that no living process holds, where they can be listed.
 
     Args:
         parent: the folder where they are; None for that of this process.
     """
-    with os.scandir(parent or tempfile.gettempdir()) as entries:
-        found = [Path(entry.path) for entry in entries if _NAME.fullmatch(entry.name)]
+    try:
+        with os.scandir(parent or tempfile.gettempdir()) as entries:
+            found = [Path(entry.path) for entry in entries if _NAME.fullmatch(entry.name)]
+    except OSError:
+        return
     for folder in found:
         with if_abandoned(folder) as abandoned:
             if abandoned:

@@ -1,26 +1,42 @@
-"""Ctrl-C and SIGTERM: they end the process at once, and nothing half-written stays."""
+"""How Ctrl-C and SIGTERM end a process: it cleans up first, within a deadline."""
 
 from __future__ import annotations
 
 import atexit
 import os
+import select
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from os import _exit as end
 from types import FrameType
-from typing import NoReturn
 
-EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+from qhal.errors import ExitCode
+
+EXIT_CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
 """How a process ends that one of these signals has ended."""
+
+INTERRUPTED = "interrupted: nothing is left half-written"
 
 WATCHMAN = "qhal-watchman"
 """Name of the thread that watches for signals; it holds no locks."""
 
+Farewell = Callable[[str], object]
+"""Gets the last words of a process."""
+
 _GRACE_S = 1.0
+"""So long the main thread may take to leave by itself; it may be deep in a runtime's code."""
+_PATIENCE_S = 10.0
+"""So long the cleanup may take; it may wait for a lock that the interrupted thread holds."""
+_ECHO_S = 0.3
+"""Who ends a group of processes sends a signal twice at once; that is not a second wish."""
+
 _LEAVING = threading.Lock()
+_LEAVERS: list[int] = []
+"""The thread that has the lock."""
 _NO_SIGNAL = b"\0"
 
 
@@ -36,19 +52,28 @@ class Interrupted(KeyboardInterrupt):
         self.number = signal.Signals(number)
 
 
-def silently() -> None:
+def say(text: str) -> None:
+    """Print a line to stderr, unless nobody takes it: then writing might never end."""
+    with suppress(OSError, ValueError):
+        if select.select([], [2], [], 0)[1]:
+            cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar may have hidden it
+            os.write(2, cursor + text.encode() + b"\n")
+
+
+def silently(text: str) -> None:
     """Say nothing at the end: the parent does."""
 
 
 @contextmanager
-def leaving(farewell: Callable[[], None]) -> Iterator[None]:
+def leaving(farewell: Farewell) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end the process at once, whatever it is doing.
 
     An exception would have to pass through the runtimes' C++ code and through destructors, where
-    it is lost, wrapped in another one, or aborts the process.
+    it is lost, wrapped in another one, or aborts the process. A second signal ends the process
+    without a cleanup.
 
     Args:
-        farewell: called before the end.
+        farewell: is given the last words.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -64,7 +89,7 @@ def leaving(farewell: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def _watchman(farewell: Callable[[], None]) -> Iterator[None]:
+def _watchman(farewell: Farewell) -> Iterator[None]:
     """Watch for signals in a thread while the main thread is deep in a runtime's code."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -83,24 +108,50 @@ def _watchman(farewell: Callable[[], None]) -> Iterator[None]:
         os.close(reader)
 
 
-def _watch(reader: int, farewell: Callable[[], None]) -> None:
-    while (number := os.read(reader, 1)) not in (b"", _NO_SIGNAL):
+def _watch(reader: int, farewell: Farewell) -> None:
+    """Wait for a first signal, see that the process leaves, and end it if that takes too long."""
+    number = _signal(reader, None)
+    if number is None:
+        return
+    time.sleep(_ECHO_S)
+    while _signal(reader, 0):
+        pass
+    again = _signal(reader, _GRACE_S - _ECHO_S)
+    if not again:
+        leave = partial(_leave, farewell, number, None)
+        with suppress(RuntimeError):
+            threading.Thread(target=leave, name=WATCHMAN, daemon=True).start()
+        again = _signal(reader, _PATIENCE_S)
+    how = "twice" if again else f"and the cleanup did not end in {_PATIENCE_S:g} s"
+    farewell(f"interrupted {how}: the next run there removes what is left half-written")
+    end(EXIT_CODES[signal.Signals(number)])
+
+
+def _signal(reader: int, seconds: float | None) -> int | None:
+    """Wait for a signal that ends the process; None if none comes in time, or can come."""
+    while select.select([reader], [], [], seconds)[0]:
+        number = os.read(reader, 1)
+        if number in (b"", _NO_SIGNAL):  # the command is done
+            time.sleep(seconds or 0)
+            return None
         if number[0] in EXIT_CODES:
-            time.sleep(_GRACE_S)  # the main thread leaves by itself if it can
-            _leave(farewell, number[0], None)
+            return number[0]
+    return None
 
 
-def _leave(farewell: Callable[[], None], number: int, frame: FrameType | None) -> NoReturn:
+def _leave(farewell: Farewell, number: int, frame: FrameType | None) -> None:
     """Remove what is half-written, which its owners registered for the exit, and end.
 
     The first thread that comes here does it. What the main thread was doing does not go on.
     """
     if not _LEAVING.acquire(blocking=False):
+        if threading.get_ident() in _LEAVERS:
+            return  # it is interrupted in its cleanup; the watchman knows whether to end at once
         while True:
             time.sleep(_GRACE_S)
-    with suppress(ValueError):  # only the main thread may
-        for other in EXIT_CODES:
-            signal.signal(other, signal.SIG_IGN)
-    farewell()
+    _LEAVERS.append(threading.get_ident())
+    # Ends the process even if its cleanup lets no other thread run.
+    signal.setitimer(signal.ITIMER_REAL, _GRACE_S + 2 * _PATIENCE_S)
     atexit._run_exitfuncs()
-    os._exit(EXIT_CODES[signal.Signals(number)])
+    farewell(INTERRUPTED)
+    end(EXIT_CODES[signal.Signals(number)])

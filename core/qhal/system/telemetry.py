@@ -1,4 +1,8 @@
-"""Runtimes that report their use: not when qhal loads them."""
+"""Runtimes that report their use: not in the processes of the command ``qhal``.
+
+``import qhal`` changes nothing in the process of somebody else's program. It may call
+:func:`turn_off` itself, before it loads a runtime.
+"""
 
 from __future__ import annotations
 

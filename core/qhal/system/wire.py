@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import count, pairwise
 from typing import Any, Protocol
 
-from qhal.errors import CrashError, InternalError, in_one_line
+from qhal.errors import InternalError, OutOfMemoryError, in_one_line
 from qhal.progress import Advance, Progress
 
 _SIZE = struct.Struct("<Q")
@@ -174,17 +174,20 @@ def tell_result(work: Callable[[Wire], object], sender: Sender) -> None:
         sender.failed(error)
 
 
-def out_of_memory(error: MemoryError) -> CrashError:
+def out_of_memory(error: MemoryError) -> OutOfMemoryError:
     """Say what an exception for want of memory means."""
     words = next(iter(getattr(error, "__notes__", ())), "")
-    found = CrashError(
+    found = OutOfMemoryError(
         f"There is not enough memory{f'; meanwhile, {words}' if words else ''}.", MEMORY_HINT
     )
     found.__cause__ = error
     return found
 
 
-MEMORY_HINT = "Free some memory, raise the limit (ulimit -v), or use a machine with more of it."
+MEMORY_HINT = (
+    "Give fewer samples with --calib-samples and --eval-samples, raise the limit (ulimit -v), "
+    "or run it where more memory is free."
+)
 
 
 def _portable(error: BaseException) -> tuple[Sequence[BaseException], str]:

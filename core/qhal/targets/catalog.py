@@ -127,7 +127,7 @@ def parse(text: str, origin: str, known: Profiles) -> Profiles:
     where = _Key(origin)
     where.only(document, ("targets",))
     tables = where.at("targets").table(document.get("targets", {}))
-    return _Reader(tables, where.at("targets"), known).all()
+    return _CatalogReader(tables, where.at("targets"), known).all()
 
 
 class _Key:
@@ -168,7 +168,7 @@ class _Key:
                 raise self.at(key).error(f"is unknown; allowed are {', '.join(allowed)}", hint)
 
 
-class _Reader:
+class _CatalogReader:
     """Resolves ``extends`` between the tables of one file."""
 
     def __init__(self, tables: dict[str, Any], where: _Key, known: Profiles) -> None:

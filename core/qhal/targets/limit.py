@@ -7,14 +7,17 @@ stated once: the rule's text names them, the check is given them, and a program 
     def small_window(view: NodeView, window: Range) -> str | None:
         \"\"\"Windows are {window} wide.\"\"\"
         width = view.input(1).shape[1]
-        return None if width in window else f"window is {width} wide, allowed {window}"
+        return None if width in window else f"window is {width} wide; allowed: {window}"
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
 
 from qhal.codec import Json, encode
 from qhal.errors import PluginError, in_one_line
@@ -38,11 +41,11 @@ class Range:
         return above and (self.most is None or number <= self.most)
 
     def __str__(self) -> str:
-        """As sentences have it: ``1 to 7``, ``up to 7``, ``from 1``."""
+        """As sentences have it: ``1 to 7``, ``up to 7``, ``1 or more``."""
         if self.least is None:
             return f"up to {_shown(self.most)}"
         if self.most is None:
-            return f"from {_shown(self.least)}"
+            return f"{_shown(self.least)} or more"
         return f"{_shown(self.least)} to {_shown(self.most)}"
 
 
@@ -90,7 +93,7 @@ class MultipleOf:
 Bound = float | Range | OneOf | MultipleOf
 """What a bound is: the one number that is allowed, or several."""
 
-Check = Callable[..., str | None]
+LimitFunction = Callable[..., str | None]
 """Of a node and the bounds by their names: None, or the sentence with the offending value."""
 
 
@@ -107,7 +110,7 @@ class Limit:
 
     name: str
     rule: str
-    function: Check = field(repr=False)
+    function: LimitFunction = field(repr=False)
     bounds: Mapping[str, Bound] = field(default_factory=dict, hash=False)
 
     def check(self, view: NodeView) -> str | None:
@@ -115,16 +118,23 @@ class Limit:
 
         Returns:
             None if it meets the rule, else one sentence with the offending value, without a full
-            stop: "stride is 4, allowed 1 to 3".
+            stop: "stride is 4; allowed: 1 to 3".
         """
         return self.function(view, **self.bounds)
+
+    def __reduce__(self) -> tuple[Callable[..., Limit], tuple[object, ...]]:
+        """Pickle the function by its name, where the limit that it declares may stand instead."""
+        place = (self.function.__module__, self.function.__qualname__)
+        if _function_at(*place) is self.function:
+            return _restored, (*place, self.name, self.rule, dict(self.bounds))
+        return Limit, (self.name, self.rule, self.function, dict(self.bounds))
 
     def to_json(self) -> dict[str, Json]:
         """Write name, rule and bounds as JSON."""
         return {"name": self.name, "rule": self.rule, "bounds": encode(self.bounds)}
 
 
-def limit(**bounds: Bound) -> Callable[[Check], Limit]:
+def limit(**bounds: Bound) -> Callable[[LimitFunction], Limit]:
     """Declare a function to be a limit.
 
     Its name is the limit's; the first paragraph of its docstring is the rule, in which
@@ -134,12 +144,25 @@ def limit(**bounds: Bound) -> Callable[[Check], Limit]:
         **bounds: by name; the function takes them as arguments of these names.
     """
 
-    def declared(function: Check) -> Limit:
+    def declared(function: LimitFunction) -> Limit:
         text = (inspect.getdoc(function) or "").partition("\n\n")[0]
         rule = " ".join(text.split())
         return Limit(function.__name__.strip("_"), rule.format(**bounds), function, bounds)
 
     return declared
+
+
+def _restored(
+    module: str, function: str, name: str, rule: str, bounds: Mapping[str, Bound]
+) -> Limit:
+    import_module(module)
+    return Limit(name, rule, _function_at(module, function), bounds)
+
+
+def _function_at(module: str, name: str) -> Any:
+    """Find a function of a module that was imported, declared as a limit or not."""
+    found = getattr(sys.modules.get(module), name, None)
+    return found.function if isinstance(found, Limit) else found
 
 
 def broken_by(rule: Limit, view: NodeView) -> str | None:
@@ -180,4 +203,6 @@ def refuse_others(limits: object, owner: str) -> None:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""A target: a device, what it can execute, and the recipe to quantize with."""
+"""A target: a device, what it can execute, and how to quantize for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from qhal.decisions import Decision
 from qhal.targets.capability import Capabilities
 from qhal.targets.policy import Policy
 from qhal.targets.profile import TargetProfile
-from qhal.targets.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -18,16 +17,12 @@ class Target:
     Attributes:
         profile: the device.
         caps: what it can execute.
-        recipe: how to quantize for it.
+        policy: gives each node the recipe whose kernel rows it may take; a
+            :class:`~qhal.targets.recipe.Recipe` gives itself to all of them.
         decisions: what is doubtful in the profile.
     """
 
     profile: TargetProfile
     caps: Capabilities
-    recipe: Recipe
+    policy: Policy
     decisions: tuple[Decision, ...] = ()
-
-    @property
-    def policy(self) -> Policy:
-        """What gives each node the recipe whose rows it may take; the same one for all."""
-        return self.recipe

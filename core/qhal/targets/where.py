@@ -26,14 +26,15 @@ class Where:
     Attributes:
         unit: where, as the vendor calls it, such as ``NPU``;
             :data:`~qhal.targets.capability.HOST` for the processor beside it, "" for the main
-            unit.
+            unit; None if unknown, or if the node was made into parts on several, which
+            ``kernel`` names then.
         kernel: what computes it; None if unknown.
         dtype: element type that it computes in, as :class:`~qhal.ir.dtypes.DType` spells it;
             None if unknown.
         basis: how that is known.
     """
 
-    unit: str
+    unit: str | None
     kernel: str | None
     dtype: str | None
     basis: WhereBasis

@@ -113,7 +113,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Attempt:
     """Another way to prepare data or labels, and what the float model then says.
 
     Attributes:
@@ -158,7 +158,7 @@ def ask_float(graph: Graph, evaluation: Evaluation, progress: Progress = SILENT)
 
 def try_others(
     graph: Graph, evaluation: Evaluation, others: Sequence[Variant], progress: Progress = SILENT
-) -> tuple[Trial, ...]:
+) -> tuple[Attempt, ...]:
     """Let the float model answer for data that are prepared otherwise, and for other labels.
 
     All are asked about a few samples, the best about more.
@@ -174,13 +174,13 @@ def try_others(
     total = len(every) * min(screened, len(evaluation)) + _BEST * min(tried, len(evaluation))
     with progress.stage("try other preprocessing", total=total) as advance:
 
-        def ask(words: str, count: int) -> Trial:
+        def ask(words: str, count: int) -> Attempt:
             said = Answers(classes_of(graph.tensors[name].shape))
             for scores, labels in _scores(evaluation, every[words], name, count):
                 said = said.add(_best(scores), labels)
                 advance(1)
             offset, fitted = said.fitted()
-            return Trial(words, offset, fitted)
+            return Attempt(words, offset, fitted)
 
         first = _ranked(ask(words, screened) for words in every)
         return _ranked(ask(trial.words, tried) for trial in first[:_BEST])
@@ -196,10 +196,10 @@ def _scores(
         yield evaluation.reference.run(sample)[name], labels[index]
 
 
-def _ranked(trials: Iterable[Trial]) -> tuple[Trial, ...]:
+def _ranked(trials: Iterable[Attempt]) -> tuple[Attempt, ...]:
     """Sort by what is right; among equals, what is asked for in fewer words comes first."""
 
-    def place(trial: Trial) -> tuple[float, int, int]:
+    def place(trial: Attempt) -> tuple[float, int, int]:
         return -trial.answers.top1, abs(trial.offset), len(trial.words)
 
     return tuple(sorted(trials, key=place))

@@ -55,7 +55,7 @@ def _all_tensors(subject: Subject, options: RunOptions, sample: Arrays) -> dict[
     if sum(model.graph.tensors[name].elements for name in within) > _MOST_ELEMENTS:
         raise VerificationError("the model has too many tensors to read them all")
     probed = replace(model, graph=replace(model.graph, outputs=(*outputs, *within)))
-    artifact = call(subject.backend, Backend.lower, probed, subject.profile)
+    artifact = call(subject.provided, Backend.lower, probed, subject.profile)
     adapter = Adapter.of_model(probed)
     probe = replace(subject, artifact=artifact, adapter=adapter, model=probed, seal=None)
     plain, every = subject.load(options), probe.load(options)

@@ -46,7 +46,7 @@ def quantize(file: Path, target: str) -> tuple[QuantModel, Dataset]:
     chosen = find_target(target, "w8a8").target
     ready = prepare(chosen, import_model(file, SHAPES.get(file.stem)))
     refuse(ready.choices, ready.laid.graph, target)
-    constraints = constrain(ready.laid.graph, chosen.caps, chosen.recipe, ready.choices)
+    constraints = constrain(ready.laid.graph, chosen.caps, chosen.policy, ready.choices)
     data = random_data(ready.imported.graph, count=4)
     observed = ready.laid.sources_of(constraints.to_observe)
     averaged = ready.laid.sources_of(constraints.to_average)
@@ -73,7 +73,7 @@ def test_everything_is_on_the_npu(zoo: Path, name: str) -> None:
     backend, profile = registry().resolve("ethos-u55-128")
     placement = backend.placement(artifact, profile)
     assert placement is not None
-    assert {node.unit for node in placement.nodes} == {"NPU"}
+    assert {node.where.unit for node in placement.nodes} == {"NPU"}
     assert artifact.main == "model_vela.tflite"
     (sentence,) = [d.sentence for d in artifact.decisions if d.code.id == "QD502"]
     assert "with 100 % of the multiply-accumulates, on the NPU" in sentence

@@ -21,7 +21,7 @@ from qhal_backends.arm import cortexa
 from qhal_backends.arm.cortexa import CortexABackend
 from qhal_backends.arm.cortexa_cores import CORES, core_of
 from qhal_backends.arm.emulator import emulator, folder
-from qhal_backends.arm.emulator.emulator import Emulation, Job, Result, differing
+from qhal_backends.arm.emulator.emulator import EmulatedResult, EmulatedRun, Emulation, differing
 from qhal_backends.arm.emulator.folder import Folder
 from qhal_backends.tflite.family import MODEL
 from qhal_backends.tflite.plugin import TfliteBackend
@@ -44,7 +44,7 @@ def test_the_catalog_has_the_targets_and_their_cores(name: str) -> None:
 
 
 def test_an_unknown_core_is_named_with_those_that_are_known() -> None:
-    with pytest.raises(CatalogError, match=r"'cortex-x9', allowed cortex-a53, cortex-a72"):
+    with pytest.raises(CatalogError, match=r"'cortex-x9'; allowed: cortex-a53, cortex-a72"):
         CortexABackend().capabilities(profile("cortex-x9"))
 
 
@@ -100,8 +100,8 @@ def emulated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Examine:
     return examine
 
 
-def results(**instructions: tuple[int, ...]) -> dict[str, Result]:
-    return {name: Result(((OUTPUT,),), counts) for name, counts in instructions.items()}
+def results(**instructions: tuple[int, ...]) -> dict[str, EmulatedResult]:
+    return {name: EmulatedResult(((OUTPUT,),), counts) for name, counts in instructions.items()}
 
 
 def test_counts_become_metrics(emulated: Examine) -> None:
@@ -180,7 +180,7 @@ def test_the_artifact_is_litert_s_and_runs_on_this_host() -> None:
 
 
 def test_jobs_come_in_the_order_of_what_is_wanted_most() -> None:
-    jobs: list[Job] = cortexa._jobs(TRIAL, TRIAL)
+    jobs: list[EmulatedRun] = cortexa._jobs(TRIAL, TRIAL)
     assert [(job.name, job.reference, job.counted_runs) for job in jobs] == [
         ("quantized", False, 3),
         ("float", False, 3),

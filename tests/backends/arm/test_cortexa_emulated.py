@@ -22,7 +22,7 @@ from qhal.results.record import RunRecord
 from qhal_backends.arm.cortexa_cores import CORES, Core
 from qhal_backends.arm.emulator import emulator
 from qhal_backends.arm.emulator.counter import prepare_counter
-from qhal_backends.arm.emulator.emulator import BitDifference, Emulator, Job, differing
+from qhal_backends.arm.emulator.emulator import BitDifference, EmulatedRun, Emulator, differing
 from qhal_backends.arm.emulator.folder import QEMU, Folder, find_folder, lacks_emulator
 from qhal_backends.tflite.runner import TfliteRunner
 
@@ -135,8 +135,8 @@ def test_outputs_have_the_bits_of_this_host_and_counts_repeat(
     model, shape = deployed[name][1], DATA[name][2]
     rng = np.random.default_rng(3)
     samples = [(rng.uniform(-2, 2, shape).astype(np.float32),) for _ in range(3)]
-    counted = Job("xnnpack", model, samples, counted_runs=2)
-    reference = Job("reference", model, samples, reference=True)
+    counted = EmulatedRun("xnnpack", model, samples, counted_runs=2)
+    reference = EmulatedRun("reference", model, samples, reference=True)
     machine = Emulator(folder, CORES[core])
     first = machine.run([counted, reference]).results
     for job in (counted, reference):
@@ -153,7 +153,7 @@ def test_dot_products_save_instructions(
     folder: Folder, deployed: dict[str, tuple[RunRecord, bytes]]
 ) -> None:
     model = deployed["mlperf_tiny_kws"][1]
-    job = Job("job", model, [(np.zeros((1, 49, 10, 1), np.float32),)], counted_runs=2)
+    job = EmulatedRun("job", model, [(np.zeros((1, 49, 10, 1), np.float32),)], counted_runs=2)
     without, having = (
         Emulator(folder, CORES[core]).run([job]).results["job"].instructions_per_run
         for core in ("cortex-a72", "cortex-a76")
@@ -164,7 +164,7 @@ def test_dot_products_save_instructions(
 def test_a_core_that_qemu_lacks_is_a_problem_in_words(folder: Folder) -> None:
     unknown = Core("cortex-a72", 0, "")
     object.__setattr__(unknown, "name", "cortex-none")
-    emulation = Emulator(folder, unknown).run([Job("job", b"", [()])])
+    emulation = Emulator(folder, unknown).run([EmulatedRun("job", b"", [()])])
     assert emulation.results == {}
     assert "cortex-none" in emulation.problem
 
@@ -174,12 +174,12 @@ def test_an_emulation_that_takes_too_long_keeps_what_is_done(
 ) -> None:
     model = deployed["mlperf_tiny_kws"][1]
     sample = (np.zeros((1, 49, 10, 1), np.float32),)
-    jobs = [Job("quick", model, [sample], counted_runs=1)]
-    jobs.append(Job("endless", model, [sample], reference=True, counted_runs=1_000_000))
+    jobs = [EmulatedRun("quick", model, [sample], counted_runs=1)]
+    jobs.append(EmulatedRun("endless", model, [sample], reference=True, counted_runs=1_000_000))
     emulation = Emulator(folder, CORES["cortex-a76"]).run(jobs, timeout_s=12)
     assert set(emulation.results) == {"quick"}
     assert len(emulation.results["quick"].instructions) == 1
-    assert "longer than 12 s" in emulation.problem
+    assert "the emulation did not end within 12 s" in emulation.problem
 
 
 def test_without_the_plugin_outputs_are_still_there(
@@ -190,7 +190,7 @@ def test_without_the_plugin_outputs_are_still_there(
 
     monkeypatch.setattr(emulator, "prepare_counter", refuse)
     sample = (np.zeros((1, 49, 10, 1), np.float32),)
-    job = Job("job", deployed["mlperf_tiny_kws"][1], [sample], counted_runs=1)
+    job = EmulatedRun("job", deployed["mlperf_tiny_kws"][1], [sample], counted_runs=1)
     emulation = Emulator(folder, CORES["cortex-a72"]).run([job])
     assert emulation.results["job"].outputs[0][0].shape == (1, 12)
     assert emulation.results["job"].instructions == ()

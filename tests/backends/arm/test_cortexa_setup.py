@@ -8,13 +8,13 @@ import stat
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
 
 from qhal.cli.main import main
 from qhal.errors import MissingDependencyError
 from qhal.progress import SILENT
+from qhal.system.children import Ended
 from qhal_backends.arm.cortexa_cores import CORES
 from qhal_backends.arm.emulator import counter, debian, emulator_setup, wheels
 from qhal_backends.arm.emulator.folder import SCHEMA, Folder, find_folder, lacks_emulator
@@ -76,7 +76,10 @@ def test_an_archive_that_cannot_be_reached_is_one_clear_error(
 ) -> None:
     unreachable = "echo 'E: Failed to fetch http://x/InRelease' >&2"
     programs("apt-get", "echo 'W: old' >&2", unreachable, "exit 100")
-    with pytest.raises(MissingDependencyError, match=r"`apt-get update` says E: Failed to fetch"):
+    with pytest.raises(
+        MissingDependencyError,
+        match=r"`apt-get update` ended with exit code 100 and printed: E: Failed to fetch",
+    ):
         debian.download(tmp_path / "debs", tmp_path / "apt")
 
 
@@ -96,7 +99,10 @@ def test_a_wheel_that_does_not_exist_is_one_clear_error(
     for variable in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
         monkeypatch.setenv(variable, (tmp_path / "nothing").as_uri())
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(MissingDependencyError, match=r"pip says ERROR: .*ai-edge-litert==0\.0"):
+    with pytest.raises(
+        MissingDependencyError,
+        match=r"pip ended with exit code 1 and printed: ERROR: .*ai-edge-litert==0\.0",
+    ):
         wheels.download("ai-edge-litert==0.0", tmp_path / "wheels")
 
 
@@ -151,22 +157,22 @@ def test_a_finished_setup_is_left_alone(programs: Add, monkeypatch: pytest.Monke
     assert "Instructions cannot be counted: There is no C compiler" in said
 
 
-def fake_machine(wanted: int, ran: list[str]) -> Callable[[list[str]], CompletedProcess[str]]:
+def fake_machine(wanted: int, ran: list[str]) -> Callable[[list[str], float], Ended]:
     """A QEMU that takes plugins of one interface version, and a compiler for it."""
 
-    def run(command: list[str]) -> CompletedProcess[str]:
+    def run(command: list[str], timeout_s: float) -> Ended:
         ran.append(" ".join(command))
         if command[0] == "cc":
             Path(command[command.index("-o") + 1]).write_text(command[-4], encoding="utf-8")
-            return CompletedProcess(command, 0, "", "")
+            return Ended(code=0)
         if command[1] == "--version":
-            return CompletedProcess(command, 0, "qemu-aarch64 version 9.9.1 (Debian)", "")
+            return Ended("qemu-aarch64 version 9.9.1 (Debian)", code=0)
         if f"VERSION={wanted}" in Path(command[2]).read_text(encoding="utf-8"):
-            return CompletedProcess(command, 0, "", "")
+            return Ended(code=0)
         refusal = (
             f"requires API version 1, but this QEMU supports only a minimum version of {wanted}"
         )
-        return CompletedProcess(command, 1, "", f"{refusal if wanted else 'no plugins'}\n")
+        return Ended(err=f"{refusal if wanted else 'no plugins'}\n", code=1)
 
     return run
 
@@ -177,7 +183,7 @@ def test_the_plugin_is_compiled_for_the_interface_that_qemu_asks_for(
 ) -> None:
     ran: list[str] = []
     monkeypatch.setattr(counter, "find_compiler", lambda: "cc")
-    monkeypatch.setattr(counter, "_run", fake_machine(wanted, ran))
+    monkeypatch.setattr(counter, "run_tied", fake_machine(wanted, ran))
     made = counter.prepare_counter(Folder(tmp_path))
     assert made.name == "count-9.9.1.so"
     assert f"VERSION={wanted}" in made.read_text(encoding="utf-8")
@@ -187,7 +193,7 @@ def test_the_plugin_is_compiled_for_the_interface_that_qemu_asks_for(
 
 def test_a_qemu_without_plugins_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counter, "find_compiler", lambda: "cc")
-    monkeypatch.setattr(counter, "_run", fake_machine(0, []))
+    monkeypatch.setattr(counter, "run_tied", fake_machine(0, []))
     with pytest.raises(MissingDependencyError, match="no plugins"):
         counter.prepare_counter(Folder(tmp_path))
     assert list(tmp_path.iterdir()) == []

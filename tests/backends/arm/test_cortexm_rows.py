@@ -99,4 +99,4 @@ def test_a_softmax_that_could_overflow_the_kernel_is_refused(width: int, refused
     builder.one(ops.Softmax(1), (x,), name="softmax", output="y")
     choice = select(builder.build(outputs=("y",)), CAPS, RECIPES[0])["softmax"]
     assert (choice.row is None) == refused
-    assert ("512 elements, allowed 1 to 511" in choice.reason) == refused
+    assert ("512 elements; allowed: 1 to 511" in choice.reason) == refused

@@ -66,8 +66,8 @@ def test_everything_on_the_npu() -> None:
     assert placement is not None
     assert placement.source.startswith("Vela ")
     (conv,) = placement.nodes
-    assert (conv.name, conv.kernel, conv.unit) == ("conv", "CONV_2D", "NPU")
-    assert conv.executed_dtype == "int8"
+    assert (conv.name, conv.where.kernel, conv.where.unit) == ("conv", "CONV_2D", "NPU")
+    assert conv.where.dtype == "int8"
     (decision,) = [d for d in artifact.decisions if d.code is Code.COMPILED]
     assert "put 1 of 1 operators, with 100 % of the multiply-accumulates" in decision.sentence
 
@@ -81,7 +81,7 @@ def test_what_stays_on_the_cpu() -> None:
     artifact = BACKEND.lower(model(graph(tail=True)), TARGET)
     placement = BACKEND.placement(artifact, TARGET)
     assert placement is not None
-    assert [(n.name, n.kernel, n.unit) for n in placement.nodes] == [
+    assert [(n.name, n.where.kernel, n.where.unit) for n in placement.nodes] == [
         ("conv", "CONV_2D", "NPU"),
         ("tail", "SPACE_TO_DEPTH (Unsupported opType)", "host"),
     ]

@@ -46,7 +46,7 @@ def test_an_unknown_value_names_file_key_and_choices(
         monkeypatch.setattr(configuration, "find_spec", lambda name: None)
     with pytest.raises(CatalogError) as caught:
         BACKEND.capabilities(with_options(**{key: "Etos"}))
-    said = f"my.toml: targets.mine.options.{key} is 'Etos', allowed {allowed}, "
+    said = f"my.toml: targets.mine.options.{key} is 'Etos'; allowed: {allowed}, "
     assert caught.value.message.startswith(said)
 
 
@@ -59,7 +59,7 @@ def test_a_configuration_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.Mo
     Path("my.ini").write_text(arm.replace(U55.system_config, "Mine"))
     found = configuration_of(with_options(vela_config="my.ini", system_config="Mine"))
     assert found.file == str(tmp_path / "my.ini")
-    with pytest.raises(CatalogError, match="allowed Ethos_U55_Deep_Embedded, Mine, "):
+    with pytest.raises(CatalogError, match="allowed: Ethos_U55_Deep_Embedded, Mine, "):
         configuration_of(with_options(vela_config="my.ini"))
 
 

@@ -98,7 +98,7 @@ def check(model: QuantModel, kernel: str) -> None:
     artifact = backend.lower(model, TARGET)
     onnx.checker.check_model(onnx.load_model_from_string(artifact.files["model.onnx"]), True)
     placed = {node.name: node for node in backend.placement(artifact, TARGET).nodes}
-    assert (placed["node"].kernel, placed["node"].executed_dtype) == (kernel, "uint8")
+    assert (placed["node"].where.kernel, placed["node"].where.dtype) == (kernel, "uint8")
     runner, oracle = backend.load(artifact, TARGET, RunOptions()), Oracle(model)
     for seed in range(3):
         inputs = feeds(model, seed)
@@ -142,7 +142,7 @@ def test_arg_max_reads_integers() -> None:
     backend = CpuBackend()
     artifact = backend.lower(model, TARGET)
     placed = {node.name: node for node in backend.placement(artifact, TARGET).nodes}
-    assert (placed["best"].kernel, placed["best"].executed_dtype) == ("ArgMax", "uint8")
+    assert (placed["best"].where.kernel, placed["best"].where.dtype) == ("ArgMax", "uint8")
     inputs = feeds(model)
     got = backend.load(artifact, TARGET, RunOptions()).run(inputs)["index"]
     np.testing.assert_array_equal(got, Oracle(model).run(inputs)["index"])

@@ -114,7 +114,7 @@ def test_a_stored_int8_weight_is_folded_at_load() -> None:
     model = floating(ops.Conv(*ONE), integers((4, 3, 3, 3), 127), params)
     assert kinds(lowered(model)) == ["Cast", "Mul", "Conv"]
     placed = CpuBackend().placement(CpuBackend().lower(model, TARGET), TARGET)
-    assert not {"Cast", "Mul"} & {node.kernel for node in placed.nodes}
+    assert not {"Cast", "Mul"} & {node.where.kernel for node in placed.nodes}
     got, expected = run(model)
     np.testing.assert_allclose(got["y"], expected["y"], rtol=1e-4, atol=1e-4)
 
@@ -140,7 +140,7 @@ def test_weights_in_groups_become_matmul_nbits(
     model = floating(ops.FullyConnected(activation), integers((5, depth), high), params, *bias)
     backend = CpuBackend()
     placed = {n.name: n for n in backend.placement(backend.lower(model, TARGET), TARGET).nodes}
-    assert (placed["node"].kernel, placed["node"].executed_dtype) == ("MatMulNBits", "int8")
+    assert (placed["node"].where.kernel, placed["node"].where.dtype) == ("MatMulNBits", "int8")
     got, expected = run(model)
     span = np.abs(expected["y"]).max()
     np.testing.assert_allclose(got["y"], expected["y"], atol=0.02 * span)

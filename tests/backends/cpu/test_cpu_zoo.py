@@ -26,7 +26,7 @@ def quantize(
     target = served.target
     ready = prepare(target, import_model(model, {}))
     graph = ready.imported.graph
-    constraints = constrain(ready.laid.graph, target.caps, target.recipe, ready.choices)
+    constraints = constrain(ready.laid.graph, target.caps, target.policy, ready.choices)
     dataset = load_dataset(samples, {name: graph.tensors[name] for name in graph.inputs})
     observe, average = constraints.to_observe, constraints.to_average
     stats = calibrate(ready.legal.graph, dataset, observe, average).stats
@@ -54,8 +54,8 @@ def test_w8a8_runs_on_integers_and_equals_the_oracle(zoo: Path, name: str) -> No
     placed = {node.name: node for node in placement.nodes}
     for node in model.graph.nodes:
         if node.name in ready.choices and ready.choices[node.name].quantized:
-            assert node.name not in placed or placed[node.name].executed_dtype == "uint8"
-    assert not {"Conv", "Gemm", "MatMul"} & {node.kernel for node in placed.values()}
+            assert node.name not in placed or placed[node.name].where.dtype == "uint8"
+    assert not {"Conv", "Gemm", "MatMul"} & {node.where.kernel for node in placed.values()}
     runner, oracle = backend.load(artifact, profile, RunOptions()), Oracle(model)
     assert runner is not None
     for index in range(2):

@@ -165,7 +165,7 @@ def test_placement_of_a_compiled_artifact(stand_in: StandIn) -> None:
     found = BACKEND.placement(lower(), TARGET)
     assert found is not None
     assert found.source == "edgetpu_compiler 16.0.384591198"
-    assert [(n.name, n.kernel, n.unit) for n in found.nodes] == [
+    assert [(n.name, n.where.kernel, n.where.unit) for n in found.nodes] == [
         ("conv", "CONV_2D", "Edge TPU"),
         ("flat", "RESHAPE", "Edge TPU"),
         ("best", "ARG_MAX (Operation not supported)", "host"),

@@ -42,11 +42,11 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
     ),
     (the.constants_are_zeros, view_of(ops.Concat(1), PLANE, PLANE), None),
     (the.constants_are_zeros, view_of(ops.Concat(1), PLANE, np.zeros(PLANE, "f")), None),
-    (the.constants_are_zeros, view_of(ops.Concat(1), PLANE, np.full(PLANE, 3, "f")), "reaches 3"),
+    (the.constants_are_zeros, view_of(ops.Concat(1), PLANE, np.full(PLANE, 3, "f")), "magnitude 3"),
     (
         the.constants_are_zeros,
         view_of(ops.Concat(1), PLANE, PLANE, np.zeros(PLANE, "f")),
-        "3 operands are joined",
+        "3 operands, one of them constant",
     ),
     (the.reduces_no_batch, view_of(ops.Reduce("Max", (0, 2)), PLANE), "cannot be reduced"),
     (the.depth_is_multiple, view_of(ops.Reduce("Mean", (3,)), PLANE), None),
@@ -76,7 +76,7 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
     (
         the.softmax_is_small,
         view_of(ops.Softmax(1), (1, 16001)),
-        "16001 elements, allowed up to 16000",
+        "16001 elements; allowed: up to 16000",
     ),
     (
         the.steps_in_height_and_width,

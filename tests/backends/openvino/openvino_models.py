@@ -59,8 +59,8 @@ def single(op: ops.Op, operands: Sequence[Shape | Constant]) -> Graph:
 def quantize(graph: Graph, recipe: str = "w8a8", target: str = "openvino-cpu") -> Quantized:
     """Solve, calibrate on random data, and assign."""
     found = find_target(target, recipe).target
-    choices = select(graph, found.caps, found.recipe)
-    constraints = constrain(graph, found.caps, found.recipe, choices)
+    choices = select(graph, found.caps, found.policy)
+    constraints = constrain(graph, found.caps, found.policy, choices)
     data = random_data(graph)
     stats = calibrate(graph, data, constraints.to_observe, constraints.to_average).stats
     return Quantized(graph, choices, assign(constraints, stats, "minmax").model, data)

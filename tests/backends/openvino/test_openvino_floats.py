@@ -83,9 +83,9 @@ class TestNormalFloat:
         artifact = BACKEND.lower(made.model, CPU)
         assert gap_db(made, artifact) > 90
         node = placed(artifact)
-        assert node.kernel.startswith("FullyConnected")
-        assert node.kernel.endswith(f" x {weights}")
-        assert node.executed_dtype == "float32"
+        assert str(node.where.kernel).startswith("FullyConnected")
+        assert str(node.where.kernel).endswith(f" x {weights}")
+        assert node.where.dtype == "float32"
 
     def test_one_scale_per_channel_as_npus_want_it(self) -> None:
         made = quantize(layer(40), "nf4", "openvino-npu")
@@ -124,7 +124,7 @@ class TestBfloat16:
         # Convolutions and recurrent layers round their results too, which the oracle leaves out.
         exact = isinstance(op, ops.FullyConnected | ops.MatMul)
         assert gap_db(made, artifact) > (120 if exact else 50)
-        assert placed(artifact).executed_dtype == "bfloat16"
+        assert placed(artifact).where.dtype == "bfloat16"
 
     @in_bfloat16
     def test_but_for_the_last_rounding_a_convolution_equals_the_oracle(self) -> None:
@@ -141,7 +141,7 @@ class TestBfloat16:
         assert "no bf16 kernel for ConvTranspose" in made.choices["node"].reason
         artifact = BACKEND.lower(made.model, CPU)
         assert gap_db(made, artifact) > 90
-        assert placed(artifact).executed_dtype == "float32"
+        assert placed(artifact).where.dtype == "float32"
 
     def test_without_bfloat16_it_runs_in_float32_and_says_so(
         self, monkeypatch: pytest.MonkeyPatch
@@ -149,7 +149,7 @@ class TestBfloat16:
         monkeypatch.setattr(runner, "_capabilities", lambda core: ["FP32", "INT8"])
         made = quantize(layer(), "bf16")
         artifact = BACKEND.lower(made.model, CPU)
-        assert placed(artifact).executed_dtype == "float32"
+        assert placed(artifact).where.dtype == "float32"
         found = reconcile(plan_of(made.model), BACKEND.placement(artifact, CPU))
         assert {node.status for node in found.plan.nodes} == {Status.DIFFERS}
         (decision,) = BACKEND.examine(Trial(artifact, {}), None, CPU).decisions

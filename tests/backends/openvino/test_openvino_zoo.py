@@ -40,14 +40,14 @@ def test_w8a8_runs_on_integers_and_equals_the_oracle(zoo: Path, name: str) -> No
     }
     types = {n: ready.imported.graph.tensors[n] for n in graph.inputs}
     data = load_dataset(samples, types, preprocess=None, labels=None, label_offset=0)
-    constraints = constrain(graph, target.caps, target.recipe, ready.choices)
+    constraints = constrain(graph, target.caps, target.policy, ready.choices)
     stats = calibrate(ready.legal.graph, data, constraints.to_observe, constraints.to_average)
     model = assign(constraints, stats.stats, "minmax").model
 
     artifact = served.backend.lower(model, target.profile)
     placement = served.backend.placement(artifact, target.profile)
     assert placement is not None
-    executed = {node.name: node.executed_dtype for node in placement.nodes}
+    executed = {node.name: node.where.dtype for node in placement.nodes}
     work = {node.name: macs(NodeView(graph, node)) for node in graph.nodes}
     integer = sum(work[n] for n in work if executed.get(n) in ("uint8", "int8"))
     assert integer >= 0.95 * sum(work.values())

@@ -38,37 +38,37 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
     (
         the.element_types((DType.INT32,)),
         view_of(ops.Relu(), PLANE),
-        "x0 is float32, allowed int32",
+        "x0 is float32; allowed: int32",
     ),
-    (the.rank_at_most(3), view_of(ops.Relu(), PLANE), "the rank is 4, allowed up to 3"),
-    (the.rank_between(2, 3), view_of(ops.Relu(), (2,)), "the rank of x0 is 1, allowed 2 to 3"),
+    (the.rank_at_most(3), view_of(ops.Relu(), PLANE), "the rank is 4; allowed: up to 3"),
+    (the.rank_between(2, 3), view_of(ops.Relu(), (2,)), "the rank of x0 is 1; allowed: 2 to 3"),
     (
         the.broadcasts_in_four,
         view_of(ops.Add(), (2, 3, 2, 3, 2), (2, 1, 2, 1, 2)),
-        "broadcast in 5 dimensions, allowed up to 4",
+        "broadcast in 5 dimensions; allowed: up to 4",
     ),
     (the.broadcasts_in_four, view_of(ops.Add(), (2, 3, 2, 3, 2), (2, 3, 1, 1, 2)), None),
     (
         the.plane,
         view_of(ops.MaxPool((2,), (1,), (0, 0)), (1, 4, 8)),
-        "1 spatial dimensions, allowed 2",
+        "1 spatial dimensions; allowed: 2",
     ),
     (
         the.no_groups,
         view_of(ops.Conv((1, 1), (0,) * 4, (1, 1), 2), PLANE, WEIGHT),
-        "there are 2 groups, allowed 1",
+        "there are 2 groups; allowed: 1",
     ),
     (
         the.no_dilation,
         view_of(
             ops.ConvTranspose((1, 1), (0,) * 4, (2, 1), (0, 0)), PLANE, np.ones((4, 2, 3, 3), "f")
         ),
-        r"the dilations are \(2, 1\), allowed 1",
+        r"the dilations are \(2, 1\); allowed: 1",
     ),
     (
         the.pads_not_negative,
         view_of(ops.Pad((0, 0, -1, 0) * 2), PLANE),
-        "allowed from 0",
+        "allowed: 0 or more",
     ),
     (
         the.padding_counts_or_is_same,
@@ -88,15 +88,15 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
     (
         the.resize_is_exact,
         view_of(ops.Resize("linear", (1, 5), "pytorch_half_pixel"), PLANE),
-        r"linear resizing like pytorch_half_pixel from \(8, 8\) to \(1, 5\)",
+        r"linear resizing that equals pytorch_half_pixel from \(8, 8\) to \(1, 5\)",
     ),
     (the.resize_is_exact, view_of(ops.Resize("linear", (5, 5)), PLANE), None),
     (the.axis_is_last, view_of(ops.Softmax(3), PLANE), None),
-    (the.elu_alpha_is_one, view_of(ops.Elu(0.5), PLANE), "alpha is 0.5, allowed 1"),
+    (the.elu_alpha_is_one, view_of(ops.Elu(0.5), PLANE), "alpha is 0.5; allowed: 1"),
     (
         the.reflects_inside,
         view_of(ops.Pad((0, 0, 8, 0) + (0,) * 4, "reflect"), PLANE),
-        "padded by 8, allowed up to 7",
+        "padded by 8; allowed: up to 7",
     ),
     (
         the.fill_is_moderate,
@@ -106,7 +106,7 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
     (
         the.casts_between((DType.FLOAT32,)),
         view_of(ops.Cast(DType.INT16), PLANE),
-        "it casts from or to int16, allowed float32",
+        "it casts float32 to int16; allowed: float32",
     ),
 ]
 

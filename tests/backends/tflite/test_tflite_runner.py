@@ -141,7 +141,7 @@ def test_tflite_runtime_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_placement() -> None:
     found = BACKEND.placement(artifact("Sign", "Abs"), TARGET)
     assert found.source.startswith("execution plan of ai-edge-litert")
-    assert [(n.name, n.kernel, n.unit, n.executed_dtype) for n in found.nodes] == [
+    assert [(n.name, n.where.kernel, n.where.unit, n.where.dtype) for n in found.nodes] == [
         ("Sign", "SIGN", "builtin kernel", "float32"),
         ("Abs", "ABS", "XNNPACK", "float32"),
         ("y", "RELU6", "XNNPACK", "float32"),

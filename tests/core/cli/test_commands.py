@@ -19,7 +19,12 @@ from tests.paths import ROOT
 DIGITS = ROOT / "examples" / "digits"
 MODEL = str(DIGITS / "digits.onnx")
 DATA = ["--data", str(DIGITS / "calibration.npz"), "--eval", str(DIGITS / "evaluation.npz")]
-COMMAND = "import sys; from qhal.cli.entry import main; sys.exit(main())"
+COMMAND = """
+import sys
+from qhal.cli.entry import main
+print("begun", flush=True, file=sys.stderr)
+sys.exit(main())
+"""
 TARGETS = ("cpu", "tflite", "edgetpu")
 
 Captured = pytest.CaptureFixture[str]
@@ -181,6 +186,8 @@ def test_a_signal_leaves_nothing_half_written(
     here: Path, number: signal.Signals, code: int, delay_s: float
 ) -> None:
     process = spawn(COMMAND, "deploy", MODEL, "--target", "cpu", *DATA, "--out", "out")
+    assert process.stderr is not None
+    assert process.stderr.readline() == "begun\n"  # Python itself takes a while to start
     time.sleep(delay_s)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)

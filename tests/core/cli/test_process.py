@@ -1,4 +1,4 @@
-"""The process around a command: its streams, signals, children, and what stays behind."""
+"""The process around a command: its streams, signals, and what stays behind."""
 
 from __future__ import annotations
 
@@ -8,22 +8,19 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from qhal.errors import OptionError
 from qhal.host import too_many_threads, usable_cores
-from qhal.system.children import tied
-from qhal.system.scratch import scratch
-from tests.paths import ROOT
+from tests.core.system.waiting import wait_until
+from tests.paths import PATH, ROOT
 
 DIGITS = ROOT / "examples" / "digits"
 DEPLOY = ["deploy", str(DIGITS / "digits.onnx"), "--target", "cpu", "--no-cache"]
 WITH_DATA = [*DEPLOY, "--data", str(DIGITS / "calibration.npz")]
 QHAL = [sys.executable, "-m", "qhal.cli"]
-PATH = os.pathsep.join(entry for entry in sys.path if entry)
 
 
 def shell(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -35,6 +32,7 @@ def shell(script: str, folder: Path, **variables: str) -> subprocess.CompletedPr
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
 
 
@@ -101,6 +99,34 @@ def test_an_exit_in_a_function_is_no_success(tmp_path: Path) -> None:
     done = shell(f"$QHAL {' '.join(DEPLOY)} --data leaves:make --out out", tmp_path)
     assert done.returncode == 2
     assert "leaves:make fails: it ends the process (SystemExit: 0)" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_hard_exit_in_a_function_is_no_success(tmp_path: Path) -> None:
+    """A child that the function forks may still end as it likes."""
+    text = (
+        "import os\n"
+        "def make():\n"
+        "    if not (child := os.fork()):\n"
+        "        os._exit(7)\n"
+        "    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7\n"
+        "    os._exit(0)\n"
+    )
+    (tmp_path / "leaves.py").write_text(text)
+    done = shell(f"$QHAL {' '.join(DEPLOY)} --data leaves:make --out out", tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "leaves:make fails: it ends the process (SystemExit: 0)" in done.stderr
+
+
+@pytest.mark.parametrize("raised", ["MemoryError", "np.zeros((1 << 50,))"])
+def test_too_little_memory_is_one_sentence(tmp_path: Path, raised: str) -> None:
+    raises = f"raise {raised}" if raised == "MemoryError" else raised
+    (tmp_path / "large.py").write_text(f"import numpy as np\ndef make():\n    {raises}\n")
+    done = shell(f"$QHAL {' '.join(DEPLOY)} --data large:make --out out", tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "error QH801: There is not enough memory" in done.stderr
+    assert "--calib-samples" in done.stderr
+    assert "traceback" not in done.stderr.lower()
     assert not (tmp_path / "out").exists()
 
 
@@ -171,9 +197,7 @@ def test_a_signal_ends_what_is_deep_in_a_runtime(tmp_path: Path, number: int, co
         [sys.executable, str(program)], cwd=tmp_path, env=environment, stderr=subprocess.PIPE
     ) as process:
         try:
-            while not (tmp_path / "ready").exists():
-                assert process.poll() is None
-                time.sleep(0.05)
+            wait_until((tmp_path / "ready").exists, process)
             assert Path((tmp_path / "ready").read_text()).is_dir()
             process.send_signal(number)
             assert process.wait(30) == code
@@ -182,76 +206,85 @@ def test_a_signal_ends_what_is_deep_in_a_runtime(tmp_path: Path, number: int, co
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["ready", "stuck.py"]
 
 
-# --- children and folders ---------------------------------------------------------
+_SLOW_CLEANUP = """
+import sys, threading
+from pathlib import Path
+from qhal.cli import main as shell
+from qhal.system import signals
+from qhal.system.cleanup import Cleanup
+
+signals._PATIENCE_S = float(sys.argv[1])
+lock = threading.Lock()
+
+def put_in_order():
+    Path("cleaning").touch()
+    lock.acquire()
+
+class Stuck:
+    SUMMARY = "hold a lock that the cleanup waits for"
+    add_arguments = staticmethod(lambda parser: None)
+
+    def run(self, arguments, registry=None):
+        with lock:
+            Cleanup(put_in_order)
+            Path("ready").touch()
+            threading.Event().wait()
+
+shell.COMMANDS["stuck"] = Stuck()
+sys.exit(shell.main(["stuck"]))
+"""
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children")
-def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
-    pid = tmp_path / "pid"
-    code = f"import os, time; open({str(pid)!r}, 'w').write(f'{{os.getpid()}}.'); time.sleep(600)"
-    child = [sys.executable, "-c", code]
-    parent = (
-        f"import subprocess; from qhal.system.children import tied; subprocess.run(tied({child!r}))"
-    )
+@pytest.mark.parametrize(
+    ("patience", "signals", "said"),
+    [("1", 1, "the cleanup did not end in 1 s"), ("600", 2, "interrupted twice")],
+)
+def test_a_cleanup_that_does_not_end(
+    tmp_path: Path, patience: str, signals: int, said: str
+) -> None:
+    program = tmp_path / "stuck.py"
+    program.write_text(_SLOW_CLEANUP)
     with subprocess.Popen(
-        [sys.executable, "-c", parent], env={**os.environ, "PYTHONPATH": PATH}
+        [sys.executable, str(program), patience],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": PATH},
+        stderr=subprocess.PIPE,
     ) as process:
-        while not (pid.exists() and pid.read_text().endswith(".")):
-            time.sleep(0.05)
-        process.kill()
-    number = int(pid.read_text()[:-1])
-    deadline = time.monotonic() + 30
-    while _is_alive(number):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        try:
+            wait_until((tmp_path / "ready").exists, process)
+            for _ in range(signals):
+                process.send_signal(signal.SIGTERM)
+                wait_until((tmp_path / "cleaning").exists, process)
+                time.sleep(1)  # who presses twice waits longer than who sends a signal twice
+            _, stderr = process.communicate(timeout=30)
+            assert process.returncode == 143
+        finally:
+            process.kill()
+    assert said in stderr.decode()
+    assert "nothing is left half-written" not in stderr.decode()
 
 
-def _is_alive(number: int) -> bool:
-    try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def test_a_tied_command_is_the_command(tmp_path: Path) -> None:
-    command = tied([sys.executable, "-c", "import os, sys; print(os.getcwd()); sys.exit(7)"])
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.strip()) == (7, str(tmp_path))
-
-
-def test_folders_of_killed_runs_go_with_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    lines = (
-        "import os; from qhal.system.scratch import scratch",
-        "with scratch(): os.kill(os.getpid(), 9)",
-    )
-    code = "\n".join(lines)
+def test_a_signal_that_is_sent_twice_at_once_still_cleans_up(tmp_path: Path) -> None:
+    program = tmp_path / "stuck.py"
+    program.write_text(_IN_C)
     environment = {**os.environ, "PYTHONPATH": PATH, "TMPDIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=False)
-    assert len(list(tmp_path.iterdir())) == 1
-    (tmp_path / "qhal-notes").mkdir()
-    with scratch() as first, scratch() as second:
-        assert first.is_dir()
-        assert second.is_dir()
-        assert len(list(tmp_path.iterdir())) == 3
-    assert [entry.name for entry in tmp_path.iterdir()] == ["qhal-notes"]
+    with subprocess.Popen(
+        [sys.executable, str(program)], cwd=tmp_path, env=environment, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            wait_until((tmp_path / "ready").exists, process)
+            for _ in range(2):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.02)
+            _, stderr = process.communicate(timeout=30)
+            assert process.returncode == 130
+        finally:
+            process.kill()
+    assert stderr == b"interrupted: nothing is left half-written\n"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["ready", "stuck.py"]
 
 
-def test_folders_that_are_made_at_once_do_not_sweep_each_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-
-    def use(number: int) -> bool:
-        with scratch() as folder:
-            (folder / "file").write_text(str(number))
-            return (folder / "file").read_text() == str(number)
-
-    with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(use, range(200)))
-    assert list(tmp_path.iterdir()) == []
+# --- what stays behind -------------------------------------------------------------
 
 
 def test_nothing_is_left_in_the_home_or_among_temporary_files(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from qhal.artifact.runnable import Runnable
 from qhal.errors import VerificationError
 from qhal.ir.graph import Array
 from qhal.measure import Pair, clock, peak_memories, ratio
+from qhal.measure.memory import Peaks
 from qhal.measure.timing import Clocked
 from tests.core.conftest import Toys
 
@@ -51,7 +52,7 @@ def test_what_does_not_run_here_leaves_the_others_alone(toys: Toys) -> None:
     absent = toys.subject(toys.model, missing="no runtime")
     one, two = _clock(_pair(toys, absent, toys.subject(toys.baseline)), _pair(toys, absent))
     assert (one.subject, one.baseline, one.runtime, one.metrics) == (None, None, "", {})
-    assert peak_memories(_pair(toys, absent), two) == {}
+    assert peak_memories(_pair(toys, absent), two) == Peaks()
     half, whole = _clock(
         _pair(toys, toys.subject(toys.model), absent), _pair(toys, toys.subject(toys.model))
     )

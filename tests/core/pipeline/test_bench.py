@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,17 @@ def test_a_users_own_target_needs_no_catalog(tmp_path: Path) -> None:
     assert "my-server" not in registry().targets
     result = qhal.bench(tmp_path / "out", model=MODEL, **QUICK).results[0]
     assert result.recorded.target == "my-server"
+    assert "speedup_host" in result.metrics
+
+
+def test_a_record_of_a_policy_has_a_float_baseline_too(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    mixed = Path(shutil.copytree(folders[0], tmp_path / "mixed"))
+    made = replace(RunRecord.load(mixed), recipe="mixed by hand")
+    (mixed / "record.json").write_text(made.dumps())
+    (result,) = qhal.bench(mixed, model=MODEL, **QUICK).results
+    assert result.recorded.recipe == "mixed by hand"
     assert "speedup_host" in result.metrics
 
 

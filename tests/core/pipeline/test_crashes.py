@@ -141,5 +141,5 @@ def exits() -> None:
 
 
 def test_data_that_end_the_process(tmp_path: Path) -> None:
-    with pytest.raises(DataFileError, match="exit code 0"):
+    with pytest.raises(DataFileError, match="it ends the process"):
         qhal.deploy(DIGITS / "digits.onnx", target="cpu", data=exits, out=tmp_path / "out")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from qhal.data import load_dataset, split
 from qhal.decisions import Code, Decision
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
-from qhal.ir.graph import NodeView, TensorType
+from qhal.ir.graph import Graph, Node, NodeView, TensorType
 from qhal.ir.importer import Imported
 from qhal.pipeline.float_passes import (
     EQUALIZATION,
@@ -20,6 +22,7 @@ from qhal.pipeline.float_passes import (
     FloatPass,
     run_float_passes,
 )
+from qhal.pipeline.options import Options
 from qhal.pipeline.prepare import Prepared, prepare
 from qhal.pipeline.session import Session
 from qhal.pipeline.stages import Stages
@@ -43,19 +46,8 @@ class Shared:
 
     findings: tuple[Finding, ...]
 
-    def find_chains(self) -> tuple[Finding, ...]:
+    def survey(self, graph: Graph) -> tuple[Finding, ...]:
         return self.findings
-
-
-@dataclass(frozen=True)
-class PolicyTarget(Target):
-    """A target with a policy of its own."""
-
-    own: Policy = W8A8
-
-    @property
-    def policy(self) -> Policy:
-        return self.own
 
 
 @dataclass(frozen=True)
@@ -74,13 +66,15 @@ def ready(
     *,
     policy: Policy = W8A8,
     silu: bool = False,
+    first: tuple[float, float] = (1.0, 1.0),
     extra: tuple[Capability, ...] = (),
 ) -> tuple[Prepared, Finding]:
     """A convolution and a depthwise one, for a target whose depthwise kernel is as given."""
     builder = GraphBuilder("network")
     x = builder.input("x", TensorType((1, 2, 4, 4)))
-    first = builder.constant("w", np.ones((2, 2, 1, 1), np.float32))
-    made = builder.one(ops.Conv((1, 1), (0, 0, 0, 0), (1, 1)), [x, first])
+    filters = np.array(first, np.float32).reshape(2, 1, 1, 1) * np.ones((2, 2, 1, 1), np.float32)
+    weight_of_first = builder.constant("w", filters)
+    made = builder.one(ops.Conv((1, 1), (0, 0, 0, 0), (1, 1)), [x, weight_of_first])
     made = builder.one(ops.Silu(), [made]) if silu else made
     depth = builder.constant("d", np.ones((2, 1, 1, 1), np.float32))
     made = builder.one(ops.DepthwiseConv((1, 1), (0, 0, 0, 0), (1, 1)), [made, depth])
@@ -90,7 +84,7 @@ def ready(
         weighted(activation=INT16),
     )
     caps = capabilities(floats=False, extra=(Capability("DepthwiseConv", rows, "tests"), *extra))
-    target = PolicyTarget(cast(Any, None), caps, W8A8, own=policy)
+    target = Target(cast(Any, None), caps, policy)
     (chain,) = find_chains(graph)
     scale = np.array([1.0, 0.1], np.float32)
     gain_db = 30.0 if silu else 3.0
@@ -141,12 +135,72 @@ def test_a_pass_that_does_not_apply_is_not_run() -> None:
     assert run(before, passes=(FloatPass("no", lambda model: False, fail),)) is before
 
 
-def test_equalization_comes_first_since_its_findings_are_of_the_users_graph() -> None:
-    assert FLOAT_PASSES[0] is EQUALIZATION
+def test_equalization_is_a_pass_of_every_deployment() -> None:
+    assert EQUALIZATION in FLOAT_PASSES
     assert EQUALIZATION.name == "equalize"
 
 
 # --- equalization -----------------------------------------------------------------
+
+
+def _doubling() -> FloatPass:
+    """A pass that doubles the first weight, and thereby every channel behind it."""
+
+    def double(model: Prepared, session: Session) -> Rewritten:
+        graph = model.imported.graph
+        builder = GraphBuilder("doubled", start=graph)
+        for node in graph.nodes:
+            first = node.op.kind == "Conv"
+            builder.emit(_with_weight(builder, node, np.float32(2)) if first else node)
+        return Rewritten(builder.build(), ())
+
+    return FloatPass("double", lambda model: True, double)
+
+
+def _with_weight(builder: GraphBuilder, node: Node, factor: np.float32) -> Node:
+    """The node with its weight times a factor."""
+    data, weight = node.inputs
+    value = np.asarray(builder.value(weight), np.float32)
+    return replace(node, inputs=(data, builder.constant(f"{weight}__doubled", value * factor)))
+
+
+def uneven_session(graph: Graph) -> Session:
+    """A session over a graph that no file holds."""
+    session = Session(Path("none.onnx"), Options({"x": np.ones((3, 1, 2, 4, 4), np.float32)}))
+    inputs = {name: graph.tensors[name] for name in graph.inputs}
+    data = load_dataset(session.options.data, inputs)
+    vars(session).update(_imported=Imported(graph, (), "", 13, 0), _data=split(data, 2))
+    return session
+
+
+def test_equalization_surveys_what_the_pass_before_it_made() -> None:
+    before, _ = ready(first=(1.0, 0.1))
+    session = uneven_session(before.imported.graph)
+    alone = run_float_passes(before, session, Stages(), (EQUALIZATION,))
+    both = run_float_passes(before, session, Stages(), (_doubling(), EQUALIZATION))
+    peaks = [_range_of(after) for after in (alone, both)]
+    assert peaks == ["from 0.2 to 2", "from 0.4 to 4"]
+    weights = [np.abs(_made_by_the_first(after)) for after in (alone, both)]
+    np.testing.assert_allclose(weights[1], 2 * weights[0], rtol=1e-6)
+
+
+def _range_of(after: Prepared) -> str:
+    (decision,) = (d for d in after.decisions if d.code is Code.EQUALIZED)
+    return decision.sentence.partition("peaks ")[2].partition(". ")[0]
+
+
+def _made_by_the_first(after: Prepared) -> np.ndarray:
+    graph = after.imported.graph
+    return np.asarray(graph.constants[graph.nodes[0].inputs[1]])
+
+
+def test_targets_with_the_same_graph_share_a_survey() -> None:
+    before, _ = ready(first=(1.0, 0.1))
+    graph = before.imported.graph
+    session = uneven_session(graph)
+    assert session.survey(graph) is session.survey(graph)
+    other = _doubling().run(before, session).graph
+    assert session.survey(other) is not session.survey(graph)
 
 
 def test_the_model_is_prepared_again_and_the_record_says_why() -> None:

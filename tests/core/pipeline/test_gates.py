@@ -39,6 +39,11 @@ def failed(gated: Gated) -> Gate:
     return gate
 
 
+def test_a_gain_is_called_one() -> None:
+    (gate,) = accuracy_gate(metrics(50, 0, 5), None).gates
+    assert "a gain of 10.00 points (0 samples lost, 5 gained)" in gate.sentence
+
+
 @pytest.mark.parametrize(
     ("rows", "lost", "gained"),
     [(10, 1, 0), (32, 1, 0), (50, 2, 0), (50, 2, 1), (300, 10, 6), (372, 8, 4)],

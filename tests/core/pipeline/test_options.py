@@ -29,7 +29,7 @@ def test_the_command_has_the_same_defaults() -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"observer": "median"}, "There is no observer 'median'."),
+        ({"observer": "median"}, "--observer: there is no range estimator 'median'."),
         ({"threads": 0}, "threads is 0."),
         ({"max_fallback": -1}, "max_fallback is -1."),
     ],

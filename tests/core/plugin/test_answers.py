@@ -14,8 +14,9 @@ from qhal.measure import Pair
 from qhal.metric import LABELS, Basis, Metric, is_own
 from qhal.plugin.backend import Artifact, Backend, Findings, PlacedNode, Placement
 from qhal.plugin.calls import call
+from qhal.plugin.provided import Provided
 from qhal.targets.profile import TargetProfile
-from qhal.targets.where import WhereBasis
+from qhal.targets.where import Where, WhereBasis
 from tests.core.conftest import ToyBackend, Toys, artifact_of
 
 PROFILE = TargetProfile("toy-target", "toy", "A toy")
@@ -105,20 +106,22 @@ def test_findings_of_wrong_types_are_told(toys: Toys, answer: Findings, said: st
     assert said in caught.value.message
 
 
-NODE = PlacedNode("fc", "FULLY_CONNECTED", "NPU")
+NODE = PlacedNode("fc", Where("NPU", "FULLY_CONNECTED", None, WhereBasis.READ))
 
 
 @pytest.mark.parametrize("node", ["fc", spoilt(NODE, name=1), spoilt(NODE, cost=2.0)])
 def test_placements_of_wrong_types_are_told(toys: Toys, node: Any) -> None:
-    placement = Placement((NODE, node), "the plan", WhereBasis.READ)
+    placement = Placement((NODE, node), "the plan")
     with pytest.raises(PluginError, match="broke in placement: the placement"):
-        call(Telling(answer=placement), Backend.placement, artifact_of(toys.model), PROFILE)
+        call(
+            Provided(Telling(answer=placement)), Backend.placement, artifact_of(toys.model), PROFILE
+        )
 
 
 def test_other_decisions_of_wrong_types_are_told(toys: Toys) -> None:
     wrong = spoilt(SOUND, subject=1)
     with pytest.raises(PluginError, match=r"broke in foresee: decision 0\.subject is a int"):
-        call(Telling(answer=(wrong,)), Backend.foresee, toys.model, PROFILE)
+        call(Provided(Telling(answer=(wrong,))), Backend.foresee, toys.model, PROFILE)
     artifact = Artifact({"model.toy": b""}, "model.toy", decisions=(SOUND, wrong))
     with pytest.raises(PluginError, match=r"broke in lower: decision 1\.subject is a int"):
-        call(Telling(answer=artifact), Backend.lower, toys.model, PROFILE)
+        call(Provided(Telling(answer=artifact)), Backend.lower, toys.model, PROFILE)

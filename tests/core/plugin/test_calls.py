@@ -24,7 +24,7 @@ from qhal.pipeline.served import find_target
 from qhal.plugin import calls
 from qhal.plugin import registry as registry_module
 from qhal.plugin.backend import Backend
-from qhal.plugin.calls import blaming, name_of, naming, setups_of
+from qhal.plugin.calls import blaming, naming, setups_of
 from qhal.plugin.registry import registry
 from qhal.progress import SILENT
 from tests.core.conftest import Toys
@@ -51,7 +51,7 @@ def _installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None
 def lowered(way: str) -> Subject:
     """The float model for one of the plugin's targets."""
     served = find_target(f"breaking-{way}", "w8a8")
-    with naming(served.backend, "capabilities"):
+    with naming(served.provided, "capabilities"):
         ready = prepare(served.target, import_model(MODEL))
     return served.lower(ready.float_model)
 
@@ -156,30 +156,33 @@ def test_built_in_backends_state_their_packages(
     backend: str, module: str, wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("qhal.plugin.calls.find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError) as caught, blaming(registry().backend(backend), "x"):
+    with (
+        pytest.raises(MissingDependencyError) as caught,
+        blaming(registry().provided(backend), "x"),
+    ):
         raise ModuleNotFoundError(name=module)
     assert caught.value.hint == f"Run: pip install {wanted}"
 
 
 def test_a_module_that_an_installed_package_lacks_is_a_bug() -> None:
-    cpu = registry().backend("cpu")
+    cpu = registry().provided("cpu")
     with pytest.raises(PluginError, match="broke in lower"), blaming(cpu, "lower"):
         import_module("qhal.there_is_no_such_module")
 
 
 def test_a_full_disk_is_nobodys_bug() -> None:
-    with pytest.raises(OSError, match="No space"), blaming(registry().backend("cpu"), "lower"):
+    with pytest.raises(OSError, match="No space"), blaming(registry().provided("cpu"), "lower"):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_an_exit_is_a_bug_too() -> None:
-    broken = registry().backend("breaking-npu")
+    broken = registry().provided("breaking-npu")
     with pytest.raises(PluginError, match="SystemExit: no license"), blaming(broken, "lower"):
         sys.exit("no license")
 
 
 def test_a_built_in_backend_has_no_privilege() -> None:
-    with pytest.raises(PluginError) as caught, blaming(registry().backend("cpu"), "lower"):
+    with pytest.raises(PluginError) as caught, blaming(registry().provided("cpu"), "lower"):
         raise ValueError("a bug")
     version = qhal.__version__
     assert caught.value.message == (
@@ -189,7 +192,7 @@ def test_a_built_in_backend_has_no_privilege() -> None:
 
 
 def test_functions_of_setups_are_the_backends(capsys: pytest.CaptureFixture[str]) -> None:
-    [setup] = setups_of(registry().backend("breaking-npu"))
+    [setup] = setups_of(registry().provided("breaking-npu"))
     for function in (setup.missing, lambda: setup.run(SILENT)):
         with pytest.raises(PluginError, match="setup breaking: KeyError: 'in the setup'"):
             function()
@@ -242,4 +245,4 @@ def test_it_fails_alone(tmp_path: Path) -> None:
 
 
 def test_a_backend_that_no_plugin_brings_has_its_name_alone(toys: Toys) -> None:
-    assert name_of(toys.subject(toys.model).backend) == "backend 'toy'"
+    assert toys.subject(toys.model).provided.name == "backend 'toy'"

@@ -20,6 +20,7 @@ from qhal.pipeline.served import Served
 from qhal.plugin.backend import Artifact, Backend, Findings, Runner, RunOptions, Trial
 from qhal.plugin.calls import call
 from qhal.plugin.lent import Seal, lend
+from qhal.plugin.provided import Provided
 from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
@@ -190,4 +191,4 @@ class Swapping(ToyBackend):
 
 def test_the_files_that_were_lowered_are_the_ones_that_ship(toys: Toys) -> None:
     with pytest.raises(PluginError, match="broke in load: TypeError"):
-        call(Swapping(), Backend.load, artifact_of(toys.model), PROFILE, RunOptions())
+        call(Provided(Swapping()), Backend.load, artifact_of(toys.model), PROFILE, RunOptions())

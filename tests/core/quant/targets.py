@@ -24,7 +24,7 @@ WEIGHT = QuantSpec(DType.INT8, PerAxis(), symmetric=True, narrow_range=True)
 def small(view: NodeView) -> str | None:
     """Tensors have at most 4,096 elements."""
     count = view.output().elements
-    return None if count <= 4096 else f"the result has {count} elements, allowed are 4096"
+    return None if count <= 4096 else f"the result has {count} elements; allowed: 4096"
 
 
 def weighted(*, unit: str = "", activation: QuantSpec = INT8) -> KernelRow:

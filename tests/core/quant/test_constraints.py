@@ -126,10 +126,10 @@ def test_a_limit_is_quoted_with_the_offending_value() -> None:
     @limit()
     def narrow(view: object) -> str | None:
         """At most 2 columns."""
-        return "4 columns, allowed are 2"
+        return "4 columns; allowed: 2"
 
     caps = Capabilities((Capability("FullyConnected", (weighted(),), "tests", limits=(narrow,)),))
-    with pytest.raises(RefusedError, match="4 columns, allowed are 2"):
+    with pytest.raises(RefusedError, match="4 columns; allowed: 2"):
         constrain(chain(), caps, W8A8)
 
 

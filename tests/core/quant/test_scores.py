@@ -8,7 +8,7 @@ import pytest
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, TensorType
-from qhal.quant.scores import MASK_LOW, Scores, raise_masked
+from qhal.quant.scores import MASK_LOW, AttentionScores, raise_masked
 
 
 def attention(mask: float, *, softmax: bool = True) -> Graph:
@@ -25,10 +25,10 @@ def attention(mask: float, *, softmax: bool = True) -> Graph:
 
 def test_a_mask_reaches_no_further_than_scores_lie_apart() -> None:
     graph = attention(-np.inf)
-    found = Scores.of(graph)
+    found = AttentionScores.of(graph)
     assert found.ranges == dict.fromkeys(("scores", "m", "mask"), (MASK_LOW, inf))
     assert found.axes == {"masked": 1}
-    other = Scores.of(attention(-np.inf, softmax=False))
+    other = AttentionScores.of(attention(-np.inf, softmax=False))
     assert not other.ranges and not other.axes
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from markdown_it import MarkdownIt
 
 from qhal.decisions import Code, Decision, Severity
-from qhal.errors import OptionError
+from qhal.errors import OptionError, RefusedError
 from qhal.metric import Basis, Metric, Topic
 from qhal.quant.choice import Choice, Verdict
-from qhal.report import page_of, to_markdown, to_text
+from qhal.report import Result, page_of, to_markdown, to_text
 from qhal.report.check_page import check_page
 from qhal.report.metrics import labeled
 from qhal.report.page import Page, Section, Table
@@ -42,7 +43,13 @@ def test_every_result_is_rendered_alike(record: RunRecord, toys: Toys) -> None:
     fleet = Fleet("toy.onnx", (Outcome("npu", Path("out"), record),))
     check = _check(toys, Verdict.NATIVE)
     titles = {}
-    for result in (record, check, bench, fleet, explain(record, "fc")):
+    refused = Outcome("tpu", error=RefusedError("No kernel.", "Take another target."))
+    results = (record, check, bench, fleet, refused, explain(record, "fc"))
+    assert {type(result) for result in results} == set(get_args(Result))
+    assert page_of(fleet.outcomes[0]) == page_of(record)
+    assert "error QH501: No kernel." in to_markdown(refused)
+    assert "Take another target." in to_text(refused)
+    for result in results:
         page = page_of(result)
         assert page_of(page) is page
         assert to_text(result) == to_text(page)
@@ -53,6 +60,7 @@ def test_every_result_is_rendered_alike(record: RunRecord, toys: Toys) -> None:
         "CheckReport": "toy.onnx for npu, w8a8",
         "BenchReport": "Bench of 0 folders",
         "Fleet": "toy.onnx for 1 target",
+        "Outcome": "tpu: failed",
         "Explanation": "fc",
     }
 
@@ -183,17 +191,17 @@ def test_check_of_a_model_that_fits(toys: Toys) -> None:
     report = _check(toys, Verdict.NATIVE)
     assert report.ok
     assert report.to_json()["counts"] == {"native": 1, "fallback": 0, "host": 0, "refused": 0}
-    assert check_page(report).verdict == "Yes: 1 of 1 node as the recipe wants."
+    assert check_page(report).verdict == "Yes: 1 of 1 node in the recipe's types."
     assert "int8 per-axis" in to_text(report)
 
 
 def test_check_of_a_model_that_does_not(toys: Toys) -> None:
-    report = _check(toys, Verdict.REFUSED, "fc has 9 dimensions, allowed are 4")
+    report = _check(toys, Verdict.REFUSED, "fc has 9 dimensions; allowed: 4")
     assert not report.ok
     assert check_page(report).verdict == "No: the target has no kernel for 1 of 1 node."
     group = report.groups[0]
-    assert (group.reason, group.count) == ("fc has 9 dimensions, allowed are 4", 1)
-    assert report.to_json()["nodes"][0]["reason"] == "fc has 9 dimensions, allowed are 4"
+    assert (group.reason, group.count) == ("fc has 9 dimensions; allowed: 4", 1)
+    assert report.to_json()["nodes"][0]["reason"] == "fc has 9 dimensions; allowed: 4"
 
 
 def test_check_of_a_model_that_is_refused_as_a_whole(toys: Toys) -> None:
@@ -206,7 +214,7 @@ def test_check_of_a_model_that_is_refused_as_a_whole(toys: Toys) -> None:
 
 def test_check_counts_what_falls_back(toys: Toys) -> None:
     assert (
-        "0 of 1 node as the recipe wants, 1 in float."
+        "0 of 1 node in the recipe's types, 1 in float."
         in check_page(_check(toys, Verdict.FALLBACK, "why")).verdict
     )
 

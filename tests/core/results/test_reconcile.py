@@ -13,6 +13,7 @@ from qhal.plugin.backend import PlacedNode, Placement
 from qhal.quant.choice import Verdict
 from qhal.results.plan import NodePlan, Plan, Status, plan_of
 from qhal.results.reconcile import Reconciliation, reconcile
+from qhal.targets.capability import HOST
 from qhal.targets.where import Where, WhereBasis
 from tests.core.conftest import Toys
 
@@ -22,7 +23,7 @@ def declared(dtype: str | None) -> Where:
 
 
 def _reconcile(toys: Toys, *placed: PlacedNode) -> tuple[Reconciliation, NodePlan]:
-    found = reconcile(plan_of(toys.model), Placement(placed, "the profiler", WhereBasis.READ))
+    found = reconcile(plan_of(toys.model), Placement(placed, "the profiler"))
     return found, next(node for node in found.plan.nodes if node.name == "fc")
 
 
@@ -33,7 +34,9 @@ def test_nobody_can_tell(toys: Toys) -> None:
 
 
 def test_as_planned(toys: Toys) -> None:
-    found, fc = _reconcile(toys, PlacedNode("fc", "QLinearGemm", "", "int8"))
+    found, fc = _reconcile(
+        toys, PlacedNode("fc", Where("", "QLinearGemm", "int8", WhereBasis.READ))
+    )
     assert fc.status is Status.AS_PLANNED
     assert fc.executed == fc.runs == Where("", "QLinearGemm", "int8", WhereBasis.READ)
     assert fc.placed is None
@@ -42,7 +45,7 @@ def test_as_planned(toys: Toys) -> None:
 
 
 def test_planned_integer_executed_float(toys: Toys) -> None:
-    found, fc = _reconcile(toys, PlacedNode("fc", "Gemm", "", "float32"))
+    found, fc = _reconcile(toys, PlacedNode("fc", Where("", "Gemm", "float32", WhereBasis.READ)))
     assert fc.status is Status.DIFFERS
     decision = found.decisions[0]
     assert (decision.code, decision.subject) == (Code.PLACEMENT_DIFFERS, "fc")
@@ -64,19 +67,21 @@ def test_what_runs_in_wider_numbers_than_declared_differs(
     planned: str, executed: str, status: Status
 ) -> None:
     plan = Plan((), (NodePlan("fc", "FullyConnected", (), (), declared(planned)),))
-    placed = (PlacedNode("fc", "Gemm", "", executed),)
-    found = reconcile(plan, Placement(placed, "the profiler", WhereBasis.READ))
+    placed = (PlacedNode("fc", Where("", "Gemm", executed, WhereBasis.READ)),)
+    found = reconcile(plan, Placement(placed, "the profiler"))
     assert found.plan.nodes[0].status is status
 
 
 def test_another_unit(toys: Toys) -> None:
-    _, fc = _reconcile(toys, PlacedNode("fc", "FULLY_CONNECTED", "host", "int8"))
+    _, fc = _reconcile(
+        toys, PlacedNode("fc", Where("host", "FULLY_CONNECTED", "int8", WhereBasis.READ))
+    )
     assert fc.status is Status.DIFFERS
     assert fc.reason == "planned for the main unit, but placed on host as FULLY_CONNECTED"
 
 
 def test_what_is_not_shown_was_absorbed(toys: Toys) -> None:
-    found, _ = _reconcile(toys, PlacedNode("fc", "QLinearGemm", "", "int8"))
+    found, _ = _reconcile(toys, PlacedNode("fc", Where("", "QLinearGemm", "int8", WhereBasis.READ)))
     assert found.plan.nodes[0].status is Status.ABSORBED
 
 
@@ -95,9 +100,9 @@ CONVERSION_BEHIND = NodePlan(
 def test_a_node_and_a_result_of_another_have_one_name(by_result: bool) -> None:
     """A model output is called like the node; the conversion behind the node makes it."""
     names = (FC.outputs[0], "logits") if by_result else (FC.name, CONVERSION_BEHIND.name)
-    product = PlacedNode(names[0], "FULLY_CONNECTED", "", "int8")
-    conversion = PlacedNode(names[1], "DEQUANTIZE", "", "float32")
-    placement = Placement((product, conversion), "the runtime", WhereBasis.READ, by_result)
+    product = PlacedNode(names[0], Where("", "FULLY_CONNECTED", "int8", WhereBasis.READ))
+    conversion = PlacedNode(names[1], Where("", "DEQUANTIZE", "float32", WhereBasis.READ))
+    placement = Placement((product, conversion), "the runtime", by_result)
     found = reconcile(Plan((), (FC, CONVERSION_BEHIND)), placement)
     executed = [node.executed.as_what for node in found.plan.nodes if node.executed]
     assert executed == ["FULLY_CONNECTED int8", "DEQUANTIZE float32"]
@@ -106,7 +111,7 @@ def test_a_node_and_a_result_of_another_have_one_name(by_result: bool) -> None:
 
 def test_a_conversion_that_is_not_shown_is_not_the_node_that_is_called_like_its_result() -> None:
     placement = Placement(
-        (PlacedNode("logits", "QGemm", "", "int8"),), "the runtime", WhereBasis.READ
+        (PlacedNode("logits", Where("", "QGemm", "int8", WhereBasis.READ)),), "the runtime"
     )
     found = reconcile(Plan((), (FC, CONVERSION_BEHIND)), placement)
     statuses = [node.status for node in found.plan.nodes]
@@ -119,11 +124,15 @@ def _cycles(value: float) -> Metric:
 
 def test_what_makes_tensors_unknown_to_the_plan_is_a_part_of_what_follows() -> None:
     placed = (
-        PlacedNode("x/matrix", "RESHAPE", "NPU", "int8"),
-        PlacedNode("y/matrix", "FULLY_CONNECTED", "NPU", "int8", _cycles(40)),
-        PlacedNode("logits__quantized", "RESHAPE", "NPU", "int8", _cycles(2)),
+        PlacedNode("x/matrix", Where("NPU", "RESHAPE", "int8", WhereBasis.REPORTED)),
+        PlacedNode(
+            "y/matrix", Where("NPU", "FULLY_CONNECTED", "int8", WhereBasis.REPORTED), _cycles(40)
+        ),
+        PlacedNode(
+            "logits__quantized", Where("NPU", "RESHAPE", "int8", WhereBasis.REPORTED), _cycles(2)
+        ),
     )
-    placement = Placement(placed, "a compiler", WhereBasis.REPORTED, by_result=True)
+    placement = Placement(placed, "a compiler", by_result=True)
     found = reconcile(Plan((), (FC,)), placement)
     (node,) = found.plan.nodes
     assert node.placed == Where("NPU", "RESHAPE + FULLY_CONNECTED", "int8", WhereBasis.REPORTED)
@@ -134,10 +143,10 @@ def test_what_makes_tensors_unknown_to_the_plan_is_a_part_of_what_follows() -> N
 
 def test_a_part_in_float_differs() -> None:
     placed = (
-        PlacedNode("y/real", "FULLY_CONNECTED", "", "float32"),
-        PlacedNode("logits__quantized", "QUANTIZE", "", "int8"),
+        PlacedNode("y/real", Where("", "FULLY_CONNECTED", "float32", WhereBasis.READ)),
+        PlacedNode("logits__quantized", Where("", "QUANTIZE", "int8", WhereBasis.READ)),
     )
-    placement = Placement(placed, "a runtime", WhereBasis.READ, by_result=True)
+    placement = Placement(placed, "a runtime", by_result=True)
     found = reconcile(Plan((), (FC,)), placement)
     assert found.plan.nodes[0].reason == "declared as int8, executed in float32 by FULLY_CONNECTED"
 
@@ -145,9 +154,12 @@ def test_a_part_in_float_differs() -> None:
 def test_integer_products_of_unknown_type_are_one_decision() -> None:
     shown, hidden = replace(FC, name="shown"), replace(FC, name="hidden")
     other = replace(FC, name="other", declared=declared("float32"))
-    placed = (PlacedNode("shown", "Subgraph", ""), PlacedNode("logits", "Gemm", "", "int8"))
+    placed = (
+        PlacedNode("shown", Where("", "Subgraph", None, WhereBasis.READ)),
+        PlacedNode("logits", Where("", "Gemm", "int8", WhereBasis.READ)),
+    )
     plan = Plan((), (FC, shown, hidden, other))
-    found = reconcile(plan, Placement(placed, "a runtime", WhereBasis.READ))
+    found = reconcile(plan, Placement(placed, "a runtime"))
     assert [node.runs and node.runs.dtype for node in found.plan.nodes] == [
         "int8",
         None,
@@ -157,7 +169,7 @@ def test_integer_products_of_unknown_type_are_one_decision() -> None:
     statuses = [node.status.value for node in found.plan.nodes]
     assert statuses == ["as planned", "unknown", "absorbed", "absorbed"]
     (decision,) = found.decisions
-    assert decision.code is Code.EXECUTION_UNTOLD
+    assert decision.code is Code.EXECUTION_UNKNOWN
     assert decision.sentence.startswith(
         "The runtime does not report which type it used for 2 of 3 "
     )
@@ -166,7 +178,7 @@ def test_integer_products_of_unknown_type_are_one_decision() -> None:
 
 @pytest.mark.parametrize("basis", [WhereBasis.PREDICTED, WhereBasis.REPORTED, WhereBasis.READ])
 def test_only_what_was_read_from_the_runtime_is_executed(basis: WhereBasis) -> None:
-    placement = Placement((PlacedNode("logits", "QGemm", "NPU", "int8"),), "somebody", basis)
+    placement = Placement((PlacedNode("logits", Where("NPU", "QGemm", "int8", basis)),), "somebody")
     (node,) = reconcile(Plan((), (FC,)), placement).plan.nodes
     read = basis is WhereBasis.READ
     assert (node.placed is None, node.executed is not None) == (read, read)
@@ -175,4 +187,42 @@ def test_only_what_was_read_from_the_runtime_is_executed(basis: WhereBasis) -> N
 
 def test_qhals_own_plan_is_no_placement() -> None:
     with pytest.raises(PluginError, match="has the basis 'declared'"):
-        Placement((), "itself", WhereBasis.DECLARED)
+        PlacedNode("logits", declared("int8"))
+
+
+@pytest.mark.parametrize("by_result", [False, True])
+def test_a_node_is_placed_by_the_compiler_and_executed_by_the_runtime(by_result: bool) -> None:
+    name = FC.outputs[0] if by_result else FC.name
+    reported = Where("NPU", "FULLY_CONNECTED", "int8", WhereBasis.REPORTED)
+    seen = Where(HOST, "Gemm", "int8", WhereBasis.READ)
+    entries = (PlacedNode(name, reported, _cycles(40)), PlacedNode(name, seen))
+    found = reconcile(Plan((), (FC,)), Placement(entries, "both", by_result))
+    (node,) = found.plan.nodes
+    assert (node.placed, node.executed, node.runs) == (reported, seen, seen)
+    assert node.cost == _cycles(40)
+    assert node.status is Status.DIFFERS
+    assert node.reason == "planned for the main unit, but placed on host as Gemm"
+
+
+def test_parts_on_several_units_have_none_in_common() -> None:
+    entries = (
+        PlacedNode("y/matrix", Where("NPU", "FULLY_CONNECTED", "int8", WhereBasis.REPORTED)),
+        PlacedNode("y/flat", Where(None, "RESHAPE", "int8", WhereBasis.PREDICTED)),
+        PlacedNode(FC.outputs[0], Where("NPU", "RELU", "int8", WhereBasis.REPORTED)),
+    )
+    (node,) = reconcile(Plan((), (FC,)), Placement(entries, "both", True)).plan.nodes
+    assert node.placed == Where(
+        None,
+        "FULLY_CONNECTED on NPU + RESHAPE on an unknown unit + RELU on NPU",
+        "int8",
+        WhereBasis.PREDICTED,
+    )
+    assert node.status is Status.AS_PLANNED
+
+
+def test_nothing_is_said_of_a_unit_that_is_unknown() -> None:
+    hosted = replace(FC, declared=Where(HOST, None, "int8", WhereBasis.DECLARED))
+    seen = PlacedNode(FC.name, Where(None, "QGemm", "int8", WhereBasis.READ))
+    for planned in (FC, hosted):
+        (node,) = reconcile(Plan((), (planned,)), Placement((seen,), "a runtime")).plan.nodes
+        assert (node.status, node.reason) == (Status.AS_PLANNED, "")

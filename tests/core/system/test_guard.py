@@ -21,6 +21,7 @@ from qhal.errors import (
     CrashError,
     DataFileError,
     ModelInvalidError,
+    OutOfMemoryError,
     QhalError,
     VerificationError,
 )
@@ -178,7 +179,9 @@ def test_a_kill_speaks_of_memory_and_keeps_what_was_sent(child: str) -> None:
 
 
 def test_too_little_memory_is_said(child: str) -> None:
-    with pytest.raises(CrashError, match=r"not enough memory; meanwhile, onnxruntime ran m\.onnx"):
+    with pytest.raises(
+        OutOfMemoryError, match=r"not enough memory; meanwhile, onnxruntime ran m\.onnx"
+    ):
         guarded(no_memory, SILENT)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
+
 import pytest
 
 from qhal.errors import PluginError
@@ -23,7 +26,7 @@ def narrow(view: NodeView, width: Range, depth: MultipleOf) -> str | None:
     found = view.input().shape
     if found[0] in width and found[1] in depth:
         return None
-    return f"it is {found}, allowed {width} and {depth}"
+    return f"it is {found}; allowed: {width} and {depth}"
 
 
 def relu(*shape: int) -> NodeView:
@@ -45,7 +48,7 @@ def test_inside_is_allowed(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("shape", [(6, 4), (5, 7), (0, 4)])
 def test_outside_is_refused_with_the_value(shape: tuple[int, ...]) -> None:
-    assert broken_by(narrow, relu(*shape)) == f"it is {shape}, allowed 1 to 5 and multiples of 4"
+    assert broken_by(narrow, relu(*shape)) == f"it is {shape}; allowed: 1 to 5 and multiples of 4"
 
 
 def test_a_program_can_list_the_bounds() -> None:
@@ -69,7 +72,7 @@ def test_limits_of_one_rule_and_one_bound_are_equal() -> None:
 def test_bounds_read_as_sentences_have_them() -> None:
     shown = (Range(1, 7), Range(most=4), Range(least=0), Range(most=1e6), Range(most=65536))
     assert [str(bound) for bound in shown] == [
-        *("1 to 7", "up to 4", "from 0", "up to 1e+06", "up to 65536")
+        *("1 to 7", "up to 4", "0 or more", "up to 1e+06", "up to 65536")
     ]
     assert str(OneOf((2, 4, 8))) == "2, 4, 8"
     assert [OneOf((2, 4, 8)).either, OneOf(("DCR",)).either] == ["2, 4 or 8", "DCR"]
@@ -82,6 +85,28 @@ def test_a_limit_whose_check_lacks_its_bounds_is_told() -> None:
 
     with pytest.raises(PluginError, match=r"limit rule on Relu r: TypeError: .*'width'"):
         broken_by(limit(width=3)(rule), relu(1))
+
+
+def _flat(view: NodeView, rank: Range) -> str | None:
+    """Tensors have {rank} dimensions."""
+    return None if len(view.input().shape) in rank else "it is not flat"
+
+
+@pytest.mark.parametrize(
+    "made", [narrow, replace(narrow, bounds={"width": Range(1, 9)}), limit(rank=Range(1, 2))(_flat)]
+)
+def test_a_limit_can_be_pickled(made: Limit) -> None:
+    assert pickle.loads(pickle.dumps(made)) == made
+
+
+def test_a_limit_of_a_nested_function_cannot() -> None:
+    @limit()
+    def nested(view: NodeView) -> str | None:
+        """Nothing is allowed."""
+        return "nothing is allowed"
+
+    with pytest.raises((pickle.PicklingError, AttributeError), match="nested"):
+        pickle.dumps(nested)
 
 
 def test_a_function_that_is_not_declared_is_no_limit() -> None:

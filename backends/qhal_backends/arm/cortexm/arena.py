@@ -7,7 +7,6 @@ The interpreter prints it to stderr of its process, so it runs in a process of i
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from qhal.errors import VerificationError
-from qhal.system.children import tied
+from qhal.system.children import Ended, run_tied
 from qhal.system.scratch import scratch
 from qhal_backends.arm.cortexm.interpreter import label, load_interpreter
 
@@ -45,23 +44,13 @@ def measure_arena(content: bytes) -> Arena:
         file = folder / "model.tflite"
         file.write_bytes(content)
         command = [sys.executable, "-P", "-m", "qhal_backends.arm.cortexm.arena", str(file)]
-        try:
-            done = subprocess.run(
-                tied(command),
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise VerificationError(f"{label()} did not end within {TIMEOUT_S} s.") from error
-    if done.returncode:
+        done = run_tied(command, TIMEOUT_S)
+    if done.code != 0:
         raise VerificationError(
-            f"{label()} does not run the artifact: {_said(done.stderr, done.returncode)}.",
+            f"{label()} does not run the artifact: {_said(done)}.",
             "This is a bug in qhal or in the runtime; please report it with the model.",
         )
-    return read_arena(done.stderr)
+    return read_arena(done.err)
 
 
 def read_arena(text: str) -> Arena:
@@ -78,11 +67,12 @@ def read_arena(text: str) -> Arena:
     return Arena(int(total[1]), report)
 
 
-def _said(text: str, code: int) -> str:
-    if code < 0:
-        return f"it crashed with signal {-code}"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return (lines[0] if lines else f"it ended with exit code {code}").rstrip(".")
+def _said(done: Ended) -> str:
+    """Say why it failed: the first line, which is the interpreter's, or how the process ended."""
+    lines = [line.strip() for line in done.err.splitlines() if line.strip()]
+    if lines and done.code is not None and done.code > 0:
+        return lines[0].rstrip(".")
+    return f"it {done.failure(lines[0] if lines else '')}"
 
 
 def main(file: Path) -> None:

@@ -24,7 +24,7 @@ def rounds_as_litert_does(view: NodeView) -> str | None:
 def joins_few(view: NodeView, operands: Range) -> str | None:
     """A concatenation has at most {operands.most} operands (kMaxInputNum, concatenation.cc)."""
     count = len(view.node.inputs)
-    return None if count in operands else f"{count} operands are joined, allowed {operands}"
+    return None if count in operands else f"{count} operands are joined; allowed: {operands}"
 
 
 @limit(elements=Range(1, 511))
@@ -35,18 +35,18 @@ def softmax_is_narrow(view: NodeView, elements: Range) -> str | None:
     count = view.input().shape[-1]
     if count in elements:
         return None
-    return f"the softmax has {count} elements, allowed {elements}"
+    return f"the softmax has {count} elements; allowed: {elements}"
 
 
 @limit(dimensions=Range(most=4))
 def steps_in_four_dimensions(view: NodeView, dimensions: Range) -> str | None:
-    """A slice with steps has at most {dimensions.most} dimensions (strided_slice_common.cc)."""
+    """A slice with steps > 1 has at most {dimensions.most} dimensions (strided_slice_common.cc)."""
     op = view.op
     assert isinstance(op, ops.Slice)
     rank = len(op.steps)
     if set(op.steps) <= {1} or rank in dimensions:
         return None
-    return f"it has steps other than 1 and {rank} dimensions, allowed {dimensions}"
+    return f"it has steps other than 1 and {rank} dimensions; allowed: {dimensions}"
 
 
 @limit()
@@ -60,4 +60,4 @@ def pads_with_a_constant(view: NodeView) -> str | None:
     """The padding is constant: other modes need GATHER, which has no int16 kernel (gather.cc)."""
     op = view.op
     assert isinstance(op, ops.Pad)
-    return None if op.mode == "constant" else f"the padding mode is {op.mode}, allowed constant"
+    return None if op.mode == "constant" else f"the padding mode is {op.mode}; allowed: constant"

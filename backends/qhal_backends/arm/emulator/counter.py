@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 from qhal.errors import MissingDependencyError
-from qhal_backends.arm.emulator.folder import INSTALL_QEMU, QEMU, Folder
+from qhal.system.children import run_tied
+from qhal_backends.arm.emulator.folder import INSTALL_QEMU, QEMU, Folder, first_line
 
 SOURCE = Path(__file__).with_name("count.c")
 COMPILERS = ("cc", "gcc")
@@ -34,15 +33,13 @@ def qemu_version() -> str:
     Raises:
         MissingDependencyError: QEMU is not installed, or does not print its version.
     """
-    try:
-        done = _run([QEMU, "--version"])
-    except FileNotFoundError as error:
-        raise MissingDependencyError(f"{QEMU} is not on PATH.", f"Run: {INSTALL_QEMU}") from error
-    found = re.search(r"version (\d+(?:\.\d+)+)", done.stdout)
+    done = run_tied([QEMU, "--version"], _TIMEOUT_S)
+    if done.code is None and shutil.which(QEMU) is None:
+        raise MissingDependencyError(f"{QEMU} is not on PATH.", f"Run: {INSTALL_QEMU}")
+    found = re.search(r"version (\d+(?:\.\d+)+)", done.out)
     if found is None:
-        raise MissingDependencyError(
-            f"`{QEMU} --version` prints no version: {done.stdout[:80]!r}.", f"Run: {INSTALL_QEMU}"
-        )
+        why = done.failure() if done.code != 0 else f"prints no version: {done.out[:80]!r}"
+        raise MissingDependencyError(f"`{QEMU} --version` {why}.", f"Run: {INSTALL_QEMU}")
     return found[1]
 
 
@@ -78,10 +75,10 @@ def _compile(made: Path, api_version: int) -> None:
     if compiler is None:
         raise MissingDependencyError("There is no C compiler on PATH.", f"Run: {INSTALL_COMPILER}")
     flags = ["-O2", "-fPIC", "-shared", f"-DPLUGIN_API_VERSION={api_version}"]
-    done = _run([compiler, *flags, "-o", str(made), str(SOURCE)])
-    if done.returncode:
+    done = run_tied([compiler, *flags, "-o", str(made), str(SOURCE)], _TIMEOUT_S)
+    if done.code != 0:
         raise MissingDependencyError(
-            f"{compiler} does not compile {SOURCE.name}: {_first_line(done.stderr)}.",
+            f"{compiler} does not compile {SOURCE.name}: it {done.failure(first_line(done.err))}.",
             f"Run: {INSTALL_COMPILER}",
         )
 
@@ -89,15 +86,5 @@ def _compile(made: Path, api_version: int) -> None:
 def _try(folder: Folder, plugin: Path) -> str:
     """Say why QEMU does not load the plugin; empty if it does. The guest is the dynamic linker."""
     linker = str(folder.root / "lib" / "ld-linux-aarch64.so.1")
-    done = _run([QEMU, "-plugin", str(plugin), linker, "--version"])
-    return _first_line(done.stderr) or "no reason given" if done.returncode else ""
-
-
-def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False
-    )
-
-
-def _first_line(text: str) -> str:
-    return (text.strip().splitlines() or [""])[0].rstrip(".")
+    done = run_tied([QEMU, "-plugin", str(plugin), linker, "--version"], _TIMEOUT_S)
+    return "" if done.code == 0 else f"it {done.failure(first_line(done.err))}"

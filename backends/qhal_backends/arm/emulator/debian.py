@@ -7,11 +7,11 @@ and the checksum of every package; ``dpkg-deb -x`` unpacks them. None of this ne
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from qhal.errors import MissingDependencyError
+from qhal.system.children import run_tied
 
 RELEASE = "bookworm"
 PYTHON = "3.11"
@@ -91,28 +91,17 @@ def _settings(work: Path) -> Sequence[str]:
 
 
 def _run(command: Sequence[str], folder: Path) -> None:
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _failed(command, f"no answer within {_TIMEOUT_S:g} s") from error
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith(("E:", "dpkg"))]
-        raise _failed(command, (lines or [f"exit code {done.returncode}"])[0])
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    done = run_tied(command, _TIMEOUT_S, folder=folder, environment=environment)
+    if done.code != 0:
+        lines = [line for line in done.err.splitlines() if line.startswith(("E:", "dpkg"))]
+        raise _failed(command, done.failure((lines or [""])[0]))
 
 
 def _failed(command: Sequence[str], reason: str) -> MissingDependencyError:
     verb = next(word for word in command[1:] if word in ("update", "download", "-x"))
     return MissingDependencyError(
-        f"The arm64 packages of Debian {RELEASE} cannot be installed: `{command[0]} {verb}` says "
+        f"The arm64 packages of Debian {RELEASE} cannot be installed: `{command[0]} {verb}` "
         f"{reason.rstrip('.')}.",
         "Check the network and the disk, and run it again: finished downloads are kept.",
     )

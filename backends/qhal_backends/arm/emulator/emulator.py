@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,12 +14,12 @@ import numpy as np
 
 from qhal.errors import MissingDependencyError, VerificationError
 from qhal.ir.graph import Array
-from qhal.system.children import tied
+from qhal.system.children import run_tied
 from qhal.system.scratch import scratch
 from qhal_backends.arm.cortexa_cores import Core
 from qhal_backends.arm.emulator.counter import prepare_counter
 from qhal_backends.arm.emulator.debian import PYTHON
-from qhal_backends.arm.emulator.folder import QEMU, Folder
+from qhal_backends.arm.emulator.folder import QEMU, Folder, last_line
 
 GUEST = Path(__file__).with_name("guest.py")
 TIMEOUT_S = 120.0
@@ -30,7 +29,7 @@ _LOG = "qemu.log"
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class EmulatedRun:
     """An artifact to run.
 
     Attributes:
@@ -49,7 +48,7 @@ class Job:
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class EmulatedResult:
     """The result of a job.
 
     Attributes:
@@ -80,7 +79,7 @@ class Emulation:
         problem: why others did not; empty if all did.
     """
 
-    results: Mapping[str, Result]
+    results: Mapping[str, EmulatedResult]
     problem: str = ""
 
 
@@ -95,7 +94,7 @@ class Emulator:
     folder: Folder
     core: Core
 
-    def run(self, jobs: Sequence[Job], timeout_s: float = TIMEOUT_S) -> Emulation:
+    def run(self, jobs: Sequence[EmulatedRun], timeout_s: float = TIMEOUT_S) -> Emulation:
         """Do jobs in order, in one process with one thread.
 
         If the plugin that counts cannot be made, the jobs are run and nothing is counted.
@@ -134,23 +133,10 @@ class Emulator:
     def _execute(self, work: Path, plugin: Path | None, timeout_s: float) -> str:
         """Run the guest; return why it did not finish, or an empty text if it did."""
         log = ["-plugin", str(plugin), "-d", "plugin", "-D", str(work / _LOG)] if plugin else []
-        try:
-            done = subprocess.run(
-                tied(self._command(log, GUEST, str(work))),
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return f"the emulation took longer than {timeout_s:g} s"
-        if not done.returncode:
-            return ""
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        return f"the emulation ended with exit code {done.returncode}: {last.rstrip('.')}"
+        done = run_tied(
+            self._command(log, GUEST, str(work)), timeout_s, environment=self.environment()
+        )
+        return "" if done.code == 0 else f"the emulation {done.failure(last_line(done.err))}"
 
 
 @dataclass(frozen=True)
@@ -204,7 +190,7 @@ def _bits(array: Array) -> Array:
     return np.asarray(array, order="C").view(f"u{array.itemsize}")
 
 
-def _write(work: Path, jobs: Sequence[Job]) -> None:
+def _write(work: Path, jobs: Sequence[EmulatedRun]) -> None:
     tasks = []
     for job in jobs:
         model, samples = f"{job.name}.tflite", f"{job.name}.samples.npz"
@@ -228,21 +214,21 @@ def _write(work: Path, jobs: Sequence[Job]) -> None:
     (work / "task.json").write_text(json.dumps(tasks), encoding="utf-8")
 
 
-def _results(work: Path, jobs: Sequence[Job]) -> dict[str, Result]:
+def _results(work: Path, jobs: Sequence[EmulatedRun]) -> dict[str, EmulatedResult]:
     """Read the results of the jobs that finished."""
-    found: dict[str, Result] = {}
+    found: dict[str, EmulatedResult] = {}
     marks = _marks(work / _LOG)
     for job in jobs:
         outputs = work / f"{job.name}.npz"
         if not outputs.is_file():
             break
         own = job.counted_runs + 1 if job.counted_runs else 0
-        found[job.name] = Result(_read(outputs, job), _differences(marks[:own]))
+        found[job.name] = EmulatedResult(_read(outputs, job), _differences(marks[:own]))
         marks = marks[own:]
     return found
 
 
-def _read(path: Path, job: Job) -> tuple[tuple[Array, ...], ...]:
+def _read(path: Path, job: EmulatedRun) -> tuple[tuple[Array, ...], ...]:
     with np.load(path, allow_pickle=False) as stored:
         per_sample = len(stored.files) // len(job.samples)
         return tuple(

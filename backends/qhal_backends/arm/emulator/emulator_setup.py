@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from typing import Any
 from qhal.errors import MissingDependencyError
 from qhal.plugin.machine_setup import Setup
 from qhal.progress import Advance, Progress
+from qhal.system.children import run_tied
 from qhal_backends.arm.cortexa_cores import CORES, Core
 from qhal_backends.arm.emulator import counter, debian, wheels
 from qhal_backends.arm.emulator.emulator import Emulator
@@ -31,6 +31,7 @@ from qhal_backends.arm.emulator.folder import (
     find_folder,
     in_words,
     lacks_emulator,
+    last_line,
     runtime_version,
 )
 
@@ -182,20 +183,16 @@ def _try(emulator: Emulator) -> None:
     """Import the runtime: this shows that nothing is missing, and compiles the modules."""
     script = emulator.folder.path / "trial.py"
     script.write_text(_TRIAL, encoding="utf-8")
-    done = subprocess.run(
+    done = run_tied(
         emulator.command(script),
-        env=emulator.environment(keep_bytecode=True),
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=_TRIAL_TIMEOUT_S,
-        check=False,
+        _TRIAL_TIMEOUT_S,
+        environment=emulator.environment(keep_bytecode=True),
     )
     script.unlink()
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    if done.code != 0:
         raise MissingDependencyError(
-            f"LiteRT does not load on an emulated {emulator.core.name}: {last.rstrip('.')}.",
+            f"LiteRT does not load on an emulated {emulator.core.name}: "
+            f"the emulator {done.failure(last_line(done.err))}.",
             f"{QEMU} {counter.qemu_version()} may not support this core; try a newer one.",
         )
 

@@ -115,6 +115,16 @@ def lacks_emulator() -> Lack | None:
     return None
 
 
+def first_line(text: str) -> str:
+    """Return the first line that is not empty, without a full stop; "" if there is none."""
+    return (text.strip().splitlines() or [""])[0].rstrip(".")
+
+
+def last_line(text: str) -> str:
+    """Return the last line that is not empty, without a full stop; "" if there is none."""
+    return (text.strip().splitlines() or [""])[-1].rstrip(".")
+
+
 def in_words(names: Iterable[str]) -> str:
     """Join names: ``a``, ``a and b``, ``a, b and c``."""
     *most, last = names

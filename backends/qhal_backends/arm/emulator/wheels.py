@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 from qhal.errors import MissingDependencyError
+from qhal.system.children import run_tied
 from qhal_backends.arm.emulator.debian import PYTHON
 
 _PLATFORMS = tuple(
@@ -30,15 +30,10 @@ def download(requirement: str, folder: Path) -> None:
     command += ["--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}"]
     command += [f"--platform={platform}" for platform in _PLATFORMS]
     command += [f"--dest={folder}", requirement]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _failed(requirement, f"no answer within {_TIMEOUT_S:g} s") from error
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "ERROR" in line]
-        raise _failed(requirement, (lines or [f"exit code {done.returncode}"])[0])
+    done = run_tied(command, _TIMEOUT_S)
+    if done.code != 0:
+        lines = [line for line in done.err.splitlines() if "ERROR" in line]
+        raise _failed(requirement, f"pip {done.failure((lines or [''])[0])}")
 
 
 def unpack(folder: Path, site: Path) -> None:
@@ -58,6 +53,6 @@ def unpack(folder: Path, site: Path) -> None:
 
 def _failed(what: str, reason: str) -> MissingDependencyError:
     return MissingDependencyError(
-        f"The aarch64 wheels of {what} cannot be downloaded: pip says {reason.rstrip('.')}.",
+        f"The aarch64 wheels of {what} cannot be installed: {reason.rstrip('.')}.",
         "Check the network and the disk, and run it again: finished downloads are kept.",
     )

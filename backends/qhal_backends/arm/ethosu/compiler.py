@@ -71,7 +71,7 @@ def compile_model(content: bytes, configuration: Configuration) -> VelaCompilati
         done = run_compiler(_command(configuration), folder, TIMEOUT_S)
         compiled = folder / COMPILED
         if done.code is None:
-            raise RefusedError(f"{vela()} {done.problem}.")
+            raise RefusedError(f"{vela()} fails: {explain_failure(done)}.")
         if done.code or not compiled.is_file():
             raise _refusal(done, configuration)
         summary, layers = (_only(folder, f"*{part}*.csv") for part in ("summary", "per-layer"))

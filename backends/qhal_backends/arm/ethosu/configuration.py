@@ -113,7 +113,7 @@ def configuration_of(target: TargetProfile) -> Configuration:
 def _not_allowed(target: TargetProfile, key: str, allowed: str) -> CatalogError:
     return CatalogError(
         f"{target.origin or 'targets.toml'}: targets.{target.name}.options.{key} is "
-        f"{target.options[key]!r}, allowed {allowed}.",
+        f"{target.options[key]!r}; allowed: {allowed}.",
         f"These values come from {VALUES_FROM}, and from the file that {CONFIG_FILE} names.",
     )
 

@@ -48,7 +48,7 @@ def tensors_have_dimensions(view: NodeView) -> str | None:
 
 @limit(weights=_UP_TO_65536)
 def filters_are_small(view: NodeView, weights: Range) -> str | None:
-    """A filter has at most {weights.most} weights, so that their absolute values sum up to at most
+    """A filter has at most {weights.most} weights: the sum of their absolute values may be at most
     127 * {weights.most}.
     """
     weight = view.input(1)
@@ -56,19 +56,19 @@ def filters_are_small(view: NodeView, weights: Range) -> str | None:
     size = weight.elements // filters
     if size in weights:
         return None
-    return f"a filter has {size} weights, allowed {weights}"
+    return f"a filter has {size} weights; allowed: {weights}"
 
 
 @limit(strides=_UP_TO_THREE)
 def u55_strides_of_conv(view: NodeView, strides: Range) -> str | None:
-    """Strides are {strides}, or more with padding VALID and without dilation."""
+    """Strides are {strides}; larger ones need padding VALID and no dilation."""
     op = view.op
     assert isinstance(op, ops.Conv)
     # Explicit padding becomes a PAD in front of a VALID convolution.
     is_valid = implicit_padding(convolution_axes(view)) is not FlatPadding.SAME
     if max(op.strides) in strides or (is_valid and max(op.dilations) == 1):
         return None
-    return f"the strides are {op.strides}, allowed {strides} with dilation or padding SAME"
+    return f"the strides are {op.strides}, with dilation or padding SAME; allowed: {strides}"
 
 
 @limit(strides=_UP_TO_THREE)
@@ -77,13 +77,13 @@ def u55_strides_up_to_three(view: NodeView, strides: Range) -> str | None:
     found: tuple[int, ...] = getattr(view.op, "strides", ())
     if max(found, default=1) in strides:
         return None
-    return f"the strides are {found}, allowed {strides}"
+    return f"the strides are {found}; allowed: {strides}"
 
 
 @limit(strides=OneOf(((1, 1), (2, 2))))
 def u55_strides_of_transposed(view: NodeView, strides: OneOf) -> str | None:
-    """Strides (height, width) are 1x1 or 2x2. They may also be 1x2 if input and kernel have one
-    row, and 2x1 if input and kernel have one column.
+    """Strides (height, width) are {strides.either}. They may also be 1x2 if input and kernel
+    have one row, and 2x1 if input and kernel have one column.
     """
     op = view.op
     assert isinstance(op, ops.ConvTranspose)
@@ -94,7 +94,7 @@ def u55_strides_of_transposed(view: NodeView, strides: OneOf) -> str | None:
         return None
     if op.strides == (2, 1) and width == columns == 1:
         return None
-    return f"the strides are {op.strides}, allowed 1x1 and 2x2"
+    return f"the strides are {op.strides}; allowed: {strides.either}"
 
 
 # --- pooling ----------------------------------------------------------------------
@@ -110,7 +110,7 @@ def kernel_is_small(view: NodeView, elements: Range, rows: Range) -> str | None:
     height, width = (axis.kernel for axis in pool_axes(view))
     if height * width in elements and height in rows:
         return None
-    return f"the kernel is {height}x{width}, allowed {elements.most} elements and {rows.most} rows"
+    return f"the kernel is {height}x{width}; allowed: {elements} elements and {rows} rows"
 
 
 @limit(kernel=Range(1, 8))
@@ -120,17 +120,17 @@ def same_kernel_is_small(view: NodeView, kernel: Range) -> str | None:
     sizes = tuple(axis.kernel for axis in axes)
     if not _is_same(axes) or max(sizes) in kernel:
         return None
-    return f"the kernel is {sizes} with padding SAME, allowed up to {kernel.most} by {kernel.most}"
+    return f"the kernel is {sizes} with padding SAME; allowed: up to {kernel.most} by {kernel.most}"
 
 
 @limit(strides=_UP_TO_THREE)
 def u55_strides_of_pool(view: NodeView, strides: Range) -> str | None:
-    """Strides are {strides}, or more with padding VALID."""
+    """Strides are {strides}; larger ones need padding VALID."""
     axes = pool_axes(view)
     found = tuple(axis.stride for axis in axes)
     if max(found) in strides or not _is_same(axes):
         return None
-    return f"the strides are {found} with padding SAME, allowed {strides}"
+    return f"the strides are {found} with padding SAME; allowed: {strides}"
 
 
 # --- reduction --------------------------------------------------------------------
@@ -142,7 +142,7 @@ def reduced_axes_are_short(view: NodeView, elements: Range) -> str | None:
     longest = max(_reduced_sizes(view), default=1)
     if longest in elements:
         return None
-    return f"an axis of {longest} elements is reduced, allowed {elements}"
+    return f"an axis of {longest} elements is reduced; allowed: {elements}"
 
 
 def reduces_at_most(largest: int) -> Limit:
@@ -153,7 +153,7 @@ def reduces_at_most(largest: int) -> Limit:
 def _mean_is_small(view: NodeView, elements: Range) -> str | None:
     """A mean is taken over at most {elements.most} elements."""
     count = prod(_reduced_sizes(view))
-    return None if count in elements else f"{count} elements are reduced, allowed {elements}"
+    return None if count in elements else f"{count} elements are reduced; allowed: {elements}"
 
 
 def _reduced_sizes(view: NodeView) -> list[int]:
@@ -164,23 +164,23 @@ def _reduced_sizes(view: NodeView) -> list[int]:
 
 @limit(batch=1)
 def mean_has_one_batch(view: NodeView, batch: int) -> str | None:
-    """The first of 4 or more dimensions is {batch}."""
+    """If the operand has 4 or more dimensions, the first one is {batch}."""
     shape = view.input().shape
     if len(shape) < 4 or shape[0] == batch:
         return None
-    return f"the operand has the shape {shape}, allowed a first dimension of {batch}"
+    return f"the operand has the shape {shape}; allowed: {batch} as first dimension"
 
 
-@limit()
-def mean_over_depth(view: NodeView) -> str | None:
-    """The last axis is reduced only if one of height, width and depth is 1."""
+@limit(size=1)
+def mean_over_depth(view: NodeView, size: int) -> str | None:
+    """The last axis is reduced only if one of height, width and depth is {size}."""
     op = view.op
     assert isinstance(op, ops.Reduce)
     shape = view.input().shape
     three = (1, 1, *shape)[-3:]
-    if len(shape) - 1 not in op.axes or 1 in three:
+    if len(shape) - 1 not in op.axes or size in three:
         return None
-    return f"the depth of {shape} is reduced, allowed only if height, width or depth is 1"
+    return f"the depth of {shape} is reduced; allowed only if height, width or depth is {size}"
 
 
 @limit(elements=Range(most=127))
@@ -189,9 +189,9 @@ def u55_argmax_over_depth(view: NodeView, elements: Range) -> str | None:
     op, shape = view.op, view.input().shape
     assert isinstance(op, ops.ArgMax)
     if op.axis != len(shape) - 1:
-        return f"the axis is {op.axis} of {len(shape)}, allowed {len(shape) - 1}"
+        return f"the axis is {op.axis}; allowed: {len(shape) - 1}, the last one"
     if shape[-1] not in elements:
-        return f"the axis has {shape[-1]} elements, allowed {elements}"
+        return f"the axis has {shape[-1]} elements; allowed: {elements}"
     return "the reduced axis is kept, but must be dropped" if op.keepdims else None
 
 
@@ -199,7 +199,7 @@ def u55_argmax_over_depth(view: NodeView, elements: Range) -> str | None:
 def softmax_rows(view: NodeView, rows: Range) -> str | None:
     """A softmax has at most {rows.most} rows."""
     count = prod(view.input().shape[:-1])
-    return None if count in rows else f"there are {count} rows, allowed {rows}"
+    return None if count in rows else f"there are {count} rows; allowed: {rows}"
 
 
 # --- products of two activations --------------------------------------------------
@@ -207,10 +207,10 @@ def softmax_rows(view: NodeView, rows: Range) -> str | None:
 
 @limit(elements=_UP_TO_65536)
 def u55_product_axes(view: NodeView, elements: Range) -> str | None:
-    """The depth of the result and the reduced axis are at most {elements.most}."""
+    """The last axis of the result and the reduced axis have at most {elements.most} elements."""
     for size in (view.output().shape[-1], view.input().shape[-1]):
         if size not in elements:
-            return f"an axis has {size} elements, allowed {elements}"
+            return f"an axis has {size} elements; allowed: {elements}"
     return None
 
 
@@ -219,8 +219,8 @@ def u55_product_axes(view: NodeView, elements: Range) -> str | None:
 
 @limit(scales=OneOf((2, 4, 8)), half_pixel=OneOf((2,)))
 def u55_resizes_by_powers_of_two(view: NodeView, scales: OneOf, half_pixel: OneOf) -> str | None:
-    """Height and width both grow {scales.either} times (linear half_pixel: {half_pixel} times), or
-    a single pixel is repeated.
+    """Height and width grow by the same factor: {scales.either}, in linear mode with half-pixel
+    centers only {half_pixel}. A single pixel may be repeated to any size.
     """
     op, mode, sizes = view.op, exact_mode(view), spatial_sizes(view)
     assert isinstance(op, ops.Resize)
@@ -235,13 +235,13 @@ def u55_resizes_by_powers_of_two(view: NodeView, scales: OneOf, half_pixel: OneO
     growing = {s for s, (_, count) in zip(found, sizes, strict=True) if (s, count) != (1, 1)}
     if len(growing) == 1 and all(scale in allowed for scale in growing):
         return None
-    return f"{_listed(sizes)} are scales of {_shown(found)}, allowed {allowed} for both"
+    return f"the scales are {_shown(found)} ({_listed(sizes)}); allowed: {allowed} for both"
 
 
 @limit(scale=Range(most=1024), aligned=Range(most=2048))
 def u85_resizes_in_bounds(view: NodeView, scale: Range, aligned: Range) -> str | None:
-    """Sizes grow at most {scale.most} times (with aligned corners: {aligned.most} times), and in
-    linear mode by powers of two.
+    """Height and width grow at most {scale.most} times, with aligned corners {aligned.most} times,
+    and in linear mode by powers of two.
     """
     op, mode, sizes = view.op, exact_mode(view), spatial_sizes(view)
     assert isinstance(op, ops.Resize)
@@ -250,10 +250,10 @@ def u85_resizes_in_bounds(view: NodeView, scale: Range, aligned: Range) -> str |
     scales = [_scale(mode, *size) for size in sizes]
     allowed = aligned if mode.align_corners else scale
     if max(scales) not in allowed:
-        return f"{_listed(sizes)} are scales of {_shown(scales)}, allowed {allowed}"
+        return f"the scales are {_shown(scales)} ({_listed(sizes)}); allowed: {allowed}"
     if op.mode == "nearest" or _is_trivial(sizes) or all(map(_is_power_of_two, scales)):
         return None
-    return f"{_listed(sizes)} are scales of {_shown(scales)}, allowed powers of two"
+    return f"the scales are {_shown(scales)} ({_listed(sizes)}); allowed: powers of two"
 
 
 def _is_trivial(sizes: Sequence[tuple[int, int]]) -> bool:
@@ -284,7 +284,7 @@ def _shown(scales: Iterable[float]) -> str:
 
 @limit()
 def steps_in_height_and_width(view: NodeView) -> str | None:
-    """Steps are positive; only those along height and width, before the last axis, exceed 1."""
+    """Steps are positive, and exceed 1 only along height and width, the axes before the last."""
     op = view.op
     assert isinstance(op, ops.Slice)
     rank = len(op.steps)
@@ -294,18 +294,18 @@ def steps_in_height_and_width(view: NodeView) -> str | None:
     return f"the steps are {op.steps}; only those along height and width may exceed 1"
 
 
-@limit()
-def pads_with_a_constant(view: NodeView) -> str | None:
-    """The padding is constant: other modes need GATHER, which the NPU lacks."""
+@limit(mode=OneOf(("constant",)))
+def pads_with_a_constant(view: NodeView, mode: OneOf) -> str | None:
+    """The padding is {mode}: other modes need GATHER, which the NPU lacks."""
     op = view.op
     assert isinstance(op, ops.Pad)
-    return None if op.mode == "constant" else f"the padding mode is {op.mode}, allowed constant"
+    return None if op.mode in mode else f"the padding mode is {op.mode}; allowed: {mode}"
 
 
 @limit(elements=_UP_TO_65536)
 def u55_transposes_small_planes(view: NodeView, elements: Range) -> str | None:
-    """Up to 3 axes longer than 1 have at most {elements.most} elements each; of more axes, any
-    group that leaves out 2 has at most as many together.
+    """Axes of size 1 do not count. Each of up to 3 axes has at most {elements.most} elements; of
+    n > 3 axes, the product of any n - 2 sizes is at most {elements.most}.
     """
     op, shape = view.op, view.input().shape
     assert isinstance(op, ops.Transpose)
@@ -316,7 +316,7 @@ def u55_transposes_small_planes(view: NodeView, elements: Range) -> str | None:
     largest = max(map(prod, groups), default=1)
     if largest in elements:
         return None
-    return f"some axes of {shape} have {largest} elements together, allowed {elements}"
+    return f"some axes of {shape} have {largest} elements together; allowed: {elements}"
 
 
 @limit(rank=Range(most=8))
@@ -325,12 +325,12 @@ def transposed_rank(view: NodeView, rank: Range) -> str | None:
     found = len(view.input().shape)
     if found in rank:
         return None
-    return f"the rank is {found}, allowed {rank}"
+    return f"the rank is {found}; allowed: {rank}"
 
 
-@limit()
-def u85_gathers_along_batch(view: NodeView) -> str | None:
-    """Elements are picked along the first axis."""
+@limit(axis=0)
+def u85_gathers_along_batch(view: NodeView, axis: int) -> str | None:
+    """Elements are picked along axis {axis}."""
     op = view.op
     assert isinstance(op, ops.Gather)
-    return None if op.axis == 0 else f"the axis is {op.axis}, allowed 0"
+    return None if op.axis == axis else f"the axis is {op.axis}; allowed: {axis}"

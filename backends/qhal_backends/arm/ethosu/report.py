@@ -15,7 +15,7 @@ from qhal.ir.graph import Graph, NodeView
 from qhal.metric import Basis, Metric, Topic, counted
 from qhal.plugin.backend import PlacedNode, Placement
 from qhal.targets.capability import HOST
-from qhal.targets.where import WhereBasis
+from qhal.targets.where import Where, WhereBasis
 from qhal_backends.arm.ethosu.compiler import (
     COMPILED,
     LAYERS,
@@ -51,19 +51,20 @@ def read_placement(files: Files) -> Placement:
     placed = (
         _on_cpu(op, reasons) if op.result in left else _on_npu(op, cycles) for op in operators
     )
-    return Placement(tuple(placed), vela(), WhereBasis.REPORTED, by_result=True)
+    return Placement(tuple(placed), vela(), by_result=True)
 
 
 def _on_npu(operator: Operator, cycles: Mapping[str, float]) -> PlacedNode:
     found = cycles.get(operator.result)
     cost = None if found is None else Metric(found, "cycles", Basis.ESTIMATED_COMPILER)
-    return PlacedNode(operator.result, operator.builtin, NPU, operator.dtype, cost)
+    where = Where(NPU, operator.builtin, operator.dtype, WhereBasis.REPORTED)
+    return PlacedNode(operator.result, where, cost)
 
 
 def _on_cpu(operator: Operator, reasons: Mapping[str, str]) -> PlacedNode:
     reason = reasons.get(operator.result)
     kernel = f"{operator.builtin} ({reason})" if reason else operator.builtin
-    return PlacedNode(operator.result, kernel, HOST, operator.dtype)
+    return PlacedNode(operator.result, Where(HOST, kernel, operator.dtype, WhereBasis.REPORTED))
 
 
 def check_uses_npu(placement: Placement, configuration: Configuration) -> None:
@@ -74,9 +75,9 @@ def check_uses_npu(placement: Placement, configuration: Configuration) -> None:
     Raises:
         RefusedError: every operator stays on the CPU; the message lists them with reasons.
     """
-    if any(node.unit != HOST for node in placement.nodes):
+    if any(node.where.unit != HOST for node in placement.nodes):
         return
-    listed = "\n".join(f"  {node.name}: {node.kernel}." for node in placement.nodes)
+    listed = "\n".join(f"  {node.name}: {node.where.kernel}." for node in placement.nodes)
     raise RefusedError(
         f"{placement.source} puts nothing on the NPU of {configuration.accelerator} and leaves "
         f"{counted(len(placement.nodes), 'operator')} on the CPU:\n{listed}\n",
@@ -166,7 +167,7 @@ def decision_about(
         owners: first result of each operator -> the node that it belongs to.
         configuration: what was compiled for.
     """
-    left = [node for node in placement.nodes if node.unit == HOST]
+    left = [node for node in placement.nodes if node.where.unit == HOST]
     share = share_on_npu(graph, {owners[node.name] for node in left})
     rest = f"; its cycle counts leave out {counted(len(left), 'operator')} on the CPU"
     return Decision(

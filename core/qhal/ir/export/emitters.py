@@ -179,6 +179,7 @@ def _compare(op: ops.Compare, call: ExportCall) -> None:
     call.write(_COMPARE[op.relation])
 
 
+# Operators without attributes -> the ONNX operator that is the same: one line each is enough.
 _SAME_FORM: Mapping[type[ops.Op], str] = {
     ops.Pow: "Pow",
     ops.Maximum: "Max",
@@ -191,16 +192,12 @@ _SAME_FORM: Mapping[type[ops.Op], str] = {
 }
 
 
-@emit.register(ops.Pow)
-@emit.register(ops.Maximum)
-@emit.register(ops.Minimum)
-@emit.register(ops.Where)
-@emit.register(ops.Relu)
-@emit.register(ops.PRelu)
-@emit.register(ops.Sigmoid)
-@emit.register(ops.Tanh)
 def _same_form(op: ops.Op, call: ExportCall) -> None:
     call.write(_SAME_FORM[type(op)])
+
+
+for _operator in _SAME_FORM:
+    emit.register(_operator, _same_form)
 
 
 @emit.register

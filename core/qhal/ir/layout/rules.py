@@ -89,7 +89,7 @@ class NodeLayout:
     results: tuple[Order, ...]
 
 
-Rule = Callable[[Site], NodeLayout]
+LayoutRule = Callable[[Site], NodeLayout]
 Adapt = Callable[[Order], Order]
 
 
@@ -100,7 +100,7 @@ def lay_out(site: Site) -> NodeLayout:
     return rule(site)
 
 
-def rule_of(operator: type[Op]) -> Rule | None:
+def rule_of(operator: type[Op]) -> LayoutRule | None:
     """Return the layout rule of an operator; element-wise ones share one."""
     return _RULES.get(operator, _elementwise if operator.traits.elementwise else None)
 
@@ -459,7 +459,7 @@ def _reshape_to(site: Site, order: Order, made: Order) -> NodeLayout:
     return NodeLayout(None if same else ops.Reshape(shape), (Want(order),), (made,))
 
 
-_RULES: Mapping[type[Op], Rule] = {
+_RULES: Mapping[type[Op], LayoutRule] = {
     **dict.fromkeys((ops.MatMul, ops.Lstm, ops.Gru, ops.Rnn, ops.Opaque), _canonical),
     **dict.fromkeys((ops.MaxPool, ops.AveragePool, ops.Resize), _spatial),
     **dict.fromkeys((ops.SpaceToDepth, ops.InstanceNorm), _spatial),

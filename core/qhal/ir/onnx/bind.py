@@ -18,7 +18,7 @@ Dim = int | str
 
 
 @dataclass(frozen=True)
-class Bound:
+class BoundInputs:
     """The inputs with static types.
 
     Attributes:
@@ -86,7 +86,7 @@ class _Binder:
         return tuple(size for size in shape if size is not None)
 
 
-def bind_inputs(inputs: Sequence[ir.Value], shapes: Shapes) -> Bound:
+def bind_inputs(inputs: Sequence[ir.Value], shapes: Shapes) -> BoundInputs:
     """Give every dimension of every input a size.
 
     Args:
@@ -111,7 +111,7 @@ def bind_inputs(inputs: Sequence[ir.Value], shapes: Shapes) -> Bound:
     for value in inputs:
         name = str(value.name)
         types[name] = TensorType(binder.resolve(name, dims[name]), _input_type(value, binder))
-    return Bound(types, binder.sizes, tuple(binder.decisions))
+    return BoundInputs(types, binder.sizes, tuple(binder.decisions))
 
 
 def _dims(value: ir.Value, shapes: Shapes) -> tuple[Dim, ...]:

@@ -21,7 +21,7 @@ OLDEST_OPSET = 7
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class ModelSource:
     """A model as it lies on disk.
 
     Attributes:
@@ -35,7 +35,7 @@ class Source:
     opset: int
 
 
-def load(path: Path) -> Source:
+def load(path: Path) -> ModelSource:
     """Read a model file.
 
     Raises:
@@ -57,7 +57,7 @@ def load(path: Path) -> Source:
             f"The graph of {str(path)!r} is not valid: {reason}.",
             "onnx.checker.check_model may say more.",
         ) from error
-    return Source(model, WeightFiles(path, data), _opset(path, model))
+    return ModelSource(model, WeightFiles(path, data), _opset(path, model))
 
 
 def _parse(path: Path, data: memoryview) -> onnx.ModelProto:

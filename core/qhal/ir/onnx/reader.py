@@ -19,7 +19,7 @@ from qhal.ir.onnx.arity import check_arity
 from qhal.ir.onnx.bind import bind_inputs
 from qhal.ir.onnx.call import ImportCall, Unsupported, node_name
 from qhal.ir.onnx.fold import fold
-from qhal.ir.onnx.load import Source
+from qhal.ir.onnx.load import ModelSource
 from qhal.ir.onnx.opaque import check_float, expansion, opaque
 from qhal.ir.onnx.scope import Scope
 from qhal.ir.onnx.table import TABLE
@@ -34,7 +34,7 @@ _INVALID = (ValueError, TypeError, KeyError, IndexError, OverflowError, ZeroDivi
 """What a mapping runs into when a node's attributes or operands make no sense."""
 
 
-def read(source: Source, shapes: Shapes) -> tuple[Graph, tuple[Decision, ...]]:
+def read(source: ModelSource, shapes: Shapes) -> tuple[Graph, tuple[Decision, ...]]:
     """Read the canonical graph of a model, before patterns are recognized.
 
     Raises:
@@ -52,7 +52,7 @@ def read(source: Source, shapes: Shapes) -> tuple[Graph, tuple[Decision, ...]]:
     for value in inputs:
         name = scope.name_of(value)
         scope.set_tensor(value, builder.input(name, bound.types[name]))
-    reader = _Reader(scope)
+    reader = _GraphReader(scope)
     reader.walk(graph)
     _check_sizes(builder)
     return _finish(scope, graph.outputs), (*bound.decisions, *reader.decisions)
@@ -91,7 +91,7 @@ def _check_distinct(inputs: Sequence[ir.Value]) -> None:
             )
 
 
-class _Reader:
+class _GraphReader:
     """Reads nodes into a scope and collects decisions."""
 
     def __init__(self, scope: Scope) -> None:

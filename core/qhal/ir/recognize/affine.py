@@ -13,7 +13,15 @@ import numpy as np
 from qhal.ir import ops
 from qhal.ir.graph import Node
 from qhal.ir.ops import Ints, Op
-from qhal.ir.recognize.rewrite import FloatArray, InnerOp, Inputs, Matcher, New, Replacement, Rules
+from qhal.ir.recognize.rewrite import (
+    FloatArray,
+    InnerOp,
+    Matcher,
+    New,
+    NewOperands,
+    Replacement,
+    Rules,
+)
 
 _WEIGHTED = (ops.Conv, ops.DepthwiseConv, ops.ConvTranspose, ops.FullyConnected)
 
@@ -31,7 +39,7 @@ def _fold_scale(graph: Matcher, node: Node) -> Replacement | None:
     scaled = _scaled(before, weight, factor)
     if not np.isfinite(scaled).all():
         return None
-    inputs: Inputs = (before.inputs[0], New(before.inputs[1], scaled))
+    inputs: NewOperands = (before.inputs[0], New(before.inputs[1], scaled))
     bias = _bias(graph, before)
     if bias is not None:
         inputs += (New(before.inputs[2], bias * factor),)
@@ -157,7 +165,7 @@ def _norm_scale(graph: Matcher, node: Node) -> Replacement | None:
     if found is None or scale is None:
         return None
     before, factor = found
-    inputs: Inputs = (before.inputs[0], New(before.inputs[1], scale * factor))
+    inputs: NewOperands = (before.inputs[0], New(before.inputs[1], scale * factor))
     bias = _bias(graph, before)
     if bias is not None:
         inputs += (New(before.inputs[2], bias * factor),)

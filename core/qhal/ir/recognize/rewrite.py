@@ -28,11 +28,11 @@ class InnerOp:
     """An operator that a replacement needs before its last one."""
 
     op: Op
-    inputs: tuple[Operand, ...]
+    inputs: tuple[NewOperand, ...]
 
 
-Operand = str | New | InnerOp
-Inputs = tuple[Operand, ...]
+NewOperand = str | New | InnerOp
+NewOperands = tuple[NewOperand, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Replacement:
     """
 
     op: Op
-    inputs: Inputs
+    inputs: NewOperands
     covered: tuple[Node, ...]
 
 
@@ -139,12 +139,14 @@ class Matcher:
         inputs = self._operands(node, origin, found.inputs)
         return Node(node.name, found.op, inputs, node.outputs, origin)
 
-    def _operands(self, node: Node, origin: tuple[str, ...], inputs: Inputs) -> tuple[str, ...]:
+    def _operands(
+        self, node: Node, origin: tuple[str, ...], inputs: NewOperands
+    ) -> tuple[str, ...]:
         names = tuple(self._operand(node, origin, operand) for operand in inputs)
         self._uses.update(filter(None, names))
         return names
 
-    def _operand(self, node: Node, origin: tuple[str, ...], operand: Operand) -> str:
+    def _operand(self, node: Node, origin: tuple[str, ...], operand: NewOperand) -> str:
         if isinstance(operand, New):
             return self._builder.constant(operand.like, operand.value)
         return self._inner(node, origin, operand) if isinstance(operand, InnerOp) else operand
@@ -165,10 +167,10 @@ class Matcher:
         return self._builder.build()
 
 
-Rule = Callable[[Matcher, Node], Replacement | None]
+RewriteRule = Callable[[Matcher, Node], Replacement | None]
 """Asked with the last node of a pattern; looks back through its operands."""
 
-Rules = Mapping[type[Op], Sequence[Rule]]
+Rules = Mapping[type[Op], Sequence[RewriteRule]]
 
 FloatArray = npt.NDArray[np.float32]
 

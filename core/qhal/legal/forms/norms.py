@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from qhal.ir import ops
-from qhal.ir.counts import Line, Run, correction
+from qhal.ir.counts import Line, Segment, correction
 from qhal.legal.forms.draft import Draft
 from qhal.legal.forms.functions import Results
 
@@ -183,7 +183,7 @@ def average_pool_by_pieces(d: Draft) -> Results:
     op: Any = d.node.op
     if op.count_include_pad or op.layout is not ops.Layout.NCHW or len(op.kernel) != 2:
         return None
-    rows, columns = (line.runs() for line in _lines(d))
+    rows, columns = (line.segments() for line in _lines(d))
     if min(run.kernel for run in (*rows, *columns)) < 1 or len(rows) * len(columns) > _MOST_PIECES:
         return None
     bands = [_joined(d, 3, [_piece(d, row, column) for column in columns]) for row in rows]
@@ -193,7 +193,7 @@ def average_pool_by_pieces(d: Draft) -> Results:
 _MOST_PIECES = 16
 
 
-def _piece(d: Draft, row: Run, column: Run) -> str:
+def _piece(d: Draft, row: Segment, column: Segment) -> str:
     op: Any = d.node.op
     x = d.input(0)
     shape = d.shape(x)

@@ -15,16 +15,14 @@ import numpy.typing as npt
 from qhal.quant.model import QuantParams
 from qhal.quant.oracle.context import saturate, scalar
 from qhal.quant.oracle.fixed_point import Int64, round_half_away
-from qhal.quant.oracle.through_float import Table, tabulate
+from qhal.quant.oracle.through_float import Lookup, tabulate
 from qhal.quant.oracle.values import Array
-
-Floats = npt.NDArray[Any]
 
 _INTERVALS = 512
 """A 16-bit argument: the upper 9 bits choose an interval, the lower 7 interpolate."""
 
 
-def table8(source: QuantParams, output: QuantParams, function: Callable[[Array], Array]) -> Table:
+def table8(source: QuantParams, output: QuantParams, function: Callable[[Array], Array]) -> Lookup:
     """Build 256 entries for an 8-bit argument; the result is scaled by a float32 reciprocal."""
     scale, zero_point = scalar(output)
     inverse = np.float32(1) / scale
@@ -36,7 +34,7 @@ def table8(source: QuantParams, output: QuantParams, function: Callable[[Array],
     return tabulate(source, entries)
 
 
-def table16(source: QuantParams, output: QuantParams, function: Callable[[Array], Array]) -> Table:
+def table16(source: QuantParams, output: QuantParams, function: Callable[[Array], Array]) -> Lookup:
     """Build 513 samples for a 16-bit argument, with linear interpolation."""
     in_scale, in_zero = scalar(source)
     out_scale, out_zero = scalar(output)
@@ -94,5 +92,5 @@ def sigmoid_table() -> Int64:
     return table
 
 
-def _sigmoid16(index: Floats) -> Floats:
+def _sigmoid16(index: Array) -> Array:
     return np.asarray(65536 / (1 + np.exp(-index / 24)))

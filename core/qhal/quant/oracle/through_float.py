@@ -15,7 +15,7 @@ from qhal.quant.oracle.values import Array
 
 Builder = Callable[[KernelContext], Kernel]
 Function = Callable[[Array], Array]
-Table = Callable[[Array], Array]
+Lookup = Callable[[Array], Array]
 
 
 def through_float(context: KernelContext, build: Builder) -> Kernel:
@@ -45,7 +45,7 @@ def _stored(context: KernelContext, name: str, value: Array) -> Array:
     return value if params is None else quantize_real(value, params, context.arithmetic)
 
 
-def integer_table(dtype: DType, function: Table) -> Table:
+def integer_table(dtype: DType, function: Lookup) -> Lookup:
     """Build a look-up table over every integer of a type of 8 or 16 bits.
 
     Args:
@@ -57,12 +57,12 @@ def integer_table(dtype: DType, function: Table) -> Table:
     return lambda x: table[x.astype(np.intp) - low]
 
 
-def tabulate(source: QuantParams, function: Callable[[Real], Array]) -> Table:
+def tabulate(source: QuantParams, function: Callable[[Real], Array]) -> Lookup:
     """Build a look-up table over every real number that ``source`` can hold."""
     return integer_table(source.dtype, lambda x: function(dequantize(x, source)))
 
 
-def by_integers(source: QuantParams, function: Table) -> Kernel:
+def by_integers(source: QuantParams, function: Lookup) -> Kernel:
     """Build the kernel of a function of stored integers."""
     return unary(integer_table(source.dtype, function))
 
@@ -75,6 +75,6 @@ def by_table(context: KernelContext, function: Function) -> Kernel:
     )
 
 
-def unary(function: Table) -> Kernel:
+def unary(function: Lookup) -> Kernel:
     """Build the kernel of a function of the first operand."""
     return lambda operands: (function(operands_of(operands)[0]),)

@@ -18,8 +18,6 @@ import numpy.typing as npt
 from qhal.ir.ops import Ints, Layout
 from qhal.quant.oracle.values import Array
 
-Floats = npt.NDArray[np.floating[npt.NBitBase]]
-
 Epilogue = Callable[[Array], Array]
 """Turns accumulators (M, O) into results (M, O): bias, rescaling, activation."""
 
