@@ -240,7 +240,7 @@ def _path(family: Family, number: int) -> Path:
 def _save(family: Family, number: int) -> None:
     try:
         result = family.run(number)
-    except Exception:  # noqa: BLE001 - reported apart from faults of qhal
+    except Exception:  # noqa: BLE001 - reported separately from faults of qhal
         result = Result(number, harness=traceback.format_exc())
     _path(family, number).write_text(json.dumps(asdict(result)))
 

@@ -120,7 +120,7 @@ def _counts(core: Core, results: Mapping[str, EmulatedResult]) -> dict[str, Metr
     }
     if len(found) == len(kinds):
         ratio = found["instructions_float"].value / found["instructions"].value
-        said = f"float over quantized; int8 products by {core.byte_product}; not a ratio of times"
+        said = f"float / quantized, int8 products by {core.byte_product}; says nothing about time"
         found["instructions_ratio"] = Metric(ratio, "ratio", Basis.COUNTED_EMULATED, note=said)
     return found
 

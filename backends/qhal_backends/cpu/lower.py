@@ -59,8 +59,8 @@ def to_qdq(model: QuantModel) -> onnx.ModelProto:
 
 def _form(model: QuantModel, node: Node) -> NodeWriter:
     """Choose the function that writes a node."""
-    if type(node.op) in _STEPS:
-        return _STEPS[type(node.op)]
+    if type(node.op) in _CONVERSIONS:
+        return _CONVERSIONS[type(node.op)]
     if isinstance(node.op, ops.ArgMax):
         return _move
     if node.outputs[0] not in model.params:
@@ -84,7 +84,7 @@ def _shares_params(model: QuantModel, node: Node) -> bool:
     return all(model.params[name].same_as(first) for name in (*names, *node.outputs))
 
 
-# --- steps --------------------------------------------------------------------
+# --- conversions --------------------------------------------------------------------
 
 
 def _quantize(qdq: QdqWriter, node: Node) -> None:
@@ -314,7 +314,7 @@ def _without_activation(op: ops.Op) -> tuple[ops.Op, Activation]:
     return plain, op.fused
 
 
-_STEPS: Mapping[type[ops.Op], NodeWriter] = {
+_CONVERSIONS: Mapping[type[ops.Op], NodeWriter] = {
     ops.Quantize: _quantize,
     ops.Dequantize: _dequantize,
     ops.Requantize: _requantize,

@@ -23,8 +23,8 @@ def add_arguments(parser: options.Parser) -> None:
     parser.add_argument(
         "--dump",
         choices=("imported", "legal", "laid"),
-        help="print the graph instead: as imported, in the target's operators (legal), or "
-        "then in its layout (laid)",
+        help="print the graph instead: as imported; rewritten in the target's operators (legal); "
+        "or rewritten and in the target's layout (laid)",
     )
 
 

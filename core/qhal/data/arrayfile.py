@@ -272,7 +272,7 @@ def _read_header(stream: IO[bytes], name: str) -> _Header:
             (2, 0): np.lib.format.read_array_header_2_0,
         }
         if version not in readers:
-            raise ValueError(f"version {version[0]}.{version[1]} of the format is not read")
+            raise ValueError(f"version {version[0]}.{version[1]} of .npy is not supported")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python 2 wrote some headers in another way
             shape, by_columns, dtype = readers[version](stream)

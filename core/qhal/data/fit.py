@@ -164,7 +164,7 @@ class Picture:
             image = resize(_pixels_of(image, "scaled"), scaled, self.preprocess.interpolation)
         if min(s - want for s, want in zip(scaled, self.size, strict=True)) < 0:
             raise PreprocessError(
-                f"Preprocessing {self.preprocess.name} makes images of {scaled[0]}x{scaled[1]}, "
+                f"Preprocessing {self.preprocess.name} scales images to {scaled[0]}x{scaled[1]}, "
                 f"but input {self.name!r} takes {self.size[0]}x{self.size[1]}.",
                 "Resize to at least the input's height and width.",
             )

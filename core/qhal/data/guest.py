@@ -1,4 +1,4 @@
-"""The user's code inside qhal: what it does to the process is undone, what it raises is told.
+"""The user's code inside qhal: what it does to the process is undone, what it raises is reported.
 
 A function that makes samples may exit, print, change the folder, import a neighbor when it is
 called, or switch NumPy's errors on. None of it may change what the rest of a run does.

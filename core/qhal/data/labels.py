@@ -74,7 +74,7 @@ def labels_of_array(values: Array, samples: int, name: str) -> Labels:
     if values.ndim != 1 or values.dtype.kind not in "iu":
         raise LabelError(
             f"The labels in {name} have shape {values.shape} and type {values.dtype}.",
-            "Give one class index (an integer) per sample; numpy.argmax makes it from one-hot.",
+            "Give one class index (an integer) per sample: numpy.argmax of one-hot labels.",
         )
     if len(values) != samples:
         raise LabelError(f"There are {len(values)} labels in {name} for {samples} samples.")

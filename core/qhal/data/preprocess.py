@@ -150,7 +150,7 @@ def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(_WANTED)
     if value and not _SMALLEST <= abs(value) <= _LARGEST:  # also false for NaN
-        raise ValueError(f"a number from {_SMALLEST:g} to {_LARGEST:g}, or its negative, is wanted")
+        raise ValueError(f"a number from {_SMALLEST:g} to {_LARGEST:g}, or its negative, is needed")
     return float(value)
 
 

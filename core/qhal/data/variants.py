@@ -109,7 +109,7 @@ def _of_values(
 
 
 def _shortest(values: Array) -> tuple[float, ...]:
-    """Round as they are told; one value stands for equal ones."""
+    """Round as they are printed; one value stands for equal ones."""
     rounded = [float(f"{value:.6g}") for value in values]
     return tuple(rounded[:1] if len(set(rounded)) == 1 else rounded)
 

@@ -139,7 +139,7 @@ def _recurrent(
 ) -> ResultTypes:
     x, hidden = operand(inputs, 0), op.hidden_size
     if len(x.shape) != 3:
-        raise ValueError(f"{op.kind} needs an operand (time, batch, features), this one is {x}")
+        raise ValueError(f"{op.kind} needs an operand (time, batch, features), but this one is {x}")
     times, batch, features = x.shape
     directions = 2 if op.direction == "bidirectional" else 1
     wanted: list[Ints] = [

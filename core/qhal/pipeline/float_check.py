@@ -17,7 +17,7 @@ from qhal.verify.evaluation import Evaluation
 from qhal.verify.float_top1 import Answers, Attempt, ask_float, try_others
 
 _CONVINCING = 1e-4
-"""Odds of chance below which a trial is told: about a hundred are made."""
+"""Odds of chance below which an attempt is reported: about a hundred are made."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,11 @@ def _chance_words(answers: Answers) -> str:
 def _advice(trials: Sequence[Attempt], others: Sequence[Variant], options: Options) -> str:
     good = [t for t in trials if t.answers.odds < _CONVINCING and (t.words or t.offset)]
     if not good:
-        told = _nothing_helped(trials[0].answers, others)
+        advice = _nothing_helped(trials[0].answers, others)
     else:
         lines = "".join(f"\n  {_how(t, options)}: {_right(t.answers)}" for t in good)
-        told = f"Tried on some of these samples, the float model is then right on{lines}\n"
-    return f"{told}If this is meant, --allow-chance deploys it as it is."
+        advice = f"Tried on some of these samples, the float model is then right on{lines}\n"
+    return f"{advice}If this is meant, --allow-chance deploys it as it is."
 
 
 def _nothing_helped(best: Answers, others: Sequence[Variant]) -> str:

@@ -52,10 +52,12 @@ def keep_refused(
         with OutputFolder(kept, force=force, option=_OPTION) as output:
             output.write(FILE_NAME, record.dumps())
             output.write(REPORT, to_markdown(record))
-        told = f"The record and the report of what was refused are in {kept}, without the artifact."
+        kept_where = (
+            f"The record and the report of what was refused are in {kept}, without the artifact."
+        )
     except OutputError as error:
-        told = f"The record of what was refused could not be kept: {error}"
-    return type(refusal)(refusal.message, f"{refusal.hint}\n{told}".lstrip())
+        kept_where = f"The record of what was refused could not be kept: {error}"
+    return type(refusal)(refusal.message, f"{refusal.hint}\n{kept_where}".lstrip())
 
 
 def _in_full(refusal: QhalError) -> Decision:

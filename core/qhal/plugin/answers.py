@@ -46,7 +46,7 @@ def _check_metrics(metrics: object) -> None:
         raise PluginError(f"its metrics are a {type(metrics).__name__}, not a mapping.")
     for name, metric in metrics.items():
         if not isinstance(name, str) or not name:
-            raise PluginError(f"a metric has the name {name!r:.60}, which is no text.")
+            raise PluginError(f"a metric has the name {name!r:.60}, which is not a string.")
         if is_own(name):
             raise PluginError(
                 f"it states {name!r}, which qhal finds out itself.",

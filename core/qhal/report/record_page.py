@@ -226,7 +226,7 @@ def _operators(plan: Plan) -> Section:
     sentences = (
         f"Where and how each node runs, according to: {plan.placement_source}."
         if plan.placement_source
-        else "No runtime here reported how it runs each node: the table shows what was declared.",
+        else "No runtime here reported how it runs each node: the table shows the plan.",
     )
     columns = ("operator", "nodes", "verdict", "declared", "placed", "runs as", "status")
     return Section("Operators", sentences if rows else (), Table(columns, rows))

@@ -197,7 +197,7 @@ def refuse_others(limits: object, owner: str) -> None:
     for stated in limits if isinstance(limits, tuple) else (limits,):
         if not isinstance(stated, Limit):
             raise PluginError(
-                f"{owner} has {stated!r:.60} among its limits, which is no Limit.",
+                f"{owner} has {stated!r:.60} among its limits, but that is not a Limit.",
                 "Write @limit() of qhal.targets.limit above the function.",
             )
 

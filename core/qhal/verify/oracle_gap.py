@@ -156,17 +156,17 @@ class OracleGap:
                 gap is as large as what quantization does.
         """
         excused = {name: _excused(name, reference) for name in self.outputs}
-        told = [g for g in self.outputs.values() if _worth_telling(g, excused[g.name])]
-        if not told:
+        shown = [g for g in self.outputs.values() if _worth_telling(g, excused[g.name])]
+        if not shown:
             return ()
-        matter = [gap for gap in told if gap.matters]
-        worst = max(matter or told, key=lambda gap: gap.against_quantization)
-        sentences = [self._sentence(runtime, worst, len(told) - 1)]
+        matter = [gap for gap in shown if gap.matters]
+        worst = max(matter or shown, key=lambda gap: gap.against_quantization)
+        sentences = [self._sentence(runtime, worst, len(shown) - 1)]
         if excused[worst.name]:
             sentences.append("The runtime's reference kernels agree with the oracle.")
         if matter:
             sentences += filter(None, [origin(worst.worst_sample)])
-        fine = all(excused[g.name] or (g.close and not g.shifted) for g in told)
+        fine = all(excused[g.name] or (g.close and not g.shifted) for g in shown)
         severity = Severity.INFO if fine and not matter else Severity.WARNING
         return (Decision(Code.ORACLE_GAP, " ".join(sentences), worst.name, severity),)
 

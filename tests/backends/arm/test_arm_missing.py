@@ -1,4 +1,4 @@
-"""Where nothing is installed, one command brings all that a backend wants."""
+"""Where nothing is installed, one command installs all that a backend needs."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_only_the_a76_has_dot_products() -> None:
 
 
 class HostRunner:
-    """Gives what it is told."""
+    """Returns what the test states."""
 
     runtime = "host"
 

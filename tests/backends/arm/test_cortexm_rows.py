@@ -88,7 +88,7 @@ def test_a_long_concatenation_is_split() -> None:
 
 
 def test_the_only_kernels_are_the_reference_ones() -> None:
-    """Verification tells kinds of kernels apart by the name of the runtime."""
+    """Verification distinguishes kinds of kernels by the name of the runtime."""
     assert label().endswith("(reference kernels)")
 
 

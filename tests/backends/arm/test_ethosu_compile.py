@@ -123,8 +123,8 @@ def test_a_node_on_the_cpu_is_one_decision() -> None:
     kernel = "SPACE_TO_DEPTH (Unsupported opType)"
     assert tail.placed == Where("host", kernel, "int8", WhereBasis.REPORTED)
     assert (tail.executed, tail.status) == (None, Status.AS_PLANNED)
-    told = [d for d in (*artifact.decisions, *executed.decisions) if d.subject == "tail"]
-    assert told == []
+    reported = [d for d in (*artifact.decisions, *executed.decisions) if d.subject == "tail"]
+    assert reported == []
 
 
 def test_cycles_of_nodes_add_up_to_those_of_the_model() -> None:

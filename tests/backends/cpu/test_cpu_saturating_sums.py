@@ -1,4 +1,4 @@
-"""Sums of integer products are exact on every processor, and what that takes is told."""
+"""Sums of integer products are exact on every processor, and the record says what that takes."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ def test_a_model_of_many_layers_loads_with_exact_kernels(zoo: Path, tmp_path: Pa
     """Layers with as many channels have equal zero points, which must not be one constant."""
     record, artifact = deployed(zoo, tmp_path, "w8a8")
     assert record.metrics["oracle_max_steps"].value <= 1
-    told = [d for d in record.decisions if d.code is Code.RUNTIME_SETTING]
-    assert ["On x86-64 processors" in d.sentence for d in told] == [True, False]
-    assert f"ran with {saturating_sums.SETTING} 1 here" in told[1].sentence
+    reported = [d for d in record.decisions if d.code is Code.RUNTIME_SETTING]
+    assert ["On x86-64 processors" in d.sentence for d in reported] == [True, False]
+    assert f"ran with {saturating_sums.SETTING} 1 here" in reported[1].sentence
     model = onnx.load_model_from_string(artifact.files["model.onnx"])
     signed = {w.name for w in model.graph.initializer if w.data_type == onnx.TensorProto.INT8}
     read = [n.input for n in model.graph.node if n.op_type == "DequantizeLinear"]

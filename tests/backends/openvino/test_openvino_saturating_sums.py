@@ -107,14 +107,14 @@ def test_the_probe_agrees_with_an_artifact_on_this_processor(tmp_path: Path) -> 
 
 
 def test_who_ships_the_artifact_is_told() -> None:
-    told = BACKEND.lower(layer().model, CPU).decisions
-    assert [d.code for d in told] == [Code.RUNTIME_SETTING, Code.SATURATING_SUMS]
-    assert told[1].severity is Severity.INFO
-    assert "deploy to openvino-cpu-avx2" in told[1].sentence
-    assert "LP_TRANSFORMS_MODE NO" in told[1].sentence
+    found = BACKEND.lower(layer().model, CPU).decisions
+    assert [d.code for d in found] == [Code.RUNTIME_SETTING, Code.SATURATING_SUMS]
+    assert found[1].severity is Severity.INFO
+    assert "deploy to openvino-cpu-avx2" in found[1].sentence
+    assert "LP_TRANSFORMS_MODE NO" in found[1].sentence
     narrow = replace(CPU, options={"device": "CPU", "weight_bits": "7"})
-    told = BACKEND.lower(layer(target=NARROW).model, narrow).decisions
-    assert [d.code for d in told] == [Code.RUNTIME_SETTING]
+    found = BACKEND.lower(layer(target=NARROW).model, narrow).decisions
+    assert [d.code for d in found] == [Code.RUNTIME_SETTING]
     stored = BACKEND.lower(layer("w8").model, CPU).decisions
     assert [d.code for d in stored] == [Code.RUNTIME_SETTING]
     npu = replace(CPU, options={"device": "NPU"})

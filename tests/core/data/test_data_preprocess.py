@@ -82,7 +82,7 @@ def test_steps_that_do_not_fit_the_input_are_refused(tmp_path: Path) -> None:
     inputs, images = {"x": TensorType((1, 3, 8, 8))}, {"x": np.zeros((1, 9, 9, 3), np.uint8)}
     for text, complaint in {
         "crop = 7": "crops to 7x7",
-        "resize = 6": "makes images of 6x6",
+        "resize = 6": "scales images to 6x6",
         "scale = 1.0\nmean = [1, 2]": "2 values of mean",
     }.items():
         with pytest.raises(PreprocessError, match=complaint):

@@ -98,11 +98,7 @@ CASES: list[Case] = [
     (ops.Silu(), X4),
     (ops.Gelu(), X4),
     (ops.Gelu(approximate=True), X4),
-    *(
-        (ops.Unary(f), X4)
-        for f in ["Abs", "Neg", "Exp", "Log", "Sqrt", "Rsqrt", "Reciprocal", "Erf", "Sin", "Cos"]
-    ),
-    *((ops.Unary(f), X4) for f in ["Floor", "Ceil", "Round", "Sign", "Softplus"]),
+    *((ops.Unary(function), X4) for function in UNARY),
     (ops.Unary("Not"), np.array([True, False])),
     (ops.Softmax(1), X4),
     (ops.LogSoftmax(3), X4),

@@ -198,12 +198,12 @@ def test_transposed_groups_come_apart() -> None:
 def test_written_out_blocks_are_recognized(op: ops.Op) -> None:
     graph = single(op)
     pieces = ("Reshape", "Transpose")
-    apart, _ = decompose(graph, target(*pieces))
-    assert kinds(apart) == ["Reshape", "Transpose", "Reshape"]
-    check_same(graph, apart)
-    again = legalize(apart, target(op.kind, *pieces)).graph
+    separate, _ = decompose(graph, target(*pieces))
+    assert kinds(separate) == ["Reshape", "Transpose", "Reshape"]
+    check_same(graph, separate)
+    again = legalize(separate, target(op.kind, *pieces)).graph
     assert [n.op for n in again.nodes] == [op]
-    assert kinds(legalize(apart, target(*pieces)).graph) == kinds(apart)
+    assert kinds(legalize(separate, target(*pieces)).graph) == kinds(separate)
 
 
 @pytest.mark.parametrize("numerator", ["one", "x"])

@@ -57,8 +57,8 @@ def test_a_refused_drop_leaves_record_and_report(wide: dict[str, Array], tmp_pat
     (gate,) = [gate for gate in record.gates if not gate.passed]
     assert gate.sentence in caught.value.message
     assert record.metrics["top1_drop"].value > 50
-    (told,) = [d for d in record.decisions if d.code is Code.NOT_HANDED_OUT]
-    assert "Measured with the oracle on 64 samples" in told.sentence
+    (found,) = [d for d in record.decisions if d.code is Code.NOT_HANDED_OUT]
+    assert "Measured with the oracle on 64 samples" in found.sentence
     assert "**Gate not met: top-1 went from" in (kept / "report.md").read_text()
     with pytest.raises(ArtifactError, match="that was refused: top-1 went from"):
         open_deployed(kept)

@@ -1,4 +1,4 @@
-"""What breaks in a plugin is told in the plugin's name, wherever it is called."""
+"""What breaks in a plugin is reported in the plugin's name, wherever it is called."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ def test_what_is_converted_for_an_artifact_does_not_give_the_users_array_away(to
 
 
 class Nosy(ToyBackend):
-    """Tries to write to what it examines, and to what it is told of the device."""
+    """Tries to write to what it examines, and to the facts of the device."""
 
     def examine(self, quantized: Trial, baseline: Trial | None, target: TargetProfile) -> Findings:
         for mapping in (quantized.inputs, target.options):

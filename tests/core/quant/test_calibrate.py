@@ -171,9 +171,9 @@ def test_the_cache_follows_weights_data_and_structure(tmp_path: Path, passes: li
 
 def test_names_do_not_matter_and_fused_is_the_same_as_apart() -> None:
     fused = stats_cache.tensor_digests(_network(fused=True))
-    apart = stats_cache.tensor_digests(_network(fused=False))
-    assert fused["y"] == apart["y"] != apart["before"]
-    assert fused["out"] == apart["out"]
+    separate = stats_cache.tensor_digests(_network(fused=False))
+    assert fused["y"] == separate["y"] != separate["before"]
+    assert fused["out"] == separate["out"]
     renamed = replace(_network(fused=True), name="other")
     assert stats_cache.tensor_digests(renamed) == fused
 

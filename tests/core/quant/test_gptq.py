@@ -167,18 +167,18 @@ def test_without_a_bias_the_mean_of_the_inputs_counts() -> None:
     rng = np.random.default_rng(0)
     weight, mean = rng.normal(size=(6, 12)).astype(np.float32), np.ones(12, np.float32)
     shared, facts = np.eye(12)[np.newaxis], {"channel_mean": mean}
-    apart = quantize_weights(task(FullyConnected(), weight, shared, **facts))
+    separate = quantize_weights(task(FullyConnected(), weight, shared, **facts))
     bias = np.zeros(6, np.float32)
     taken = quantize_weights(task(FullyConnected(), weight, shared, bias=bias, **facts))
-    assert apart.weight_params is not None
+    assert separate.weight_params is not None
 
-    params = apart.weight_params
+    params = separate.weight_params
 
     def mean_error(codes: np.ndarray) -> float:
         return float(np.abs((dequantize(codes, params) - weight) @ mean).max())
 
-    np.testing.assert_array_equal(taken.weight, quantize(weight, apart.weight_params))
-    assert mean_error(apart.weight) < mean_error(taken.weight) / 2
+    np.testing.assert_array_equal(taken.weight, quantize(weight, separate.weight_params))
+    assert mean_error(separate.weight) < mean_error(taken.weight) / 2
 
 
 def test_without_means_weights_go_to_their_nearest() -> None:

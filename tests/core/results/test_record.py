@@ -46,17 +46,17 @@ def _changed(record: RunRecord, **changes: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("version", "mend"),
+    ("version", "fix"),
     [(SCHEMA_VERSION + 1, "pip install --upgrade"), (SCHEMA_VERSION - 1, "qhal deploy` again")],
 )
 def test_other_schema_versions_are_refused(
-    record: RunRecord, tmp_path: Path, version: int, mend: str
+    record: RunRecord, tmp_path: Path, version: int, fix: str
 ) -> None:
     path = tmp_path / "record.json"
     path.write_text(_changed(record, schema_version=version))
     with pytest.raises(RecordError, match=f"schema version {version}") as caught:
         RunRecord.load(path)
-    assert mend in caught.value.hint
+    assert fix in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,6 @@ def test_a_function_that_is_not_declared_is_no_limit() -> None:
         lambda: Capability("Relu", (), "tests", stated),
         lambda: Capabilities((), native={"Relu": stated[0]}),
     ):
-        with pytest.raises(PluginError, match="which is no Limit") as caught:
+        with pytest.raises(PluginError, match="but that is not a Limit") as caught:
             build()
         assert "@limit()" in caught.value.hint

@@ -1,4 +1,4 @@
-"""Where a runtime begins to differ is told by the node's name, or it is said that it is unknown."""
+"""Where a runtime begins to differ is named by its node, or reported as unknown."""
 
 from __future__ import annotations
 
@@ -102,9 +102,9 @@ def change_bias(name: str, by: int) -> Change:
 
 
 def test_the_node_that_computes_something_else_is_named() -> None:
-    told = begins(change_bias("b1", 4000))
-    assert told.startswith("It begins at node fc1 (FullyConnected): from the same operands its")
-    assert told.endswith("steps.")
+    reported = begins(change_bias("b1", 4000))
+    assert reported.startswith("It begins at node fc1 (FullyConnected): from the same operands its")
+    assert reported.endswith("steps.")
 
 
 def test_nodes_before_and_after_it_are_not() -> None:
@@ -113,24 +113,26 @@ def test_nodes_before_and_after_it_are_not() -> None:
 
 
 def test_rounding_that_adds_up_has_no_node() -> None:
-    told = begins(change_bias("b1", 130))
-    assert told == (
+    reported = begins(change_bias("b1", 130))
+    assert reported == (
         "No node alone is off by more than one step; what is rounded from fc1 on adds up."
     )
     assert begins(lambda constants: None) == "No node alone differs."
 
 
 def test_where_looking_changes_the_result_it_is_said() -> None:
-    told = begins(change_bias("b1", 4000), hides=True)
-    assert told.startswith("Where it begins could not be found: with its tensors as outputs the")
+    reported = begins(change_bias("b1", 4000), hides=True)
+    assert reported.startswith(
+        "Where it begins could not be found: with its tensors as outputs the"
+    )
 
 
 def test_where_the_backend_cannot_it_is_said() -> None:
     model, profile = chain(), TargetProfile("toy-target", "toy", "A toy")
     backend = ToyBackend(model=model)
     subject = Subject(artifact_of(model), backend, profile, Adapter.of_model(model), model)
-    told = where_it_begins(subject, RunOptions(), SAMPLE)
-    assert told == (
+    reported = where_it_begins(subject, RunOptions(), SAMPLE)
+    assert reported == (
         "Where it begins could not be found, since no tensor in between is known: Output x8 of "
         "model.toy is missing."
     )

@@ -194,27 +194,29 @@ def test_reference_kernels_excuse_each_output_alone() -> None:
     fast.check("toy 1", right)
     with pytest.raises(VerificationError):
         fast.check("toy 1", wrong)
-    (told,) = fast.decisions("toy 1", right, lambda sample: f"It begins at sample {sample}.")
-    assert told.severity is Severity.WARNING
-    assert "as much as quantization itself changes (8 samples)" in told.sentence
-    assert "The runtime's reference kernels agree with the oracle. It begins at" in told.sentence
+    (reported,) = fast.decisions("toy 1", right, lambda sample: f"It begins at sample {sample}.")
+    assert reported.severity is Severity.WARNING
+    assert "as much as quantization itself changes (8 samples)" in reported.sentence
+    assert (
+        "The runtime's reference kernels agree with the oracle. It begins at" in reported.sentence
+    )
 
 
 def test_what_is_small_beside_quantization_is_told_and_no_warning_with_an_excuse() -> None:
     exact = gap_with(FINE["the same"])
     rare = gap_with(lambda all_, i: all_[i] + np.where(np.arange(WIDTH) == 3, 2, 0))
-    (told,) = rare.decisions("toy 1", exact, lambda sample: "It begins somewhere.")
-    assert told.severity is Severity.INFO
-    assert "begins" not in told.sentence
+    (reported,) = rare.decisions("toy 1", exact, lambda sample: "It begins somewhere.")
+    assert reported.severity is Severity.INFO
+    assert "begins" not in reported.sentence
     assert rare.decisions("toy 1")[0].severity is Severity.WARNING
     assert exact.decisions("toy 1") == ()
 
 
 def test_a_shift_by_one_step_is_a_warning() -> None:
     gap = gap_with(lambda all_, i: (all_[i] - 1).clip(-128, 127))
-    (told,) = gap.decisions("toy 1")
-    assert told.severity is Severity.WARNING
-    assert "by -1 steps on average at output faint" in told.sentence
+    (reported,) = gap.decisions("toy 1")
+    assert reported.severity is Severity.WARNING
+    assert "by -1 steps on average at output faint" in reported.sentence
 
 
 # --- sums -------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def unchecked(target: TargetProfile) -> tuple[Decision, ...]:
         return ()
     sentence = (
         f"{target.name} states no {' and no '.join(missing)}, so it is unknown whether the model "
-        "fits. To have it checked, extend the target in a targets.toml that states them."
+        "fits. To have it checked, state them in a targets.toml that extends this target."
     )
     return (Decision(Code.MEMORY_UNCHECKED, sentence),)
 

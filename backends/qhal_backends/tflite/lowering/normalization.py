@@ -99,24 +99,24 @@ def _normalize(e: Emitter, view: NodeView, axes: Sequence[int], epsilon: float) 
     over = e.integers(f"{node.name}/axes", axes)
     reduced = [1 if i in axes else size for i, size in enumerate(shape)]
 
-    def step(what: str, builtin: str, inputs: list[str], size: Sequence[int]) -> str:
+    def write(what: str, builtin: str, inputs: list[str], size: Sequence[int]) -> str:
         made = e.like(x, f"{node.name}/{what}", size)
         options: dict[str, OptionValue] = {"keepDims": True} if builtin == "MEAN" else {}
         e.emit(builtin, inputs, [made], **options)
         return made
 
-    mean = step("mean", "MEAN", [x, over], reduced)
-    squares = step("squares", "SQUARED_DIFFERENCE", [x, mean], shape)
-    variance = step("variance", "MEAN", [squares, over], reduced)
+    mean = write("mean", "MEAN", [x, over], reduced)
+    squares = write("squares", "SQUARED_DIFFERENCE", [x, mean], shape)
+    variance = write("variance", "MEAN", [squares, over], reduced)
     guard = e.constant(f"{node.name}/epsilon", np.asarray(epsilon, np.float32))
-    guarded = step("guarded", "ADD", [variance, guard], reduced)
-    inverse = step("inverse", "RSQRT", [guarded], reduced)
-    centered = step("centred", "SUB", [x, mean], shape)
-    scaled = step("scaled", "MUL", [centered, inverse], shape)
+    guarded = write("guarded", "ADD", [variance, guard], reduced)
+    inverse = write("inverse", "RSQRT", [guarded], reduced)
+    centered = write("centred", "SUB", [x, mean], shape)
+    scaled = write("scaled", "MUL", [centered, inverse], shape)
     if not view.has(2):
         e.emit("MUL", [scaled, node.inputs[1]], [y])
         return
-    weighted = step("weighted", "MUL", [scaled, node.inputs[1]], shape)
+    weighted = write("weighted", "MUL", [scaled, node.inputs[1]], shape)
     e.emit("ADD", [weighted, node.inputs[2]], [y])
 
 

@@ -141,7 +141,8 @@ def _constant(call: ImportCall) -> tuple[Array, ...]:
         if name in ("value_int", "value_ints"):
             return (np.asarray(attribute.value, np.int64),)
     raise ModelInvalidError(
-        f"The constant {call.name!r} is sparse or a string.", "qhal takes dense numeric constants."
+        f"The constant {call.name!r} is sparse or holds strings.",
+        "qhal takes dense numeric constants.",
     )
 
 
