@@ -181,6 +181,13 @@ class FloatModelError(QhalError):
     exit_code = 1
 
 
+class LoopGateError(QhalError):
+    """With its own states fed back, the artifact's outputs leave those of the float model."""
+
+    code = "QH506"
+    exit_code = 1
+
+
 # --- QH6xx: what is not installed ---------------------------------------------
 
 
