@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from qhal.plugin.calls import naming
 from qhal.plugin.registry import Registry, given_or_installed
 from qhal.progress import SILENT, Progress
 from qhal.results.bench import BenchReport, BenchResult, origin_of
+from qhal.results.record import RunRecord
 from qhal.version import __version__
 
 
@@ -110,9 +111,17 @@ def _enter(
     if data is None:
         sample = random_sample(inputs, record.plan)
     else:
-        sample = first_sample(data, inputs, preprocess)
+        sample = first_sample(data, inputs, preprocess, _states_of(record))
     baseline = None if model is None else _baseline(deployed, Path(model))
     return _Entry(deployed, sample, Pair(deployed.runnable, baseline, sample.inputs))
+
+
+def _states_of(record: RunRecord) -> list[str]:
+    """List the inputs that a deployed model's outputs feed again."""
+    calibration = record.data.get("calibration")
+    states = calibration.get("states") if isinstance(calibration, Mapping) else None
+    known = [port.name for port in record.model.inputs]
+    return [name for name in known if isinstance(states, Mapping) and name in states.values()]
 
 
 def _result(entry: _Entry, clocked: Clocked, first: Clocked) -> BenchResult:
