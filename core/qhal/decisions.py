@@ -21,7 +21,7 @@ class Code(Enum):
     BATCH_BOUND = ("QD101", "a free leading dimension was set to 1")
     SHAPE_BOUND = ("QD102", "a free dimension was set with --shape")
     OPAQUE = ("QD103", "an ONNX operator has no canonical form and is kept as it is, in float")
-    UNROLLED = ("QD104", "a recurrent operator was unrolled for a fixed length")
+    UNROLLED = ("QD104", "a recurrent operator or a loop was unrolled for a fixed length")
     DECOMPOSED = ("QD105", "an operator that the target lacks was rewritten with others")
     TRANSPOSE_KEPT = ("QD106", "a transpose could not be removed and stays in the artifact")
     LAYOUT = (

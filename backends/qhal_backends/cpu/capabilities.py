@@ -129,7 +129,7 @@ _FLOAT_ONLY = (
     *("Sub", "Div", "Pow", "Compare", "Abs", "Neg", "Exp", "Log", "Sqrt", "Rsqrt", "Reciprocal"),
     *("Erf", "Sin", "Cos", "Floor", "Ceil", "Round", "Sign", "Softplus", "Not", "Cast"),
     *("Silu", "Gelu", "PRelu", "Elu", "LogSoftmax", "LayerNorm", "InstanceNorm", "ReduceSum"),
-    *("Maximum", "Minimum"),
+    *("Maximum", "Minimum", "Logical", "ReduceProd", "TopK"),
 )
 _ACTIVATED = tuple(op.__name__ for op in OPERATORS if op.carries_activation())
 _FUSED = frozenset({Activation.NONE, Activation.RELU, Activation.RELU6})
@@ -151,6 +151,7 @@ def capabilities() -> Capabilities:
         *_stored_weights("ConvTranspose"),
         *_stored_weights("Lstm", FLOAT),
         *_stored_weights("Gru", FLOAT),
+        *_stored_weights("Rnn", FLOAT),
         *(row for kind in _COMPUTES for row in _integer(kind, UINT8)),
         *_concat(),
         *_integer("Sigmoid", _UNIT_INTERVAL),

@@ -70,7 +70,7 @@ _FLOAT_ONLY = (
     *("HardSigmoid", "Silu", "Gelu", "Softmax", "LogSoftmax", "LayerNorm", "InstanceNorm"),
     *("Abs", "Neg", "Exp", "Log", "Sqrt", "Rsqrt", "Reciprocal", "Erf", "Sin", "Cos", "Floor"),
     *("Ceil", "Round", "Sign", "Softplus", "Not", "Cast", "ReduceMean", "ReduceSum", "ArgMax"),
-    *("AveragePool", "Resize", "Tile", "SpaceToDepth"),
+    *("AveragePool", "Resize", "Tile", "SpaceToDepth", "Logical", "ReduceProd", "TopK"),
 )
 
 
@@ -88,6 +88,9 @@ def capabilities(device: str = CPU, weight_bits: int = ALL_BITS) -> Capabilities
         *(row for kind in _CONVOLUTIONS for row in _weighted(kind, facts, weight)),
         *_fully_connected(facts, weight),
         *(row for kind in _RECURRENT for row in _stored(kind, facts, bias=FLOAT)),
+        Capability(
+            "Rnn", (KernelRow(FLOAT, FLOAT, FLOAT, FLOAT, name=facts.float_type),), facts.plain
+        ),
         *(_product(facts) if weight_bits == ALL_BITS else _float_product(facts)),
         *(row for kind in _MOVES for row in _moved(kind, facts)),
         *(_float(kind, facts) for kind in _FLOAT_ONLY),

@@ -33,8 +33,13 @@ class OpenVinoRunner:
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run once."""
-        self._request.infer(dict(inputs), share_inputs=True)
+        self._request.infer(_writable_scalars(inputs), share_inputs=True)
         return {name: np.array(self._request.get_tensor(name).data) for name in self._outputs}
+
+
+def _writable_scalars(inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Copy inputs without dimensions, which OpenVINO 2026.4 refuses if they are read-only."""
+    return {name: value if value.ndim else value.copy() for name, value in inputs.items()}
 
 
 def compile_model(artifact: Artifact, device: str, threads: int) -> openvino.CompiledModel:

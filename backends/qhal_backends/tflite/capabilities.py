@@ -104,6 +104,9 @@ def _arithmetic() -> Iterable[Capability]:
         yield _entry(op, "maximum_minimum.cc", shared, spread, types=_NUMBERS)
     # The 8-bit kernels are wrong, and end the process in some versions, for scales of 1 and more.
     yield _entry("Compare", "comparisons.cc", (rows.FLOAT32,), spread, types=_ANY)
+    booleans = (DType.BOOL,)
+    logical = "logical.cc, comparisons.cc"
+    yield _entry("Logical", logical, (rows.FLOAT32,), spread, types=booleans)
     yield _entry("Where", "select.cc", shared, spread, types=_ANY)
 
 
@@ -164,6 +167,9 @@ def _normalization() -> Iterable[Capability]:
     moved = (rows.int8(rows.MOVED), rows.int16(rows.MOVED), rows.FLOAT32)
     for op in ("ReduceMax", "ReduceMin"):
         yield _entry(op, "reduce.cc", moved, types=_NUMBERS)
+    products = (DType.FLOAT32, DType.INT32, DType.INT64)
+    yield _entry("ReduceProd", "reduce.cc", (rows.FLOAT32,), types=products)
+    yield _entry("TopK", "topk_v2.cc, cast.cc", (rows.FLOAT32,), the.axis_is_last)
     indices = (rows.int8(rows.INDEX), rows.FLOAT32)
     yield _entry("ArgMax", "arg_min_max.cc", indices, types=(DType.FLOAT32, DType.INT32))
 

@@ -122,7 +122,7 @@ def run_raw(runner: Runner, runnable: Runnable, inputs: Arrays) -> dict[str, Arr
     seal = Seal.of_arrays(inputs)
     lent = {name: read_only(array) for name, array in inputs.items()}
     try:
-        outputs = runner.run(lent)
+        outputs = _arrays(runner.run(lent))
     except PluginError as error:
         raise VerificationError(
             f"The runtime cannot run {runnable.path}: {_reason(error)}.", error.hint
@@ -134,6 +134,11 @@ def run_raw(runner: Runner, runnable: Runnable, inputs: Arrays) -> dict[str, Arr
                 f"Output {port.name} of {runnable.path} {why}.", report_to(runnable.backend)
             )
     return outputs
+
+
+def _arrays(outputs: Arrays) -> dict[str, Array]:
+    """Make arrays of numbers, which NumPy and LiteRT return where there are no dimensions."""
+    return {name: np.asarray(x) if isinstance(x, np.generic) else x for name, x in outputs.items()}
 
 
 def _unfit(port: Port, found: object) -> str:

@@ -13,8 +13,9 @@ from qhal.ir.ops import Layout, Op
 # figure does not depend on how a target computes them.
 _PER_ELEMENT: Mapping[str, int] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Maximum", "Minimum", "Compare"), 1),
-    **dict.fromkeys(("Relu", "Sigmoid", "Tanh", "Where", "Quantize", "Dequantize"), 1),
+    **dict.fromkeys(("Relu", "Sigmoid", "Tanh", "Where", "Quantize"), 1),
     **dict.fromkeys(("Abs", "Neg", "Exp", "Log", "Sqrt", "Rsqrt", "Reciprocal", "Erf"), 1),
+    **dict.fromkeys(("Dequantize", "Logical"), 1),
     **dict.fromkeys(("Sin", "Cos", "Floor", "Ceil", "Round", "Sign", "Not", "Requantize"), 1),
     **dict.fromkeys(("Relu6", "Clip", "LeakyRelu", "PRelu", "Silu", "Softplus"), 2),
     "Elu": 3,
@@ -103,6 +104,7 @@ _MACS: Mapping[type[Op], Callable[[NodeView], int]] = {
     ops.MatMul: _matmul,
     ops.Lstm: _recurrent,
     ops.Gru: _recurrent,
+    ops.Rnn: _recurrent,
 }
 
 
@@ -125,6 +127,7 @@ def _resize(view: NodeView) -> int:
 _OPERATIONS: Mapping[type[Op], Callable[[NodeView], int]] = {
     ops.Reduce: _reduction,
     ops.ArgMax: _reduction,
+    ops.TopK: _reduction,
     ops.MaxPool: _pool,
     ops.AveragePool: _pool,
     ops.Resize: _resize,

@@ -116,6 +116,21 @@ class Gru(Op):
     candidate: str = "Tanh"
 
 
+@dataclass(frozen=True)
+class Rnn(Op):
+    """Plain recurrent layer over time-major x (T, N, I): ``h' = activation(W x + R h + b)``.
+
+    Operands x, W (D, H, I), R (D, H, H), B (D, 2H), initial_h (D, N, H); outputs Y (T, D, N, H),
+    Y_h. An absent operand is "". ``candidate`` is the activation: Tanh or Relu.
+    """
+
+    roles = (Role.ACTIVATION, Role.WEIGHT, Role.WEIGHT, Role.BIAS, Role.ACTIVATION)
+    traits = _RECURRENT
+    hidden_size: int
+    direction: str = "forward"
+    candidate: str = "Tanh"
+
+
 # --- element-wise, two operands -----------------------------------------------
 
 
@@ -178,6 +193,14 @@ class Compare(Op):
 
     traits = Traits(elementwise=True, operands=2)
     relation: str = "=="
+
+
+@dataclass(frozen=True)
+class Logical(Op):
+    """``a <function> b`` of booleans; function is one of ``And Or Xor``."""
+
+    traits = PAIR
+    function: str = "And"
 
 
 @dataclass(frozen=True)
@@ -335,16 +358,16 @@ class InstanceNorm(Op):
 
 @dataclass(frozen=True)
 class Reduce(Op):
-    """Mean, Sum, Max or Min over ``axes``; global average pooling is a Mean with keepdims."""
+    """Mean, Sum, Max, Min or Prod over ``axes``; global average pooling is a Mean with keepdims."""
 
-    functions: ClassVar[tuple[str, ...]] = ("Mean", "Sum", "Max", "Min")
+    functions: ClassVar[tuple[str, ...]] = ("Mean", "Sum", "Max", "Min", "Prod")
     function: str
     axes: Ints
     keepdims: bool = True
 
     @property
     def kind(self) -> str:
-        """``ReduceMean``, ``ReduceSum``, ``ReduceMax`` or ``ReduceMin``."""
+        """``ReduceMean``, ``ReduceSum``, ``ReduceMax``, ``ReduceMin`` or ``ReduceProd``."""
         return f"Reduce{self.function}"
 
 
@@ -354,6 +377,17 @@ class ArgMax(Op):
 
     axis: int
     keepdims: bool = True
+
+
+@dataclass(frozen=True)
+class TopK(Op):
+    """The ``count`` largest elements along an axis, the largest and first ones first.
+
+    Results values, indices (int64).
+    """
+
+    axis: int
+    count: int
 
 
 # --- pooling and resampling ---------------------------------------------------

@@ -134,7 +134,9 @@ def _matmul(_: ops.MatMul, inputs: Operands) -> Results:
     return (replace(a, shape=(*broadcast(left[:-2], right[:-2]), *rows, *columns)),)
 
 
-def _recurrent(op: ops.Lstm | ops.Gru, inputs: Operands, gates: int, states: int) -> Results:
+def _recurrent(
+    op: ops.Lstm | ops.Gru | ops.Rnn, inputs: Operands, gates: int, states: int
+) -> Results:
     x, hidden = operand(inputs, 0), op.hidden_size
     if len(x.shape) != 3:
         raise ValueError(f"{op.kind} needs an operand (time, batch, features), this one is {x}")
@@ -159,6 +161,10 @@ def _lstm(op: ops.Lstm, inputs: Operands) -> Results:
 
 def _gru(op: ops.Gru, inputs: Operands) -> Results:
     return _recurrent(op, inputs, gates=3, states=1)
+
+
+def _rnn(op: ops.Rnn, inputs: Operands) -> Results:
+    return _recurrent(op, inputs, gates=1, states=1)
 
 
 # --- normalization and reduction ----------------------------------------------
@@ -195,6 +201,15 @@ def _reduce(op: ops.Reduce, inputs: Operands) -> Results:
 def _arg_max(op: ops.ArgMax, inputs: Operands) -> Results:
     shape = _reduced(operand(inputs, 0).shape, (op.axis,), op.keepdims)
     return (TensorType(shape, DType.INT64),)
+
+
+def _top_k(op: ops.TopK, inputs: Operands) -> Results:
+    x = operand(inputs, 0)
+    _check_axis(op.axis, len(x.shape))
+    if not 0 < op.count <= x.shape[op.axis]:
+        raise ValueError(f"axis {op.axis} of {x} has no {op.count} elements")
+    shape = _with_axis(x.shape, op.axis, op.count)
+    return (replace(x, shape=shape), TensorType(shape, DType.INT64))
 
 
 # --- data movement ------------------------------------------------------------
@@ -309,6 +324,7 @@ _RULES: Mapping[type[Op], Rule] = {
     ops.MatMul: _matmul,
     ops.Lstm: _lstm,
     ops.Gru: _gru,
+    ops.Rnn: _rnn,
     ops.Compare: _compare,
     ops.Where: _where,
     ops.PRelu: _prelu,
@@ -316,6 +332,7 @@ _RULES: Mapping[type[Op], Rule] = {
     ops.InstanceNorm: shapes_spatial.instance_norm,
     ops.Reduce: _reduce,
     ops.ArgMax: _arg_max,
+    ops.TopK: _top_k,
     ops.Resize: shapes_spatial.resize,
     ops.DepthToSpace: shapes_spatial.depth_to_space,
     ops.SpaceToDepth: shapes_spatial.space_to_depth,

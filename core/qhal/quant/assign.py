@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from qhal.decisions import Decision
 from qhal.ir.graph import Array, Graph, Node, TensorType
-from qhal.ir.ops import Gru, Lstm, Role
+from qhal.ir.ops import Gru, Lstm, Rnn, Role
 from qhal.quant.activations import plan_activations
 from qhal.quant.arithmetic import quantize, rounded, weight_params
 from qhal.quant.collectors import TensorStats
@@ -81,7 +81,7 @@ class _Assigner:
 
     def _assign_weights(self, node: Node) -> None:
         forms = self.constraints.qdq.forms
-        layer = not isinstance(node.op, Lstm | Gru) and len(node.inputs) > 1
+        layer = not isinstance(node.op, Lstm | Gru | Rnn) and len(node.inputs) > 1
         spec = forms[node.inputs[1]].spec if layer and node.inputs[1] in forms else None
         if layer and _is_weight(node, 1) and isinstance(spec, QuantSpec) and spec.coarse:
             self._store_weights(node, spec)
@@ -124,7 +124,7 @@ class _Assigner:
         if not form.spec.quantized:
             self.constants[name] = rounded(value, form.spec.dtype)
             return
-        gates = 1 if isinstance(node.op, Lstm | Gru) else 0
+        gates = 1 if isinstance(node.op, Lstm | Gru | Rnn) else 0
         self.params[name] = weight_params(value, form.spec, gates)
         self.constants[name] = quantize(value, self.params[name])
 

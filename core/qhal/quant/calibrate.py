@@ -16,7 +16,7 @@ from qhal.data import Dataset
 from qhal.decisions import Code, Decision, Severity
 from qhal.errors import DataValueError, InternalError
 from qhal.ir.graph import Array, Graph, Node
-from qhal.ir.ops import DepthwiseConv, FullyConnected, Gru, Lstm, Role
+from qhal.ir.ops import DepthwiseConv, FullyConnected, Gru, Lstm, Rnn, Role
 from qhal.progress import SILENT, Progress
 from qhal.quant import stats_cache
 from qhal.quant.collectors import StatsCollector, TensorStats
@@ -215,7 +215,7 @@ def _receptive_field(graph: Graph, node: Node) -> ReceptiveField | None:
 def _weighted_operand(graph: Graph, node: Node) -> Iterator[tuple[str, int]]:
     weighted = any(node.op.role(i) is Role.WEIGHT for i in range(len(node.inputs)))
     if weighted:
-        last = isinstance(node.op, FullyConnected | Lstm | Gru)
+        last = isinstance(node.op, FullyConnected | Lstm | Gru | Rnn)
         name = node.inputs[0]
         axis: int | None = len(graph.tensors[name].shape) - 1 if last else 1
         # A layout may absorb the moves in front of the layer; the layer then reads their operand.

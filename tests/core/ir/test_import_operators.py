@@ -207,6 +207,10 @@ CASES = [
     Case("ReduceL2", IMAGE, "Mul ReduceSum Sqrt", {}, (i64(1),), 18),
     Case("ReduceSumSquare", IMAGE, "Mul ReduceSum", {"axes": [1]}),
     Case("ReduceLogSumExp", IMAGE, "ReduceMax Sub Exp ReduceSum Log Add", {"axes": [1]}),
+    Case("ReduceProd", IMAGE, "ReduceProd", {"axes": [1, -1], "keepdims": 0}),
+    Case("TopK", IMAGE, "TopK", {"axis": 1}, (i64(2),), 11, outputs=2),
+    Case("TopK", IMAGE, "TopK", {"k": 3}, (), 9, outputs=2),
+    Case("TopK", IMAGE, "Neg TopK Neg", {"axis": 2, "largest": 0}, (i64(4),), outputs=2),
     Case("ArgMax", IMAGE, "ArgMax", {"axis": 1, "keepdims": 0}, (), 7),
     Case("ArgMin", IMAGE, "Neg ArgMax", {"axis": -1}),
     # activations
@@ -375,7 +379,7 @@ OPAQUE = [
     ("Conv", {}, {"w": (3, 2, 3, 3)}, "computes its weight from the model's inputs"),
     ("MaxPool", {"kernel_shape": [2, 2], "dilations": [2, 2]}, {}, "its dilations are (2, 2)"),
     ("Resize", {"mode": "cubic"}, {}, "cubic interpolation"),
-    ("ReduceProd", {}, {}, "ReduceProd has no canonical form"),
+    ("Det", {}, {}, "Det has no canonical form"),
 ]
 
 
@@ -489,3 +493,45 @@ def test_clip_of_integers(low: str, high: str, tmp_path: Path) -> None:
     graph = read(tmp_path, proto).graph
     check_same(proto.SerializeToString(), graph, {"x": values})
     assert set(kinds(graph)) <= {"Maximum", "Minimum", "Reshape"}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "wanted"), [((1, 0, 3), ["Split", "Relu", "Concat"]), ((0, 4, 0), ["Relu", "Concat"])]
+)
+def test_parts_without_elements_are_not_split_off(
+    tmp_path: Path, sizes: tuple[int, ...], wanted: list[str]
+) -> None:
+    """TensorFlow Lite Micro takes an empty part for one whose size is not known yet."""
+    parts = ["a", "b", "c"]
+    filled = sizes.index(max(sizes))
+    nodes = [
+        helper.make_node("Split", ["x", "sizes"], parts, axis=1),
+        helper.make_node("Relu", [parts[filled]], ["r"]),
+        helper.make_node("Concat", [*parts, "r"], ["y"], axis=1),
+    ]
+    proto = model(nodes, {"x": IMAGE}, constants={"sizes": i64(*sizes)})
+    graph = imported(tmp_path, proto)
+    assert kinds(graph) == wanted
+    assert all(0 not in kind.shape for kind in graph.tensors.values())
+
+
+@pytest.mark.parametrize("op", ["And", "Or", "Xor"])
+def test_operators_on_booleans(tmp_path: Path, op: str) -> None:
+    nodes = [
+        helper.make_node("Greater", ["x", "z"], ["a"]),
+        helper.make_node("Less", ["x", "o"], ["b"]),
+        helper.make_node(op, ["a", "b"], ["y"]),
+    ]
+    constants: dict[str, Array] = {"z": f32(-0.5), "o": f32(0.5)}
+    graph = imported(tmp_path, model(nodes, {"x": (5, 5)}, constants=constants))
+    assert graph.nodes[-1].op == ops.Logical(op)
+
+
+@pytest.mark.parametrize("activation", ["Tanh", "Relu"])
+def test_plain_recurrent_layers(tmp_path: Path, activation: str) -> None:
+    constants: dict[str, Array] = {"w": floats(1, 4, 3), "r": floats(1, 4, 4), "b": floats(1, 8)}
+    node = helper.make_node(
+        "RNN", ["x", *constants], ["y", "h"], hidden_size=4, activations=[activation]
+    )
+    proto = model([node], {"x": (5, 2, 3)}, ["y", "h"], constants=constants)
+    assert only(imported(tmp_path, proto)).op == ops.Rnn(4, "forward", activation)

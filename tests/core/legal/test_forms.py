@@ -113,7 +113,7 @@ def test_forms_compute_the_same(op: ops.Op, operands: Sequence[Array]) -> None:
 
 
 def test_every_form_is_tested() -> None:
-    covered = {op.kind for op, _ in CASES} | {"Lstm", "Gru"}
+    covered = {op.kind for op, _ in CASES} | {"Lstm", "Gru", "Rnn"}
     assert covered == set(FORMS)
 
 
@@ -121,9 +121,9 @@ def test_every_form_is_tested() -> None:
 
 RECURRENT = [
     (kind, direction, reset, candidate, steps, initial)
-    for kind in ("Lstm", "Gru")
+    for kind in ("Lstm", "Gru", "Rnn")
     for direction in ("forward", "reverse", "bidirectional")
-    for reset in ((False,) if kind == "Lstm" else (False, True))
+    for reset in ((False, True) if kind == "Gru" else (False,))
     for candidate in (("Tanh",) if kind == "Lstm" else ("Tanh", "Relu"))
     for steps in (1, 3)
     for initial in ("absent", "constant", "zero", "dynamic")
@@ -133,13 +133,14 @@ RECURRENT = [
 def recurrent(
     kind: str, direction: str, reset: bool, candidate: str, steps: int, initial: str
 ) -> tuple[Graph, dict[str, Array]]:
-    gates, states = (4, 2) if kind == "Lstm" else (3, 1)
+    gates, states = {"Lstm": (4, 2), "Gru": (3, 1), "Rnn": (1, 1)}[kind]
     dirs, batch, features, hidden = 2 if direction == "bidirectional" else 1, 2, 5, 3
-    op = (
-        ops.Lstm(hidden, direction)
-        if kind == "Lstm"
-        else ops.Gru(hidden, direction, reset, candidate)
-    )
+    made: dict[str, ops.Op] = {
+        "Lstm": ops.Lstm(hidden, direction),
+        "Gru": ops.Gru(hidden, direction, reset, candidate),
+        "Rnn": ops.Rnn(hidden, direction, candidate),
+    }
+    op = made[kind]
     builder = GraphBuilder("recurrent")
     x = builder.input("x", TensorType((steps, batch, features)))
     values = {"x": array(steps, batch, features)}
@@ -165,7 +166,7 @@ def test_unrolled_recurrence(case: tuple[str, str, bool, str, int, str]) -> None
     graph, values = recurrent(*case)
     other = rewritten(graph, FORMS[case[0]][0])
     assert other is not None
-    assert not {n.op.kind for n in other.nodes} & {"Lstm", "Gru"}
+    assert not {n.op.kind for n in other.nodes} & {"Lstm", "Gru", "Rnn"}
     expected, found = run(graph, values), run(other, values)
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""What TensorFlow Lite Micro executes on a Cortex-M, in integers.
+"""What TensorFlow Lite Micro executes on a Cortex-M, in integers wherever it can.
 
 Every row was run in the interpreter of ``tflite-micro`` (0.dev20261023) and compared with the
 oracle and with LiteRT's reference kernels (tests/backends/arm): int8 rows agree in every bit,
@@ -41,6 +41,8 @@ CMSIS_NN: dict[str, str] = {
 _REFERENCE: dict[str, str] = {
     "Sub": "sub.cc",
     "Compare": "comparisons.cc",
+    "Logical": "logical.cc, comparisons.cc",
+    "Not": "logical.cc",
     "Where": "select.cc",
     **dict.fromkeys(("Relu", "Relu6"), "activations.cc"),
     "LeakyRelu": "leaky_relu.cc",
@@ -63,6 +65,12 @@ _REFERENCE: dict[str, str] = {
     "Slice": "slice.cc, strided_slice.cc",
     "Gather": "gather.cc",
     "Expand": "broadcast_to.cc",
+    **dict.fromkeys(("LayerNorm", "InstanceNorm"), "reduce.cc, elementwise.cc"),
+    "Div": "div.cc",
+    "Exp": "exp.cc",
+    "Neg": "neg.cc",
+    **dict.fromkeys(("Log", "Sqrt", "Rsqrt", "Sin", "Cos"), "elementwise.cc"),
+    **{op: f"{op.lower()}.cc" for op in ("Floor", "Ceil", "Round")},
 }
 """Operator -> its file in ``tensorflow/lite/micro/kernels``, where CMSIS-NN has no version."""
 
@@ -74,19 +82,27 @@ _LIMITS: dict[str, tuple[Limit, ...]] = {
 }
 
 _INT16_LIMITS: dict[str, tuple[Limit, ...]] = {"Pad": (the.pads_with_a_constant,)}
+_WITHOUT_INT8 = frozenset({"Exp"})
 _WITHOUT_INT16 = frozenset({"ReduceMax", "ReduceMin", "Resize", "Gather"})
 
 _INT32_AND_BOOL = (DType.INT32, DType.BOOL)
 _ON_INT32 = frozenset(
     {"Add", "Sub", "Mul", "Maximum", "Minimum", "Compare", "Reshape", "Concat", "Split"}
-    | {"Slice", "Expand"}
+    | {"Slice", "Expand", "Logical", "Not"}
 )
-"""Operators whose kernels were seen to take int32, the type of indices and counts."""
+"""Operators whose kernels were seen to take booleans or int32, the type of indices and counts."""
+
+_IN_FLOAT = frozenset(
+    {"Compare", "LayerNorm", "InstanceNorm", "Div", "Exp", "Neg", "Log", "Sqrt", "Rsqrt"}
+    | {"Sin", "Cos", "Floor", "Ceil", "Round"}
+)
+"""Operators that have no integer kernel, or a coarse one: they run in float, between DEQUANTIZE and
+QUANTIZE, on the core's floating point unit if it has one."""
 
 
 @cache
 def capabilities() -> Capabilities:
-    """State all integer rows."""
+    """State all integer rows, and float rows of operators without an integer kernel."""
     tflite = tflite_capabilities()
     kept = (_kept(c) for c in tflite.kernels if c.op in CMSIS_NN or c.op in _REFERENCE)
     return replace(
@@ -117,11 +133,13 @@ def _kept(capability: Capability) -> Capability:
 def _rows(capability: Capability) -> Iterable[KernelRow]:
     op = capability.op
     for row in capability.rows:
-        if row.activation == rows.INT8:
+        if row.activation == rows.INT8 and op not in _WITHOUT_INT8:
             yield row
         elif row.activation == rows.INT16 and op not in _WITHOUT_INT16:
             yield replace(row, limits=(*row.limits, *_INT16_LIMITS.get(op, ())))
-    if op in _ON_INT32:
+    if op in _IN_FLOAT:
+        yield rows.FLOAT32
+    elif op in _ON_INT32:
         yield ON_INTEGERS
 
 

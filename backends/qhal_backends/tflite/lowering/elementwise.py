@@ -48,6 +48,14 @@ def _compare(e: Emitter, view: NodeView) -> None:
     emit_broadcast(e, view, _RELATIONS[view.op.relation])
 
 
+_LOGICAL = {"And": "LOGICAL_AND", "Or": "LOGICAL_OR", "Xor": "NOT_EQUAL"}
+
+
+def _logical(e: Emitter, view: NodeView) -> None:
+    assert isinstance(view.op, ops.Logical)
+    emit_broadcast(e, view, _LOGICAL[view.op.function])
+
+
 def _where(e: Emitter, view: NodeView) -> None:
     emit_broadcast(e, view, "SELECT_V2")
 
@@ -209,6 +217,7 @@ LOWERINGS: dict[type[ops.Op], Callable[[Emitter, NodeView], None]] = {
     **dict.fromkeys((ops.Quantize, ops.Requantize), _to_integers),
     ops.Dequantize: _to_floats,
     ops.Compare: _compare,
+    ops.Logical: _logical,
     ops.Where: _where,
     ops.Unary: _function,
     ops.Gelu: _gelu,

@@ -10,7 +10,8 @@ import numpy as np
 
 from qhal.decisions import Code
 from qhal.ir import ops
-from qhal.ir.graph import NodeView
+from qhal.ir.dtypes import DType
+from qhal.ir.graph import NodeView, TensorType
 from qhal.quant.model import QuantParams
 from qhal_backends.tflite.emitter import Emitter
 from qhal_backends.tflite.flat import OptionValue
@@ -27,7 +28,13 @@ def _log_softmax(e: Emitter, view: NodeView) -> None:
 
 # --- reductions ---------------------------------------------------------------
 
-_REDUCTIONS = {"Mean": "MEAN", "Sum": "SUM", "Max": "REDUCE_MAX", "Min": "REDUCE_MIN"}
+_REDUCTIONS = {
+    "Mean": "MEAN",
+    "Sum": "SUM",
+    "Max": "REDUCE_MAX",
+    "Min": "REDUCE_MIN",
+    "Prod": "REDUCE_PROD",
+}
 
 
 def _reduce(e: Emitter, view: NodeView) -> None:
@@ -74,6 +81,19 @@ def _arg_max(e: Emitter, view: NodeView) -> None:
     e.emit("ARG_MAX", inputs, [result], outputType=view.output().dtype)
     if op.keepdims:
         reshape(e, result, y)
+
+
+def _top_k(e: Emitter, view: NodeView) -> None:
+    """Write TOPK_V2, whose indices are int32, and a CAST of them."""
+    assert isinstance(view.op, ops.TopK)
+    node, shape = view.node, view.output().shape
+    values, indices = (*node.outputs, "")[:2]
+    short = e.make(f"{node.name}/indices", TensorType(shape, DType.INT32))
+    values = values or e.make(f"{node.name}/values", TensorType(shape, DType.FLOAT32))
+    count = e.integers(f"{node.name}/k", view.op.count)
+    e.emit("TOPK_V2", [node.inputs[0], count], [values, short])
+    if indices:
+        e.emit("CAST", [short], [indices], inDataType=DType.INT32, outDataType=DType.INT64)
 
 
 # --- normalizations, in float ---------------------------------------------------
@@ -125,6 +145,7 @@ LOWERINGS = {
     ops.LogSoftmax: _log_softmax,
     ops.Reduce: _reduce,
     ops.ArgMax: _arg_max,
+    ops.TopK: _top_k,
     ops.LayerNorm: _layer_norm,
     ops.InstanceNorm: _instance_norm,
 }

@@ -18,7 +18,7 @@ from qhal.ir.export.writer import BASE_OPSET, element_type
 from qhal.ir.ops import Layout
 
 _REDUCE_AXES_OPERAND = 18
-"""From this opset on, ReduceMean, ReduceMax and ReduceMin take their axes as an operand."""
+"""From this opset on, reductions other than ReduceSum take their axes as an operand."""
 
 _GELU = 20
 """The first opset that has Gelu."""
@@ -122,7 +122,7 @@ def _matmul(op: ops.MatMul, call: ExportCall) -> None:
     call.write("MatMul")
 
 
-def _recurrent(op: ops.Lstm | ops.Gru, call: ExportCall, op_type: str, **attributes: Any) -> None:
+def _recurrent(op: Any, call: ExportCall, op_type: str, **attributes: Any) -> None:
     """Write the sequence lengths between bias and initial states, as ONNX has it."""
     inputs = (*call.inputs, "", "", "")
     call.write(
@@ -146,6 +146,12 @@ def _gru(op: ops.Gru, call: ExportCall) -> None:
         directions = 2 if op.direction == "bidirectional" else 1
         extra["activations"] = ["Sigmoid", op.candidate] * directions
     _recurrent(op, call, "GRU", **extra)
+
+
+@emit.register
+def _rnn(op: ops.Rnn, call: ExportCall) -> None:
+    directions = 2 if op.direction == "bidirectional" else 1
+    _recurrent(op, call, "RNN", activations=[op.candidate] * directions)
 
 
 # --- element-wise -------------------------------------------------------------
@@ -195,6 +201,11 @@ _SAME_FORM: Mapping[type[ops.Op], str] = {
 @emit.register(ops.Tanh)
 def _same_form(op: ops.Op, call: ExportCall) -> None:
     call.write(_SAME_FORM[type(op)])
+
+
+@emit.register
+def _logical(op: ops.Logical, call: ExportCall) -> None:
+    call.write(op.function)
 
 
 @emit.register
@@ -309,6 +320,11 @@ def is_global_average(op: ops.Reduce, rank: int) -> bool:
 @emit.register
 def _arg_max(op: ops.ArgMax, call: ExportCall) -> None:
     call.write("ArgMax", axis=op.axis, keepdims=int(op.keepdims))
+
+
+@emit.register
+def _top_k(op: ops.TopK, call: ExportCall) -> None:
+    call.write("TopK", (call.x, call.writer.ints("count", (op.count,))), axis=op.axis)
 
 
 # --- pooling and resampling ---------------------------------------------------

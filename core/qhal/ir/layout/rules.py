@@ -343,6 +343,13 @@ def _arg_max(site: Site) -> NodeLayout:
     return NodeLayout(replace(op, axis=order.position(op.axis)), (Want(order),), (result(order),))
 
 
+def _top_k(site: Site) -> NodeLayout:
+    """Put the axis last: channels-last runtimes sort along no other."""
+    op: Any = site.op
+    order = _best(site, lambda o: _axis_last(o, op.axis).plain((op.axis,)))
+    return NodeLayout(replace(op, axis=len(site.shape) - 1), (Want(order),), (order, order))
+
+
 def _best_projected(site: Site, axes: Ints, keepdims: bool, adapt: Adapt, result: Adapt) -> Order:
     """Call :func:`_best` where the result has fewer axes: its order is none of the operand."""
     if keepdims:
@@ -453,7 +460,7 @@ def _reshape_to(site: Site, order: Order, made: Order) -> NodeLayout:
 
 
 _RULES: Mapping[type[Op], Rule] = {
-    **dict.fromkeys((ops.MatMul, ops.Lstm, ops.Gru, ops.Opaque), _canonical),
+    **dict.fromkeys((ops.MatMul, ops.Lstm, ops.Gru, ops.Rnn, ops.Opaque), _canonical),
     **dict.fromkeys((ops.MaxPool, ops.AveragePool, ops.Resize), _spatial),
     **dict.fromkeys((ops.SpaceToDepth, ops.InstanceNorm), _spatial),
     **dict.fromkeys((ops.Softmax, ops.LogSoftmax), _softmax),
@@ -465,6 +472,7 @@ _RULES: Mapping[type[Op], Rule] = {
     ops.LayerNorm: _layer_norm,
     ops.Reduce: _reduce,
     ops.ArgMax: _arg_max,
+    ops.TopK: _top_k,
     ops.Concat: _concat,
     ops.Split: _split,
     ops.Slice: _slice,

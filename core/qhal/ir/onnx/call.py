@@ -165,8 +165,11 @@ class ImportCall:
 
     def results(self, op: Op, inputs: Sequence[str], count: int) -> tuple[str, ...]:
         """Emit the operator that produces the first ``count`` outputs."""
-        names = tuple(self.output_name(i) for i in range(count))
-        return self._emit(op, inputs, names, self.name)
+        return self.named(op, inputs, [self.output_name(i) for i in range(count)])
+
+    def named(self, op: Op, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[str, ...]:
+        """Emit the operator that produces outputs of these names."""
+        return self._emit(op, inputs, outputs, self.name)
 
     def output_name(self, index: int) -> str:
         """Return the name for output ``index``; a fresh one where the user left it out."""

@@ -46,22 +46,18 @@ def _gelu(call: ImportCall) -> str:
 
 def _swish(call: ImportCall) -> str:
     alpha = call.number("alpha", 1.0)
-    return _silu(call) if alpha == 1.0 else _scaled_silu(call, alpha)
+    return _silu(call) if alpha == 1.0 else scaled_silu(call, alpha)
 
 
 def _silu(call: ImportCall) -> str:
     return call.result(ops.Silu(), call.tensor(0))
 
 
-def _scaled_silu(call: ImportCall, alpha: float) -> str:
+def scaled_silu(call: ImportCall, alpha: float) -> str:
     """Emit ``x * sigmoid(alpha * x)``."""
     x = call.tensor(0)
     scaled = call.inner(ops.Mul(), x, call.const("alpha", np.float32(alpha)))
     return call.result(ops.Mul(), x, call.inner(ops.Sigmoid(), scaled))
-
-
-def _quick_gelu(call: ImportCall) -> str:
-    return _scaled_silu(call, call.number("alpha", 1.702))
 
 
 def _selu(call: ImportCall) -> str:
@@ -242,6 +238,10 @@ def _compare(relation: str, call: ImportCall) -> str:
     return call.result(ops.Compare(relation), call.tensor(0), call.tensor(1))
 
 
+def _logical(function: str, call: ImportCall) -> str:
+    return call.result(ops.Logical(function), call.tensor(0), call.tensor(1))
+
+
 def _where(call: ImportCall) -> str:
     return call.result(ops.Where(), *(call.tensor(i) for i in range(3)))
 
@@ -278,6 +278,7 @@ _COMPARED = {
 ELEMENTWISE: Mapping[str, Mapper] = {
     **{name: partial(_plain, ops.Unary(name)) for name in _UNARY},
     **{name: partial(_compare, sign) for name, sign in _COMPARED.items()},
+    **{name: partial(_logical, name) for name in ("And", "Or", "Xor")},
     "Relu": partial(_float_only, ops.Relu()),
     "Sigmoid": partial(_plain, ops.Sigmoid()),
     "Tanh": partial(_plain, ops.Tanh()),
@@ -308,10 +309,3 @@ ELEMENTWISE: Mapping[str, Mapper] = {
     "Identity": _same,
     "Dropout": _same,
 }
-
-MICROSOFT: Mapping[str, Mapper] = {
-    "Gelu": partial(_plain, ops.Gelu()),
-    "FastGelu": partial(_plain, ops.Gelu(approximate=True)),
-    "QuickGelu": _quick_gelu,
-}
-"""Operators of the domain ``com.microsoft``."""

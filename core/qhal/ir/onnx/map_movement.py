@@ -97,9 +97,28 @@ def _concat(call: ImportCall) -> str:
 def _split(call: ImportCall) -> tuple[str, ...]:
     axis, count = call.axis(), len(call.node.outputs)
     sizes = call.ints("split", operand=1) or _equal_parts(call.shape()[axis], count)
-    if len(sizes) == 1:
-        return (call.tensor(0),)
-    return call.results(ops.Split(axis, sizes), (call.tensor(0),), len(sizes))
+    filled = [index for index, size in enumerate(sizes) if size]
+    if len(filled) == len(sizes) > 1:
+        return call.results(ops.Split(axis, sizes), (call.tensor(0),), len(sizes))
+    return _split_filled(call, axis, sizes, filled)
+
+
+def _split_filled(
+    call: ImportCall, axis: int, sizes: Ints, filled: Sequence[int]
+) -> tuple[str, ...]:
+    """Split into the parts that have elements; the others are constants."""
+    made = (call.tensor(0),)[: len(filled)]
+    if len(filled) > 1:
+        names = [call.output_name(index) for index in filled]
+        op = ops.Split(axis, tuple(sizes[index] for index in filled))
+        made = call.named(op, made, names)
+    found = dict(zip(filled, made, strict=True))
+    return tuple(found.get(i) or _empty(call, axis) for i in range(len(sizes)))
+
+
+def _empty(call: ImportCall, axis: int) -> str:
+    shape = tuple(0 if i == axis else size for i, size in enumerate(call.shape()))
+    return call.const("empty", np.zeros(shape, call.type().dtype.numpy))
 
 
 def _equal_parts(size: int, count: int) -> Ints:

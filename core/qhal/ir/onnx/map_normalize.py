@@ -10,7 +10,7 @@ import numpy as np
 
 from qhal.ir import ops
 from qhal.ir.dtypes import DType
-from qhal.ir.onnx.call import ImportCall, Mapper, Unsupported, normal_axes
+from qhal.ir.onnx.call import ImportCall, Mapper, Unsupported, need_float, normal_axes
 from qhal.ir.ops import Ints, Op
 
 # --- normalization --------------------------------------------------------------
@@ -202,6 +202,21 @@ def _arg(sign: str, call: ImportCall) -> str:
     return call.result(ops.ArgMax(call.axis(), call.flag("keepdims", True)), x)
 
 
+def _top_k(call: ImportCall) -> tuple[str, str]:
+    """Read the count from an attribute before opset 10; the smallest are the largest negatives."""
+    need_float(call)
+    old = call.attribute("k")
+    count = int(call.need(1, "count").reshape(())) if old is None else old.as_int()
+    axis, x = call.axis(default=-1), call.tensor(0)
+    op = ops.TopK(axis, count)
+    if call.flag("largest", True):
+        values, indices = call.results(op, (x,), 2)
+        return values, indices
+    lowest = call.scope.fresh(f"{call.name}/lowest")
+    _, indices = call.named(op, (call.inner(ops.Unary("Neg"), x),), [lowest, call.output_name(1)])
+    return call.result(ops.Unary("Neg"), lowest), indices
+
+
 NORMALIZING: Mapping[str, Mapper] = {
     "BatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,
@@ -216,6 +231,7 @@ NORMALIZING: Mapping[str, Mapper] = {
     "ReduceSum": partial(_reduce, "Sum"),
     "ReduceMax": partial(_reduce, "Max"),
     "ReduceMin": partial(_reduce, "Min"),
+    "ReduceProd": partial(_reduce, "Prod"),
     "ReduceL1": partial(_composed, "Abs", "Sum", ""),
     "ReduceL2": partial(_composed, "Square", "Sum", "Sqrt"),
     "ReduceSumSquare": partial(_composed, "Square", "Sum", ""),
@@ -223,4 +239,5 @@ NORMALIZING: Mapping[str, Mapper] = {
     "ReduceLogSumExp": _log_sum_exp,
     "ArgMax": partial(_arg, "max"),
     "ArgMin": partial(_arg, "min"),
+    "TopK": _top_k,
 }

@@ -15,20 +15,24 @@ from qhal.ir.ops import Ints, Op
 
 def _conv(call: ImportCall) -> str:
     need_float(call)
+    op, bias = conv_op(call), bias_of(call)
+    return call.result(op, call.tensor(0), call.tensor(1), *bias)
+
+
+def conv_op(call: ImportCall) -> Op:
+    """Return the operator of a convolution with a constant weight."""
     weight = call.need(1, "weight")
     groups, channels = call.integer("group", 1), call.shape()[1]
     frame = window(call, weight.shape[2:])
     pads = explicit_pads(call, frame)
-    bias = _bias(call)
     outputs = weight.shape[0]
     if groups > 1 and groups == channels and weight.shape[1] == 1 and outputs % channels == 0:
-        op: Op = ops.DepthwiseConv(frame.strides, pads, frame.dilations, outputs // channels)
-    else:
-        op = ops.Conv(frame.strides, pads, frame.dilations, groups)
-    return call.result(op, call.tensor(0), call.tensor(1), *bias)
+        return ops.DepthwiseConv(frame.strides, pads, frame.dilations, outputs // channels)
+    return ops.Conv(frame.strides, pads, frame.dilations, groups)
 
 
-def _bias(call: ImportCall) -> tuple[str, ...]:
+def bias_of(call: ImportCall) -> tuple[str, ...]:
+    """Return the constant bias, operand 2, if it is there."""
     if not call.has(2):
         return ()
     call.need(2, "bias")
@@ -41,7 +45,7 @@ def _conv_transpose(call: ImportCall) -> str:
     frame = window(call, weight.shape[2:])
     pads, extra = transposed_pads(call, frame)
     op = ops.ConvTranspose(frame.strides, pads, frame.dilations, extra, call.integer("group", 1))
-    return call.result(op, call.tensor(0), call.tensor(1), *_bias(call))
+    return call.result(op, call.tensor(0), call.tensor(1), *bias_of(call))
 
 
 # --- matrix products ------------------------------------------------------------
@@ -164,6 +168,13 @@ def _gru(call: ImportCall) -> tuple[str, ...]:
     return _recurrent(call, ops.Gru(call.shape(2)[2], direction, before, candidate), states=(5,))
 
 
+def _rnn(call: ImportCall) -> tuple[str, ...]:
+    activation = "Relu" if _activations(call)[:1] == ("relu",) else "Tanh"
+    _check_recurrent(call, (activation,))
+    direction = call.text("direction", "forward").lower()
+    return _recurrent(call, ops.Rnn(call.shape(2)[2], direction, activation), states=(5,))
+
+
 def _activations(call: ImportCall) -> tuple[str, ...]:
     """Return the activations that the node states, in lower case."""
     found = call.attribute("activations")
@@ -225,4 +236,5 @@ PRODUCTS: Mapping[str, Mapper] = {
     "Gemm": _gemm,
     "LSTM": _lstm,
     "GRU": _gru,
+    "RNN": _rnn,
 }

@@ -11,7 +11,8 @@ from qhal.ir import ops
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Node, TensorType
 from qhal.ir.onnx.bind import element_type
-from qhal.ir.onnx.call import ImportCall
+from qhal.ir.onnx.call import ImportCall, Unsupported
+from qhal.ir.onnx.probe import probed_types
 from qhal.ir.onnx.single import infer_types, node_model, node_proto
 
 COMMON_OPSET = 13
@@ -74,9 +75,8 @@ def opaque(call: ImportCall, reason: str) -> tuple[str, ...]:
         ModelShapeError: the shape of an output depends on data.
         ModelInvalidError: it holds a subgraph that reads tensors from outside.
     """
-    _check_captures(call)
-    inferred = enumerate(infer_types(call))
-    types = [_result_type(call, i, found, reason) for i, found in inferred]
+    _check_captures(call, reason)
+    types = _result_types(call, reason)
     proto, opset = _modern(call)
     op = ops.Opaque(proto.domain, proto.op_type, opset, proto.SerializeToString(), reason)
     inputs = tuple(call.optional(i) for i in range(len(call.node.inputs)))
@@ -103,25 +103,37 @@ def _graphs(node: ir.Node) -> list[ir.Graph]:
     return [a.as_graph() for a in node.attributes.values() if a.type is kinds]
 
 
-def _check_captures(call: ImportCall) -> None:
+def _check_captures(call: ImportCall, reason: str) -> None:
     for graph in _graphs(call.node):
         inside = set(graph.inputs) | set(graph.initializers.values())
         inside.update(value for node in graph.all_nodes() for value in node.outputs)
         used = [v for node in graph.all_nodes() for v in node.inputs if v is not None]
         outer = next((v for v in [*used, *graph.outputs] if v not in inside), None)
         if outer is not None:
-            why = "which branch runs" if call.kind == "If" else "how often it runs"
+            branches = "which branch runs is known only when the model runs"
+            why = branches if call.kind == "If" else reason
             raise ModelInvalidError(
                 f"{call.kind} {call.name!r} runs a subgraph that reads {outer.name!r} from "
-                f"outside, and {why} is known only when the model runs.",
+                f"outside, and {why}.",
                 "Export the model without control flow (for example by tracing it).",
             )
+
+
+def _result_types(call: ImportCall, reason: str) -> list[TensorType | None]:
+    """Return the types that onnx infers, else those that the node turns out to make."""
+    found = infer_types(call)
+    if not onnx.defs.has(call.kind, call.node.domain):
+        try:
+            return probed_types(call)
+        except Unsupported as verdict:
+            reason = f"{reason}, and {verdict}"
+    return [_result_type(call, i, kind, reason) for i, kind in enumerate(found)]
 
 
 def _result_type(
     call: ImportCall, index: int, found: TensorType | None, reason: str
 ) -> TensorType | None:
-    """Return the type that onnx infers, else the one that the model declares."""
+    """Return the type that is known, else the one that the model declares."""
     value = call.node.outputs[index]
     if not value.name or found is not None:
         return found

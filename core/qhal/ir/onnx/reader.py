@@ -23,9 +23,12 @@ from qhal.ir.onnx.load import Source
 from qhal.ir.onnx.opaque import check_float, expansion, opaque
 from qhal.ir.onnx.scope import Scope
 from qhal.ir.onnx.table import TABLE
+from qhal.ir.onnx.unroll import unrolled_loop, unrolled_scan
 
 MOST_ELEMENTS = (1 << 31) - 1
 """Of a tensor; runtimes count elements in 32 bits."""
+
+_LOOPS = {"Loop": unrolled_loop, "Scan": unrolled_scan}
 
 _INVALID = (ValueError, TypeError, KeyError, IndexError, OverflowError, ZeroDivisionError)
 """What a mapping runs into when a node's attributes or operands make no sense."""
@@ -140,6 +143,8 @@ class _Reader:
         mapper = TABLE.get((call.node.domain, call.kind))
         reason = f"{call.kind} has no canonical form"
         try:
+            if call.node.domain == "" and call.kind in _LOOPS:
+                return self._unroll(call)
             if mapper is not None:
                 _check_dropped(call)
                 made = mapper(call)
@@ -165,6 +170,19 @@ class _Reader:
         graph = attribute.as_graph()
         self.walk(graph)
         return [self._scope.tensor(value) for value in graph.outputs]
+
+    def _unroll(self, call: ImportCall) -> Sequence[str]:
+        """Emit the body of a loop as often as it runs; decide nothing where it cannot be."""
+        before = len(self.decisions)
+        try:
+            made = _LOOPS[call.kind](call, self.walk)
+        except Unsupported:
+            del self.decisions[before:]
+            raise
+        times = "once" if made.count == 1 else f"{made.count} times"
+        sentence = f"{call.kind} {call.name!r} was unrolled: its body runs {times}."
+        self.decisions.append(Decision(Code.UNROLLED, sentence, call.name))
+        return made.outputs
 
     def _inline(self, call: ImportCall, body: ir.Graph) -> Sequence[str]:
         """Emit the body of an operator that ONNX defines by others."""

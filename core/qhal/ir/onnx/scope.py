@@ -41,6 +41,7 @@ class Scope:
         self.sizes = sizes
         self._reserved = reserved
         self._taken: set[str] = set()
+        self._numbers: dict[str, int] = {}
         self._values: dict[ir.Value, Array] = {}
         self._tensors: dict[ir.Value, str] = {}
         self._shared: dict[object, list[str]] = {}
@@ -57,6 +58,11 @@ class Scope:
         if constant is not None:
             self._values[value] = constant
         self._tensors[value] = name
+
+    def forget(self, value: ir.Value) -> None:
+        """Forget what a value is: the next iteration of a loop makes it anew."""
+        self._values.pop(value, None)
+        self._tensors.pop(value, None)
 
     def constant(self, value: ir.Value) -> Array | None:
         """Return the value of a constant; None for what depends on the inputs.
@@ -107,10 +113,12 @@ class Scope:
 
     def fresh(self, hint: str) -> str:
         """Return a name that neither the graph nor the user's model has."""
-        name, count = hint, 0
+        count = self._numbers.get(hint, 0)
+        name = f"{hint}_{count}" if count else hint
         while name in self._reserved or name in self._taken or self.builder.fresh(name) != name:
             count += 1
             name = f"{hint}_{count}"
+        self._numbers[hint] = count
         self._taken.add(name)
         return name
 

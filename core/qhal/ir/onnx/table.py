@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 from qhal.ir.onnx.call import Mapper
 from qhal.ir.onnx.map_einsum import EINSUM
-from qhal.ir.onnx.map_elementwise import ELEMENTWISE, MICROSOFT
+from qhal.ir.onnx.map_elementwise import ELEMENTWISE
+from qhal.ir.onnx.map_gather_nd import GATHER_ND
+from qhal.ir.onnx.map_microsoft import MICROSOFT, UNLISTED
 from qhal.ir.onnx.map_movement import MOVEMENT
 from qhal.ir.onnx.map_normalize import NORMALIZING
 from qhal.ir.onnx.map_products import PRODUCTS
@@ -19,6 +21,8 @@ _STANDARD: Mapping[str, Mapper] = {
     **SPATIAL,
     **NORMALIZING,
     **MOVEMENT,
+    **GATHER_ND,
+    **UNLISTED,
 }
 
 TABLE: Mapping[tuple[str, str], Mapper] = {

@@ -1,4 +1,4 @@
-"""LSTM and GRU written out for the number of time steps that they have.
+"""LSTM, GRU and plain recurrent layers written out for the number of time steps that they have.
 
 One time step of the shape (N, H) is a few fully-connected layers and element-wise operators; a step
 whose state is still zero does without the recurrent part.
@@ -53,6 +53,11 @@ def unrolled_lstm(d: Draft) -> Results:
 def unrolled_gru(d: Draft) -> Results:
     """Unroll a GRU with constant weights over time; gates z r h as in ONNX."""
     return _unrolled(d, _advance_gru, states=1)
+
+
+def unrolled_rnn(d: Draft) -> Results:
+    """Unroll a plain recurrent layer with constant weights over time."""
+    return _unrolled(d, _advance_rnn, states=1)
 
 
 def _unrolled(d: Draft, prepare: Callable[[Draft, _Cell], _Advance], states: int) -> Results:
@@ -218,6 +223,24 @@ def _advance_gru(d: Draft, cell: _Cell) -> _Advance:
         return (d(f"{at}/h", ops.Add(), new, d(f"{at}/part", ops.Mul(), update, change)),)
 
     halves = (cell.hidden, cell.hidden)
+    return advance
+
+
+def _advance_rnn(d: Draft, cell: _Cell) -> _Advance:
+    """Compute ``h' = activation(W x + R h + b)``."""
+    op: Any = d.node.op
+    activation = ops.Relu() if op.candidate == "Relu" else ops.Tanh()
+    merged = np.add(cell.input_bias, cell.state_bias)
+    of_input = _layer(d, f"{cell.label}w", cell.input_weight, merged)
+    of_state = _layer(d, f"{cell.label}r", cell.state_weight)
+
+    def advance(at: str, x: str, state: _State) -> _State:
+        (hidden,) = state
+        total = of_input(f"{at}/w", x)
+        if hidden:
+            total = d(f"{at}/sum", ops.Add(), total, of_state(f"{at}/r", hidden))
+        return (d(f"{at}/h", activation, total),)
+
     return advance
 
 

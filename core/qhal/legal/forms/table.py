@@ -68,4 +68,5 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
     "SpaceToDepth": (movement.space_to_depth,),
     "Lstm": (recurrent.unrolled_lstm,),
     "Gru": (recurrent.unrolled_gru,),
+    "Rnn": (recurrent.unrolled_rnn,),
 }

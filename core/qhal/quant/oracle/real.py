@@ -16,7 +16,7 @@ from qhal.quant.oracle.context import Kernel, KernelContext, Operands, operands_
 from qhal.quant.oracle.functions import FUNCTIONS, function_of
 from qhal.quant.oracle.movement import pool_window
 from qhal.quant.oracle.opaque import build_opaque
-from qhal.quant.oracle.recurrent import build_gru, build_lstm
+from qhal.quant.oracle.recurrent import build_gru, build_lstm, build_rnn
 from qhal.quant.oracle.through_float import Builder
 from qhal.quant.oracle.values import Array
 from qhal.quant.oracle.weighted import GEOMETRIES, activate, build_weighted
@@ -80,6 +80,20 @@ def build_relation(context: KernelContext) -> Kernel:
     assert isinstance(op, ops.Compare)
     relation = _RELATIONS[op.relation]
     return lambda operands: (relation(*operands_of(operands)),)
+
+
+_LOGICAL: Mapping[str, Callable[[Array, Array], Array]] = {
+    "And": np.logical_and,
+    "Or": np.logical_or,
+    "Xor": np.logical_xor,
+}
+
+
+def _build_logical(context: KernelContext) -> Kernel:
+    op = context.op
+    assert isinstance(op, ops.Logical)
+    function = _LOGICAL[op.function]
+    return lambda operands: (function(*operands_of(operands)),)
 
 
 def _build_cast(context: KernelContext) -> Kernel:
@@ -152,11 +166,12 @@ REDUCTIONS: Mapping[str, Callable[..., Array]] = {
     "Sum": np.sum,
     "Max": np.max,
     "Min": np.min,
+    "Prod": np.prod,
 }
 
 
 def build_reduce(context: KernelContext) -> Kernel:
-    """Build Mean, Sum, Max or Min over axes."""
+    """Build a reduction over axes."""
     op = context.op
     assert isinstance(op, ops.Reduce)
     function = REDUCTIONS[op.function]
@@ -176,6 +191,19 @@ def build_arg_max(context: KernelContext) -> Kernel:
     def run(operands: Operands) -> tuple[Array, ...]:
         (x,) = operands_of(operands)
         return (np.argmax(x, axis=op.axis, keepdims=op.keepdims),)
+
+    return run
+
+
+def _build_top_k(context: KernelContext) -> Kernel:
+    op = context.op
+    assert isinstance(op, ops.TopK)
+
+    def run(operands: Operands) -> tuple[Array, ...]:
+        (x,) = operands_of(operands)
+        order = np.argsort(-x, axis=op.axis, kind="stable")
+        best = np.take(order, np.arange(op.count), op.axis)
+        return np.take_along_axis(x, best, op.axis), best.astype(np.int64)
 
     return run
 
@@ -241,6 +269,7 @@ FLOAT: Mapping[type[Op], Builder] = {
     **dict.fromkeys(GEOMETRIES, build_weighted),
     **dict.fromkeys(movement.MOVES, movement.build_move),
     ops.Compare: build_relation,
+    ops.Logical: _build_logical,
     ops.Cast: _build_cast,
     ops.Where: movement.build_where,
     ops.Softmax: _build_softmax,
@@ -249,6 +278,7 @@ FLOAT: Mapping[type[Op], Builder] = {
     ops.InstanceNorm: _build_instance_norm,
     ops.Reduce: build_reduce,
     ops.ArgMax: build_arg_max,
+    ops.TopK: _build_top_k,
     ops.MaxPool: movement.build_max_pool,
     ops.AveragePool: _build_average_pool,
     ops.Resize: build_resize,
@@ -258,6 +288,7 @@ FLOAT: Mapping[type[Op], Builder] = {
     ops.Gather: movement.build_gather,
     ops.Lstm: build_lstm,
     ops.Gru: build_gru,
+    ops.Rnn: build_rnn,
     ops.Opaque: build_opaque,
 }
 """Operator -> builder of its float kernel: every canonical operator is here."""

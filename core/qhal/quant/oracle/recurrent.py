@@ -1,4 +1,4 @@
-"""LSTM and GRU in float, with the formulas of the ONNX operators."""
+"""LSTM, GRU and plain recurrent layers in float, with the formulas of the ONNX operators."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CANDIDATES: Mapping[str, Callable[[Array], Array]] = {
     "Tanh": np.tanh,
     "Relu": lambda x: np.maximum(x, 0),
 }
-"""Activations that a GRU's candidate state may have."""
+"""Activations that the state of a GRU or of a plain recurrent layer may have."""
 
 
 def build_lstm(context: KernelContext) -> Kernel:
@@ -43,6 +43,22 @@ def build_gru(context: KernelContext) -> Kernel:
 
     def run(operands: Operands) -> tuple[Array, ...]:
         y, (hidden,) = _directions(operands, op.direction, 3, op.hidden_size, 1, cell)
+        return (y, hidden)[: len(context.node.outputs)]
+
+    return run
+
+
+def build_rnn(context: KernelContext) -> Kernel:
+    """Build a plain recurrent layer; see :class:`qhal.ir.ops.Rnn` for operands and results."""
+    op = context.op
+    assert isinstance(op, ops.Rnn)
+    activation = _CANDIDATES[op.candidate]
+
+    def cell(recurrent: Array, bias: Array) -> Cell:
+        return lambda projected, state: (activation(projected + state[0] @ recurrent.T + bias),)
+
+    def run(operands: Operands) -> tuple[Array, ...]:
+        y, (hidden,) = _directions(operands, op.direction, 1, op.hidden_size, 1, cell)
         return (y, hidden)[: len(context.node.outputs)]
 
     return run

@@ -35,6 +35,9 @@ def binary(rng: np.random.Generator) -> Iterator[Sample]:
     yield Sample(ops.Mul(), five, label="rank5")
     yield Sample(ops.Sub(), ((2, 3, 4, 1, 5),), (uniform(rng, 3, 1, 2, 1),), label="rank5-constant")
     yield Sample(ops.Compare("<"), (five[0], five[0]), label="rank5-same")
+    for function in ("And", "Or", "Xor"):
+        flags, row = TensorType(PLANE, DType.BOOL), TensorType((6, 1), DType.BOOL)
+        yield Sample(ops.Logical(function), (flags, row), label=function)
     yield Sample(ops.Where(), (TensorType(five[0], DType.BOOL), *five), label="rank5")
     for relation in ("<", "<=", ">", ">="):
         yield Sample(ops.Compare(relation), (PLANE, PLANE), label=relation)

@@ -44,17 +44,26 @@ def layers(rng: np.random.Generator) -> Iterator[Sample]:
 
 
 def recurrent(rng: np.random.Generator) -> Iterator[Sample]:
-    """Yield LSTM and GRU in each direction, with and without bias and states."""
+    """Yield recurrent layers in each direction, with and without bias and states."""
     for direction in _DIRECTIONS:
         yield from _sequences(rng, ops.Lstm(_HIDDEN, direction), direction)
         for before, candidate in product((False, True), ("Tanh", "Relu")):
             op = ops.Gru(_HIDDEN, direction, before, candidate)
             yield from _sequences(rng, op, f"{direction}-{before}-{candidate}")
 
+        for candidate in ("Tanh", "Relu"):
+            plain = ops.Rnn(_HIDDEN, direction, candidate)
+            yield from _sequences(rng, plain, f"{direction}-{candidate}")
 
-def _sequences(rng: np.random.Generator, op: ops.Lstm | ops.Gru, label: str) -> Iterator[Sample]:
+
+_GATES: dict[type[ops.Op], int] = {ops.Lstm: 4, ops.Gru: 3, ops.Rnn: 1}
+
+
+def _sequences(
+    rng: np.random.Generator, op: ops.Lstm | ops.Gru | ops.Rnn, label: str
+) -> Iterator[Sample]:
     directions, states = 2 if op.direction == "bidirectional" else 1, _states(op)
-    rows = (4 if isinstance(op, ops.Lstm) else 3) * _HIDDEN
+    rows = _GATES[type(op)] * _HIDDEN
     weights = (
         uniform(rng, directions, rows, _FEATURES),
         uniform(rng, directions, rows, _HIDDEN),
@@ -71,5 +80,5 @@ def _sequences(rng: np.random.Generator, op: ops.Lstm | ops.Gru, label: str) -> 
         yield Sample(op, x, (*weights, bias), label=f"{label}-hidden", last=(state,))
 
 
-def _states(op: ops.Lstm | ops.Gru) -> int:
+def _states(op: ops.Lstm | ops.Gru | ops.Rnn) -> int:
     return 2 if isinstance(op, ops.Lstm) else 1

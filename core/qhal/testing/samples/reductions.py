@@ -23,7 +23,7 @@ def reductions(rng: np.random.Generator) -> Iterator[Sample]:
         yield Sample(op(1), ((2, 6, 1, 1),), label="points", low=-4, high=4)
     for shape in ((2, 3, 4, 5), (2, 3, 4, 5, 6)):
         yield Sample(ops.Softmax(len(shape) - 1), (shape,), label=f"rank{len(shape)}")
-    for function in ("Mean", "Sum", "Max", "Min"):
+    for function in ("Mean", "Sum", "Max", "Min", "Prod"):
         yield Sample(ops.Reduce(function, (2, 3), True), (PLANE,))
         yield Sample(ops.Reduce(function, (2, 3), False), (PLANE,), label="drop")
         yield Sample(ops.Reduce(function, (1,), False), (PLANE,), label="channels")
@@ -32,6 +32,9 @@ def reductions(rng: np.random.Generator) -> Iterator[Sample]:
     for kind in (DType.FLOAT32, DType.INT32):
         yield Sample(ops.ArgMax(1), (TensorType((2, 9, 3), kind),), label=kind.value)
     yield Sample(ops.ArgMax(1, False), ((2, 9),), label="drop")
+    yield Sample(ops.TopK(1, 3), ((2, 9),))
+    yield Sample(ops.TopK(1, 2), ((1, 5, 3, 4),), label="channels")
+    yield Sample(ops.TopK(0, 4), ((4,),), label="all")
     scale, shift = (uniform(rng, 8), uniform(rng, 8))
     yield Sample(ops.LayerNorm(2), ((1, 5, 8),), (scale, shift))
     yield Sample(ops.LayerNorm(1), ((2, 8),), (scale,), label="no-bias")

@@ -259,3 +259,11 @@ def test_gru(direction: str, linear: bool) -> None:
     d = 2 if direction == "bidirectional" else 1
     operands = [normal(5, 2, 3), normal(d, 12, 3), normal(d, 12, 4), normal(d, 24), normal(d, 2, 4)]
     check(ops.Gru(4, direction, linear), operands, 1e-5)
+
+
+@pytest.mark.parametrize("activation", ["Tanh", "Relu"])
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+def test_plain_recurrent_layer(direction: str, activation: str) -> None:
+    d = 2 if direction == "bidirectional" else 1
+    operands = [normal(5, 2, 3), normal(d, 4, 3), normal(d, 4, 4), normal(d, 8), normal(d, 2, 4)]
+    check(ops.Rnn(4, direction, activation), operands, 1e-5)
