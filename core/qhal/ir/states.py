@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from qhal.decisions import Code, Decision, Severity
 from qhal.errors import OptionError
 from qhal.ir.graph import Graph
-from qhal.ir.ops import Gru, Lstm
+from qhal.ir.ops import Gru, Lstm, Rnn
 
 Pairs = Mapping[str, str]
 """Output -> the input that it feeds in the next frame."""
@@ -205,7 +205,7 @@ def _layers_below(graph: Graph, name: str) -> frozenset[str]:
     while todo:
         tensor = todo.pop()
         for node in graph.consumers.get(tensor, ()):
-            if isinstance(node.op, Lstm | Gru):
+            if isinstance(node.op, Lstm | Gru | Rnn):
                 if node.inputs[0] != tensor:
                     found.add(node.name)
             elif node.op.kind in _MOVES:
@@ -222,7 +222,7 @@ def _layers_above(graph: Graph, name: str) -> frozenset[str]:
         node = graph.producers.get(tensor)
         if node is None:
             continue
-        if isinstance(node.op, Lstm | Gru):
+        if isinstance(node.op, Lstm | Gru | Rnn):
             if tensor != node.outputs[0]:
                 found.add(node.name)
         elif node.op.kind in _MOVES:
