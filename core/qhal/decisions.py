@@ -29,6 +29,11 @@ class Code(Enum):
         "the order of dimensions of an artifact's input or output differs from the model's",
     )
     FLOAT_CONVERTED = ("QD109", "a float16, bfloat16 or float64 tensor was converted to float32")
+    STATE_FOUND = ("QD120", "an output feeds an input again: the model is run in a loop")
+    STATE_UNCLEAR = (
+        "QD121",
+        "an output looks as if it fed an input again, but was not taken for a state",
+    )
     # QD2xx data and calibration
     CALIBRATION_SPLIT = ("QD201", "evaluation uses the samples that calibration did not use")
     EVALUATION_OVERLAP = ("QD202", "evaluation and calibration use some of the same data")
@@ -58,6 +63,13 @@ class Code(Enum):
         "QD219",
         "cached calibration statistics were damaged or changed, and were not used",
     )
+    STATES_ROLLED = (
+        "QD230",
+        "statistics are of a sequence in which the float model's states feed it again",
+    )
+    INPUT_CONSTANT = ("QD231", "an input never changes in the calibration data")
+    LOOP_DRIFT = ("QD232", "with its own states fed back, the artifact leaves the float model")
+    LOOP_UNTESTED = ("QD233", "the evaluation data say little about the loop")
     # QD3xx constraints
     FLOAT_FALLBACK = ("QD301", "a node runs in float because no kernel of the recipe supports it")
     UNIT_FALLBACK = ("QD302", "a node does not run on the target's main unit")
@@ -84,6 +96,10 @@ class Code(Enum):
     FEW_STEPS = (
         "QD310",
         "an operand keeps few steps, since it shares one scale with others of a wider range",
+    )
+    STATE_PROMOTED = (
+        "QD320",
+        "a node that carries a state to the next frame runs in float: rounding would add up",
     )
     # QD4xx parameters
     BIAS_SCALE_RAISED = (

@@ -210,6 +210,13 @@ class CrashError(QhalError):
     exit_code = ExitCode.REFUSED
 
 
+class LoopGateError(QhalError):
+    """With its own states fed back, the artifact's outputs leave those of the float model."""
+
+    code = "QH507"
+    exit_code = ExitCode.REFUSED
+
+
 # --- QH6xx: what is not installed ---------------------------------------------
 
 

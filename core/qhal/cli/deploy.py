@@ -63,6 +63,14 @@ def add_arguments(parser: options.Parser) -> None:
         action="store_false",
         help="neither read nor keep calibration statistics",
     )
+    data.add_argument(
+        "--state",
+        action="append",
+        type=options.state,
+        metavar="OUT=IN",
+        help="an output that feeds an input in the next frame (repeatable); none for a model "
+        "without states (default: recognized by type and name)",
+    )
     _add_output(parser)
 
 
@@ -78,8 +86,9 @@ def _add_output(parser: options.Parser) -> None:
         "--max-drop",
         type=options.points,
         metavar="PP",
-        help="top-1 may drop by at most PP percentage points; 100 allows any drop (default: 1, "
-        "and more where the drop may be chance)",
+        help="top-1 may drop by at most PP percentage points (default: 1, or more if the drop "
+        "may be chance; 100 allows any drop); of a model with states, so many of its decisions "
+        "may differ in the loop (default: 3)",
     )
     gates.add_argument(
         "--allow-chance",
@@ -117,6 +126,7 @@ def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
     given = dict(vars(arguments))
     as_json = given.pop("json")
     given["shapes"] = options.shapes(given.pop("shape"))
+    given["state"] = options.states(given["state"] or [])
     given["progress"], given["registry"] = bars(), registry
     targets = given.pop("target")
     if len(targets) == 1:

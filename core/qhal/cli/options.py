@@ -120,6 +120,28 @@ def shapes(pairs: Sequence[tuple[str, tuple[int, ...]]]) -> Mapping[str, tuple[i
     return bound
 
 
+def state(text: str) -> tuple[str, str] | None:
+    """Parse ``hn=h`` into ("hn", "h"), and ``none`` into None; a name may contain "="."""
+    if text == "none":
+        return None
+    output, _, name = text.rpartition("=")
+    if not output or not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not OUTPUT=INPUT, such as hn=h, or none")
+    return output, name
+
+
+def states(pairs: Sequence[tuple[str, str] | None]) -> Mapping[str, str] | None:
+    """Collect the --state options in one mapping; None where there are none."""
+    named = [pair for pair in pairs if pair is not None]
+    if named and len(named) < len(pairs):
+        raise OptionError("Argument --state: none excludes every other --state.")
+    bound = dict(named)
+    if len(bound) < len(named):
+        twice = next(name for name in bound if sum(name == other for other, _ in named) > 1)
+        raise OptionError(f"Argument --state: the output {twice!r} is given twice.")
+    return bound if pairs else None
+
+
 def whole(least: int) -> Callable[[str], int]:
     """Make a parser of whole numbers of at least ``least``."""
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from qhal.data.dataset import Dataset, Source, load_dataset
 from qhal.data.preprocess import PRESETS, Preprocess, load_preprocess
-from qhal.data.splitting import DEFAULT_CALIB_SAMPLES, DataSplit, split
+from qhal.data.rollout import Rollout, roll_out
+from qhal.data.splitting import DEFAULT_CALIB_SAMPLES, DataSplit, split, split_sequences
 
 __all__ = [
     "DEFAULT_CALIB_SAMPLES",
@@ -17,8 +18,11 @@ __all__ = [
     "DataSplit",
     "Dataset",
     "Preprocess",
+    "Rollout",
     "Source",
     "load_dataset",
     "load_preprocess",
+    "roll_out",
     "split",
+    "split_sequences",
 ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from qhal.data.arrayfile import StoredArray, open_npy, open_npz
 from qhal.data.fit import AsIs, Fit, fit_for, is_image
 from qhal.data.folder import FileSource, label_file, open_folder
+from qhal.data.frames import FrameSource, holds_sequences
 from qhal.data.function import find_function, open_function, open_mapping
 from qhal.data.labels import Labels, labels_of_array, labels_of_files, shifted
 from qhal.data.preprocess import PRESETS, Preprocess, load_preprocess
@@ -67,11 +69,15 @@ class Dataset:
             DataValueError: it holds NaN or Inf.
             PreprocessError: the preprocessing does not fit it.
         """
-        arrays = self.source.read(int(self.indices[index]))
+        return self._fitted(int(self.indices[index]), self.fits)
+
+    def _fitted(self, number: int, names: Iterable[str]) -> dict[str, Array]:
+        """Return some of the inputs for a sample of the source."""
+        arrays, fits = self.source.read(number), self.fits
         try:
-            return {name: fit(_named(arrays, key)) for name, (key, fit) in self.fits.items()}
+            return {name: fits[name][1](_named(arrays, fits[name][0])) for name in names}
         except (DataShapeError, DataValueError, PreprocessError) as error:
-            message = f"{self.where(index)}: {error.message}"
+            message = f"{self.source.where(number)}: {error.message}"
             raise type(error)(message, error.hint) from error
 
     def where(self, index: int) -> str:
@@ -88,12 +94,16 @@ class Dataset:
         """Digest of the samples' content, of the preprocessing and of the inputs' types."""
         digest = blake2b(digest_size=16)
         digest.update(json.dumps(self._form()).encode())
-        for index in self.indices:
+        for index in self._content_of():
             for part in self.source.content(int(index)):
                 digest.update(part)
         return digest.hexdigest()
 
-    def select(self, indices: Sequence[int] | npt.NDArray[np.intp]) -> Dataset:
+    def _content_of(self) -> npt.NDArray[np.intp]:
+        """Return the samples of the source that the inputs are made of."""
+        return self.indices
+
+    def select(self, indices: Sequence[int] | npt.NDArray[np.intp]) -> Self:
         """Return the data set of some of the samples."""
         return replace(self, indices=self.indices[np.asarray(indices, np.intp)])
 
@@ -112,7 +122,7 @@ class Dataset:
         """List what turns content into inputs; data sets that agree on it agree on the inputs."""
         steps = self.preprocess.to_json() if self.preprocess else {}
         steps.pop("name", None)
-        types = {name: [self.fits[name][0], str(kind)] for name, kind in self.inputs.items()}
+        types = {n: [self.fits[n][0], str(t)] for n, t in self.inputs.items() if n in self.fits}
         return [_VERSION, _decoder_version(self.source.kind), types, steps]
 
 
@@ -124,6 +134,7 @@ def load_dataset(
     labels: str | None = None,
     label_offset: int = 0,
     masks: Collection[str] = (),
+    states: Collection[str] = (),
 ) -> Dataset:
     """Open data for a model; the first sample is read to see whether it fits.
 
@@ -139,6 +150,8 @@ def load_dataset(
             ``labels.csv``, ``labels`` or ``y``.
         label_offset: added to every label.
         masks: inputs that mask scores and may be infinite.
+        states: inputs that hold states: data need not have them, and a sample may be a whole
+            sequence, with one axis more in front of its arrays; its frames are the samples then.
 
     Raises:
         DataFileError: there are no data, or they cannot be read.
@@ -155,7 +168,15 @@ def load_dataset(
             f"Give --preprocess: {', '.join(PRESETS)} or a .toml file.",
         )
     check_samples(len(found), found.name)
-    fits = _fits(_match(found, inputs), inputs, steps, masks)
+    arrays = _match(found, inputs, states)
+    taken = {key: inputs[name] for name, key in arrays.items()}
+    if states and holds_sequences(found, taken, [arrays[n] for n in states if n in arrays]):
+        found = FrameSource(found, taken)
+        check_samples(len(found), found.name)
+    fits = {
+        **_fits(arrays, {n: inputs[n] for n in arrays if n not in states}, steps, masks),
+        **_fits(arrays, {n: inputs[n] for n in arrays if n in states}, None, masks),
+    }
     indices = np.arange(len(found))
     dataset = Dataset(found, inputs, fits, steps, indices, _labels(found, labels, label_offset))
     dataset.sample(0)
@@ -273,11 +294,12 @@ def _find_labels(source: SampleSource, choice: str | None) -> Labels | None:
 # --- fitting ------------------------------------------------------------------
 
 
-def _match(source: SampleSource, inputs: Inputs) -> dict[str, str]:
-    """Map each input to the name of the array that it takes."""
-    if len(inputs) == 1 and len(source.names) == 1:
-        return {next(iter(inputs)): source.names[0]}
-    missing = [name for name in inputs if name not in source.names]
+def _match(source: SampleSource, inputs: Inputs, states: Collection[str] = ()) -> dict[str, str]:
+    """Map each input to the name of the array that it takes; states may have none."""
+    data = [name for name in inputs if name not in states]
+    if len(data) == 1 and len(source.names) == 1:
+        return {data[0]: source.names[0]}
+    missing = [name for name in data if name not in source.names]
     if missing:
         have = ", ".join(map(repr, source.names)) if any(source.names) else "one unnamed array"
         want = ", ".join(f"{name!r} {kind}" for name, kind in inputs.items())
@@ -285,7 +307,7 @@ def _match(source: SampleSource, inputs: Inputs) -> dict[str, str]:
             f"The data have no array for input {missing[0]!r}: {source.name} has {have}.",
             f"The model's inputs are {want}; give the arrays these names.",
         )
-    return {name: name for name in inputs}
+    return {name: name for name in inputs if name in source.names}
 
 
 def _fits(

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qhal.data.dataset import Dataset
+from qhal.data.rollout import Rollout, begin_at, rolled_out
 from qhal.decisions import Code, Decision, Severity
 from qhal.errors import OptionError
 
@@ -57,6 +58,59 @@ def split(
         return DataSplit(calibration, calibration, (*decisions, _all_used(len(dataset))))
     return DataSplit(
         calibration, dataset.select(rest), (*decisions, _divided(len(chosen), len(rest)))
+    )
+
+
+def split_sequences(
+    rollout: Rollout,
+    calib_samples: int = DEFAULT_CALIB_SAMPLES,
+    evaluation: Rollout | None = None,
+) -> DataSplit:
+    """Divide frames so that sequences stay whole: their order is what states depend on.
+
+    Of several sequences every other one calibrates; of one, the first half does. Statistics are
+    of calibration frames, spread evenly; the model runs over those between them as well.
+
+    Args:
+        rollout: what calibration may take from.
+        calib_samples: how many frames are observed; all if there are fewer.
+        evaluation: other data to evaluate on; without it, what calibration leaves.
+    """
+    if evaluation is not None:
+        chosen, rest = rollout, evaluation
+        how = _same_source(rollout, evaluation)
+    elif len(rollout.starts) > 1:
+        chosen, rest = (_sequences(rollout, odd) for odd in (0, 1))
+        how = (_divided_in_order(rollout, rest, "every other sequence"),)
+    elif len(rollout) < 2 * _FEWEST_FRAMES:
+        chosen = rest = rollout
+        how = (_all_used(len(rollout)),)
+    else:
+        half = len(rollout) // 2
+        parts = begin_at(rollout, half)
+        chosen, rest = parts.select(range(half)), parts.select(range(half, len(rollout)))
+        how = (_divided_in_order(rollout, rest, "the first half of the sequence"),)
+    fewer = _fewer(len(chosen), calib_samples)
+    calibration = chosen.select(spread(len(chosen), min(calib_samples, len(chosen))))
+    return DataSplit(calibration, rest, (*fewer, *how, rolled_out(calibration)))
+
+
+_FEWEST_FRAMES = 64
+"""Frames below which half of a sequence is too short for either use."""
+
+
+def _sequences(rollout: Rollout, odd: int) -> Rollout:
+    """Take every other sequence."""
+    ends = (*rollout.starts[1:], len(rollout))
+    spans = list(zip(rollout.starts, ends, strict=True))[odd::2]
+    return rollout.select(np.concatenate([np.arange(start, end) for start, end in spans]))
+
+
+def _divided_in_order(rollout: Rollout, evaluation: Rollout, what: str) -> Decision:
+    return Decision(
+        Code.CALIBRATION_SPLIT,
+        f"Calibration uses {what}; evaluation uses the other {len(evaluation)} of "
+        f"{len(rollout)} frames, in their order.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from qhal.plugin.calls import naming
 from qhal.plugin.registry import Registry, given_or_installed
 from qhal.progress import SILENT, Progress
 from qhal.results.bench import BenchReport, BenchResult, origin_of
+from qhal.results.record import RunRecord
 from qhal.system.guard import guarded
 from qhal.system.wire import Wire
 from qhal.version import __version__
@@ -141,9 +142,17 @@ def _enter(
     if data is None:
         sample = random_sample(inputs, record.plan)
     else:
-        sample = first_sample(data, inputs, preprocess)
+        sample = first_sample(data, inputs, preprocess, _states_of(record))
     baseline = None if model is None else _baseline(deployed, Path(model))
     return _Entry(deployed, sample, Pair(deployed.runnable, baseline, sample.inputs))
+
+
+def _states_of(record: RunRecord) -> list[str]:
+    """List the inputs that a deployed model's outputs feed again."""
+    calibration = record.data.get("calibration")
+    states = calibration.get("states") if isinstance(calibration, Mapping) else None
+    known = [port.name for port in record.model.inputs]
+    return [name for name in known if isinstance(states, Mapping) and name in states.values()]
 
 
 def _result(entry: _Entry, clocked: Clocked, first: Clocked) -> BenchResult:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from math import ceil
 
 from qhal.decisions import Code, Decision, Severity
-from qhal.errors import AccuracyGateError, FallbackGateError
+from qhal.errors import AccuracyGateError, FallbackGateError, LoopGateError
 from qhal.metric import Metric, counted, format_value
 from qhal.quant.choice import Choice, Verdict
 from qhal.results.gate import Gate
 from qhal.verify.accuracy import no_labels
 from qhal.verify.chance import lost_by_chance
+from qhal.verify.loop import LoopAccuracy
 
 DEFAULT_MAX_DROP_PP = 1.0
 """By how much top-1 may drop where the user sets no limit: see docs/adr/0019."""
@@ -56,6 +57,31 @@ class Gated:
 
     gates: tuple[Gate, ...] = ()
     decisions: tuple[Decision, ...] = ()
+
+
+def loop_gate(loop: LoopAccuracy | None, allowed_pp: float | None) -> tuple[Gate, ...]:
+    """Judge what a model with states does in a closed loop; there is no gate without states."""
+    return () if loop is None else (loop.gate(allowed_pp),)
+
+
+def loop_refusal(
+    failed: Gate, loop: LoopAccuracy, decisions: Sequence[Decision], tried: str
+) -> LoopGateError:
+    """Make the error for an artifact that leaves the float model in a closed loop.
+
+    Args:
+        failed: the gate.
+        loop: what was measured.
+        decisions: of the run; the error quotes the warnings.
+        tried: what was measured to help, and what was not.
+    """
+    sentence = failed.sentence[:1].upper() + failed.sentence[1:]
+    told = " ".join(filter(None, (f"{sentence}.", loop.drift_words())))
+    return LoopGateError(
+        f"The closed-loop gate is not met. {told}{_warnings(decisions)}",
+        f"If the samples are no frames in order, or nothing feeds back, say --state none.\n"
+        f"{tried}\n`--max-drop 100` accepts any drift.",
+    )
 
 
 def accuracy_gate(metrics: Mapping[str, Metric], allowed_pp: float | None) -> Gated:

@@ -13,7 +13,7 @@ from qhal.measure import measure
 from qhal.measure.energy import energy
 from qhal.metric import Metric
 from qhal.output import REPORT, OutputFolder, check_free
-from qhal.pipeline.gates import accuracy_gate, drop_refusal
+from qhal.pipeline.gates import Gated, accuracy_gate, drop_refusal, loop_gate, loop_refusal
 from qhal.pipeline.options import Options
 from qhal.pipeline.planning import PlannedModel, plan_line
 from qhal.pipeline.recording import build_record
@@ -29,6 +29,9 @@ from qhal.results.plan import Plan, plan_of
 from qhal.results.reconcile import reconcile
 from qhal.results.record import FILE_NAME, RunRecord
 from qhal.verify import check_import, verify
+from qhal.verify.loop import GATE as LOOP_GATE
+from qhal.verify.loop import LoopAccuracy
+from qhal.verify.verification import Verification
 
 
 def run_line(
@@ -66,11 +69,18 @@ def run_line(
     refusal = proven.error or session.check_float(progress).error
     if refusal is None and not record.ok:
         tried = measure_remedies(session, lowered.planned, options, progress)
-        refusal = drop_refusal(proven.gates[-1], record.metrics, record.decisions, tried)
+        refusal = _limit_refusal(proven, record, tried)
     if refusal is not None:
         raise keep_refused(options.keep_refused, record, refusal, options.force)
     _write(folder, record, lowered.subject, options.force)
     return record
+
+
+def _limit_refusal(proven: _Proven, record: RunRecord, tried: str) -> QhalError:
+    failed = next(gate for gate in proven.gates if not gate.passed)
+    if failed.name == LOOP_GATE and proven.loop is not None:
+        return loop_refusal(failed, proven.loop, record.decisions, tried)
+    return drop_refusal(failed, record.metrics, record.decisions, tried)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,9 +127,10 @@ class _Proven:
         metrics: of verification, measurement and energy.
         decisions: in the order of the line.
         plan: with what was placed and executed, as far as it was.
-        gates: limits, met or not; the last one is that of the accuracy.
+        gates: limits, met or not.
         runtime: what ran the artifact; empty if nothing did.
         error: why it is not proven; None if it is.
+        loop: what a model with states does in a closed loop; None for one without.
     """
 
     metrics: Mapping[str, Metric]
@@ -128,6 +139,7 @@ class _Proven:
     gates: tuple[Gate, ...]
     runtime: str = ""
     error: QhalError | None = None
+    loop: LoopAccuracy | None = None
 
 
 def _prove(
@@ -158,15 +170,24 @@ def _prove(
         joules = energy(subject.model, lowered.float_model, subject.profile, measured.metrics)
         placement = subject.placement()
     made_by = (verified, measured, joules)
-    gated = accuracy_gate(verified.metrics, options.max_drop)
+    gated, looped = _gated(verified, options.max_drop)
     executed = reconcile(plan, placement)
     return _Proven(
         {**verified.metrics, **matching, **measured.metrics, **joules.metrics},
         (*(d for made in made_by for d in made.decisions), *gated.decisions, *executed.decisions),
         executed.plan,
-        gated.gates,
+        (*looped, *gated.gates),
         verified.runtime,
+        loop=verified.loop,
     )
+
+
+def _gated(verified: Verification, limit_pp: float | None) -> tuple[Gated, tuple[Gate, ...]]:
+    """Hold accuracy against its limits: a model with states need not have labels."""
+    looped = loop_gate(verified.loop, limit_pp)
+    if looped and "top1_drop" not in verified.metrics:
+        return Gated(), looped
+    return accuracy_gate(verified.metrics, limit_pp), looped
 
 
 def _write(folder: Path, record: RunRecord, subject: Subject, force: bool) -> None:

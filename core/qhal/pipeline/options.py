@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypedDict
@@ -22,6 +23,7 @@ class OptionKeywords(TypedDict, total=False):
     recipe: str
     out: str | Path | None
     shapes: Shapes | None
+    state: Mapping[str, str] | None
     preprocess: str | Path | None
     labels: str | None
     label_offset: int
@@ -51,6 +53,8 @@ class Options:
         recipe: name of a recipe, such as ``w8a8``.
         out: the output folder; None names it after model, target and recipe.
         shapes: input name -> shape, where the model leaves dimensions free.
+        state: output -> input that it feeds in the next frame, for models with states; None
+            recognizes them by type and name, an empty mapping says that there are none.
         preprocess: how raw data become inputs: a preset or a TOML file; None takes them as is.
         labels: a ``labels.csv``, or the name of the array of labels.
         label_offset: added to every label.
@@ -59,7 +63,8 @@ class Options:
         max_fallback: at most so many nodes may run in float or on another unit; None allows any
             number.
         max_drop: top-1 may drop by so many percentage points; None allows 1 where there are
-            labels, or more if so few samples are lost that chance may explain it.
+            labels, or more if so few samples are lost that chance may explain it. In a model
+            with states, so many points of its decisions may differ in the loop; None allows 3.
         allow_chance: deploy a float model, too, that is right no more often than by chance.
         keep_refused: a folder for the record and the report where the artifact is refused.
         force: replace an output folder that qhal wrote.
@@ -75,6 +80,7 @@ class Options:
     recipe: str = "w8a8"
     out: str | Path | None = None
     shapes: Shapes | None = None
+    state: Mapping[str, str] | None = None
     preprocess: str | Path | None = None
     labels: str | None = None
     label_offset: int = 0

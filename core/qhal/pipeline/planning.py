@@ -7,6 +7,7 @@ from functools import cached_property
 
 from qhal.decisions import Decision
 from qhal.ir.graph import NodeView
+from qhal.ir.states import States
 from qhal.pipeline.float_passes import FLOAT_PASSES, run_float_passes
 from qhal.pipeline.gates import fallback_gate
 from qhal.pipeline.options import Options
@@ -18,6 +19,7 @@ from qhal.plugin.calls import naming
 from qhal.progress import SILENT, Progress
 from qhal.quant.assign import Assignment, assign
 from qhal.quant.calibrate import Calibration, calibrate
+from qhal.quant.carry import carry_in_float
 from qhal.quant.constraints import Constraints, constrain, refuse
 from qhal.quant.model import QuantModel
 from qhal.quant.settle import settle
@@ -84,12 +86,14 @@ def plan_line(
         ready = prepare(target, imported, keep_layout=options.keep_layout)
         refuse(ready.choices, ready.laid.graph, name)
     with stages("data"):
-        data = session.load_data()
+        states, data = session.find_states(), session.load_data()
+        constant = session.find_constant()
     with stages("check float"):
         floats = session.check_float(progress)
         floats.refuse(options.keep_refused is None)
     with naming(provided, "capabilities"):
         fitted = run_float_passes(ready, session, stages, FLOAT_PASSES)
+        fitted = _with_carry(fitted, states)
     with stages("prepare"):
         constraints = constrain(fitted.laid.graph, target.caps, target.policy, fitted.choices)
     with stages("calibrate"):
@@ -110,8 +114,8 @@ def plan_line(
         fitted = replace(fitted, choices=constraints.choices)
         gates = (*floats.gates, *fallback_gate(fitted.choices, options.max_fallback))
         assigned = _assigned(fitted, constraints, calibration, options.observer)
-    made_by = (fitted, data, floats, constraints, settled, calibration, assigned)
-    decisions = tuple(d for made in made_by for d in made.decisions)
+    made_by = (fitted, states, data, floats, constraints, settled, calibration, assigned)
+    decisions = (*(d for made in made_by for d in made.decisions), *constant)
     return PlannedModel(
         served,
         fitted,
@@ -122,6 +126,12 @@ def plan_line(
         gates,
         decisions,
     )
+
+
+def _with_carry(fitted: Prepared, states: States) -> Prepared:
+    """Keep in float what carries a state, where the target can."""
+    graph, choices = fitted.laid.graph, fitted.choices
+    return replace(fitted, choices=carry_in_float(graph, fitted.target, choices, states.pairs))
 
 
 def _assigned(

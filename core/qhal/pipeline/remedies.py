@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 
 from qhal.artifact.ports import Adapter
+from qhal.data import Rollout
 from qhal.errors import QhalError
 from qhal.ir.cost import macs
 from qhal.ir.graph import Array, NodeView
@@ -22,10 +23,13 @@ from qhal.quant.range_estimators import RANGE_ESTIMATORS
 from qhal.verify import ORACLE_MACS_PER_S
 from qhal.verify.accuracy import Accuracy, scores_output
 from qhal.verify.evaluation import Evaluation
+from qhal.verify.loop import Feedback, LoopAccuracy
 
 _BUDGET_S = 10.0
 """What is not begun by then is not measured."""
 _FEWEST, _MOST = 4, 64
+_FEWEST_FRAMES, _MOST_FRAMES = 32, 200
+"""In a closed loop: a state needs frames to leave the float model's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +62,10 @@ def measure_remedies(
             advance(1)
     if session.cache is None:
         missing.extend(f"--recipe {name}" for name in planned.wider_recipes)
-    return f"{_measured_words(lines, len(evaluation))}{_unmeasured_words(missing)}"
+    counted = f"{len(evaluation)} samples"
+    if evaluation.rollout is not None:
+        counted = f"{len(evaluation)} frames in a closed loop"
+    return f"{_measured_words(lines, counted)}{_unmeasured_words(missing)}"
 
 
 def _candidates(session: Session, planned: PlannedModel, options: Options) -> Iterator[_Candidate]:
@@ -83,6 +90,8 @@ def _chosen(evaluation: Evaluation, model: QuantModel, candidates: int) -> Evalu
     """Take samples that the oracle computes in half of the budget, evenly spread."""
     each_s = sum(macs(NodeView(model.graph, n)) for n in model.graph.nodes) / ORACLE_MACS_PER_S
     count = int(_BUDGET_S / 2 / max(each_s * (candidates + 1), 1e-6))
+    if evaluation.rollout is not None:
+        return evaluation.first(min(_MOST_FRAMES, max(_FEWEST_FRAMES, count)))
     return evaluation.spread(min(_MOST, max(_FEWEST, count)))
 
 
@@ -93,6 +102,8 @@ def _measured(candidate: _Candidate, evaluation: Evaluation) -> str | None:
     except QhalError:
         return None
     oracle, adapter = Oracle(model), Adapter.of_model(model)
+    if evaluation.rollout is not None:
+        return _in_the_loop(oracle, adapter, evaluation, evaluation.rollout)
     accuracy, labels = Accuracy(scores_output(model.graph, model.params)), evaluation.labels
     for index in range(len(evaluation)):
         sample = evaluation.sample(index)
@@ -100,6 +111,17 @@ def _measured(candidate: _Candidate, evaluation: Evaluation) -> str | None:
         row = None if labels is None else labels[index]
         accuracy.add(evaluation.expected(index, sample), outputs, row)
     return _words(accuracy, evaluation.labels)
+
+
+def _in_the_loop(oracle: Oracle, adapter: Adapter, evaluation: Evaluation, rollout: Rollout) -> str:
+    loop, feedback = LoopAccuracy(rollout.pairs), Feedback(rollout)
+    for index in range(len(evaluation)):
+        sample = evaluation.sample(index)
+        ours = adapter.to_artifact(feedback.give(index, sample))
+        outputs = adapter.to_user(oracle.run(ours))
+        feedback.take(outputs)
+        loop.add(rollout.begins(index), evaluation.expected(index, sample), outputs)
+    return loop.figures()
 
 
 def _words(accuracy: Accuracy, labels: Array | None) -> str:
@@ -113,9 +135,9 @@ def _words(accuracy: Accuracy, labels: Array | None) -> str:
     return ", ".join(words)
 
 
-def _measured_words(lines: Iterable[str], samples: int) -> str:
+def _measured_words(lines: Iterable[str], samples: str) -> str:
     found = "".join(lines)
-    return f"Measured with the oracle on {samples} samples:{found}" if found else ""
+    return f"Measured with the oracle on {samples}:{found}" if found else ""
 
 
 def _unmeasured_words(missing: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,10 @@ class InputSample:
 
 
 def first_sample(
-    source: Source, ports: Sequence[Port], preprocess: str | Path | None
+    source: Source,
+    ports: Sequence[Port],
+    preprocess: str | Path | None,
+    states: Collection[str] = (),
 ) -> InputSample:
     """Read the first sample of the user's data.
 
@@ -42,13 +45,15 @@ def first_sample(
         source: as in :func:`qhal.data.load_dataset`.
         ports: the inputs.
         preprocess: as in :func:`qhal.data.load_dataset`.
+        states: inputs that hold states; they are zeros if the data have none.
 
     Raises:
         QhalError: the data cannot be read, or do not fit the inputs.
     """
     inputs = {port.name: TensorType(port.shape, DType(port.dtype)) for port in ports}
-    dataset = load_dataset(source, inputs, preprocess=preprocess)
-    return InputSample(dataset.sample(0), dataset.where(0))
+    dataset = load_dataset(source, inputs, preprocess=preprocess, states=states)
+    zeros = {name: np.zeros(inputs[name].shape, inputs[name].dtype.numpy) for name in states}
+    return InputSample({**zeros, **dataset.sample(0)}, dataset.where(0))
 
 
 def random_sample(ports: Sequence[Port], plan: Plan) -> InputSample:

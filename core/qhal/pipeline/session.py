@@ -9,11 +9,23 @@ from functools import cached_property
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from qhal.data import DataSplit, load_dataset, split
+from qhal.data import (
+    Dataset,
+    DataSplit,
+    Rollout,
+    Source,
+    load_dataset,
+    roll_out,
+    split,
+    split_sequences,
+)
+from qhal.data.constant import constant_inputs
 from qhal.data.spool import Spool
+from qhal.decisions import Decision
 from qhal.host import cache_folder
 from qhal.ir.graph import Graph
 from qhal.ir.importer import Imported, import_model
+from qhal.ir.states import States, find_states
 from qhal.pipeline.float_check import FloatFinding, check_float
 from qhal.pipeline.options import Options
 from qhal.plugin.registry import Registry, given_or_installed
@@ -61,6 +73,14 @@ class Session:
         """Read calibration and evaluation data, for the inputs of the model."""
         return self._data
 
+    def find_states(self) -> States:
+        """Find the outputs that feed inputs again."""
+        return self._states
+
+    def find_constant(self) -> tuple[Decision, ...]:
+        """Warn of inputs that never change in the calibration data."""
+        return self._constant
+
     def survey(self, graph: Graph) -> tuple[Finding, ...]:
         """Find what could be equalized in a float graph of the model, whatever the target.
 
@@ -78,6 +98,8 @@ class Session:
 
     def check_float(self, progress: Progress = SILENT) -> FloatFinding:
         """Find out whether the float model is right more often than by chance."""
+        if self._states.pairs:  # a frame is right or wrong by those in front of it
+            return FloatFinding()
         if "_floats" not in vars(self):
             options, evaluation = self.options, self._evaluation
             if options.eval_samples is not None:
@@ -103,32 +125,54 @@ class Session:
 
     @cached_property
     def _data(self) -> DataSplit:
-        graph, options = self._imported.graph, self.options
-        inputs = {name: graph.tensors[name] for name in graph.inputs}
-        masks = AttentionScores.of(graph).ranges
-        sources = [options.data] if options.eval is None else [options.data, options.eval]
-        loaded = [
-            load_dataset(
-                source,
-                inputs,
-                preprocess=options.preprocess,
-                labels=options.labels,
-                label_offset=options.label_offset,
-                masks=masks,
-            )
-            for source in sources
-        ]
-        divided = split(loaded[0], options.calib_samples, *loaded[1:])
-        limited = options.max_drop is not None
+        graph, options, rest = self._imported.graph, self.options, []
+        data = self._load(options.data)
+        if options.eval is not None:
+            rest = [self._load(options.eval)]
+        if self._states.pairs:
+            divided = self._divide_sequences(data, *rest)
+        else:
+            divided = split(data, options.calib_samples, *rest)
+        limited = options.max_drop is not None and not self._states.pairs
         if options.labels is not None or options.label_offset or limited:
             check_labels(graph, divided.evaluation.labels, needed=limited)
         return divided
 
+    def _load(self, source: Source) -> Dataset:
+        graph, options = self._imported.graph, self.options
+        return load_dataset(
+            source,
+            {name: graph.tensors[name] for name in graph.inputs},
+            preprocess=options.preprocess,
+            labels=options.labels,
+            label_offset=options.label_offset,
+            masks=AttentionScores.of(graph).ranges,
+            states=self._states.inputs,
+        )
+
+    def _divide_sequences(self, *loaded: Dataset) -> DataSplit:
+        data, *rest = (self._roll_out(dataset) for dataset in loaded)
+        return split_sequences(data, self.options.calib_samples, *rest)
+
+    def _roll_out(self, dataset: Dataset) -> Rollout:
+        return roll_out(dataset, self._states.pairs, self._reference.run)
+
+    @cached_property
+    def _states(self) -> States:
+        return find_states(self._imported.graph, self.options.state)
+
+    @cached_property
+    def _constant(self) -> tuple[Decision, ...]:
+        return constant_inputs(self._data.calibration)
+
+    @cached_property
+    def _reference(self) -> FloatReference:
+        return FloatReference(self.model, self._imported.graph.outputs)
+
     @cached_property
     def _evaluation(self) -> Evaluation:
-        reference = FloatReference(self.model, self._imported.graph.outputs)
         inputs, outputs = self.spools or (None, None)
-        return Evaluation(self._data.evaluation, reference, inputs, outputs)
+        return Evaluation(self._data.evaluation, self._reference, inputs, outputs)
 
 
 @contextmanager

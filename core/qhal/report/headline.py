@@ -12,6 +12,10 @@ Metrics = Mapping[str, Metric]
 PER_OUTPUT = ("sqnr", "equal")
 """What is measured of single outputs: ``sqnr[NAME]`` of real numbers, ``equal[NAME]`` of others."""
 
+LOOP = "loop_frames"
+"""There for models with states, whose figures are those of the closed loop."""
+_DECIDED = "loop_decisions_changed["
+
 _LONGEST_NAME = 40
 
 
@@ -28,6 +32,17 @@ def output_figures(metrics: Metrics) -> tuple[tuple[str, str, Metric], ...]:
 
 def output_words(metrics: Metrics) -> str:
     """How close the outputs are to the float model's: the worst one of a kind, by name."""
+    words = ", ".join(filter(None, (_worst_words(metrics), _decided_words(metrics))))
+    return f"in the closed loop {words}" if LOOP in metrics and words else words
+
+
+def _decided_words(metrics: Metrics) -> str:
+    """How many of the decisions in the closed loop are others: of the worst output."""
+    changed = [metric.value for name, metric in metrics.items() if name.startswith(_DECIDED)]
+    return f"{max(changed):.2f} % of decisions differ" if changed else ""
+
+
+def _worst_words(metrics: Metrics) -> str:
     figures = output_figures(metrics)
     if len(figures) < 2:
         return f"output {_figure(*figures[0][1:])}" if figures else ""

@@ -107,6 +107,10 @@ def _node_counts(plan: Plan) -> str:
     return ", ".join(f"{counts[key]} {text}" for key, text in words.items() if counts[key])
 
 
+_FEW_STARTS = 4
+"""Beginnings of sequences that a summary lists; the record has more."""
+
+
 def _data_rows(data: Mapping[str, object]) -> Iterable[tuple[str, str]]:
     for key, value in data.items():
         if isinstance(value, Mapping):
@@ -123,9 +127,17 @@ def _dataset_words(dataset: Mapping[str, object]) -> str:
         f"{dataset.get('samples', '?')} samples of {PurePath(str(dataset.get('source'))).name}",
         f"preprocess {name}" if name else "",
         "with labels" if dataset.get("labels") else "",
+        _sequence_words(dataset) if "sequences" in dataset else "",
         f"fingerprint {str(dataset.get('fingerprint'))[:12]}",
     )
     return ", ".join(filter(None, parts))
+
+
+def _sequence_words(dataset: Mapping[str, object]) -> str:
+    starts = dataset.get("sequence_starts")
+    listed = starts if isinstance(starts, list) and len(starts) <= _FEW_STARTS else []
+    where = f" beginning at frame {', '.join(str(start) for start in listed)}" if listed else ""
+    return f"{dataset.get('frames')} frames in {dataset['sequences']} sequences{where}"
 
 
 def _gate_words(gate: Gate) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from qhal.data.rollout import Rollout
 from qhal.data.spool import Spool
 from qhal.ir.graph import Array, Arrays
 from qhal.verify.reference import FloatReference
@@ -63,6 +64,19 @@ class Evaluation:
         total = len(self.dataset)
         count = min(count, total)
         return replace(self, chosen=tuple(i * total // count for i in range(count)))
+
+    def first(self, count: int) -> Evaluation:
+        """Take so many of the samples from the beginning: frames have an order."""
+        return replace(self, chosen=tuple(range(min(count, len(self.dataset)))))
+
+    @property
+    def rollout(self) -> Rollout | None:
+        """The frames, if the model has states; they are taken from the first one on."""
+        return self.dataset if isinstance(self.dataset, Rollout) else None
+
+    def part(self, count: int) -> Evaluation:
+        """Take so many samples to run the model on: spread, or in order if it has states."""
+        return self.spread(count) if self.rollout is None else self.first(count)
 
     def sample(self, index: int) -> Arrays:
         """Return one sample of every input, in the shapes and types of the user's model."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from qhal.plugin.backend import Runner, RunOptions
 from qhal.progress import SILENT, Progress
 from qhal.verify.accuracy import Accuracy, scores_output, unfit_labels
 from qhal.verify.evaluation import Evaluation
+from qhal.verify.loop import Feedback, LoopAccuracy
 from qhal.verify.oracle_gap import OracleGap, Outputs
 from qhal.verify.origin import where_it_begins
 
@@ -43,11 +44,13 @@ class Verification:
         metrics: accuracy and the gap to the oracle.
         decisions: warnings about them.
         runtime: name and version of the runtime that ran the artifact; empty if none did.
+        loop: what a model with states does in a closed loop; None for one without.
     """
 
     metrics: Mapping[str, Metric]
     decisions: tuple[Decision, ...] = ()
     runtime: str = ""
+    loop: LoopAccuracy | None = None
 
 
 def verify(
@@ -78,13 +81,15 @@ def verify(
         return _verify_by_oracle(subject, evaluation, samples, progress)
     pace = _Pace("the runtime", subject.backend.info.runner_macs_per_s, RUNNER_BUDGET_S)
     evaluation, reduced = _affordable(subject, evaluation, samples, pace)
-    accuracy = _compare(subject, evaluation, _bound(subject, runner), "verify", progress)
-    metrics = accuracy.metrics(Basis.MEASURED_HOST)
+    compared = _compare(subject, evaluation, _bound(subject, runner), "verify", progress)
+    accuracy, metrics = compared.accuracy, compared.metrics(Basis.MEASURED_HOST)
     decisions = [
         *reduced,
         *_about_labels(subject, evaluation, accuracy),
-        *accuracy.decisions(),
+        *compared.decisions(),
     ]
+    if compared.loop is not None:  # states differ most where a sequence is long
+        evaluation = evaluation.spread(oracle_samples)
     runners = _runners(subject, runner)
     gaps = _oracle_gaps(subject, evaluation, runners, oracle_samples, progress)
     subject.check_model("run")
@@ -95,7 +100,31 @@ def verify(
         options = RunOptions(reference=prefix == _REFERENCE)
         found = partial(_origin, subject, evaluation, options)
         decisions.extend(gap.decisions(name, reference, found))
-    return Verification(metrics, tuple(decisions), runner.runtime)
+    return Verification(metrics, tuple(decisions), runner.runtime, compared.loop)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What running the samples gave.
+
+    Attributes:
+        accuracy: against the float model; in a closed loop if the model has states, which are
+            then left out.
+        loop: more about the closed loop; None if there is none.
+    """
+
+    accuracy: Accuracy
+    loop: LoopAccuracy | None = None
+
+    def metrics(self, basis: Basis) -> dict[str, Metric]:
+        """Return everything as metrics."""
+        further = {} if self.loop is None else self.loop.metrics(basis)
+        return {**self.accuracy.metrics(basis), **further}
+
+    def decisions(self) -> tuple[Decision, ...]:
+        """Warn of what is far from the float model."""
+        further = () if self.loop is None else self.loop.decisions()
+        return (*self.accuracy.decisions(), *further)
 
 
 @dataclass(frozen=True)
@@ -134,16 +163,17 @@ def _affordable(
     """Choose the samples to run: those asked for, or as many as fit the time budget."""
     total = len(evaluation)
     if asked is not None:
-        return evaluation.spread(asked), []
+        return evaluation.part(asked), []
     count = pace.most(subject, total, FEWEST_SAMPLES)
     if count == total:
         return evaluation, []
+    how = "spread evenly" if evaluation.rollout is None else "from the beginning"
     sentence = (
-        f"Accuracy was measured on {count} of {total} samples, spread evenly: {pace.who} takes "
+        f"Accuracy was measured on {count} of {total} samples, {how}: {pace.who} takes "
         f"about {pace.sample_s(subject):.2g} s per sample. Set another number with --eval-samples."
     )
     reduced = Decision(Code.EVALUATION_REDUCED, sentence, severity=Severity.WARNING)
-    return evaluation.spread(count), [reduced]
+    return evaluation.part(count), [reduced]
 
 
 def _bound(subject: Subject, runner: Runner) -> _Run:
@@ -175,15 +205,17 @@ def _verify_by_oracle(
 
     oracle, total = Oracle(subject.model), len(evaluation)
     evaluation, reduced = _affordable(subject, evaluation, samples, _ORACLE_PACE)
-    accuracy = _compare(subject, evaluation, oracle.run, "verify with the oracle", progress)
+    compared = _compare(subject, evaluation, oracle.run, "verify with the oracle", progress)
+    accuracy = compared.accuracy
     sentence = (
         f"The artifact was not run: {subject.why_not()}. Accuracy was measured "
         f"with the oracle on {accuracy.samples} of {total} samples; latency was not."
     )
     decision = Decision(Code.NOT_RUNNABLE, sentence, severity=Severity.WARNING)
-    about = (*_about_labels(subject, evaluation, accuracy), *accuracy.decisions())
+    about = (*_about_labels(subject, evaluation, accuracy), *compared.decisions())
     decisions = (decision, *reduced, *about)
-    return Verification(accuracy.metrics(Basis.COUNTED_EMULATED), decisions)
+    metrics = compared.metrics(Basis.COUNTED_EMULATED)
+    return Verification(metrics, decisions, loop=compared.loop)
 
 
 def _unfit(subject: Subject, evaluation: Evaluation) -> str:
@@ -208,11 +240,41 @@ def _about_labels(subject: Subject, evaluation: Evaluation, accuracy: Accuracy) 
 
 def _compare(
     subject: Subject, evaluation: Evaluation, run: _Run, title: str, progress: Progress
-) -> Accuracy:
-    """Stream the samples through both models; they run side by side, one thread each."""
-    accuracy = Accuracy(scores_output(subject.graph, subject.model.params))
+) -> _Compared:
+    """Stream the samples through both models; they run side by side, one thread each.
+
+    A model with states runs on its own states; then once more on those of the float model.
+    """
+    name = scores_output(subject.graph, subject.model.params)
+    accuracy, labels = Accuracy(name), _labels_by_sample(subject, evaluation)
+    rollout, both = evaluation.rollout, partial(_both, subject, evaluation, run, progress=progress)
+    if rollout is None:
+        for index, expected, outputs in both(title):
+            accuracy.add(expected, outputs, None if labels is None else labels[index])
+        return _Compared(accuracy)
+    if name in rollout.pairs:  # a state may look like scores
+        accuracy = Accuracy(None)
+    loop, feedback = LoopAccuracy(rollout.pairs), Feedback(rollout)
+    for index, expected, outputs in both(f"{title} in the loop", feedback):
+        loop.add(rollout.begins(index), expected, outputs)
+        real = {name: value for name, value in expected.items() if name not in rollout.pairs}
+        accuracy.add(real, outputs, None if labels is None else labels[index])
+    for _, expected, outputs in both(title):
+        loop.add_open(expected, outputs)
+    return _Compared(accuracy, loop)
+
+
+def _both(
+    subject: Subject,
+    evaluation: Evaluation,
+    run: _Run,
+    title: str,
+    feedback: Feedback | None = None,
+    *,
+    progress: Progress,
+) -> Iterator[tuple[int, Arrays, Arrays]]:
+    """Yield the number of each sample, the float model's outputs and the artifact's."""
     adapter = subject.adapter
-    labels = _labels_by_sample(subject, evaluation)
     with (
         progress.stage(title, total=len(evaluation)) as advance,
         ThreadPoolExecutor(1, "float-reference") as pool,
@@ -220,10 +282,12 @@ def _compare(
         for index in range(len(evaluation)):
             sample = evaluation.sample(index)
             expected = pool.submit(evaluation.expected, index, sample)
-            outputs = adapter.to_user(run(adapter.to_artifact(sample)))
-            accuracy.add(expected.result(), outputs, None if labels is None else labels[index])
+            ours = sample if feedback is None else feedback.give(index, sample)
+            outputs = adapter.to_user(run(adapter.to_artifact(ours)))
+            if feedback is not None:
+                feedback.take(outputs)
+            yield index, expected.result(), outputs
             advance(1)
-    return accuracy
 
 
 def _labels_by_sample(subject: Subject, evaluation: Evaluation) -> Array | None:

@@ -1,0 +1,163 @@
+"""A model whose state feeds it again: rolled out, run in a loop, and refused where that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import qhal
+from qhal.decisions import Code
+from qhal.errors import LoopGateError, OptionError
+from qhal.ir.graph import Array
+from qhal.pipeline.deployed import open_deployed
+from qhal.results.record import RunRecord
+
+WIDTH = 8
+DECAY = 0.97
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bank of leaky sums: the state grows to thirty times what a single frame adds."""
+    generator = np.random.default_rng(0)
+    weights = {
+        "w": generator.normal(0, 0.3, (4, WIDTH)).astype(np.float32),
+        "decay": np.full((1, WIDTH), DECAY, np.float32),
+        "v": generator.normal(0, 0.5, (WIDTH, 1)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Mul", ["state", "decay"], ["kept"]),
+        helper.make_node("Add", ["a", "kept"], ["stateN"]),
+        helper.make_node("MatMul", ["stateN", "v"], ["sum"]),
+        helper.make_node("Sigmoid", ["sum"], ["speech"]),
+    ]
+    ends = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in side]
+        for side in (
+            (("x", (1, 4)), ("state", (1, WIDTH))),
+            (("speech", (1, 1)), ("stateN", (1, WIDTH))),
+        )
+    ]
+    stored = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "leaky", ends[0], ends[1], stored)
+    path = tmp_path_factory.mktemp("leaky") / "leaky.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    return path
+
+
+def frames(count: int = 400, times: float = 1.0) -> Array:
+    generator = np.random.default_rng(1)
+    slow = np.sin(np.arange(count) / 20)[:, None, None] * np.ones((1, 1, 4))
+    noise = 0.2 * generator.normal(size=(count, 1, 4))
+    return (times * (slow + noise)).astype(np.float32)
+
+
+def deploy(model: Path, tmp_path: Path, target: str = "tflite", **more: Any) -> RunRecord:
+    asked = {"data": {"x": frames()}, "cache": False, **more}
+    return qhal.deploy(model, target=target, out=tmp_path / "o", **asked)
+
+
+def codes(record: RunRecord) -> set[Code]:
+    return {decision.code for decision in record.decisions}
+
+
+def range_of(record: RunRecord, name: str) -> float:
+    """Return how far the quantized forms of a tensor reach; 0 if it stays in float."""
+    ranges = [t.range for t in record.plan.tensors if t.name.startswith(name) and t.range]
+    return max((max(abs(end) for end in found) for found in ranges), default=0.0)
+
+
+@pytest.mark.parametrize("target", ["tflite", "cpu"])
+def test_the_loop_is_closed_and_holds(model: Path, tmp_path: Path, target: str) -> None:
+    record = deploy(model, tmp_path, target)
+    assert {Code.STATE_FOUND, Code.STATES_ROLLED, Code.STATE_PROMOTED} <= codes(record)
+    [gate] = [gate for gate in record.gates if gate.name == "closed-loop"]
+    assert gate.passed
+    assert record.metrics["loop_frames"].value == 200
+    assert "sqnr[speech]" in record.metrics
+    assert "sqnr[stateN]" not in record.metrics
+    assert record.metrics["state_sqnr[stateN]"].value > 20
+    assert record.data["calibration"]["states"] == {"stateN": "state"}  # type: ignore[index]
+
+
+def test_an_artifact_decides_as_the_float_model_over_two_hundred_frames(
+    model: Path, tmp_path: Path
+) -> None:
+    """Judge with nothing of what verification uses."""
+    import onnxruntime
+
+    deploy(model, tmp_path)
+    deployed = open_deployed(tmp_path / "o").runnable
+    runner, adapter = deployed.load(), deployed.adapter
+    assert runner is not None
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    ours = theirs = np.zeros((1, WIDTH), np.float32)
+    differing, spoken = 0, 0
+    for x in frames()[200:]:
+        expected, theirs = session.run(["speech", "stateN"], {"x": x, "state": theirs})
+        found = adapter.to_user(runner.run(adapter.to_artifact({"x": x, "state": ours})))
+        ours = found["stateN"].astype(np.float32)
+        spoken += bool(expected[0, 0] > 0.5)
+        differing += bool((found["speech"][0, 0] > 0.5) != (expected[0, 0] > 0.5))
+    assert 20 < spoken < 180
+    assert differing <= 6
+
+
+def test_zero_states_in_the_data_do_not_plan_the_range(model: Path, tmp_path: Path) -> None:
+    data = {"x": frames(), "state": np.zeros((400, 1, WIDTH), np.float32)}
+    record = deploy(model, tmp_path, data=data)
+    assert range_of(record, "stateN") > 4
+    assert Code.INPUT_CONSTANT not in codes(record)
+
+
+def test_without_recognition_the_constant_state_is_told(model: Path, tmp_path: Path) -> None:
+    data = {"x": frames(), "state": np.zeros((400, 1, WIDTH), np.float32)}
+    record = deploy(model, tmp_path, data=data, state={})
+    told = [d.subject for d in record.decisions if d.code is Code.INPUT_CONSTANT]
+    assert told == ["state"]
+    assert not record.gates
+    assert Code.STATE_FOUND not in codes(record)
+
+
+def test_a_loop_that_leaves_the_float_model_is_refused(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evaluate on ten times what calibration saw: the state saturates."""
+    evaluation = {"x": frames(200, 10)}
+    monkeypatch.setenv("QHAL_CACHE", str(tmp_path / "cache"))
+    data = {"x": frames(200, 0.01)}
+    with pytest.raises(LoopGateError) as caught:
+        deploy(model, tmp_path, data=data, eval=evaluation, cache=True)
+    message = str(caught.value)
+    assert "of the decisions of speech (above 0.5) differ from the float model's" in message
+    assert "Measured with the oracle on 200 frames in a closed loop" in message
+    assert "--recipe w8: 0.00 % of the decisions of speech" in message
+    assert not (tmp_path / "o").exists()
+    kept = deploy(model, tmp_path, data={"x": frames(200, 0.01)}, eval=evaluation, max_drop=100.0)
+    assert kept.ok
+
+
+def test_a_state_that_is_none_is_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="no output 'hn'"):
+        deploy(model, tmp_path, state={"hn": "state"})
+
+
+def test_several_targets_share_the_rollout(model: Path, tmp_path: Path) -> None:
+    fleet = qhal.deploy_all(
+        model, targets=["cpu", "tflite"], data={"x": frames()}, out=tmp_path, cache=False
+    )
+    for outcome in fleet.outcomes:
+        assert outcome.record is not None, outcome.error
+        assert outcome.record.metrics["loop_frames"].value == 200
+
+
+def test_bench_takes_the_same_data(model: Path, tmp_path: Path) -> None:
+    deploy(model, tmp_path)
+    report = qhal.bench(tmp_path / "o", data={"x": frames()}, budget_s=0.1)
+    assert len(report.results) == 1
