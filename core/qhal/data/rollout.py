@@ -17,7 +17,7 @@ from qhal.errors import DataValueError
 from qhal.ir.graph import Array, Arrays
 from qhal.metric import counted
 
-Step = Callable[[Arrays], Mapping[str, Array]]
+FloatModel = Callable[[Arrays], Mapping[str, Array]]
 """Runs the float model on the inputs of one frame."""
 
 
@@ -40,12 +40,12 @@ class Rollout(Dataset):
 
     Attributes:
         pairs: output of the model -> the input that it feeds in the next frame.
-        step: the float model.
+        float_model: the float model.
         starts: the frames of the source at which a sequence begins, ascending from 0.
     """
 
     pairs: Mapping[str, str] = field(kw_only=True)
-    step: Step = field(kw_only=True)
+    float_model: FloatModel = field(kw_only=True)
     starts: tuple[int, ...] = field(kw_only=True, default=(0,))
 
     def sample(self, index: int) -> dict[str, Array]:
@@ -109,7 +109,7 @@ class Rollout(Dataset):
         if at.start != start or at.frame > frame:
             at.start, at.frame, at.state = start, start, self._first(start)
         while at.frame < frame:
-            outputs = self.step({**self._frame(at.frame), **at.state})
+            outputs = self.float_model({**self._frame(at.frame), **at.state})
             at.state = {name: outputs[output] for output, name in self.pairs.items()}
             at.frame += 1
             self._check(at)
@@ -135,17 +135,19 @@ _LISTED = 1000
 """Starts that a record lists."""
 
 
-def roll_out(dataset: Dataset, pairs: Mapping[str, str], step: Step) -> Rollout:
+def roll_out(dataset: Dataset, pairs: Mapping[str, str], float_model: FloatModel) -> Rollout:
     """Take samples as frames of one sequence, or of several where the data hold several.
 
     Args:
         dataset: the frames.
         pairs: output -> the input that it feeds in the next frame.
-        step: the float model.
+        float_model: the float model.
     """
     starts = dataset.source.starts if isinstance(dataset.source, FrameSource) else (0,)
     fields = (dataset.source, dataset.inputs, dataset.fits, dataset.preprocess, dataset.indices)
-    return Rollout(*fields, dataset.source_labels, pairs=pairs, step=step, starts=starts)
+    return Rollout(
+        *fields, dataset.source_labels, pairs=pairs, float_model=float_model, starts=starts
+    )
 
 
 def begin_at(rollout: Rollout, frame: int) -> Rollout:

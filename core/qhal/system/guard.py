@@ -27,7 +27,7 @@ from qhal.progress import SILENT, Progress
 from qhal.system.children import end_with
 from qhal.system.scratch import sweep
 from qhal.system.signals import EXIT_CODES, WATCHMAN, Interrupted, leaving, silently
-from qhal.system.trail import PAGE_BYTES, Kind, Step, read, trail
+from qhal.system.trail import PAGE_BYTES, Activity, Kind, read, trail
 from qhal.system.wire import MEMORY_HINT, NoWire, Receiver, Sender, Wire, out_of_memory, tell_result
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ def guarded(
         progress: shows the progress of the work.
         receive: takes the values that the work sends before it is done.
         post_mortem: done in another child after a crash in the user's model: if it crashes too,
-            the error tells at which of its steps.
+            the error tells at which of its activities.
 
     Returns:
         What the work returns.
@@ -310,21 +310,21 @@ def _listen(child: _Child, receiver: Receiver) -> None:
             return
 
 
-def _obituary(status: int, steps: tuple[Step, ...]) -> BaseException:
+def _obituary(status: int, activities: tuple[Activity, ...]) -> BaseException:
     """Say why a child ended without a last word."""
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     code = 0 if number else os.waitstatus_to_exitcode(status)
     for told, ends in EXIT_CODES.items():
         if number == told or code == ends:
             return Interrupted(told)
-    meanwhile = " and ".join(dict.fromkeys(step.words for step in steps))
+    meanwhile = " and ".join(dict.fromkeys(activity.words for activity in activities))
     if number == signal.SIGKILL:
         return _killed(meanwhile)
     if number:
         named = f"{signal.Signals(number).name}, {signal.strsignal(number)}".lower()
         named = named[: named.index(",")].upper() + named[named.index(",") :]
-        return _crashed(f"The process crashed ({named})", meanwhile, steps)
-    return _crashed(f"Something ended the process (exit code {code})", meanwhile, steps)
+        return _crashed(f"The process crashed ({named})", meanwhile, activities)
+    return _crashed(f"Something ended the process (exit code {code})", meanwhile, activities)
 
 
 def _with_step(error: ModelInvalidError, post_mortem: Callable[[Wire], object]) -> QhalError:
@@ -335,9 +335,9 @@ def _with_step(error: ModelInvalidError, post_mortem: Callable[[Wire], object]) 
     with _ended_with_this(child):
         _listen(child, Receiver(SILENT, lambda value: None))
         status = child.wait()
-    if not os.WIFSIGNALED(status) or not (steps := read(child.page)):
+    if not os.WIFSIGNALED(status) or not (activities := read(child.page)):
         return error
-    return ModelInvalidError(f"{error.message} It crashes when {steps[0].words}.", error.hint)
+    return ModelInvalidError(f"{error.message} It crashes when {activities[0].words}.", error.hint)
 
 
 def _killed(meanwhile: str) -> CrashError:
@@ -348,8 +348,8 @@ def _killed(meanwhile: str) -> CrashError:
     )
 
 
-def _crashed(what: str, meanwhile: str, steps: tuple[Step, ...]) -> QhalError:
-    kinds = {step.kind for step in steps}
+def _crashed(what: str, meanwhile: str, activities: tuple[Activity, ...]) -> QhalError:
+    kinds = {activity.kind for activity in activities}
     for kind, (error, hint) in _ERRORS.items():
         if kind in kinds:
             return error(f"{what} while {meanwhile}.", hint)

@@ -1,4 +1,4 @@
-"""Exchange two folders in one step, where the system can."""
+"""Exchange two folders at once, where the system can."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Step:
+class Activity:
     """Something that code outside Python does.
 
     Attributes:
@@ -39,7 +39,7 @@ class Step:
 
 
 class Trail:
-    """The innermost step of every thread, in a page of memory that two processes share.
+    """The innermost activity of every thread, in a page of memory that two processes share.
 
     Attributes:
         watched: another process looks after this one already, or none is wanted.
@@ -50,22 +50,22 @@ class Trail:
         self.watched = False
         self.alone = False
         self._page: mmap | None = None
-        self._stacks: dict[int, list[Step]] = {}
+        self._stacks: dict[int, list[Activity]] = {}
         self._lock = threading.Lock()
 
     def leave_in(self, page: mmap) -> None:
-        """Write all further steps into a page."""
+        """Write all further activities into a page."""
         self._page, self.watched = page, True
         self._stacks.clear()
 
-    def enter(self, step: Step) -> None:
-        """Begin a step in this thread."""
+    def enter(self, activity: Activity) -> None:
+        """Begin an activity in this thread."""
         with self._lock:
-            self._stacks.setdefault(threading.get_ident(), []).append(step)
+            self._stacks.setdefault(threading.get_ident(), []).append(activity)
             self._write()
 
     def leave(self) -> None:
-        """End the last step of this thread."""
+        """End the last activity of this thread."""
         with self._lock:
             stack = self._stacks[threading.get_ident()]
             stack.pop()
@@ -77,7 +77,7 @@ class Trail:
         if self._page is None:
             return
         innermost = [stack[-1] for stack in self._stacks.values()][-_MOST:]
-        pairs = [(step.kind.value, step.words[:_LONGEST]) for step in innermost]
+        pairs = [(activity.kind.value, activity.words[:_LONGEST]) for activity in innermost]
         text = json.dumps(pairs).encode()[: PAGE_BYTES - 1] + b"\0"
         self._page[: len(text)] = text
 
@@ -90,11 +90,11 @@ def trail() -> Trail:
 
 @contextmanager
 def doing(kind: Kind, words: str) -> Iterator[None]:
-    """Enter a step for as long as the block lasts.
+    """Enter an activity for as long as the block lasts.
 
     A MemoryError that leaves the block is given the words as a note.
     """
-    trail().enter(Step(kind, words))
+    trail().enter(Activity(kind, words))
     try:
         yield
     except MemoryError as error:
@@ -105,10 +105,10 @@ def doing(kind: Kind, words: str) -> Iterator[None]:
         trail().leave()
 
 
-def read(page: mmap) -> tuple[Step, ...]:
+def read(page: mmap) -> tuple[Activity, ...]:
     """Read what a process, which may be dead, was doing."""
     try:
         pairs = json.loads(page[:PAGE_BYTES].partition(b"\0")[0] or b"[]")
-        return tuple(Step(Kind(kind), words) for kind, words in pairs)
+        return tuple(Activity(Kind(kind), words) for kind, words in pairs)
     except ValueError:
         return ()
