@@ -6,10 +6,9 @@ from pathlib import Path
 
 from qhal.ir.graph import Shapes
 from qhal.ir.importer import import_model
-from qhal.pipeline.prepare import prepare
 from qhal.pipeline.served import find_target
 from qhal.plugin.backend import Backend
-from qhal.plugin.calls import call, naming
+from qhal.plugin.calls import call
 from qhal.plugin.registry import Registry
 from qhal.quant.model import QuantModel
 from qhal.results.check import CheckReport, check_report
@@ -42,8 +41,7 @@ def check(
     """
     served = find_target(target, recipe, targets_file, registry=registry)
     imported = import_model(model, shapes)
-    with naming(served.provided, "capabilities"):
-        ready = prepare(served.target, imported, keep_layout=keep_layout)
+    ready = served.prepare(imported, keep_layout=keep_layout)
     graph = ready.laid.graph
     rows = {name: choice.row for name, choice in ready.choices.items() if choice.row is not None}
     planned = QuantModel(graph, kernels=rows, recipe=recipe)
