@@ -23,7 +23,7 @@ from qhal.pipeline.served import find_target
 from qhal.plugin import calls
 from qhal.plugin import registry as registry_module
 from qhal.plugin.backend import Backend
-from qhal.plugin.calls import blaming, setups_of
+from qhal.plugin.calls import blaming
 from qhal.plugin.registry import registry
 from qhal.progress import SILENT
 from tests.core.conftest import Toys
@@ -189,7 +189,7 @@ def test_a_built_in_backend_has_no_privilege() -> None:
 
 
 def test_functions_of_setups_are_the_backends(capsys: pytest.CaptureFixture[str]) -> None:
-    [setup] = setups_of(registry().provided("breaking-npu"))
+    [setup] = calls.call(registry().provided("breaking-npu"), Backend.setups)
     for function in (setup.missing, lambda: setup.run(SILENT)):
         with pytest.raises(PluginError, match="setup breaking: KeyError: 'in the setup'"):
             function()
