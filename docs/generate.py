@@ -38,7 +38,7 @@ from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.oracle import Oracle
 from qhal.targets import catalog
 from qhal.targets.capability import Arithmetic, Capabilities, Capability, KernelRow
-from qhal.targets.limit import Limit, MultipleOf, OneOf, Range
+from qhal.targets.limit import Above, Limit, MultipleOf, OneOf, Range
 from qhal.targets.profile import Sourced, TargetProfile
 from qhal.targets.recipe import RECIPES, recipes_of
 from qhal.targets.spec import Derived, FixedQParams, PerAxis, PerGroup, QuantSpec, SameAsInput
@@ -88,7 +88,7 @@ expect, raise an error of `qhal.errors`: `RefusedError` for a model that does no
 
 VOCABULARY: tuple[type, ...] = (
     *(QuantModel, QuantParams, Graph, Node, NodeView, TensorType, Op, DType),
-    *(Capabilities, Capability, KernelRow, Arithmetic, Limit, Range, OneOf, MultipleOf),
+    *(Capabilities, Capability, KernelRow, Arithmetic, Limit, Range, OneOf, MultipleOf, Above),
     *(QuantSpec, PerAxis, PerGroup, FixedQParams, SameAsInput, Derived),
     *(TargetProfile, Sourced, Readiness, Lack, Artifact, Runner, RunOptions),
     *(PlacedNode, Placement, WhereBasis),

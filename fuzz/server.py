@@ -164,13 +164,14 @@ def surroundings(folder: Path) -> dict[str, str]:
 
 
 def measure_shortly() -> None:
-    """Time what runs for a moment only, and without processes of its own for memory."""
-    from qhal.measure import measure
+    """Time what runs for a moment only, and without processes of its own for memory.
 
-    shortly = partial(measure, budget_s=0.02, memory=False)
-    deploy = importlib.import_module("qhal.pipeline.line")
-    if hasattr(deploy, "measure"):
-        vars(deploy)["measure"] = shortly
+    Raises:
+        AttributeError: the line calls no ``measure`` that could be replaced.
+    """
+    from qhal.pipeline import line
+
+    line.measure = partial(line.measure, budget_s=0.02, memory=False)  # type: ignore[attr-defined]
 
 
 def warmed_up(folder: Path, targets: Sequence[str]) -> Base:

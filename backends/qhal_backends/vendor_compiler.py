@@ -6,11 +6,12 @@ has to end in an error message, not in the end of qhal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from qhal.plugin.backend import Artifact
 from qhal.system.children import Ended, run_tied
 from qhal.system.scratch import scratch
 
@@ -69,3 +70,15 @@ def run_compiler(
     """
     ended = run_tied(command, timeout_s + grace_s, folder=folder)
     return CompilerRun(ended.out + ended.err, ended.code, ended.problem)
+
+
+def with_files(artifact: Artifact, written: Mapping[str, bytes], main: str) -> Artifact:
+    """Add what a compiler wrote. All files but the main one become auxiliary.
+
+    Args:
+        artifact: what the compiler read.
+        written: name -> content.
+        main: the file that the device loads.
+    """
+    files = {**artifact.files, **written}
+    return replace(artifact, files=files, main=main, auxiliary=frozenset(files) - {main})

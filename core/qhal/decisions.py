@@ -160,6 +160,10 @@ class Code(Enum):
         "QD522",
         "the quantized artifact executes more instructions on the target than the float one",
     )
+    COMPILER_FAILED = (
+        "QD523",
+        "the vendor's compiler failed, so the artifact was not compiled",
+    )
 
     @property
     def id(self) -> str:

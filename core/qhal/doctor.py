@@ -13,7 +13,7 @@ from qhal.codec import Json, encode
 from qhal.errors import QhalError
 from qhal.host import usable_cores
 from qhal.plugin.backend import Backend
-from qhal.plugin.calls import call, setups_of
+from qhal.plugin.calls import call
 from qhal.plugin.machine_setup import Setup
 from qhal.plugin.provided import Provided
 from qhal.plugin.readiness import Lack, Readiness
@@ -167,7 +167,7 @@ def _setups(registry: Registry, name: str) -> Iterable[Check]:
     if name not in registry.backends:
         return
     try:
-        for setup in setups_of(registry.provided(name)):
+        for setup in call(registry.provided(name), Backend.setups):
             yield _setup(setup)
     except QhalError as error:
         sentence = f"failed to report what it prepares: {error.message}"

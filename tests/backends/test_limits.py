@@ -1,10 +1,14 @@
-"""The limits of the built-in backends are values, and their bounds are those that they check."""
+"""The limits of the built-in backends are values, and their bounds are those that they check.
+
+``pytest --update-goldens tests/backends/test_limits.py`` writes the list of them again.
+"""
 
 from __future__ import annotations
 
 import inspect
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,12 +18,13 @@ from qhal.ir.graph import NodeView
 from qhal.plugin.registry import registry
 from qhal.targets import catalog
 from qhal.targets.capability import Capabilities
-from qhal.targets.limit import Limit, OneOf, Range
+from qhal.targets.limit import Above, Bound, Limit, OneOf, Range
 from qhal_backends.arm.cortexm import limits as cortex_m
 from qhal_backends.arm.ethosu import limits as ethos_u
 from qhal_backends.edgetpu import limits as edge_tpu
 from qhal_backends.tflite import limits as tflite
 from tests.backends.tflite.test_tflite_limits import view_of
+from tests.conftest import Golden
 
 
 def limits_of(found: Capabilities) -> Iterator[Limit]:
@@ -32,17 +37,18 @@ def limits_of(found: Capabilities) -> Iterator[Limit]:
             yield from row.limits
 
 
-def built_in() -> dict[str, Limit]:
+def built_in() -> dict[tuple[str, str, str], Limit]:
     """All of them, by backend, name and rule."""
     known = registry()
     return {
-        f"{profile.backend}-{limit.name}-{limit.rule}": limit
+        (profile.backend, limit.name, limit.rule): limit
         for profile in catalog.builtin().values()
         for limit in limits_of(known.backends[profile.backend].capabilities(profile))
     }
 
 
 BUILT_IN = built_in()
+NAMES = ["-".join(key) for key in BUILT_IN]
 
 
 def test_there_are_many() -> None:
@@ -50,7 +56,16 @@ def test_there_are_many() -> None:
     assert sum(bool(limit.bounds) for limit in BUILT_IN.values()) > 50
 
 
-@pytest.mark.parametrize("limit", BUILT_IN.values(), ids=BUILT_IN)
+def test_names_rules_and_bounds(golden: Golden) -> None:
+    """The list as a program would print it: whoever changes a bound, changes it there too."""
+    entries = [
+        f"{backend} {limit.name} {json.dumps(limit.to_json()['bounds'])}\n  {limit.rule}\n"
+        for (backend, *_), limit in sorted(BUILT_IN.items())
+    ]
+    golden("limits.txt", "".join(entries))
+
+
+@pytest.mark.parametrize("limit", BUILT_IN.values(), ids=NAMES)
 def test_every_limit_is_a_value(limit: Limit) -> None:
     assert limit.name.isidentifier()
     assert limit.rule.endswith(".")
@@ -59,7 +74,7 @@ def test_every_limit_is_a_value(limit: Limit) -> None:
     assert json.loads(json.dumps(limit.to_json()))["bounds"].keys() == limit.bounds.keys()
 
 
-@pytest.mark.parametrize("limit", BUILT_IN.values(), ids=BUILT_IN)
+@pytest.mark.parametrize("limit", BUILT_IN.values(), ids=NAMES)
 def test_every_bound_is_one_that_is_checked(limit: Limit) -> None:
     view, *bounds = inspect.signature(limit.function).parameters
     assert view == "view"
@@ -78,6 +93,8 @@ def test_a_program_can_enumerate_what_is_allowed() -> None:
                 edges = [edge for edge in (bound.least, bound.most) if edge is not None]
                 assert edges
                 assert all(edge in bound for edge in edges)
+            if isinstance(bound, Above):
+                assert bound.number not in bound
 
 
 def pool(rows: int, columns: int = 1) -> NodeView:
@@ -113,6 +130,10 @@ def ranked(rank: int) -> NodeView:
     return view_of(ops.Relu(), (1,) * rank)
 
 
+def transposed(*shape: int) -> NodeView:
+    return view_of(ops.Transpose((1, 0, *range(2, len(shape)))), shape)
+
+
 EDGES: list[tuple[Limit, str, Callable[[int], NodeView]]] = [
     (ethos_u.kernel_is_small, "rows", pool),
     (ethos_u.kernel_is_small, "elements", lambda n: pool(16, n // 16)),
@@ -120,6 +141,7 @@ EDGES: list[tuple[Limit, str, Callable[[int], NodeView]]] = [
     (ethos_u.u55_strides_up_to_three, "strides", depthwise),
     (ethos_u.u55_strides_of_conv, "strides", conv),
     (ethos_u.u55_argmax_over_depth, "elements", lambda n: view_of(ops.ArgMax(1, False), (1, n))),
+    (ethos_u.u55_transposes_small_planes, "elements", lambda n: transposed(n, 2)),
     (cortex_m.softmax_is_narrow, "elements", softmax),
     (cortex_m.joins_few, "operands", concat),
     (edge_tpu.softmax_is_small, "elements", softmax),
@@ -143,3 +165,37 @@ def test_the_bound_is_where_the_check_begins_to_refuse(
     said = limit.check(node(most + step))
     assert said is not None
     assert str(most) in said
+
+
+FOUR = (2, 2, 2, 2)
+LOOSER: list[tuple[Limit, NodeView, dict[str, Bound]]] = [
+    (edge_tpu.three_innermost, view_of(ops.Relu(), FOUR), {"outer": 2}),
+    (edge_tpu.reduces_no_batch, view_of(ops.Reduce("Max", (0,)), FOUR), {"axes": Range(least=0)}),
+    (edge_tpu.pads_no_batch, view_of(ops.Pad((1, 0) * 2), (2, 2)), {"pads": 1}),
+    (edge_tpu.softmax_is_small, view_of(ops.Softmax(1), (2, 10)), {"outer": 2}),
+    (
+        ethos_u.u55_transposes_small_planes,
+        transposed(300, 300, 300, 300),
+        {"alone": Range(most=4)},
+    ),
+    (
+        ethos_u.mean_has_one_batch,
+        view_of(ops.Reduce("Mean", (1,)), FOUR),
+        {"rank": Range(least=5)},
+    ),
+    (
+        ethos_u.steps_in_height_and_width,
+        view_of(ops.Slice((0,), (2,), (2,)), (4,)),
+        {"steps": 2},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("limit", "view", "bounds"), LOOSER, ids=[limit.name for limit, *_ in LOOSER]
+)
+def test_the_check_goes_by_the_bound_it_is_given(
+    limit: Limit, view: NodeView, bounds: dict[str, Bound]
+) -> None:
+    assert limit.check(view) is not None
+    assert replace(limit, bounds={**limit.bounds, **bounds}).check(view) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qhal.ir import ops
 from qhal.ir.graph import NodeView
-from qhal.targets.limit import OneOf, Range, limit
+from qhal.targets.limit import Above, OneOf, Range, limit
 
 _PASSES_ON = (ops.Reshape, ops.Transpose, ops.Slice, ops.Split, ops.Pad, ops.MaxPool, ops.Resize)
 
@@ -24,14 +24,16 @@ def not_chained(view: NodeView) -> str | None:
     return None
 
 
-@limit()
-def spatial_mean(view: NodeView) -> str | None:
-    """The mean is taken over all spatial dimensions of (N, C, *spatial), and over no others."""
-    op, rank = view.op, len(view.input().shape)
+@limit(rank=Range(least=3), first=2)
+def spatial_mean(view: NodeView, rank: Range, first: int) -> str | None:
+    """The mean is taken over the spatial axes, all from {first} on, and over no others; the operand
+    has {rank} dimensions.
+    """
+    op, found = view.op, len(view.input().shape)
     assert isinstance(op, ops.Reduce)
-    if rank >= 3 and op.axes == tuple(range(2, rank)):
+    if found in rank and op.axes == tuple(range(first, found)):
         return None
-    return f"it reduces the axes {op.axes} of {rank}; allowed: all spatial ones, from 2 on"
+    return f"it reduces the axes {op.axes} of {found}; allowed: all from {first} on, of {rank}"
 
 
 @limit(mode=OneOf(("nearest",)))
@@ -42,14 +44,14 @@ def nearest(view: NodeView, mode: OneOf) -> str | None:
     return None if op.mode in mode else f"the mode is {op.mode}; allowed: {mode}"
 
 
-@limit()
-def rising_sigmoid(view: NodeView) -> str | None:
-    """Alpha and beta are positive."""
+@limit(alpha=Above(0), beta=Above(0))
+def rising_sigmoid(view: NodeView, alpha: Above, beta: Above) -> str | None:
+    """Alpha is {alpha}, and beta is {beta}."""
     op = view.op
     assert isinstance(op, ops.HardSigmoid)
-    if op.alpha > 0 and op.beta > 0:
+    if op.alpha in alpha and op.beta in beta:
         return None
-    return f"alpha is {op.alpha:g} and beta is {op.beta:g}, but both must be positive"
+    return f"alpha is {op.alpha:g} and beta is {op.beta:g}; allowed: {alpha} and {beta}"
 
 
 @limit(weights=Range(least=256))

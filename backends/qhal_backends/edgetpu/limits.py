@@ -20,13 +20,13 @@ from qhal_backends.tflite.resizing import exact_mode, spatial_sizes
 from qhal_backends.tflite.windows import is_non_negative, pool_axes, steps_in_plane
 
 
-@limit(innermost=3)
-def three_innermost(view: NodeView, innermost: int) -> str | None:
-    """Dimensions of activations are 1, except the {innermost} innermost ones."""
+@limit(innermost=3, outer=1)
+def three_innermost(view: NodeView, innermost: int, outer: int) -> str | None:
+    """Dimensions of activations are {outer}, except the {innermost} innermost ones."""
     for name in (*_activations(view), *view.node.outputs):
         shape = view.graph.tensors[name].shape
-        if any(size > 1 for size in shape[:-innermost]):
-            only = f"only the {innermost} innermost dimensions may exceed 1"
+        if any(size > outer for size in shape[:-innermost]):
+            only = f"only the {innermost} innermost dimensions may exceed {outer}"
             return f"{name} has the shape {shape}: {only}"
     return None
 
@@ -87,11 +87,13 @@ def constants_are_zeros(view: NodeView, operands: int) -> str | None:
     return None if largest == 0 else f"a constant operand has the magnitude {largest:g}; allowed: 0"
 
 
-@limit()
-def reduces_no_batch(view: NodeView) -> str | None:
-    """The batch dimension is not reduced."""
-    axes = getattr(view.op, "axes", ())
-    return None if 0 not in axes else f"the axes are {axes}; the batch (0) cannot be reduced"
+@limit(axes=Range(least=1))
+def reduces_no_batch(view: NodeView, axes: Range) -> str | None:
+    """Only axes from {axes.least} on are reduced, not the batch (0)."""
+    found: tuple[int, ...] = getattr(view.op, "axes", ())
+    if all(axis in axes for axis in found):
+        return None
+    return f"the axes {found} are reduced; allowed: {axes}"
 
 
 @limit(depth=MultipleOf(4))
@@ -112,12 +114,12 @@ def slope_is_innermost(view: NodeView, outer: int) -> str | None:
     return f"the slope has the shape {shape}; only the innermost dimension may exceed {outer}"
 
 
-@limit()
-def pads_no_batch(view: NodeView) -> str | None:
-    """The batch dimension is not padded."""
-    pads: tuple[int, ...] = getattr(view.op, "pads", ())
-    batch = (pads[0], pads[len(pads) // 2])
-    return None if batch == (0, 0) else f"the batch is padded by {batch}; allowed: 0"
+@limit(pads=0)
+def pads_no_batch(view: NodeView, pads: int) -> str | None:
+    """The padding of the batch dimension is {pads}."""
+    found: tuple[int, ...] = getattr(view.op, "pads", ())
+    batch = (found[0], found[len(found) // 2])
+    return None if batch == (pads, pads) else f"the batch is padded by {batch}; allowed: {pads}"
 
 
 @limit(mode=OneOf(("constant",)), value=0)
@@ -149,12 +151,12 @@ def resizes_in_a_known_mode(view: NodeView) -> str | None:
     return "TFLite has no such resize mode, so it would need GATHER, which the Edge TPU lacks"
 
 
-@limit(elements=Range(most=16_000))
-def softmax_is_small(view: NodeView, elements: Range) -> str | None:
-    """Only the innermost dimension exceeds 1, and it has at most {elements.most:,} elements."""
+@limit(elements=Range(most=16_000), outer=1)
+def softmax_is_small(view: NodeView, elements: Range, outer: int) -> str | None:
+    """Only the innermost dimension exceeds {outer}; it has at most {elements.most:,} elements."""
     shape = view.input().shape
-    if any(size > 1 for size in shape[:-1]):
-        return f"the operand has the shape {shape}; only the innermost dimension may exceed 1"
+    if any(size > outer for size in shape[:-1]):
+        return f"the operand has the shape {shape}; only the innermost dimension may exceed {outer}"
     size = shape[-1]
     return None if size in elements else f"there are {size} elements; allowed: {elements}"
 

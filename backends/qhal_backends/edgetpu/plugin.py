@@ -21,6 +21,7 @@ from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
 from qhal_backends.edgetpu import compiler
 from qhal_backends.tflite.family import PACKAGES, HostedByLitert, artifact_of
+from qhal_backends.vendor_compiler import with_files
 
 
 class EdgeTpuBackend(HostedByLitert):
@@ -71,20 +72,21 @@ def _compiled(artifact: Artifact) -> Artifact:
     """Add the compiled file to the artifact, or the reason why there is none."""
     program = compiler.find_compiler()
     if program is None:
-        return _with(artifact, _not_compiled(f"{compiler.PROGRAM} is not on PATH"))
+        return _with(
+            artifact, _not_compiled(Code.NOT_COMPILED, f"{compiler.PROGRAM} is not on PATH")
+        )
     result = compiler.compile_model(program, artifact.files[compiler.SOURCE])
-    files = {**artifact.files, compiler.LOG: result.log.encode()} if result.log else artifact.files
+    written = {compiler.LOG: result.log.encode()} if result.log else {}
     if result.model is None:
-        failed = _not_compiled(f"{program} failed: {result.failure}")
-        return _with(replace(artifact, files=files), failed)
-    files = {**files, compiler.COMPILED: result.model}
-    done = replace(artifact, files=files, main=compiler.COMPILED)
-    return _with(done, *_report(result))
+        failed = _not_compiled(Code.COMPILER_FAILED, f"{program} failed: {result.failure}")
+        return _with(with_files(artifact, written, artifact.main), failed)
+    written[compiler.COMPILED] = result.model
+    return _with(with_files(artifact, written, compiler.COMPILED), *_report(result))
 
 
-def _not_compiled(why: str) -> Decision:
+def _not_compiled(code: Code, why: str) -> Decision:
     sentence = f"The artifact was not compiled: {why}. To compile it: `{compiler.COMMAND}`."
-    return Decision(Code.NOT_COMPILED, sentence, severity=Severity.WARNING)
+    return Decision(code, sentence, severity=Severity.WARNING)
 
 
 def _report(result: compiler.EdgetpuCompilation) -> Iterable[Decision]:

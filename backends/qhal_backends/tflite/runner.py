@@ -192,13 +192,7 @@ class TfliteRunner:
         return [(name, detail["index"]) for name, detail in zip(names, details, strict=True)]
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
-        """Run once.
-
-        Args:
-            inputs: by the graph's input names, in the shapes and types of its tensors.
-
-        Returns:
-            Copies of the outputs, by the graph's output names.
+        """Run once, as :meth:`qhal.plugin.backend.Runner.run` says; outputs are copies.
 
         Raises:
             VerificationError: an input is missing or does not fit, or a kernel fails.

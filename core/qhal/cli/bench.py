@@ -41,13 +41,7 @@ def add_arguments(parser: options.Parser) -> None:
         metavar="P",
         help=f"{', '.join(options.PREPROCESSINGS)} or a TOML file (default: data as they are)",
     )
-    parser.add_argument(
-        "--threads",
-        type=options.whole(1),
-        default=1,
-        metavar="N",
-        help="threads to measure with (default: 1)",
-    )
+    options.add_threads(parser)
     options.add_json(parser)
 
 

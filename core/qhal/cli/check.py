@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qhal.cli import console, options
@@ -36,11 +34,13 @@ def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
     from qhal.system.guard import guarded
 
     given = dict(vars(arguments))
-    as_json, dump = given.pop("json"), given.pop("dump")
+    as_json, stage = given.pop("json"), given.pop("dump")
     given["shapes"] = options.shapes(given.pop("shape"))
     given["registry"] = registry
-    if dump:
-        console.write(guarded(lambda wire: _dumped(dump, **given), SILENT))
+    if stage:
+        from qhal.pipeline.dump import dump
+
+        console.write(guarded(lambda wire: dump(stage, **given), SILENT))
         return 0
     report = qhal.check(**given)
     if as_json:
@@ -48,32 +48,3 @@ def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
     else:
         console.write(to_text(report))
     return 0 if report.ok else RefusedError.exit_code
-
-
-def _dumped(
-    stage: str,
-    model: str,
-    target: str,
-    recipe: str,
-    shapes: Mapping[str, tuple[int, ...]],
-    keep_layout: bool,
-    targets_file: Path | None,
-    registry: Registry | None,
-) -> str:
-    """Print the graph after one stage of the line."""
-    from qhal.ir.importer import import_model
-    from qhal.ir.text import to_text
-    from qhal.pipeline.prepare import prepare
-    from qhal.pipeline.served import find_target
-    from qhal.plugin.calls import naming
-
-    served = find_target(target, recipe, targets_file, registry=registry)
-    imported = import_model(model, shapes)
-    with naming(served.provided, "capabilities"):
-        ready = prepare(served.target, imported, keep_layout=keep_layout)
-    graphs = {
-        "imported": ready.imported.graph,
-        "legal": ready.legal.graph,
-        "laid": ready.laid.graph,
-    }
-    return to_text(graphs[stage])

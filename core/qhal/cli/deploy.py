@@ -109,13 +109,7 @@ def _add_output(parser: options.Parser) -> None:
         "(default: MODEL-TARGET-RECIPE in the working folder)",
     )
     output.add_argument("--force", action="store_true", help="replace an output folder of qhal")
-    output.add_argument(
-        "--threads",
-        type=options.whole(1),
-        default=1,
-        metavar="N",
-        help="threads to measure with (default: 1)",
-    )
+    options.add_threads(output)
     options.add_json(output)
 
 

@@ -88,6 +88,17 @@ def add_targets_file(parser: Parser) -> None:
     )
 
 
+def add_threads(parser: argparse._ActionsContainer) -> None:
+    """Declare --threads."""
+    parser.add_argument(
+        "--threads",
+        type=whole(1),
+        default=1,
+        metavar="N",
+        help="threads to measure with (default: 1)",
+    )
+
+
 def add_json(parser: argparse._ActionsContainer) -> None:
     """Declare --json."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")

@@ -44,10 +44,11 @@ def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
 
 def _offers(provided: Provided) -> list[tuple[Provided, Setup]]:
     """List what a backend prepares; print the error of a broken one, so that it hides no other."""
-    from qhal.plugin.calls import setups_of
+    from qhal.plugin.backend import Backend
+    from qhal.plugin.calls import call
 
     try:
-        return [(provided, setup) for setup in setups_of(provided)]
+        return [(provided, setup) for setup in call(provided, Backend.setups)]
     except QhalError as error:
         console.error(error)
         return []

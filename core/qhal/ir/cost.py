@@ -9,9 +9,7 @@ from qhal.ir import ops
 from qhal.ir.graph import NodeView, TensorType
 from qhal.ir.ops import Layout, Op
 
-# Elementary operations per element of the result. Functions count as one, so that the
-# figure does not depend on how a target computes them.
-_PER_ELEMENT: Mapping[str, int] = {
+PER_ELEMENT: Mapping[str, int] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Maximum", "Minimum", "Compare"), 1),
     **dict.fromkeys(("Relu", "Sigmoid", "Tanh", "Where", "Quantize"), 1),
     **dict.fromkeys(("Abs", "Neg", "Exp", "Log", "Sqrt", "Rsqrt", "Reciprocal", "Erf"), 1),
@@ -29,11 +27,15 @@ _PER_ELEMENT: Mapping[str, int] = {
     **dict.fromkeys(("Reshape", "Transpose", "Concat", "Split", "Slice", "Pad", "Gather"), 0),
     **dict.fromkeys(("Expand", "Tile", "Cast", "DepthToSpace", "SpaceToDepth"), 0),
 }
+"""Name of an operator -> elementary operations per element of the result.
+
+Functions count as one, so that the figure does not depend on how a target computes them.
+"""
 
 
 def macs(view: NodeView) -> int:
     """Count the multiply-accumulates of one execution; 0 without products to sum."""
-    count = _MACS.get(type(view.op))
+    count = MACS.get(type(view.op))
     return count(view) if count else 0
 
 
@@ -45,13 +47,8 @@ def operations(view: NodeView) -> int:
     products = macs(view)
     if products:
         return 2 * products
-    count = _OPERATIONS.get(type(view.op))
-    return count(view) if count else view.output().elements * _PER_ELEMENT.get(view.op.kind, 0)
-
-
-def is_counted(operator: type[Op], kind: str) -> bool:
-    """Return True if the operator, under one of its names, has a stated cost."""
-    return operator in _MACS or operator in _OPERATIONS or kind in _PER_ELEMENT
+    count = OPERATIONS.get(type(view.op))
+    return count(view) if count else view.output().elements * PER_ELEMENT.get(view.op.kind, 0)
 
 
 def size_bytes(type: TensorType) -> int:
@@ -95,7 +92,7 @@ def _recurrent(view: NodeView) -> int:
     return times * batch * (view.input(1).elements + view.input(2).elements)
 
 
-_MACS: Mapping[type[Op], Callable[[NodeView], int]] = {
+MACS: Mapping[type[Op], Callable[[NodeView], int]] = {
     ops.Conv: _conv,
     ops.DepthwiseConv: _depthwise,
     ops.ConvTranspose: _conv_transpose,
@@ -105,6 +102,7 @@ _MACS: Mapping[type[Op], Callable[[NodeView], int]] = {
     ops.Gru: _recurrent,
     ops.Rnn: _recurrent,
 }
+"""Operator -> the multiply-accumulates of a node."""
 
 
 def _reduction(view: NodeView) -> int:
@@ -123,7 +121,7 @@ def _resize(view: NodeView) -> int:
     return view.output().elements * 2 * neighbors
 
 
-_OPERATIONS: Mapping[type[Op], Callable[[NodeView], int]] = {
+OPERATIONS: Mapping[type[Op], Callable[[NodeView], int]] = {
     ops.Reduce: _reduction,
     ops.ArgMax: _reduction,
     ops.TopK: _reduction,
@@ -131,3 +129,4 @@ _OPERATIONS: Mapping[type[Op], Callable[[NodeView], int]] = {
     ops.AveragePool: _pool,
     ops.Resize: _resize,
 }
+"""Operator -> the operations of a node that do not go by the elements of its result."""

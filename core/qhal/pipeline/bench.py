@@ -16,10 +16,9 @@ from qhal.ir.importer import Imported, import_model
 from qhal.measure import Clocked, Pair, clock, peak_memories, ratio
 from qhal.metric import Metric
 from qhal.pipeline.deployed import Deployed, open_deployed
-from qhal.pipeline.prepare import prepare
+from qhal.pipeline.options import check_threads
 from qhal.pipeline.sample import InputSample, first_sample, random_sample
 from qhal.pipeline.served import serve_float
-from qhal.plugin.calls import naming
 from qhal.plugin.registry import Registry, given_or_installed
 from qhal.progress import SILENT, Progress
 from qhal.results.bench import BenchReport, BenchResult, origin_of
@@ -61,10 +60,7 @@ def bench(
             not fit, an artifact does not run, or something that it needs is not installed.
     """
     _check_folders(folders)
-    if threads < 1:
-        raise OptionError(f"threads is {threads}.", "Use at least 1.")
-    if why := host.too_many_threads(threads):
-        raise OptionError(f"threads is {threads}.", why)
+    check_threads(threads)
     if preprocess is not None and data is None:
         raise OptionError(
             f"preprocess is {preprocess}, but no data are given.", "Give --data as well."
@@ -214,9 +210,7 @@ def _baseline(deployed: Deployed, model: Path) -> Subject:
     served = serve_float(provided, deployed.runnable.profile)
     served.check_can_lower()
     keep_layout = bool(record.options.get("keep_layout"))
-    imported = _original(deployed, model)
-    with naming(provided, "capabilities"):
-        ready = prepare(served.target, imported, keep_layout=keep_layout)
+    ready = served.prepare(_original(deployed, model), keep_layout=keep_layout)
     return served.lower(ready.float_model)
 
 

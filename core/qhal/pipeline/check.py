@@ -7,10 +7,9 @@ from pathlib import Path
 
 from qhal.ir.graph import Shapes
 from qhal.ir.importer import import_model
-from qhal.pipeline.prepare import prepare
 from qhal.pipeline.served import find_target
 from qhal.plugin.backend import Backend
-from qhal.plugin.calls import call, naming
+from qhal.plugin.calls import call
 from qhal.plugin.registry import Registry
 from qhal.progress import SILENT
 from qhal.quant.model import QuantModel
@@ -62,8 +61,7 @@ def _check(
     served = find_target(target, recipe, targets_file, registry=registry)
     with doing(Kind.MODEL, f"{model.name} was imported"):
         imported = import_model(model, shapes)
-    with naming(served.provided, "capabilities"):
-        ready = prepare(served.target, imported, keep_layout=keep_layout)
+    ready = served.prepare(imported, keep_layout=keep_layout)
     graph = ready.laid.graph
     rows = {name: choice.row for name, choice in ready.choices.items() if choice.row is not None}
     planned = QuantModel(graph, kernels=rows, recipe=recipe)

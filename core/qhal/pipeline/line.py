@@ -51,21 +51,7 @@ def run_line(
     check_place(options.keep_refused, folder, options.force)
     lowered = lower_line(session, name, options, stages, progress)
     proven = _prove(session, lowered, options, stages, progress)
-    imported = session.load_model()
-    record = build_record(
-        path=session.model,
-        imported=imported,
-        subject=lowered.subject,
-        runtime=proven.runtime,
-        metrics=proven.metrics,
-        decisions=[*lowered.decisions, *proven.decisions],
-        plan=proven.plan,
-        options={"target": name, **options.as_given()},
-        gates=(*lowered.gates, *proven.gates),
-        data=session.load_data().describe(),
-        timings_s=stages.timings_s,
-        registry=session.load_plugins(),
-    )
+    record = _recorded(session, lowered, proven, {"target": name, **options.as_given()}, stages)
     refusal = proven.error or session.check_float(progress).error
     if refusal is None and not record.ok:
         tried = measure_remedies(session, lowered.planned, options, progress)
@@ -117,6 +103,30 @@ def lower_line(
         baseline = served.lower(float_model) if served.backend.info.lowers_float else None
     decisions = (*planned.decisions, *subject.artifact.decisions)
     return LoweredModel(planned, subject, baseline, float_model, planned.gates, decisions)
+
+
+def _recorded(
+    session: Session,
+    lowered: LoweredModel,
+    proven: _Proven,
+    asked: Mapping[str, object],
+    stages: Stages,
+) -> RunRecord:
+    """Write down both halves of the line."""
+    return build_record(
+        path=session.model,
+        imported=session.load_model(),
+        subject=lowered.subject,
+        runtime=proven.runtime,
+        metrics=proven.metrics,
+        decisions=[*lowered.decisions, *proven.decisions],
+        plan=proven.plan,
+        options=asked,
+        gates=(*lowered.gates, *proven.gates),
+        data=session.load_data().describe(),
+        timings_s=stages.timings_s,
+        registry=session.load_plugins(),
+    )
 
 
 @dataclass(frozen=True, eq=False)

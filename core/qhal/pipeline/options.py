@@ -107,13 +107,12 @@ class Options:
                 f"--observer: there is no range estimator {self.observer!r}.",
                 f"Known are: {', '.join(RANGE_ESTIMATORS)}.",
             )
-        least_of = {"calib_samples": 1, "eval_samples": 1, "threads": 1, "max_fallback": 0}
+        least_of = {"calib_samples": 1, "eval_samples": 1, "max_fallback": 0}
         for name, least in least_of.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise OptionError(f"{name} is {value}.", f"Use at least {least}.")
-        if why := too_many_threads(self.threads):
-            raise OptionError(f"threads is {self.threads}.", why)
+        check_threads(self.threads)
 
     def __getstate__(self) -> dict[str, object]:
         """Return the fields to pickle; refuse data that no other process could import.
@@ -129,6 +128,17 @@ class Options:
     def as_given(self) -> dict[str, object]:
         """Return the fields by name, for the record."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def check_threads(count: int) -> None:
+    """Refuse a number of threads that cannot be measured with here.
+
+    Raises:
+        OptionError: it is below 1, or too many for this machine.
+    """
+    why = "Use at least 1." if count < 1 else too_many_threads(count)
+    if why:
+        raise OptionError(f"threads is {count}.", why)
 
 
 def _check_pickles(option: str, function: object) -> None:

@@ -11,7 +11,7 @@ from qhal.ir.states import States
 from qhal.pipeline.float_passes import FLOAT_PASSES, run_float_passes
 from qhal.pipeline.gates import fallback_gate
 from qhal.pipeline.options import Options
-from qhal.pipeline.prepare import Prepared, prepare
+from qhal.pipeline.prepare import Prepared
 from qhal.pipeline.served import Served, find_target
 from qhal.pipeline.session import Session
 from qhal.pipeline.stages import Stages
@@ -82,8 +82,8 @@ def plan_line(
         served.check_can_lower()
         provided, target = served.provided, served.target
         imported = session.load_model()
-    with stages("prepare"), naming(provided, "capabilities"):
-        ready = prepare(target, imported, keep_layout=options.keep_layout)
+    with stages("prepare"):
+        ready = served.prepare(imported, keep_layout=options.keep_layout)
         refuse(ready.choices, ready.laid.graph, name)
     with stages("data"):
         states, data = session.find_states(), session.load_data()

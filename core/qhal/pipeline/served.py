@@ -8,8 +8,10 @@ from pathlib import Path
 from qhal.artifact.ports import Adapter
 from qhal.artifact.runnable import Subject
 from qhal.errors import MissingDependencyError
+from qhal.ir.importer import Imported
+from qhal.pipeline.prepare import Prepared, prepare
 from qhal.plugin.backend import Backend
-from qhal.plugin.calls import call, check_unchanged
+from qhal.plugin.calls import call, check_unchanged, naming
 from qhal.plugin.discovery import Provider
 from qhal.plugin.lent import Seal
 from qhal.plugin.provided import Provided
@@ -47,6 +49,19 @@ class Served:
         if lack is not None:
             message = f"Artifacts for {profile.name} cannot be written here."
             raise MissingDependencyError(message, str(lack))
+
+    def prepare(self, imported: Imported, *, keep_layout: bool = False) -> Prepared:
+        """Make an imported model ready for the target. Nothing is refused here, only recorded.
+
+        Args:
+            imported: the user's model.
+            keep_layout: keep the model's order of dimensions at inputs and outputs.
+
+        Raises:
+            PluginError: a limit of the backend's capabilities broke.
+        """
+        with naming(self.provided, "capabilities"):
+            return prepare(self.target, imported, keep_layout=keep_layout)
 
     def lower(self, model: QuantModel) -> Subject:
         """Write the target's form of a quantized (or plain float) model.

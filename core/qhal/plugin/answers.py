@@ -10,6 +10,7 @@ from qhal.decisions import Decision
 from qhal.errors import PluginError
 from qhal.metric import Metric, is_own
 from qhal.plugin.backend import Artifact, Findings, Placement
+from qhal.plugin.machine_setup import Setup
 
 
 def check_answer(method: str, answer: object) -> None:
@@ -32,6 +33,8 @@ def check_answer(method: str, answer: object) -> None:
         _check_decisions(answer.decisions)
     elif method == "foresee":
         _check_decisions(answer)
+    elif method == "setups":
+        _check_setups(answer)
 
 
 def _check_decisions(decisions: object) -> None:
@@ -39,6 +42,13 @@ def _check_decisions(decisions: object) -> None:
         raise PluginError(f"its decisions are a {type(decisions).__name__}, not a tuple.")
     for index, decision in enumerate(decisions):
         _check_value(decision, Decision, f"decision {index}")
+
+
+def _check_setups(setups: object) -> None:
+    assert isinstance(setups, tuple)
+    for index, setup in enumerate(setups):
+        if not isinstance(setup, Setup):
+            raise PluginError(f"setup {index} is {setup!r:.60}, not a Setup.")
 
 
 def _check_metrics(metrics: object) -> None:

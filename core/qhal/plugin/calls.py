@@ -65,7 +65,8 @@ def call(provided: Provided, method: _Method[P, R], *args: P.args, **kwargs: P.k
         **kwargs: its named arguments.
 
     Returns:
-        The backend's answer; a runner comes wrapped in :class:`_LoadedArtifact`.
+        The backend's answer; what has methods of its own stays behind the door, see
+        :data:`_GUARDS`.
 
     Raises:
         PluginError: it broke, or returned something of a wrong type.
@@ -77,8 +78,8 @@ def call(provided: Provided, method: _Method[P, R], *args: P.args, **kwargs: P.k
         answer: Any = getattr(provided.backend, name)(*map(_lent, args), **kwargs)
         _expect(answer, _ANSWERS[name])
         check_answer(name, answer)
-        if method is Backend.load and answer is not None:
-            answer = _LoadedArtifact(provided, answer)
+        if name in _GUARDS:
+            answer = _GUARDS[name](provided, answer)
     return cast(R, answer)
 
 
@@ -126,19 +127,6 @@ class _LoadedArtifact:
             with blaming(self._provided, "run"):
                 raise
         return outputs
-
-
-def setups_of(provided: Provided) -> tuple[Setup, ...]:
-    """List what a backend can prepare; errors in their functions name the backend, too.
-
-    Raises:
-        PluginError: as :func:`call`.
-    """
-    found = call(provided, Backend.setups)
-    with blaming(provided, "setups"):
-        for setup in found:
-            _expect(setup, (Setup,))
-    return tuple(_in_the_name_of(provided, setup) for setup in found)
 
 
 @contextmanager
@@ -190,7 +178,7 @@ def _expect(answer: object, kinds: tuple[type, ...]) -> None:
         raise PluginError(f"it returned {answer!r:.60} ({kind}) instead of {wanted}.")
 
 
-def _in_the_name_of(provided: Provided, setup: Setup) -> Setup:
+def _guarded_setup(provided: Provided, setup: Setup) -> Setup:
     doing = f"setup {setup.name}"
     return replace(
         setup,
@@ -205,6 +193,21 @@ def _blamed(provided: Provided, doing: str, function: Callable[P, R]) -> Callabl
             return function(*args, **kwargs)
 
     return blamed
+
+
+def _guarded_runner(provided: Provided, runner: Runner | None) -> Runner | None:
+    return None if runner is None else _LoadedArtifact(provided, runner)
+
+
+def _guarded_setups(provided: Provided, setups: tuple[Setup, ...]) -> tuple[Setup, ...]:
+    return tuple(_guarded_setup(provided, setup) for setup in setups)
+
+
+_GUARDS: Mapping[str, Callable[[Provided, Any], object]] = {
+    "load": _guarded_runner,
+    "setups": _guarded_setups,
+}
+"""Method whose answer has methods of its own -> what makes their errors name the backend."""
 
 
 # --- packages that are not installed ----------------------------------------------

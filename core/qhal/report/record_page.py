@@ -293,8 +293,9 @@ def _cost_words(cost: Metric, total: float) -> tuple[str, str]:
 
 def _next_steps(record: RunRecord) -> Iterable[str]:
     by_code = {decision.code: decision for decision in record.decisions}
-    if Code.NOT_COMPILED in by_code:
-        yield by_code[Code.NOT_COMPILED].sentence
+    for code in (Code.NOT_COMPILED, Code.COMPILER_FAILED):
+        if code in by_code:
+            yield by_code[code].sentence
     if Code.NOT_RUNNABLE in by_code:
         yield (
             "Run `qhal bench FOLDER` on a machine that has the runtime; `qhal doctor` lists what "

@@ -90,7 +90,24 @@ class MultipleOf:
         return f"multiples of {self.number}"
 
 
-Bound = float | Range | OneOf | MultipleOf
+@dataclass(frozen=True)
+class Above:
+    """Numbers above one, which does not belong to them.
+
+    Attributes:
+        number: the end.
+    """
+
+    number: float
+
+    def __contains__(self, number: float) -> bool:
+        return number > self.number
+
+    def __str__(self) -> str:
+        return f"above {_shown(self.number)}"
+
+
+Bound = float | Range | OneOf | MultipleOf | Above
 """What a bound is: the one number that is allowed, or several."""
 
 LimitFunction = Callable[..., str | None]

@@ -152,6 +152,8 @@ def test_compiled(stand_in: StandIn) -> None:
     assert artifact.files["model_edgetpu.tflite"] == compiled
     assert artifact.files["model_edgetpu.log"].decode() == SUCCESS
     assert artifact.main == "model_edgetpu.tflite"
+    assert artifact.auxiliary == {"model.tflite", "model_edgetpu.log"}
+    assert artifact.size_bytes == len(compiled)
     assert decisions(artifact, Code.COMPILED) == [
         "edgetpu_compiler 16.0.384591198 mapped 2 of 3 operators to the Edge TPU."
     ]
@@ -200,23 +202,24 @@ def test_a_compiled_artifact_still_runs_on_the_host(stand_in: StandIn) -> None:
 def test_failures_in_words(stand_in: StandIn, reason: str, words: str) -> None:
     stand_in.says(FAILURE.format(reason=reason), code=1)
     artifact = lower()
-    (decision,) = [d for d in artifact.decisions if d.code is Code.NOT_COMPILED]
+    (decision,) = [d for d in artifact.decisions if d.code is Code.COMPILER_FAILED]
+    assert not decisions(artifact, Code.NOT_COMPILED)
     assert words in decision.sentence
     assert decision.severity is Severity.WARNING
     assert artifact.main == "model.tflite"
-    assert "model_edgetpu.log" in artifact.files
+    assert artifact.auxiliary == {"model_edgetpu.log"}
 
 
 def test_a_compiler_that_takes_too_long(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiler, "TIMEOUT_S", -19.5)
     stand_in.script("#!/bin/sh\n/bin/sleep 5\n")
-    (sentence,) = decisions(lower(), Code.NOT_COMPILED)
+    (sentence,) = decisions(lower(), Code.COMPILER_FAILED)
     assert "did not end within" in sentence
 
 
 def test_a_compiler_that_does_not_start(stand_in: StandIn) -> None:
     stand_in.script("#!/no/such/interpreter\n")
-    (sentence,) = decisions(lower(), Code.NOT_COMPILED)
+    (sentence,) = decisions(lower(), Code.COMPILER_FAILED)
     assert "does not start" in sentence
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 
@@ -45,13 +43,14 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
     (
         the.broadcasts_in_four,
         view_of(ops.Add(), (2, 3, 2, 3, 2), (2, 1, 2, 1, 2)),
-        "broadcast in 5 dimensions; allowed: up to 4",
+        "operands of the shapes [(2, 3, 2, 3, 2), (2, 1, 2, 1, 2)] broadcast in 5 dimensions; "
+        "allowed: up to 4",
     ),
     (the.broadcasts_in_four, view_of(ops.Add(), (2, 3, 2, 3, 2), (2, 3, 1, 1, 2)), None),
     (
         the.plane,
         view_of(ops.MaxPool((2,), (1,), (0, 0)), (1, 4, 8)),
-        "1 spatial dimensions; allowed: 2",
+        "it has 1 spatial dimensions; allowed: 2",
     ),
     (
         the.no_groups,
@@ -63,17 +62,17 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
         view_of(
             ops.ConvTranspose((1, 1), (0,) * 4, (2, 1), (0, 0)), PLANE, np.ones((4, 2, 3, 3), "f")
         ),
-        r"the dilations are \(2, 1\); allowed: 1",
+        "the dilations are (2, 1); allowed: 1",
     ),
     (
         the.pads_not_negative,
         view_of(ops.Pad((0, 0, -1, 0) * 2), PLANE),
-        "allowed: 0 or more",
+        "the pads are (0, 0, -1, 0, 0, 0, -1, 0); allowed: 0 or more",
     ),
     (
         the.padding_counts_or_is_same,
         view_of(ops.AveragePool((3, 3), (2, 2), (1, 1, 1, 1)), PLANE),
-        "are not counted in the mean and are not SAME",
+        "the pads (1, 1, 1, 1) are not counted in the mean and are not SAME",
     ),
     (
         the.padding_counts_or_is_same,
@@ -88,7 +87,7 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
     (
         the.resize_is_exact,
         view_of(ops.Resize("linear", (1, 5), "pytorch_half_pixel"), PLANE),
-        r"linear resizing that equals pytorch_half_pixel from \(8, 8\) to \(1, 5\)",
+        "TFLite has no linear resizing that equals pytorch_half_pixel from (8, 8) to (1, 5)",
     ),
     (the.resize_is_exact, view_of(ops.Resize("linear", (5, 5)), PLANE), None),
     (the.axis_is_last, view_of(ops.Softmax(3), PLANE), None),
@@ -96,12 +95,12 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
     (
         the.reflects_inside,
         view_of(ops.Pad((0, 0, 8, 0) + (0,) * 4, "reflect"), PLANE),
-        "padded by 8; allowed: up to 7",
+        "axis 2 of size 8 is padded by 8; allowed: up to 7",
     ),
     (
         the.fill_is_moderate,
         view_of(ops.Pad((0, 0, 1, 0) * 2, "constant", -np.inf), PLANE),
-        "the padding value is -inf",
+        "the padding value is -inf; allowed: magnitudes up to 1e+06",
     ),
     (
         the.casts_between((DType.FLOAT32,)),
@@ -113,9 +112,4 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
 
 @pytest.mark.parametrize(("limit", "view", "sentence"), CASES)
 def test_limit(limit: Limit, view: NodeView, sentence: str | None) -> None:
-    found = limit.check(view)
-    if sentence is None:
-        assert found is None
-    else:
-        assert found is not None
-        assert re.search(sentence, found), found
+    assert limit.check(view) == sentence

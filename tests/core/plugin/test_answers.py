@@ -50,6 +50,9 @@ class Telling(ToyBackend):
     def lower(self, *_: object) -> Any:
         return self.answer
 
+    def setups(self) -> Any:
+        return self.answer
+
 
 def examined(toys: Toys, answer: object) -> Findings:
     subject = replace(toys.subject(toys.model), backend=Telling(answer=answer))
@@ -125,3 +128,8 @@ def test_other_decisions_of_wrong_types_are_told(toys: Toys) -> None:
     artifact = Artifact({"model.toy": b""}, "model.toy", decisions=(SOUND, wrong))
     with pytest.raises(PluginError, match=r"broke in lower: decision 1\.subject is a int"):
         call(Provided(Telling(answer=artifact)), Backend.lower, toys.model, PROFILE)
+
+
+def test_setups_of_wrong_types_are_told() -> None:
+    with pytest.raises(PluginError, match="broke in setups: setup 0 is 'emulator', not a Setup"):
+        call(Provided(Telling(answer=("emulator",))), Backend.setups)

@@ -19,12 +19,11 @@ from qhal.cli.main import main
 from qhal.errors import MissingDependencyError, PluginError, VerificationError
 from qhal.ir.importer import import_model
 from qhal.measure import Pair
-from qhal.pipeline.prepare import prepare
 from qhal.pipeline.served import find_target
 from qhal.plugin import calls
 from qhal.plugin import registry as registry_module
 from qhal.plugin.backend import Backend
-from qhal.plugin.calls import blaming, naming, setups_of
+from qhal.plugin.calls import blaming
 from qhal.plugin.registry import registry
 from qhal.progress import SILENT
 from tests.core.conftest import Toys
@@ -51,9 +50,7 @@ def _installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None
 def lowered(way: str) -> Subject:
     """The float model for one of the plugin's targets."""
     served = find_target(f"breaking-{way}", "w8a8")
-    with naming(served.provided, "capabilities"):
-        ready = prepare(served.target, import_model(MODEL))
-    return served.lower(ready.float_model)
+    return served.lower(served.prepare(import_model(MODEL)).float_model)
 
 
 def examined(way: str) -> object:
@@ -192,7 +189,7 @@ def test_a_built_in_backend_has_no_privilege() -> None:
 
 
 def test_functions_of_setups_are_the_backends(capsys: pytest.CaptureFixture[str]) -> None:
-    [setup] = setups_of(registry().provided("breaking-npu"))
+    [setup] = calls.call(registry().provided("breaking-npu"), Backend.setups)
     for function in (setup.missing, lambda: setup.run(SILENT)):
         with pytest.raises(PluginError, match="setup breaking: KeyError: 'in the setup'"):
             function()

@@ -171,6 +171,13 @@ def test_what_was_not_run_is_followed_by_an_action(record: RunRecord) -> None:
     assert page.sections[-1].items[0].startswith("Run `qhal bench FOLDER` on a machine")
 
 
+@pytest.mark.parametrize("code", [Code.NOT_COMPILED, Code.COMPILER_FAILED])
+def test_how_to_compile_is_a_next_step(record: RunRecord, code: Code) -> None:
+    absent = Decision(code, "Not compiled: run npuc.", severity=Severity.WARNING)
+    text = to_markdown(replace(record, decisions=(absent,)))
+    assert "Not compiled: run npuc." in text.rpartition("\n## ")[2]
+
+
 def test_long_lists_are_cut(record: RunRecord) -> None:
     many = tuple(Decision(Code.BOUNDARY, f"step {i}.", str(i), Severity.INFO) for i in range(1000))
     text = to_markdown(replace(record, decisions=many))

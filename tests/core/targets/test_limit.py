@@ -12,7 +12,7 @@ from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import NodeView, TensorType
 from qhal.ir.ops import Relu
 from qhal.targets.capability import Capabilities, Capability, KernelRow
-from qhal.targets.limit import Limit, MultipleOf, OneOf, Range, broken_by, limit
+from qhal.targets.limit import Above, Limit, MultipleOf, OneOf, Range, broken_by, limit
 from qhal.targets.spec import FLOAT
 
 
@@ -74,6 +74,7 @@ def test_bounds_read_as_sentences_have_them() -> None:
     assert [str(bound) for bound in shown] == [
         *("1 to 7", "up to 4", "0 or more", "up to 1e+06", "up to 65536")
     ]
+    assert [str(bound) for bound in (Above(0), MultipleOf(4))] == ["above 0", "multiples of 4"]
     assert str(OneOf((2, 4, 8))) == "2, 4, 8"
     assert [OneOf((2, 4, 8)).either, OneOf(("DCR",)).either] == ["2, 4 or 8", "DCR"]
 

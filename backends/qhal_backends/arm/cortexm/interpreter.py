@@ -86,13 +86,7 @@ class MicroRunner:
         self.runtime = label()
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
-        """Run once.
-
-        Args:
-            inputs: by the graph's input names, in the shapes and types of its tensors.
-
-        Returns:
-            Copies of the outputs, by the graph's output names.
+        """Run once, as :meth:`qhal.plugin.backend.Runner.run` says; outputs are copies.
 
         Raises:
             VerificationError: an input is missing or does not fit, or a kernel fails.

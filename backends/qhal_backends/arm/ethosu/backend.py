@@ -16,6 +16,7 @@ from qhal_backends.arm.ethosu import compiler
 from qhal_backends.arm.ethosu.configuration import OPTIONS, Configuration, configuration_of
 from qhal_backends.tflite.emitter import Flavor
 from qhal_backends.tflite.family import PACKAGES, HostedByLitert, artifact_of
+from qhal_backends.vendor_compiler import with_files
 
 VELA = Flavor()
 """Vela takes the plainest form of everything; nothing is written for XNNPACK."""
@@ -95,12 +96,10 @@ class EthosUBackend(HostedByLitert):
 def _compiled(artifact: Artifact, configuration: Configuration) -> Artifact:
     """Add to the artifact what Vela made of it."""
     result = compiler.compile_model(artifact.files[compiler.SOURCE], configuration)
-    files = {
-        **artifact.files,
+    written = {
         compiler.COMPILED: result.model,
         compiler.SUMMARY: result.summary,
         compiler.LAYERS: result.layers,
         compiler.LOG: result.log.encode(),
     }
-    auxiliary = frozenset(files) - {compiler.COMPILED}
-    return replace(artifact, files=files, main=compiler.COMPILED, auxiliary=auxiliary)
+    return with_files(artifact, written, compiler.COMPILED)

@@ -162,11 +162,11 @@ def _reduced_sizes(view: NodeView) -> list[int]:
     return [view.input().shape[axis] for axis in op.axes]
 
 
-@limit(batch=1)
-def mean_has_one_batch(view: NodeView, batch: int) -> str | None:
-    """If the operand has 4 or more dimensions, the first one is {batch}."""
+@limit(batch=1, rank=Range(least=4))
+def mean_has_one_batch(view: NodeView, batch: int, rank: Range) -> str | None:
+    """If the operand has {rank} dimensions, the first one is {batch}."""
     shape = view.input().shape
-    if len(shape) < 4 or shape[0] == batch:
+    if len(shape) not in rank or shape[0] == batch:
         return None
     return f"the operand has the shape {shape}; allowed: {batch} as first dimension"
 
@@ -282,16 +282,18 @@ def _shown(scales: Iterable[float]) -> str:
 # --- data movement ----------------------------------------------------------------
 
 
-@limit()
-def steps_in_height_and_width(view: NodeView) -> str | None:
-    """Steps are positive, and exceed 1 only along height and width, the axes before the last."""
+@limit(steps=1)
+def steps_in_height_and_width(view: NodeView, steps: int) -> str | None:
+    """Steps are positive, and differ from {steps} only along height and width, the axes before
+    the last.
+    """
     op = view.op
     assert isinstance(op, ops.Slice)
     rank = len(op.steps)
-    stepped = {axis - rank for axis, step in enumerate(op.steps) if step != 1}
+    stepped = {axis - rank for axis, step in enumerate(op.steps) if step != steps}
     if not stepped or (min(op.steps) > 0 and stepped <= {-2, -3}):
         return None
-    return f"the steps are {op.steps}; only those along height and width may exceed 1"
+    return f"the steps are {op.steps}; only those along height and width may differ from {steps}"
 
 
 @limit(mode=OneOf(("constant",)))
@@ -302,18 +304,18 @@ def pads_with_a_constant(view: NodeView, mode: OneOf) -> str | None:
     return None if op.mode in mode else f"the padding mode is {op.mode}; allowed: {mode}"
 
 
-@limit(elements=_UP_TO_65536)
-def u55_transposes_small_planes(view: NodeView, elements: Range) -> str | None:
-    """Axes of size 1 do not count. Each of up to 3 axes has at most {elements.most} elements; of
-    n > 3 axes, the product of any n - 2 sizes is at most {elements.most}.
+@limit(elements=_UP_TO_65536, alone=Range(most=3))
+def u55_transposes_small_planes(view: NodeView, elements: Range, alone: Range) -> str | None:
+    """Axes of size 1 do not count. Each of {alone} axes has at most {elements.most} elements; of
+    n > {alone.most} axes, the product of any n - 2 sizes is at most {elements.most}.
     """
     op, shape = view.op, view.input().shape
     assert isinstance(op, ops.Transpose)
     if op.perm == tuple(range(len(op.perm))):
         return None
     axes = [size for size in shape if size != 1]
-    groups = combinations(axes, max(1, len(axes) - 2))
-    largest = max(map(prod, groups), default=1)
+    together = 1 if len(axes) in alone else len(axes) - 2
+    largest = max(map(prod, combinations(axes, together)), default=1)
     if largest in elements:
         return None
     return f"some axes of {shape} have {largest} elements together; allowed: {elements}"
