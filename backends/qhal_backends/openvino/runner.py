@@ -33,7 +33,9 @@ class OpenVinoRunner:
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run once."""
-        self._request.infer(dict(inputs), share_inputs=True)
+        # one number is copied: OpenVINO fills its array anew, and may not write into one lent
+        given = {name: value if value.ndim else np.array(value) for name, value in inputs.items()}
+        self._request.infer(given, share_inputs=True)
         return {name: np.array(self._request.get_tensor(name).data) for name in self._outputs}
 
 
