@@ -8,7 +8,7 @@ OUT = out/digits-edgetpu
 CASES ?= 2000
 SEED ?= 0
 
-.PHONY: help demo test fuzz faults install lint docs docs-check picture bench startup clean goldens
+.PHONY: help demo test sweep fuzz faults install lint docs docs-check picture bench startup clean goldens
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/\1\t\2/p' Makefile
@@ -19,6 +19,9 @@ demo: $(VENV)/demo  ## deploy the bundled example for the Edge TPU and print the
 
 test: install  ## run the whole test suite
 	$(BIN)/python -m pytest
+
+sweep: install  ## try every operator with every attribute value on every target; long
+	$(BIN)/python -m pytest -n auto --whole-sweep tests/operators tests/backends/test_sweep.py
 
 fuzz: install  ## run malformed models, data and files; CASES and SEED choose which
 	$(BIN)/python -m fuzz onnx --cases $(CASES) --seed $(SEED)

@@ -13,6 +13,7 @@ from qhal.system.trail import trail
 from tests.paths import ROOT
 
 UPDATE = "--update-goldens"
+WHOLE = "--whole-sweep"
 
 Golden = Callable[[str, str], None]
 
@@ -23,8 +24,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``pytest --update-goldens`` writes the texts of tests/golden instead of comparing them."""
+    """``pytest --update-goldens`` writes the texts of tests/golden instead of comparing them.
+
+    ``--whole-sweep`` tries every case of tests/operators instead of a part of them.
+    """
     parser.addoption(UPDATE, action="store_true", help="write tests/golden again; review the diff")
+    parser.addoption(WHOLE, action="store_true", help="try every case of every operator")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -62,3 +67,9 @@ def zoo() -> Path:
     if not (root / "manifest.toml").is_file():
         pytest.skip(f"no model zoo at {root}; set QHAL_ZOO to the folder that holds it")
     return root
+
+
+@pytest.fixture
+def whole_sweep(request: pytest.FixtureRequest) -> bool:
+    """Whether every case of tests/operators is tried."""
+    return bool(request.config.getoption(WHOLE))

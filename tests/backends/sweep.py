@@ -29,6 +29,9 @@ FLOAT = "float"
 KINDS = tuple(sorted({sample.op.kind for sample in ATTRIBUTES}))
 
 
+_RECURRENT = frozenset({"Gru", "Lstm"})
+
+
 @dataclass(frozen=True, eq=False)
 class Swept:
     """What a target takes of an operator's samples, lowered.
@@ -62,8 +65,9 @@ def sweep(kind: str, target: str, recipe: str) -> Swept | None:
 
 @cache
 def samples_of(kind: str) -> tuple[Sample, ...]:
-    """All samples of an operator."""
-    return tuple(s for s in (*SAMPLES, *EDGES, *ATTRIBUTES) if s.op.kind == kind)
+    """All samples of an operator; of recurrent ones, which become hundreds of nodes, a third."""
+    found = tuple(s for s in (*SAMPLES, *EDGES, *ATTRIBUTES) if s.op.kind == kind)
+    return found[::3] if kind in _RECURRENT else found
 
 
 def joined(samples: Mapping[int, Sample]) -> Graph:

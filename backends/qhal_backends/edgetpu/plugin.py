@@ -46,7 +46,10 @@ class EdgeTpuBackend(HostedByLitert):
         if not model.params:
             return super().lower(model, target)
         lowered = lower_model(model, EDGE_TPU)
-        floats = [n for n, t in lowered.model.tensors.items() if t.type.dtype.is_float]
+        used = {name for node in model.graph.nodes for name in (*node.inputs, *node.outputs)}
+        unread = frozenset(model.graph.inputs) - used
+        tensors = lowered.model.tensors.items()
+        floats = [n for n, t in tensors if t.type.dtype.is_float and n not in unread]
         if floats:
             raise InternalError(f"{len(floats)} tensors are float, such as {floats[0]}.")
         return _compiled(artifact_of(model, lowered))

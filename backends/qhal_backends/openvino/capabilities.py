@@ -35,7 +35,10 @@ _ACTIVATIONS = {"DepthwiseConv": UINT8_CHANNELS, "ConvTranspose": INT8_SYMMETRIC
 channels, so each may have its own scale; a transposed one has no kernel for a zero point."""
 
 _RULES: Mapping[str, tuple[Limit, ...]] = {
-    "ConvTranspose": (limits.one_group, limits.strides_or_dilations, limits.whole_strides),
+    "ConvTranspose": (
+        *(limits.one_group, limits.strides_or_dilations, limits.whole_strides),
+        limits.is_covered,
+    ),
     "Pad": (limits.zero_padding,),
 }
 """What a node must meet to run on integers."""

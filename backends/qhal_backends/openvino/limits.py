@@ -68,6 +68,26 @@ def whole_strides(view: NodeView, strides: Range, dimensions: Range) -> str | No
 
 
 @limit()
+def is_covered(view: NodeView) -> str | None:
+    """The kernel of a transposed convolution on integers reaches the end of its result: a row that
+    output padding puts behind it, OpenVINO 2026.4 leaves as the memory was.
+    """
+    op = view.op
+    assert isinstance(op, ops.ConvTranspose)
+    size, kernel = view.input().shape[2:], view.input(1).shape[2:]
+    found = view.output().shape[2:]
+    reached = tuple(
+        (count - 1) * stride + dilation * (width - 1) + 1 - pad
+        for count, stride, dilation, width, pad in zip(
+            size, op.strides, op.dilations, kernel, op.pads[: len(size)], strict=True
+        )
+    )
+    if all(end >= wanted for end, wanted in zip(reached, found, strict=True)):
+        return None
+    return f"the kernel reaches {reached} of a result of {found}"
+
+
+@limit()
 def slope_is_not_zero(view: NodeView) -> str | None:
     """The slope of a hard sigmoid is not 0: of that OpenVINO 2026.4 makes something else."""
     op = view.op

@@ -80,6 +80,7 @@ def to_ir(model: QuantModel, stored: Mapping[str, str] | None = None) -> tuple[b
     composed = compose(model)
     read = openvino.Core().read_model(composed.onnx.SerializeToString())
     _type_codes(read, composed.normal_floats)
+    _keep_inputs(read, composed.onnx)
     _name(read, composed.onnx)
     settings.store(read, stored or {})
     with scratch() as folder:
@@ -103,6 +104,22 @@ def _type_codes(model: openvino.Model, normal_floats: frozenset[str]) -> None:
         typed.set_friendly_name(operator.get_friendly_name())
         openvino.utils.replace_node(operator, typed)
     model.validate_nodes_and_infer_types()
+
+
+def _keep_inputs(model: openvino.Model, written: onnx.ModelProto) -> None:
+    """Put back inputs that nothing reads, which the frontend drops: callers give all of them."""
+    import openvino
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    have = {name for port in model.inputs for name in port.get_names()}
+    for value in (value for value in written.graph.input if value.name not in have):
+        kind = value.type.tensor_type
+        element = openvino.Type(tensor_dtype_to_np_dtype(kind.elem_type))
+        shape = openvino.PartialShape([size.dim_value for size in kind.shape.dim])
+        added = openvino.op.Parameter(element, shape)
+        added.set_friendly_name(value.name)
+        added.output(0).set_names({value.name})
+        model.add_parameters([added])
 
 
 def _name(model: openvino.Model, written: onnx.ModelProto) -> None:

@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from qhal.errors import MissingDependencyError, VerificationError
 from qhal.ir.graph import Array, Arrays
 from qhal.plugin.backend import RunOptions
@@ -202,7 +204,9 @@ class TfliteRunner:
             for name, index in self._inputs:
                 interpreter.set_tensor(index, inputs[name])
             interpreter.invoke()
-            return {name: interpreter.get_tensor(index) for name, index in self._outputs}
+            outputs = {name: interpreter.get_tensor(index) for name, index in self._outputs}
+            # of a tensor without dimensions, the interpreter makes a NumPy scalar
+            return {name: np.asarray(value) for name, value in outputs.items()}
         except KeyError as error:
             raise VerificationError(f"The input {error} is missing.") from error
         except (RuntimeError, ValueError) as error:

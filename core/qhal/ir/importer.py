@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from qhal.decisions import Decision
+from qhal.errors import ModelInvalidError
 from qhal.ir.graph import Graph, Shapes
 
 
@@ -55,5 +56,10 @@ def import_model(path: str | Path, shapes: Shapes | None = None) -> Imported:
     with np.errstate(all="ignore"):  # what comes out is checked instead
         graph, decisions = read(source, shapes or {})
         graph = recognize(graph)
+    if not graph.inputs:
+        raise ModelInvalidError(
+            "The model has no inputs: its outputs are the same at every run.",
+            "Keep what depends on data as an input, instead of a constant.",
+        )
     weights = source.weights
     return Imported(graph, decisions, weights.sha256(), source.opset, weights.size_bytes)

@@ -88,7 +88,10 @@ def test_a_layer_over_a_vector_makes_a_vector(bias: tuple[Constant, ...], recipe
 
 TRANSPOSED: list[tuple[ops.ConvTranspose, bool]] = [
     (ops.ConvTranspose((1, 1), (0,) * 4, (2, 2), (0, 0)), True),
-    (ops.ConvTranspose((2, 2), (0,) * 4, (1, 1), (1, 1)), True),
+    (ops.ConvTranspose((2, 2), (1,) * 4, (1, 1), (1, 1)), True),
+    (ops.ConvTranspose((2, 2), (0,) * 4, (1, 1), (1, 1)), False),
+    (ops.ConvTranspose((2, 2), (0,) * 4, (1, 1), (1, 0)), False),
+    (ops.ConvTranspose((2, 2), (1, 1, 0, 0), (1, 1), (0, 0)), True),
     (ops.ConvTranspose((3, 3), (0,) * 4, (1, 1), (0, 0)), True),
     (ops.ConvTranspose((2, 2), (0,) * 4, (2, 2), (0, 0)), False),
     (ops.ConvTranspose((3, 3), (0,) * 4, (2, 2), (0, 0)), False),
