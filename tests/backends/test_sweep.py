@@ -39,6 +39,9 @@ _SHARE_OF_RECURRENT = 0.85
 
 _RUNS = 3
 
+_NONE = frozenset({("Erf", "tflite")})
+"""Operators of which a target takes no sample at all."""
+
 
 def _needs(target: str) -> None:
     if find_spec(_PACKAGES[target]) is None:
@@ -85,7 +88,8 @@ def test_float_results_are_onnx_runtimes(kind: str, target: str) -> None:
     _needs(target)
     swept = sweep(kind, target, FLOAT)
     if swept is None:
-        pytest.skip(f"{target} runs none of them")
+        assert (kind, target) in _NONE
+        return
     model = swept.subject.model
     found = _found(swept, _here(swept, model))
     wanted = run_onnx(to_onnx(swept.graph).SerializeToString(), swept.data.sample(0))
@@ -101,7 +105,8 @@ def test_integers_are_the_oracles(kind: str, target: str, recipe: str) -> None:
     _needs(target)
     swept = sweep(kind, target, recipe)
     if swept is None:
-        pytest.skip(f"{target} runs none of them")
+        assert (kind, target) in _NONE
+        return
     model = swept.subject.model
     inputs = _here(swept, model)
     found, wanted = _found(swept, inputs), Oracle(model).run(inputs)

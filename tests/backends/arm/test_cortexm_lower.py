@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from qhal.decisions import Code, Severity
-from qhal.errors import RefusedError, VerificationError
+from qhal.errors import CatalogError, RefusedError, VerificationError
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, TensorType
@@ -24,6 +24,7 @@ from qhal.testing.samples import random_data
 from qhal_backends.arm.cortexm import arena, interpreter, sources
 from qhal_backends.arm.cortexm.backend import CortexMBackend
 from qhal_backends.arm.cortexm.board import check_fits
+from qhal_backends.arm.cortexm.cores import Kernels
 from tests.backends.one_node import deploy
 
 BACKEND = CortexMBackend()
@@ -37,6 +38,10 @@ needs_micro = pytest.mark.skipif(
 def board(**bytes_of: int) -> TargetProfile:
     facts = {f"{name}_bytes": Sourced(size, "B", "a test") for name, size in bytes_of.items()}
     return TargetProfile("small", "cortex-m", "a small board", facts=facts)
+
+
+def core(name: str) -> TargetProfile:
+    return TargetProfile("mcu", "cortex-m", "a microcontroller", options={"core": name})
 
 
 def graph() -> Graph:
@@ -123,8 +128,26 @@ def test_figures() -> None:
     artifact = BACKEND.lower(model(), TARGET)
     found = BACKEND.examine(Trial(artifact, {}), None, TARGET).metrics
     assert found["flash_bytes"].value == len(artifact.files["model.tflite"])
-    assert found["arena_bytes"].value > 1000
-    assert "on a 64-bit host" in found["arena_bytes"].note
+    arena_bytes, host = found["arena_bytes"], found["arena_host_bytes"]
+    assert arena_bytes.low is not None
+    assert 288 <= arena_bytes.low < arena_bytes.value == arena_bytes.high
+    assert "as the target names no core" in arena_bytes.note
+    assert 1000 < host.value <= arena_bytes.value
+    assert "on a 64-bit host" in host.note
+    header = artifact.files["model_data.h"].decode()
+    assert f"#define MODEL_ARENA_BYTES {arena_bytes.value}\n" in header
+
+
+@needs_micro
+def test_figures_of_a_core() -> None:
+    artifact = BACKEND.lower(model(), core("cortex-m55"))
+    found = BACKEND.examine(Trial(artifact, {}), None, core("cortex-m55")).metrics["arena_bytes"]
+    assert "CMSIS-NN for cores with Helium: planned" in found.note
+
+
+def test_a_core_that_is_not_known() -> None:
+    with pytest.raises(CatalogError, match=r"'cortex-m1', allowed cortex-m4, .* cortex-m85"):
+        BACKEND.capabilities(core("cortex-m1"))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +171,7 @@ def test_methods_of_the_resolver(builtin: str, method: str) -> None:
 
 
 def of_size(total_bytes: int) -> arena.Arena:
-    return arena.Arena(total_bytes, "")
+    return arena.Arena(total_bytes, 0, total_bytes, "", "")
 
 
 def test_what_fits() -> None:
@@ -216,14 +239,14 @@ REPORT = """\
 
 @needs_micro
 def test_reading_the_report() -> None:
-    found = arena.read_arena("noise\n" + REPORT)
-    assert found.total_bytes == 24272
-    assert found.text == REPORT
+    content = BACKEND.lower(model(), TARGET).files["model.tflite"]
+    assert arena.report_in("noise\n" + REPORT) == REPORT
+    assert arena.find_arena(content, REPORT, [Kernels.REFERENCE]).host_bytes == 24272
     with pytest.raises(VerificationError, match="does not report"):
-        arena.read_arena("nothing")
+        arena.find_arena(content, "nothing", [Kernels.REFERENCE])
 
 
 @needs_micro
 def test_a_file_that_is_no_model() -> None:
     with pytest.raises(VerificationError, match="does not run the artifact"):
-        arena.measure_arena(b"no model")
+        arena.measure_allocations(b"no model")

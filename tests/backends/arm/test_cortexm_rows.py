@@ -16,7 +16,7 @@ from qhal.quant.select import select
 from qhal.targets.capability import Capability, KernelRow
 from qhal.targets.recipe import RECIPES
 from qhal.testing.samples import Sample
-from qhal_backends.arm.cortexm.arena import measure_arena
+from qhal_backends.arm.cortexm.arena import measure_allocations
 from qhal_backends.arm.cortexm.backend import MICRO
 from qhal_backends.arm.cortexm.capabilities import CMSIS_NN, capabilities
 from qhal_backends.arm.cortexm.interpreter import MicroRunner, label
@@ -75,7 +75,7 @@ def test_a_file_that_the_interpreter_lacks_a_kernel_for(capfd: pytest.CaptureFix
     with pytest.raises(VerificationError, match="does not load the artifact"):
         MicroRunner(content, model.graph.inputs, model.graph.outputs)
     with pytest.raises(VerificationError, match="Didn't find op for builtin opcode 'GELU'"):
-        measure_arena(content)
+        measure_allocations(content)
 
 
 def test_a_long_concatenation_is_split() -> None:

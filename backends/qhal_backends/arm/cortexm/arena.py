@@ -1,13 +1,15 @@
-"""How much memory TensorFlow Lite Micro allocates for a model.
+"""How much memory TensorFlow Lite Micro needs for a model.
 
-The interpreter prints it to stderr of its process, so it runs in a process of its own:
-``python -m qhal_backends.arm.cortexm.arena FILE``.
+The interpreter on the host prints what it holds to stderr of its process, so it runs in a process
+of its own: ``python -m qhal_backends.arm.cortexm.arena FILE``. What other kernels need is computed
+from that (:mod:`~qhal_backends.arm.cortexm.needs`).
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,26 +18,50 @@ import numpy as np
 from qhal.errors import VerificationError
 from qhal.system.children import Ended, run_tied
 from qhal.system.scratch import scratch
-from qhal_backends.arm.cortexm.interpreter import label, load_interpreter
+from qhal_backends.arm.cortexm.cores import Kernels
+from qhal_backends.arm.cortexm.interpreter import DISTRIBUTION, label, load_interpreter
+from qhal_backends.arm.cortexm.needs import Held, needs_of
 
 TIMEOUT_S = 120
 
 
 @dataclass(frozen=True)
 class Arena:
-    """What the recording allocator reports after one inference.
+    """The arena of a model.
 
     Attributes:
-        total_bytes: the arena that the model needs.
-        text: the whole report.
+        total_bytes: an arena that the model loads with, on the device.
+        planned_bytes: what of it is activations and scratch buffers.
+        host_bytes: what the interpreter on the host holds after loading, with its kernels.
+        kernels: name of the kernels that the device has.
+        report: what the interpreter on the host says.
     """
 
     total_bytes: int
-    text: str
+    planned_bytes: int
+    host_bytes: int
+    kernels: str
+    report: str
 
 
-def measure_arena(content: bytes) -> Arena:
-    """Load a ``.tflite`` file, run it once on zeros, and read the allocator's report.
+def find_arena(content: bytes, report: str, kernels: Sequence[Kernels]) -> Arena:
+    """Find the arena that a ``.tflite`` file needs on a device.
+
+    Args:
+        content: the file.
+        report: of :func:`measure_allocations` for it.
+        kernels: those of the device; if several are possible, the ones that need most count.
+
+    Raises:
+        VerificationError: it is not a report.
+    """
+    held = Held(_size(report, "head"), _size(report, "tail"))
+    needs = needs_of(content, held, kernels)
+    return Arena(needs.total, needs.planned, held.total, needs.kernels.value, report)
+
+
+def measure_allocations(content: bytes) -> str:
+    """Load a ``.tflite`` file, run it once on zeros, and return the allocator's report.
 
     Raises:
         VerificationError: the interpreter does not load or run the file; quotes why.
@@ -50,21 +76,20 @@ def measure_arena(content: bytes) -> Arena:
             f"{label()} does not run the artifact: {_said(done)}.",
             "This is a bug in qhal or in the runtime; please report it with the model.",
         )
-    return read_arena(done.err)
+    return report_in(done.err)
 
 
-def read_arena(text: str) -> Arena:
-    """Read the allocator's report, as ``print_allocations`` writes it.
-
-    Raises:
-        VerificationError: there is no report in the text.
-    """
+def report_in(text: str) -> str:
+    """Keep the allocator's report, as ``print_allocations`` writes it."""
     lines = [line for line in text.splitlines() if line.startswith("[RecordingMicroAllocator]")]
-    report = "\n".join([*lines, ""])
-    total = re.search(r"Arena allocation total (\d+) bytes", report)
-    if total is None:
-        raise VerificationError(f"{label()} does not report its allocations.")
-    return Arena(int(total[1]), report)
+    return "\n".join([*lines, ""])
+
+
+def _size(report: str, part: str) -> int:
+    found = re.search(rf"Arena allocation {part} (\d+) bytes", report)
+    if found is None:
+        raise VerificationError(f"{DISTRIBUTION} does not report its allocations.")
+    return int(found[1])
 
 
 def _said(done: Ended) -> str:

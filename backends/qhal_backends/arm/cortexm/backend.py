@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,6 +15,7 @@ from qhal.quant.model import QuantModel
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
 from qhal_backends.arm.cortexm import interpreter, sources
+from qhal_backends.arm.cortexm.cores import CORE, Kernels, kernels_of
 from qhal_backends.tflite.emitter import Flavor
 from qhal_backends.tflite.family import (
     MODEL,
@@ -41,7 +42,7 @@ class CortexMBackend(TfliteFamily):
         "cortex-m",
         # Measured with mobilenet_v2 in the wheel's interpreter, which has reference kernels.
         runner_macs_per_s=1e9,
-        options=frozenset(),
+        options=frozenset({CORE}),
         packages={**PACKAGES, "tflite_micro": interpreter.DISTRIBUTION},
     )
     install: ClassVar[str] = interpreter.INSTALL_ALL
@@ -51,9 +52,14 @@ class CortexMBackend(TfliteFamily):
         return Readiness(lower=lacks_schema(self.install), run=interpreter.lacks_interpreter())
 
     def capabilities(self, target: TargetProfile) -> Capabilities:
-        """State what TFLite Micro executes in integers; the same for every core."""
+        """State what TFLite Micro executes in integers; the same for every core.
+
+        Raises:
+            CatalogError: the target's profile names a core that is not known.
+        """
         from qhal_backends.arm.cortexm.capabilities import capabilities
 
+        kernels_of(target)
         return capabilities()
 
     def foresee(self, model: QuantModel, target: TargetProfile) -> tuple[Decision, ...]:
@@ -71,7 +77,7 @@ class CortexMBackend(TfliteFamily):
         Raises:
             RefusedError: the model does not fit the board's flash or RAM.
         """
-        from qhal_backends.arm.cortexm.arena import measure_arena
+        from qhal_backends.arm.cortexm.arena import find_arena, measure_allocations
         from qhal_backends.arm.cortexm.board import check_fits, unchecked
         from qhal_backends.tflite.lowering import lower_model
 
@@ -80,7 +86,8 @@ class CortexMBackend(TfliteFamily):
         artifact = artifact_of(model, lower_model(model, MICRO))
         content = artifact.files[MODEL]
         lack = interpreter.lacks_interpreter()
-        arena = None if lack else measure_arena(content)
+        report = None if lack else measure_allocations(content)
+        arena = None if report is None else find_arena(content, report, kernels_of(target))
         check_fits(target, len(content), arena)
         unknown = (_arena_unknown(lack),) if lack else ()
         around = _around(content, arena)
@@ -102,7 +109,7 @@ class CortexMBackend(TfliteFamily):
 
     def examine(self, quantized: Trial, baseline: Trial | None, target: TargetProfile) -> Findings:
         """Report flash and arena."""
-        return Findings(_memory(quantized.artifact.files))
+        return Findings(_memory(quantized.artifact.files, kernels_of(target)))
 
 
 def _around(content: bytes, arena: Arena | None) -> dict[str, bytes]:
@@ -115,7 +122,7 @@ def _around(content: bytes, arena: Arena | None) -> dict[str, bytes]:
         sources.RESOLVER: sources.resolver_header(builtins_of(read_operators(content))),
     }
     if arena is not None:
-        texts[ALLOCATIONS] = arena.text
+        texts[ALLOCATIONS] = arena.report
     return {name: text.encode() for name, text in texts.items()}
 
 
@@ -124,19 +131,32 @@ def _arena_unknown(lack: Lack) -> Decision:
     return Decision(Code.NOT_RUNNABLE, sentence, severity=Severity.WARNING)
 
 
-def _memory(files: Mapping[str, bytes]) -> dict[str, Metric]:
+def _memory(files: Mapping[str, bytes], kernels: Sequence[Kernels]) -> dict[str, Metric]:
     """Report the sizes of an artifact's files."""
-    from qhal_backends.arm.cortexm.arena import read_arena
+    from qhal_backends.arm.cortexm.arena import find_arena
 
     note = "only the model, without the program's code"
     found = {"flash_bytes": _bytes(len(files[MODEL]), Basis.COUNTED, note, "flash of the model")}
-    if ALLOCATIONS in files:
-        arena = read_arena(files[ALLOCATIONS].decode())
-        name = interpreter.DISTRIBUTION
-        note = f"allocated by {name} on a 64-bit host; a Cortex-M needs less"
-        found["arena_bytes"] = _bytes(arena.total_bytes, Basis.MEASURED_HOST, note, "arena")
+    # Without the schema of the file there is no plan; a bench says what is not installed.
+    if ALLOCATIONS in files and lacks_schema(interpreter.INSTALL_ALL) is None:
+        arena = find_arena(files[MODEL], files[ALLOCATIONS].decode(), kernels)
+        found["arena_bytes"] = _of_device(arena, core_known=len(kernels) == 1)
+        note = f"held by {interpreter.DISTRIBUTION} after loading, on a 64-bit host"
+        name = "arena, reference kernels"
+        found["arena_host_bytes"] = _bytes(arena.host_bytes, Basis.MEASURED_HOST, note, name)
     return found
 
 
-def _bytes(count: int, basis: Basis, note: str, label: str) -> Metric:
-    return Metric(count, "bytes", basis, note=note, label=label, topic=Topic.SIZE)
+def _of_device(arena: Arena, core_known: bool) -> Metric:
+    """State the arena with a band: from its plan alone to what it is with pointers of 64 bits."""
+    why = "" if core_known else ", the larger one, as the target names no core"
+    note = (
+        f"for {arena.kernels}{why}: planned with the scratch buffers of its published formulas; "
+        "the lower end is that plan, the upper end adds all else as with 64-bit pointers"
+    )
+    return _bytes(arena.total_bytes, Basis.MODELED, note, "arena", arena.planned_bytes)
+
+
+def _bytes(count: int, basis: Basis, note: str, label: str, low: int | None = None) -> Metric:
+    high = None if low is None else count
+    return Metric(count, "bytes", basis, low, high, note, label, Topic.SIZE)

@@ -17,7 +17,7 @@ def check_fits(target: TargetProfile, flash_bytes: int, arena: Arena | None) -> 
     Args:
         target: facts ``flash_bytes`` and ``sram_bytes``.
         flash_bytes: of the model, without the program's own code.
-        arena: of the interpreter; None if it could not be measured.
+        arena: of the device; None if it could not be found.
 
     Raises:
         RefusedError: one of them is larger than the board has; states both.

@@ -26,17 +26,18 @@ _WORDS = {
 
 
 def model_header(size_bytes: int, arena: Arena | None) -> str:
-    """Declare the model, and the size of its arena if it was measured.
+    """Declare the model, and the size of its arena if it is known.
 
     Args:
         size_bytes: of the ``.tflite`` file.
-        arena: what tflite-micro allocated on the host; None if it is not installed.
+        arena: of the device; None if tflite-micro is not installed.
     """
-    measured = []
+    known = []
     if arena is not None:
-        measured = [
+        known = [
             "",
-            "// What tflite-micro allocated on a 64-bit host; pointers of 32 bits need less.",
+            f"// An arena, aligned to 16 bytes, that the model loads with: {arena.kernels}.",
+            "// It counts pointers of 64 bits, so a little of it stays free on the device.",
             f"#define MODEL_ARENA_BYTES {arena.total_bytes}",
         ]
     return _lines(
@@ -48,7 +49,7 @@ def model_header(size_bytes: int, arena: Arena | None) -> str:
         "#endif",
         "",
         f"#define MODEL_DATA_BYTES {size_bytes}",
-        *measured,
+        *known,
         "",
         "extern const unsigned char model_data[MODEL_DATA_BYTES];",
         "",
