@@ -134,6 +134,10 @@ def transposed(*shape: int) -> NodeView:
     return view_of(ops.Transpose((1, 0, *range(2, len(shape)))), shape)
 
 
+def product(rank: int) -> NodeView:
+    return view_of(ops.MatMul(), (1,) * rank, (1,) * rank)
+
+
 EDGES: list[tuple[Limit, str, Callable[[int], NodeView]]] = [
     (ethos_u.kernel_is_small, "rows", pool),
     (ethos_u.kernel_is_small, "elements", lambda n: pool(16, n // 16)),
@@ -144,6 +148,8 @@ EDGES: list[tuple[Limit, str, Callable[[int], NodeView]]] = [
     (ethos_u.u55_transposes_small_planes, "elements", lambda n: transposed(n, 2)),
     (cortex_m.softmax_is_narrow, "elements", softmax),
     (cortex_m.joins_few, "operands", concat),
+    (cortex_m.multiplies_in_four_dimensions, "dimensions", product),
+    (cortex_m.pads_four_dimensions, "dimensions", ranked),
     (edge_tpu.softmax_is_small, "elements", softmax),
     (tflite.rank_at_most(4), "rank", ranked),
     (tflite.rank_between(2, 5), "rank", ranked),

@@ -100,3 +100,23 @@ def test_a_softmax_that_could_overflow_the_kernel_is_refused(width: int, refused
     choice = select(builder.build(outputs=("y",)), CAPS, RECIPES[0])["softmax"]
     assert (choice.row is None) == refused
     assert ("512 elements; allowed: 1 to 511" in choice.reason) == refused
+
+
+@pytest.mark.parametrize(("leading", "refused"), [((2, 3), False), ((2, 3, 2), True)])
+@pytest.mark.parametrize("kind", ["MatMul", "Pad"])
+def test_what_kernels_of_cmsis_nn_do_not_take(
+    kind: str, leading: tuple[int, ...], refused: bool
+) -> None:
+    """The interpreter here has other kernels, which take more dimensions."""
+    builder = GraphBuilder("net")
+    x = builder.input("x", TensorType((*leading, 4, 5)))
+    y = builder.input("y", TensorType((*leading, 5, 6)))
+    zeros = (0,) * len(leading)
+    pad = ops.Pad((*zeros, 1, 0, *zeros, 1, 0))
+    node: tuple[ops.Op, tuple[str, ...]] = (
+        (ops.MatMul(), (x, y)) if kind == "MatMul" else (pad, (x,))
+    )
+    result = builder.one(*node, name="node")
+    choice = select(builder.build(outputs=(result,)), CAPS, RECIPES[0])["node"]
+    assert (choice.row is None) == refused
+    assert ("5 dimensions; allowed: up to 4" in choice.reason) == refused

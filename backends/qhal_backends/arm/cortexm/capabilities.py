@@ -79,7 +79,10 @@ _LIMITS: dict[str, tuple[Limit, ...]] = {
     "Softmax": (the.softmax_is_narrow,),
     "Slice": (the.steps_in_four_dimensions,),
     "Gather": (the.indices_are_constant,),
+    "MatMul": (the.multiplies_in_four_dimensions,),
 }
+
+_INT8_LIMITS: dict[str, tuple[Limit, ...]] = {"Pad": (the.pads_four_dimensions,)}
 
 _INT16_LIMITS: dict[str, tuple[Limit, ...]] = {"Pad": (the.pads_with_a_constant,)}
 _WITHOUT_INT8 = frozenset({"Exp"})
@@ -134,7 +137,7 @@ def _rows(capability: Capability) -> Iterable[KernelRow]:
     op = capability.op
     for row in capability.rows:
         if row.activation == rows.INT8 and op not in _WITHOUT_INT8:
-            yield row
+            yield replace(row, limits=(*row.limits, *_INT8_LIMITS.get(op, ())))
         elif row.activation == rows.INT16 and op not in _WITHOUT_INT16:
             yield replace(row, limits=(*row.limits, *_INT16_LIMITS.get(op, ())))
     if op in _IN_FLOAT:

@@ -61,3 +61,21 @@ def pads_with_a_constant(view: NodeView) -> str | None:
     op = view.op
     assert isinstance(op, ops.Pad)
     return None if op.mode == "constant" else f"the padding mode is {op.mode}; allowed: constant"
+
+
+@limit(dimensions=Range(most=4))
+def multiplies_in_four_dimensions(view: NodeView, dimensions: Range) -> str | None:
+    """Factors have at most {dimensions.most} dimensions: CMSIS-NN's kernel refuses to load more
+    (cmsis_nn/batch_matmul.cc), which the reference kernel takes.
+    """
+    rank = max(len(view.graph.tensors[name].shape) for name in view.node.inputs)
+    return None if rank in dimensions else f"a factor has {rank} dimensions; allowed: {dimensions}"
+
+
+@limit(dimensions=Range(most=4))
+def pads_four_dimensions(view: NodeView, dimensions: Range) -> str | None:
+    """At most {dimensions.most} dimensions are padded: CMSIS-NN's kernel reads only the last
+    (cmsis_nn/pad.cc).
+    """
+    rank = len(view.input().shape)
+    return None if rank in dimensions else f"it has {rank} dimensions; allowed: {dimensions}"
