@@ -22,7 +22,7 @@ from qhal.quant.calibrate import Calibration, calibrate
 from qhal.quant.carry import carry_in_float
 from qhal.quant.constraints import Constraints, constrain, refuse
 from qhal.quant.model import QuantModel
-from qhal.quant.settle import settle
+from qhal.quant.settle import Settled, settle
 from qhal.results.gate import Gate
 from qhal.targets.recipe import recipes_of, wider_recipes
 
@@ -97,30 +97,19 @@ def plan_line(
     with stages("prepare"):
         constraints = constrain(fitted.laid.graph, target.caps, target.policy, fitted.choices)
     with stages("calibrate"):
-        calibration = calibrate(
-            fitted.legal.graph,
-            data.calibration,
-            fitted.laid.sources_of(constraints.to_observe),
-            fitted.laid.sources_of(constraints.to_average),
-            also=fitted.legal.graph.tensors,
-            cache=session.cache,
-            progress=progress,
-        )
+        calibration = _calibrated(session, fitted, constraints, progress)
     with stages("assign"):
-        stats = fitted.laid.with_sources(calibration.stats)
-        settled = settle(fitted.laid.graph, target.caps, constraints, stats, options.observer)
-        constraints = settled.constraints
-        refuse(constraints.choices, fitted.laid.graph, name)
-        fitted = replace(fitted, choices=constraints.choices)
+        settled = _settled(fitted, constraints, calibration, options.observer)
+        fitted = replace(fitted, choices=settled.constraints.choices)
         gates = (*floats.gates, *fallback_gate(fitted.choices, options.max_fallback))
-        assigned = _assigned(fitted, constraints, calibration, options.observer)
+        assigned = _assigned(fitted, settled.constraints, calibration, options.observer)
     made_by = (fitted, states, data, floats, constraints, settled, calibration, assigned)
     decisions = (*(d for made in made_by for d in made.decisions), *constant)
     return PlannedModel(
         served,
         fitted,
         ready.float_model,
-        constraints,
+        settled.constraints,
         calibration,
         assigned.model,
         gates,
@@ -132,6 +121,32 @@ def _with_carry(fitted: Prepared, states: States) -> Prepared:
     """Keep in float what carries a state, where the target can."""
     graph, choices = fitted.laid.graph, fitted.choices
     return replace(fitted, choices=carry_in_float(graph, fitted.target, choices, states.pairs))
+
+
+def _calibrated(
+    session: Session, fitted: Prepared, constraints: Constraints, progress: Progress
+) -> Calibration:
+    """Collect the statistics that the constraints ask for; of other tensors what is known."""
+    return calibrate(
+        fitted.legal.graph,
+        session.load_data().calibration,
+        fitted.laid.sources_of(constraints.to_observe),
+        fitted.laid.sources_of(constraints.to_average),
+        also=fitted.legal.graph.tensors,
+        cache=session.cache,
+        progress=progress,
+    )
+
+
+def _settled(
+    fitted: Prepared, constraints: Constraints, calibration: Calibration, observer: str
+) -> Settled:
+    """Choose again where measured ranges say so."""
+    graph, target = fitted.laid.graph, fitted.target
+    stats = fitted.laid.with_sources(calibration.stats)
+    settled = settle(graph, target.caps, constraints, stats, observer)
+    refuse(settled.constraints.choices, graph, target.profile.name)
+    return settled
 
 
 def _assigned(
