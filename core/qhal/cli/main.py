@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-import traceback
 from argparse import Namespace
 from collections.abc import Sequence
 from io import StringIO
@@ -31,10 +29,8 @@ from qhal.errors import (
     PluginError,
     QhalError,
 )
-from qhal.output import in_words, is_full_disk
 from qhal.system.signals import EXIT_CODES, INTERRUPTED, Interrupted, leaving, say
 from qhal.system.trail import trail
-from qhal.system.wire import out_of_memory
 from qhal.version import __version__
 
 if TYPE_CHECKING:
@@ -111,13 +107,11 @@ def main(argv: Sequence[str] | None = None, registry: Registry | None = None) ->
     except QhalError as error:
         return _fail(error)
     except MemoryError as error:
-        return _fail(out_of_memory(error))
+        return _fail(_full_memory(error))
     except ModuleNotFoundError as error:
         return _fail(error if _ours(error) else _missing(error))
     except OSError as error:
-        if is_full_disk(error):
-            console.drop_results()
-        return _fail(_full_disk(error) if is_full_disk(error) else error)
+        return _fail(_full_disk(error))
     except Exception as error:  # noqa: BLE001 - the last resort says that it is a bug
         return _fail(error)
     except SystemExit:  # of --help and --version
@@ -175,7 +169,19 @@ def _missing(error: ModuleNotFoundError) -> QhalError:
     return missing
 
 
-def _full_disk(error: OSError) -> QhalError:
+def _full_memory(error: MemoryError) -> QhalError:
+    from qhal.system.wire import out_of_memory
+
+    return out_of_memory(error)
+
+
+def _full_disk(error: OSError) -> Exception:
+    """Say that the disk is full; return any other error as it is."""
+    from qhal.output import in_words, is_full_disk
+
+    if not is_full_disk(error):
+        return error
+    console.drop_results()
     full = in_words(error, error.filename or "to the disk")
     full.__cause__ = error
     return full
@@ -186,6 +192,8 @@ def _fail(error: BaseException) -> int:
     deliberate = isinstance(error, QhalError) and not isinstance(error, InternalError)
     where = ""
     if os.environ.get("QHAL_TRACEBACK"):
+        import traceback
+
         console.to_stderr("".join(traceback.format_exception(error)))
     elif not deliberate or _is_of_a_plugin(error):
         where = f"{_save(error)} QHAL_TRACEBACK=1 prints the traceback."
@@ -207,6 +215,9 @@ def _is_of_a_plugin(error: BaseException) -> bool:
 
 def _save(error: BaseException) -> str:
     """Keep the traceback where the user can find it and send it; say where."""
+    import tempfile
+    import traceback
+
     try:
         with tempfile.NamedTemporaryFile(
             "w",

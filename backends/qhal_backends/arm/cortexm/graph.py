@@ -38,7 +38,7 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Node:
+class FileNode:
     """An operator of the file.
 
     Attributes:
@@ -66,7 +66,7 @@ class FileGraph:
     """
 
     tensors: tuple[Tensor, ...]
-    nodes: tuple[Node, ...]
+    nodes: tuple[FileNode, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
@@ -97,8 +97,8 @@ def _tensor(tensor: Any, types: dict[int, str], buffers: Sequence[Any]) -> Tenso
     return Tensor(shape, types[tensor.type], empty and not tensor.isVariable, scales)
 
 
-def _node(op: Any, builtin: str) -> Node:
-    return Node(builtin, _indices(op.inputs), _indices(op.outputs), op.builtinOptions)
+def _node(op: Any, builtin: str) -> FileNode:
+    return FileNode(builtin, _indices(op.inputs), _indices(op.outputs), op.builtinOptions)
 
 
 def _indices(found: Any) -> tuple[int, ...]:

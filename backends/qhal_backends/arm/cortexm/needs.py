@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qhal_backends.arm.cortexm.cores import Kernels
-from qhal_backends.arm.cortexm.graph import FileGraph, Node, Tensor, read_graph
+from qhal_backends.arm.cortexm.graph import FileGraph, FileNode, Tensor, read_graph
 from qhal_backends.arm.cortexm.plan import Buffer, align, planned_bytes
 from qhal_backends.arm.cortexm.requests import requests_of
 
@@ -102,7 +102,7 @@ def _while_preparing(graph: FileGraph, requests: int) -> int:
     return align(_REQUEST * (_SPARE_REQUESTS + requests)) + max(operands, default=0)
 
 
-def _operands_bytes(graph: FileGraph, node: Node) -> int:
+def _operands_bytes(graph: FileGraph, node: FileNode) -> int:
     """Count the descriptions of a node's operands, which have a zero point for each scale.
 
     ``Prepare`` holds those of two inputs and the outputs while a function that it calls, such as

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from qhal_backends.arm.cortexm import cmsis_nn
 from qhal_backends.arm.cortexm.cmsis_nn import Layer, Window
 from qhal_backends.arm.cortexm.cores import Kernels
-from qhal_backends.arm.cortexm.graph import FileGraph, Node, Tensor
+from qhal_backends.arm.cortexm.graph import FileGraph, FileNode, Tensor
 
 _Sizes = tuple[int, ...]
 
 
-def requests_of(graph: FileGraph, node: Node, kernels: Kernels) -> tuple[int, ...]:
+def requests_of(graph: FileGraph, node: FileNode, kernels: Kernels) -> tuple[int, ...]:
     """List the sizes, in the order in which the kernel asks."""
     rule = _ALL.get(node.builtin)
     if rule is None and kernels is not Kernels.REFERENCE:
@@ -24,7 +24,7 @@ def requests_of(graph: FileGraph, node: Node, kernels: Kernels) -> tuple[int, ..
     return () if rule is None else rule(graph, node, kernels)
 
 
-def _convolution(graph: FileGraph, node: Node, kernels: Kernels) -> _Sizes:
+def _convolution(graph: FileGraph, node: FileNode, kernels: Kernels) -> _Sizes:
     """Follow ``cmsis_nn/conv.cc``."""
     image, weight, result = _of_layer(graph, node)
     layer = _layer(node, image, weight, result)
@@ -33,7 +33,7 @@ def _convolution(graph: FileGraph, node: Node, kernels: Kernels) -> _Sizes:
     return _asked(cmsis_nn.convolution_s16(layer, kernels) if image.dtype == "int16" else 0)
 
 
-def _depthwise(graph: FileGraph, node: Node, kernels: Kernels) -> _Sizes:
+def _depthwise(graph: FileGraph, node: FileNode, kernels: Kernels) -> _Sizes:
     """Follow ``cmsis_nn/depthwise_conv.cc``: int16 runs in the reference kernel."""
     image, weight, result = _of_layer(graph, node)
     if image.dtype != "int8":
@@ -41,12 +41,12 @@ def _depthwise(graph: FileGraph, node: Node, kernels: Kernels) -> _Sizes:
     return _asked(cmsis_nn.depthwise_s8(_layer(node, image, weight, result), kernels))
 
 
-def _average_pool(graph: FileGraph, node: Node, kernels: Kernels) -> _Sizes:
+def _average_pool(graph: FileGraph, node: FileNode, kernels: Kernels) -> _Sizes:
     """Follow ``cmsis_nn/pooling.cc``."""
     return _asked(cmsis_nn.average_pool(graph.tensors[node.inputs[0]].shape[-1], kernels))
 
 
-def _batch_matmul(graph: FileGraph, node: Node, kernels: Kernels) -> _Sizes:
+def _batch_matmul(graph: FileGraph, node: FileNode, kernels: Kernels) -> _Sizes:
     """Follow ``cmsis_nn/batch_matmul.cc``."""
     if graph.tensors[node.inputs[0]].dtype != "int8":
         return ()
@@ -54,7 +54,7 @@ def _batch_matmul(graph: FileGraph, node: Node, kernels: Kernels) -> _Sizes:
     return _asked(cmsis_nn.product_s8(graph.tensors[node.outputs[0]].shape[-1], kernels))
 
 
-def _fully_connected(graph: FileGraph, node: Node, kernels: Kernels) -> _Sizes:
+def _fully_connected(graph: FileGraph, node: FileNode, kernels: Kernels) -> _Sizes:
     """Follow ``cmsis_nn/fully_connected.cc`` as it is without KERNELS_OPTIMIZED_FOR_SPEED."""
     weight, result = graph.tensors[node.inputs[1]], graph.tensors[node.outputs[0]]
     columns = result.shape[-1]
@@ -67,7 +67,7 @@ def _fully_connected(graph: FileGraph, node: Node, kernels: Kernels) -> _Sizes:
     return _asked(fake, cmsis_nn.pointwise_s8(as_convolution, kernels))
 
 
-def _transposed(graph: FileGraph, node: Node, kernels: Kernels) -> _Sizes:
+def _transposed(graph: FileGraph, node: FileNode, kernels: Kernels) -> _Sizes:
     """Follow ``transpose_conv.cc``, of both kinds. They ask for an empty buffer too."""
     result = graph.tensors[node.outputs[0]]
     if result.dtype == "int16":
@@ -80,25 +80,25 @@ def _transposed(graph: FileGraph, node: Node, kernels: Kernels) -> _Sizes:
     return cmsis_nn.transposed_s8(_layer(node, image, weight, result), kernels)
 
 
-def _sum(graph: FileGraph, node: Node, kernels: Kernels) -> _Sizes:
+def _sum(graph: FileGraph, node: FileNode, kernels: Kernels) -> _Sizes:
     """Follow ``PrepareMeanOrSumHelper`` in ``reduce_common.cc``."""
     result = graph.tensors[node.outputs[0]]
     sums = (4 * result.elements,) if result.dtype in ("int8", "int16") else ()
     return (*sums, *_extreme(graph, node, kernels))
 
 
-def _extreme(graph: FileGraph, node: Node, kernels: Kernels) -> _Sizes:
+def _extreme(graph: FileGraph, node: FileNode, kernels: Kernels) -> _Sizes:
     """Follow ``PrepareMinMaxHelper`` in ``reduce_common.cc``."""
     image, axes = (graph.tensors[index] for index in node.inputs[:2])
     return (4 * len(image.shape), 4 * axes.elements)
 
 
-def _mirror_pad(graph: FileGraph, node: Node, kernels: Kernels) -> _Sizes:
+def _mirror_pad(graph: FileGraph, node: FileNode, kernels: Kernels) -> _Sizes:
     """Follow ``mirror_pad.cc``."""
     return (4 * len(graph.tensors[node.inputs[0]].shape),) * 2
 
 
-_Rule = Callable[[FileGraph, Node, Kernels], _Sizes]
+_Rule = Callable[[FileGraph, FileNode, Kernels], _Sizes]
 
 _ALL: Mapping[str, _Rule] = {
     "TRANSPOSE_CONV": _transposed,
@@ -123,12 +123,12 @@ def _asked(*sizes: int) -> _Sizes:
     return tuple(size for size in sizes if size > 0)
 
 
-def _of_layer(graph: FileGraph, node: Node) -> tuple[Tensor, Tensor, Tensor]:
+def _of_layer(graph: FileGraph, node: FileNode) -> tuple[Tensor, Tensor, Tensor]:
     image, weight = (graph.tensors[index] for index in node.inputs[:2])
     return image, weight, graph.tensors[node.outputs[0]]
 
 
-def _layer(node: Node, image: Tensor, weight: Tensor, result: Tensor) -> Layer:
+def _layer(node: FileNode, image: Tensor, weight: Tensor, result: Tensor) -> Layer:
     options = node.options
     strides = (options.strideH, options.strideW)
     dilations = (getattr(options, "dilationHFactor", 1), getattr(options, "dilationWFactor", 1))
