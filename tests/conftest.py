@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +20,12 @@ Golden = Callable[[str, str], None]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the runtimes that tests load from reporting it."""
+    """Keep the runtimes that tests load from reporting it, and give Ctrl-C its usual meaning.
+
+    Programs that run in the background are often started with SIGINT ignored, and pass that on.
+    """
     telemetry.turn_off()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

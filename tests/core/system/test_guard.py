@@ -251,11 +251,14 @@ def test_the_child_ends_with_its_parent(tmp_path: Path, number: int) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", _PARENT], cwd=tmp_path, env=environment, stderr=subprocess.PIPE
     ) as process:
-        while not (note.exists() and note.read_text().endswith(".")):
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(number)
-        process.wait(30)
+        try:
+            while not (note.exists() and note.read_text().endswith(".")):
+                assert process.poll() is None
+                time.sleep(0.05)
+            process.send_signal(number)
+            process.wait(30)
+        finally:
+            process.kill()
     child, deadline = int(note.read_text()[:-1]), time.monotonic() + 30
     while _is_alive(child):
         assert time.monotonic() < deadline
