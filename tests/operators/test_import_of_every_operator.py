@@ -49,7 +49,7 @@ def _check(case: Case, opset: int, folder: Path) -> bool:
     return True
 
 
-_NEVER = frozenset({"AffineGrid", "Compress", "Loop"})
+_NEVER = frozenset({"AffineGrid", "Compress"})
 """Refused, or with shapes that only a run tells."""
 
 

@@ -28,6 +28,7 @@ from qhal.quant.arithmetic import broadcast_params
 from qhal.quant.model import QuantModel
 from qhal.system.scratch import scratch
 from qhal_backends.openvino import settings
+from qhal_backends.openvino.products import uneven_biases
 from qhal_backends.openvino.resizing import copies_the_same
 from qhal_backends.openvino.weights import WeightWriter
 
@@ -196,6 +197,7 @@ class _Lowering:
         self._model = model
         self._onnx = writer
         self._weights = weights
+        self._uneven = uneven_biases(model)
 
     def add(self, node: Node) -> None:
         """Write one node."""
@@ -278,7 +280,8 @@ class _Lowering:
         bias, y = next(iter(rest), ""), node.outputs[0]
         active = op.activation is not Activation.NONE
         before = self._onnx.fresh(f"{y}__pre") if active else y
-        product = self._onnx.fresh(f"{y}__product") if bias else before
+        added = self._added(node, bias)
+        product = self._onnx.fresh(f"{y}__product") if added else before
         if isinstance(op, ops.FullyConnected):
             operands = (self._weights.real(x), self._weights.transposed(weight))
             self._onnx.node("MatMul", operands, (product,), name=node.name)
@@ -286,11 +289,17 @@ class _Lowering:
             plain = replace(op, activation=Activation.NONE)
             operands = (self._weights.real(x), self._weights.real(weight))
             self._call(replace(node, op=plain), operands, (product,))
-        if bias:
-            operands = (product, self._weights.bias(bias, node))
-            self._onnx.node("Add", operands, (before,), name=f"{node.name}__bias")
+        if added:
+            self._onnx.node("Add", (product, added), (before,), name=f"{node.name}__bias")
         if active:
             self._call_of(node, (before,), node.outputs).activate(op.activation, before)
+
+    def _added(self, node: Node, bias: str) -> str:
+        """Write what is added to a product; "" if it is nothing."""
+        uneven = self._uneven.get(node.name)
+        if uneven is not None:
+            return self._onnx.constant(f"{node.outputs[0]}__uneven", uneven)
+        return self._weights.bias(bias, node) if bias else ""
 
     def _call(self, node: Node, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
         emit(node.op, self._call_of(node, inputs, outputs))

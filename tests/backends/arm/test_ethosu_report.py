@@ -23,6 +23,7 @@ TABLES = {False: "Ethos-U55 and Ethos-U65 TFLite", True: "Ethos-U85 TFLite"}
 NOT_WRITTEN_IN_INTEGERS = frozenset(
     {"CAST", "DIV", "LOG", "NEG", "RSQRT", "SUM", "LOGICAL_NOT", "MIRROR_PAD", "QUANTIZE"}
     | {"SQUARED_DIFFERENCE", "EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL"}
+    | {"LOGICAL_AND", "LOGICAL_OR", "NOT_EQUAL"}
 )
 """Operators that the lowering has for float and indices, or writes as others; QUANTIZE is a step
 between nodes. LiteRT's comparisons of integers are wrong for scales of 1 and more."""
