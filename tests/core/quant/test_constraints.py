@@ -296,7 +296,7 @@ def test_opaque_nodes_run_only_where_the_runtime_takes_them() -> None:
     assert select(graph, taking, W8A8)["m"].verdict is Verdict.FALLBACK
     ruled = Capabilities((), opaque=limit()(_no_mysteries))
     assert select(graph, ruled, W8A8)["m"].reason.startswith("it is a mystery: custom::Mystery")
-    with pytest.raises(PluginError, match="no Limit"):
+    with pytest.raises(PluginError, match="not a Limit"):
         Capabilities((), opaque=_no_mysteries)  # type: ignore[arg-type]
 
 
