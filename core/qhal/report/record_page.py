@@ -25,7 +25,7 @@ _COSTLIEST = 12
 
 
 def record_page(record: RunRecord) -> Page:
-    """Lay out the report of a run: verdict first, what to run next last."""
+    """Lay out the report of a run: headline first, what to run next last."""
     sections = (
         _summary(record),
         *metric_sections(record.metrics),
@@ -36,13 +36,13 @@ def record_page(record: RunRecord) -> Page:
         Section("What to run next", items=tuple(_next_steps(record))),
     )
     title = f"{record.model.file} for {record.target.name}, {record.recipe}"
-    return Page(title, _verdict(record), sections)
+    return Page(title, _headline(record), sections)
 
 
-# --- verdict and summary ----------------------------------------------------------
+# --- headline and summary ---------------------------------------------------------
 
 
-def _verdict(record: RunRecord) -> str:
+def _headline(record: RunRecord) -> str:
     metrics = record.metrics
     failed = [gate for gate in record.gates if not gate.passed]
     if failed:
