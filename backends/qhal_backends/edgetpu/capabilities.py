@@ -43,7 +43,7 @@ def capabilities() -> Capabilities:
         fused=fused,
         native={**tflite.native, "FullyConnected": the.one_row},
         integer_io=True,
-        opaque="qhal does not map it to an operator of TFLite, of which this target runs int8 only",
+        opaque="qhal has no TFLite operator for it; this target runs only int8 TFLite operators",
     )
 
 

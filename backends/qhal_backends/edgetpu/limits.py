@@ -145,7 +145,7 @@ def pads_without_lowest(view: NodeView) -> str | None:
 
 @limit()
 def resizes_in_a_known_mode(view: NodeView) -> str | None:
-    """The resize mode is one of TFLite's, or a single pixel is repeated."""
+    """The resize mode is one that TFLite has, or the input is one pixel."""
     if all(size == 1 for size, _ in spatial_sizes(view)) or exact_mode(view) is not None:
         return None
     return "TFLite has no such resize mode, so it would need GATHER, which the Edge TPU lacks"

@@ -93,7 +93,7 @@ def capabilities(is_u85: bool) -> Capabilities:
         kernels=(*accelerated, *(c for c in hosted if c.rows)),
         fused={op: kinds for op, kinds in FUSED.items() if op not in _UNFUSED},
         integer_io=True,
-        opaque="qhal does not map it to an operator of TFLite, of which Vela takes integers only",
+        opaque="qhal has no TFLite operator for it; this target runs only integer TFLite operators",
     )
 
 
