@@ -91,11 +91,11 @@ class Code(Enum):
     )
     JOIN_PROMOTED = (
         "QD309",
-        "a node runs in float because one scale would leave an operand too few steps",
+        "a node runs in float because one scale would leave an operand too few quantization steps",
     )
     FEW_STEPS = (
         "QD310",
-        "an operand keeps few steps, since it shares one scale with others of a wider range",
+        "an operand keeps few quantization steps, since it shares a scale with wider ones",
     )
     STATE_PROMOTED = (
         "QD320",

@@ -87,7 +87,7 @@ _TPU: dict[str, tuple[Limit, ...]] = {
     "Transpose": _NO_RULE,
     "Concat": (the.constants_are_zeros,),
     "Split": _NO_RULE,  # SPLIT; uneven parts are written as slices
-    "Slice": (the.steps_in_height_and_width,),
+    "Slice": (the.strides_in_height_and_width,),
     "Pad": (the.pads_no_batch, the.pads_with_zero),
 }
 """Operator -> rules of the table. No fused activation stands behind pools and Concat in TFLite."""

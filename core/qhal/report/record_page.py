@@ -180,14 +180,14 @@ def _port_cells(port: Port) -> tuple[str, str, str, str]:
     name = port.name
     if port.artifact_name != name:
         name = f"{name} (artifact: {port.artifact_name})"
-    steps = []
+    conversions = []
     if port.permutation:
-        steps.append(f"transpose({', '.join(map(str, port.permutation))})")
+        conversions.append(f"transpose({', '.join(map(str, port.permutation))})")
     if port.scale is not None:
-        steps.append(_real(port.scale, port.zero_point or 0))
+        conversions.append(_real(port.scale, port.zero_point or 0))
     theirs = _type(port.dtype, port.shape)
     ours = _type(port.artifact_dtype, port.artifact_shape)
-    return name, theirs, ours, "; ".join(steps) or "nothing to convert"
+    return name, theirs, ours, "; ".join(conversions) or "nothing to convert"
 
 
 def _real(scale: float, zero_point: int) -> str:

@@ -40,7 +40,7 @@ _BOTH: dict[str, Limits] = {
     **dict.fromkeys(("ReduceMax", "ReduceMin"), _NO_RULE),
     **dict.fromkeys(("Reshape", "Concat", "Split", "Tile", "Expand"), _NO_RULE),
     "Cast": _NO_RULE,  # QUANTIZE of bytes
-    "Slice": (the.steps_in_height_and_width,),
+    "Slice": (the.strides_in_height_and_width,),
     "Pad": (the.pads_with_a_constant,),
 }
 """Operator -> rules of the tables of all generations."""
