@@ -96,6 +96,36 @@ def test_pages_for_contributors_name_what_exists(name: str) -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
+BESIDE = re.compile(r"`([A-Za-z_]+)` (?:in|of) (?:the )?`([^`]+\.py)`(?: of `(\w+)` and `(\w+)`)?")
+"""A name and the file that has it; ``the `limits.py` of `cpu` and `openvino``` are two files."""
+
+
+def named_beside_files(page: str) -> list[tuple[str, Path]]:
+    """Every name that a page places in a Python file, with that file."""
+    found = []
+    for name, file, *backends in BESIDE.findall(" ".join(page.split())):
+        folders = [f"backends/qhal_backends/{backend}/" for backend in backends if backend] or [""]
+        found += [(name, ROOT / f"{folder}{file}") for folder in folders]
+    return found
+
+
+def has(file: Path, name: str) -> bool:
+    return bool(re.search(rf"\b{name}\b", file.read_text(encoding="utf-8")))
+
+
+def test_names_on_the_page_for_contributors_are_in_the_files_beside_them() -> None:
+    named = named_beside_files((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert len(named) > 10
+    assert [(name, str(file)) for name, file in named if not has(file, name)] == []
+
+
+def test_a_name_that_a_file_lacks_is_found() -> None:
+    page = "`_PER_ELEMENT` in\n`core/qhal/ir/cost.py`, `limit` of the `limits.py` of `cpu` and "
+    page += "`tflite`"
+    cost, cpu, tflite = named_beside_files(page)
+    assert [has(file, name) for name, file in (cost, cpu, tflite)] == [False, True, True]
+
+
 # --- decision records -------------------------------------------------------------
 
 ADR = ROOT / "docs" / "adr"

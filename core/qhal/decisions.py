@@ -32,7 +32,7 @@ class Code(Enum):
     STATE_FOUND = ("QD120", "an output feeds an input again: the model is run in a loop")
     STATE_UNCLEAR = (
         "QD121",
-        "an output looks as if it fed an input again, but was not taken for a state",
+        "an output may feed back into an input, but was not treated as a state",
     )
     # QD2xx data and calibration
     CALIBRATION_SPLIT = ("QD201", "evaluation uses the samples that calibration did not use")
@@ -55,7 +55,7 @@ class Code(Enum):
     DROP_IN_DOUBT = ("QD210", "top-1 dropped, but by so few samples that it may be chance")
     FLOAT_AT_CHANCE = (
         "QD215",
-        "the float model itself is right no more often than by chance, as far as labels tell",
+        "the float model itself is right no more often than by chance, judged by the labels",
     )
     OUTPUT_FAR = ("QD216", "an output is far from the float model's")
     NOT_HANDED_OUT = ("QD217", "the artifact was refused; only its record and report were kept")
@@ -91,11 +91,11 @@ class Code(Enum):
     )
     JOIN_PROMOTED = (
         "QD309",
-        "a node runs in float because one scale would leave an operand too few steps",
+        "a node runs in float because one scale would leave an operand too few quantization steps",
     )
     FEW_STEPS = (
         "QD310",
-        "an operand keeps few steps, since it shares one scale with others of a wider range",
+        "an operand keeps few quantization steps, since it shares a scale with wider ones",
     )
     STATE_PROMOTED = (
         "QD320",

@@ -221,7 +221,7 @@ class LoopGateError(QhalError):
 
 
 class MissingDependencyError(QhalError):
-    """A package or program that this step needs is not installed."""
+    """A package or program that this needs is not installed."""
 
     code = "QH601"
     exit_code = ExitCode.MISSING

@@ -36,8 +36,8 @@ _EXPLAINED = {
     errno.EROFS: ("the file system is read-only", "Choose another folder with {option}."),
     errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one with {option}."),
     errno.ENOTDIR: ("a part of the path is a file", "Choose another folder with {option}."),
-    errno.ENOTEMPTY: ("somebody else wrote it meanwhile", "Run again with --force."),
-    errno.EEXIST: ("somebody else wrote it meanwhile", "Run again with --force."),
+    errno.ENOTEMPTY: ("another process wrote to it in the meantime", "Run again with --force."),
+    errno.EEXIST: ("another process wrote to it in the meantime", "Run again with --force."),
 }
 """What is wrong, and what to do; ``{option}`` is the one that named the folder."""
 

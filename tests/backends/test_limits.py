@@ -190,9 +190,9 @@ LOOSER: list[tuple[Limit, NodeView, dict[str, Bound]]] = [
         {"rank": Range(least=5)},
     ),
     (
-        ethos_u.steps_in_height_and_width,
+        ethos_u.strides_in_height_and_width,
         view_of(ops.Slice((0,), (2,), (2,)), (4,)),
-        {"steps": 2},
+        {"strides": 2},
     ),
 ]
 

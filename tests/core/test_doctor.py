@@ -35,12 +35,12 @@ class Odd(Backend):
         self,
         answer: str | Exception | None,
         *,
-        cannot_lower: str | None = None,
+        lowering: str | None = None,
         absent: str | None = None,
         optional: bool = False,
     ) -> None:
         self.answer = answer
-        self.lowering = cannot_lower
+        self.lowering = lowering
         self.absent = absent
         self.optional = optional
 
@@ -102,7 +102,7 @@ def test_a_runtime_that_is_missing_has_a_fix() -> None:
 
 
 def test_a_compiler_that_is_missing_has_a_fix() -> None:
-    odd = Odd("pip install odd-runtime", cannot_lower="pip install odd-compiler")
+    odd = Odd("pip install odd-runtime", lowering="pip install odd-compiler")
     [check] = [c for c in examine(found(odd)) if c.subject == "backend odd"]
     assert (check.status, check.fix) == (CheckStatus.MISSING, "pip install odd-compiler")
 

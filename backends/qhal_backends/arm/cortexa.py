@@ -138,7 +138,7 @@ def _more_instructions(core: Core, counts: Mapping[str, Metric]) -> tuple[Decisi
 
 
 def _count(result: EmulatedResult, note: str) -> Metric:
-    said = f"{note}, {len(result.instructions)} runs within {100 * result.spread:.3f} %"
+    said = f"{note}; {len(result.instructions)} runs agreed within {100 * result.spread:.3f} %"
     return Metric(result.instructions_per_run, "count", Basis.COUNTED_EMULATED, note=said)
 
 

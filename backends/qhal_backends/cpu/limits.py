@@ -33,7 +33,10 @@ def spatial_mean(view: NodeView, rank: Range, first: int) -> str | None:
     assert isinstance(op, ops.Reduce)
     if found in rank and op.axes == tuple(range(first, found)):
         return None
-    return f"it reduces the axes {op.axes} of {found}; allowed: all from {first} on, of {rank}"
+    return (
+        f"it reduces the axes {op.axes} of {found} dimensions; allowed: all axes from {first} on, "
+        f"with {rank} dimensions"
+    )
 
 
 @limit(mode=OneOf(("nearest",)))

@@ -31,9 +31,9 @@ class CpuBackend(Backend):
         """Write one file, ``model.onnx``."""
         from qhal_backends.cpu.lower import to_qdq
 
-        graph, written = model.graph, to_qdq(model)
+        graph, written = model.graph, to_qdq(model).SerializeToString(deterministic=True)
         return Artifact(
-            files={_MAIN: written.SerializeToString(deterministic=True)},
+            files={_MAIN: written},
             main=_MAIN,
             decisions=saturating_sums.decisions_about(written),
             input_names={name: name for name in graph.inputs},

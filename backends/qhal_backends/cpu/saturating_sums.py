@@ -18,7 +18,6 @@ from qhal.decisions import Code, Decision
 from qhal.plugin.backend import Artifact
 
 if TYPE_CHECKING:
-    import onnx
     import onnxruntime
 
 SETTING = "session.x64quantprecision"
@@ -59,18 +58,19 @@ def require_exact_sums(options: onnxruntime.SessionOptions) -> None:
         options.add_session_config_entry(SETTING, "1")
 
 
-def may_saturate(model: onnx.ModelProto) -> bool:
+def may_saturate(written: bytes) -> bool:
     """Return True if sums of an artifact can saturate: it has signed integer weights."""
-    from onnx import TensorProto
+    from onnx import TensorProto, load_model_from_string
 
+    model = load_model_from_string(written)
     signed = {w.name for w in model.graph.initializer if w.data_type == TensorProto.INT8}
     read = (node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear")
     return any(name in signed for name in read)
 
 
-def decisions_about(model: onnx.ModelProto) -> tuple[Decision, ...]:
+def decisions_about(written: bytes) -> tuple[Decision, ...]:
     """Report the setting that the artifact needs wherever it is shipped."""
-    if not may_saturate(model):
+    if not may_saturate(written):
         return ()
     sentence = (
         f"On x86-64 processors without VNNI, load the artifact with {SETTING} 1: without it, ONNX "
@@ -82,11 +82,7 @@ def decisions_about(model: onnx.ModelProto) -> tuple[Decision, ...]:
 
 def decisions_here(artifact: Artifact) -> tuple[Decision, ...]:
     """Report what was set on this processor."""
-    import onnx
-
-    if not sums_saturate():
-        return ()
-    if not may_saturate(onnx.load_model_from_string(artifact.files[artifact.main])):
+    if not sums_saturate() or not may_saturate(artifact.files[artifact.main]):
         return ()
     sentence = (
         "On this processor ONNX Runtime's sums of integer products saturate at 16 bits, so the "

@@ -43,7 +43,7 @@ def capabilities() -> Capabilities:
         fused=fused,
         native={**tflite.native, "FullyConnected": the.one_row},
         integer_io=True,
-        opaque="qhal does not map it to an operator of TFLite, of which this target runs int8 only",
+        opaque="qhal has no TFLite operator for it; this target runs only int8 TFLite operators",
     )
 
 
@@ -87,7 +87,7 @@ _TPU: dict[str, tuple[Limit, ...]] = {
     "Transpose": _NO_RULE,
     "Concat": (the.constants_are_zeros,),
     "Split": _NO_RULE,  # SPLIT; uneven parts are written as slices
-    "Slice": (the.steps_in_height_and_width,),
+    "Slice": (the.strides_in_height_and_width,),
     "Pad": (the.pads_no_batch, the.pads_with_zero),
 }
 """Operator -> rules of the table. No fused activation stands behind pools and Concat in TFLite."""

@@ -145,7 +145,7 @@ def pads_without_lowest(view: NodeView) -> str | None:
 
 @limit()
 def resizes_in_a_known_mode(view: NodeView) -> str | None:
-    """The resize mode is one of TFLite's, or a single pixel is repeated."""
+    """The resize mode is one that TFLite has, or the input is one pixel."""
     if all(size == 1 for size, _ in spatial_sizes(view)) or exact_mode(view) is not None:
         return None
     return "TFLite has no such resize mode, so it would need GATHER, which the Edge TPU lacks"
@@ -161,13 +161,13 @@ def softmax_is_small(view: NodeView, elements: Range, outer: int) -> str | None:
     return None if size in elements else f"there are {size} elements; allowed: {elements}"
 
 
-@limit(steps=1)
-def steps_in_height_and_width(view: NodeView, steps: int) -> str | None:
-    """All steps of a slice are {steps}, except positive ones in height and width (written as
+@limit(strides=1)
+def strides_in_height_and_width(view: NodeView, strides: int) -> str | None:
+    """All strides of a slice are {strides}, except positive ones in height and width (written as
     pooling).
     """
     op = view.op
     assert isinstance(op, ops.Slice)
-    if set(op.steps) <= {steps} or steps_in_plane(op):
+    if set(op.steps) <= {strides} or steps_in_plane(op):
         return None
-    return f"the steps are {op.steps}; only those in height and width may differ from {steps}"
+    return f"the strides are {op.steps}; only those in height and width may differ from {strides}"

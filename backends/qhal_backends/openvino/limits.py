@@ -42,7 +42,7 @@ def zero_padding(view: NodeView, value: int) -> str | None:
 @limit(either=1)
 def strides_or_dilations(view: NodeView, either: int) -> str | None:
     """A transposed convolution on integers has strides of {either} or dilations of {either}: with
-    both OpenVINO 2026.4 computes something else.
+    both above {either}, OpenVINO 2026.4 computes wrong results.
     """
     op = view.op
     assert isinstance(op, ops.ConvTranspose)
@@ -55,7 +55,8 @@ def strides_or_dilations(view: NodeView, either: int) -> str | None:
 @limit(strides=Range(1, 2), dimensions=Range(1, 2))
 def whole_strides(view: NodeView, strides: Range, dimensions: Range) -> str | None:
     """A transposed convolution on integers has strides of {strides} in {dimensions} dimensions, or
-    results of whole strides: of others OpenVINO 2026.4 leaves a part as the run before had it.
+    its output size is a multiple of the strides: otherwise OpenVINO 2026.4 leaves part of the
+    output with values of the previous run.
     """
     op = view.op
     assert isinstance(op, ops.ConvTranspose)
@@ -64,7 +65,7 @@ def whole_strides(view: NodeView, strides: Range, dimensions: Range) -> str | No
     sizes = view.output().shape[2:]
     if all(size % stride == 0 for size, stride in zip(sizes, op.strides, strict=True)):
         return None
-    return f"the result of {sizes} is no multiple of the strides {op.strides}"
+    return f"the output size {sizes} is not a multiple of the strides {op.strides}"
 
 
 @limit()

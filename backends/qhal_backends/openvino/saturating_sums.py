@@ -52,14 +52,14 @@ def sums_saturate() -> bool:
     return not np.array_equal(sums, np.full_like(sums, depth * 255 * 127))
 
 
-def may_saturate(xml: bytes) -> bool:
+def may_saturate(written: bytes) -> bool:
     """Return True if sums of an artifact can saturate: it computes with integers."""
-    return _QUANTIZED in xml
+    return _QUANTIZED in written
 
 
-def decisions_about(xml: bytes) -> tuple[Decision, ...]:
+def decisions_about(written: bytes) -> tuple[Decision, ...]:
     """Report on which processors the artifact computes inexactly, and what to do there."""
-    if not may_saturate(xml):
+    if not may_saturate(written):
         return ()
     sentence = (
         "On x86-64 processors without VNNI, OpenVINO's integer kernels saturate sums at 16 bits, "
@@ -72,7 +72,7 @@ def decisions_about(xml: bytes) -> tuple[Decision, ...]:
 
 def decisions_here(artifact: Artifact) -> tuple[Decision, ...]:
     """Warn if an artifact computes inexactly on this processor."""
-    if not may_saturate(artifact.files[artifact.main]) or not sums_saturate():
+    if not sums_saturate() or not may_saturate(artifact.files[artifact.main]):
         return ()
     sentence = (
         "On this processor OpenVINO's integer kernels saturate sums at 16 bits, so the artifact "

@@ -49,7 +49,7 @@ def capabilities() -> Capabilities:
             "AveragePool": the.padding_counts_or_is_same,
             "Elu": the.elu_alpha_is_one,
         },
-        opaque="qhal does not map it to an operator of LiteRT",
+        opaque="qhal has no LiteRT operator for it",
     )
 
 

@@ -87,8 +87,8 @@ def _add_output(parser: options.Parser) -> None:
         type=options.points,
         metavar="PP",
         help="top-1 may drop by at most PP percentage points (default: 1, or more if the drop "
-        "may be chance; 100 allows any drop); of a model with states, so many of its decisions "
-        "may differ in the loop (default: 3)",
+        "may be chance; 100 allows any drop); for a model with states: percentage of its "
+        "decisions that may differ in the loop (default: 3)",
     )
     gates.add_argument(
         "--allow-chance",

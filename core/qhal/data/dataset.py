@@ -44,7 +44,7 @@ class Dataset:
         source: where they come from.
         inputs: the model's inputs.
         fits: input -> name of the array in the source, and how it becomes the input.
-        preprocess: the steps, or None if arrays are taken as they are.
+        preprocess: the operations, or None if arrays are taken as they are.
         indices: the samples of the source that are in this data set, intp (n,).
         source_labels: labels of all samples of the source in the model's numbering, or None.
     """
@@ -120,10 +120,10 @@ class Dataset:
 
     def _form(self) -> list[object]:
         """List what turns content into inputs; data sets that agree on it agree on the inputs."""
-        steps = self.preprocess.to_json() if self.preprocess else {}
-        steps.pop("name", None)
+        operations = self.preprocess.to_json() if self.preprocess else {}
+        operations.pop("name", None)
         types = {n: [self.fits[n][0], str(t)] for n, t in self.inputs.items() if n in self.fits}
-        return [_VERSION, _decoder_version(self.source.kind), types, steps]
+        return [_VERSION, _decoder_version(self.source.kind), types, operations]
 
 
 def load_dataset(
@@ -160,9 +160,9 @@ def load_dataset(
         LabelError: the labels are malformed.
         PreprocessError: the preprocessing is unknown or does not fit.
     """
-    steps = load_preprocess(preprocess) if preprocess is not None else None
+    operations = load_preprocess(preprocess) if preprocess is not None else None
     found = _open(source, inputs, labels)
-    if found.kind == "images" and steps is None:
+    if found.kind == "images" and operations is None:
         raise PreprocessError(
             f"{found.name} holds images, but no preprocessing was given.",
             f"Give --preprocess: {', '.join(PRESETS)} or a .toml file.",
@@ -174,17 +174,19 @@ def load_dataset(
         found = FrameSource(found, taken)
         check_samples(len(found), found.name)
     fits = {
-        **_fits(arrays, {n: inputs[n] for n in arrays if n not in states}, steps, masks),
+        **_fits(arrays, {n: inputs[n] for n in arrays if n not in states}, operations, masks),
         **_fits(arrays, {n: inputs[n] for n in arrays if n in states}, None, masks),
     }
     indices = np.arange(len(found))
-    dataset = Dataset(found, inputs, fits, steps, indices, _labels(found, labels, label_offset))
+    dataset = Dataset(
+        found, inputs, fits, operations, indices, _labels(found, labels, label_offset)
+    )
     dataset.sample(0)
     return dataset
 
 
-def with_preprocess(dataset: Dataset, steps: Preprocess) -> Dataset:
-    """Prepare the same samples by other steps.
+def with_preprocess(dataset: Dataset, preprocess: Preprocess) -> Dataset:
+    """Prepare the same samples by other operations.
 
     Raises:
         PreprocessError: they do not fit the inputs.
@@ -192,8 +194,8 @@ def with_preprocess(dataset: Dataset, steps: Preprocess) -> Dataset:
     arrays = {name: key for name, (key, _) in dataset.fits.items()}
     known = (fit for _, fit in dataset.fits.values())
     masks = {fit.name for fit in known if isinstance(fit, AsIs) and fit.masks}
-    fits = _fits(arrays, dataset.inputs, steps, masks)
-    return replace(dataset, fits=fits, preprocess=steps)
+    fits = _fits(arrays, dataset.inputs, preprocess, masks)
+    return replace(dataset, fits=fits, preprocess=preprocess)
 
 
 # --- opening ------------------------------------------------------------------
@@ -325,8 +327,8 @@ def _fits(
     fits: dict[str, tuple[str, Fit]] = {}
     for name, kind in inputs.items():
         wanted = name in images or (not images and (kind.dtype.is_float or len(inputs) == 1))
-        steps = preprocess if wanted else None
-        fit = fit_for(name, kind, steps, image=name in images)
+        operations = preprocess if wanted else None
+        fit = fit_for(name, kind, operations, image=name in images)
         if isinstance(fit, AsIs):
             fit = replace(fit, masks=name in masks)
         fits[name] = (arrays[name], fit)

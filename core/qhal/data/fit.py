@@ -93,7 +93,7 @@ class Picture:
     Attributes:
         name: of the input.
         type: of the input.
-        preprocess: the steps.
+        preprocess: the operations.
         layout: ``nchw`` or ``nhwc``.
     """
 
@@ -127,7 +127,7 @@ class Picture:
 
         Raises:
             DataShapeError: the array is not an image.
-            PreprocessError: the steps do not fit the image or the input.
+            PreprocessError: the operations do not fit the image or the input.
         """
         image = self._to_size(self._to_channels(_as_image(raw, self.name)))
         if self.preprocess.channel_order == "bgr" and self.channels == 3:
@@ -178,12 +178,12 @@ class Picture:
         return center_crop(image, self.size)
 
     def _scaled_size(self, have: Size) -> Size:
-        steps = self.preprocess
-        if isinstance(steps.resize, int):
-            return shorter_side_size(have, steps.resize)
-        if steps.resize is not None:
-            return steps.resize
-        return have if have == self.size else covering_size(have, self.size, steps.margin)
+        preprocess = self.preprocess
+        if isinstance(preprocess.resize, int):
+            return shorter_side_size(have, preprocess.resize)
+        if preprocess.resize is not None:
+            return preprocess.resize
+        return have if have == self.size else covering_size(have, self.size, preprocess.margin)
 
 
 def fit_for(name: str, kind: TensorType, preprocess: Preprocess | None, *, image: bool) -> Fit:

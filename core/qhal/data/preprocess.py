@@ -1,6 +1,6 @@
-"""Preprocessing: presets, and TOML files that spell out the same steps.
+"""Preprocessing: presets, and TOML files that spell out the same operations.
 
-The steps, in this order: channels (gray, RGB), resize, center crop, channel order,
+The operations, in this order: channels (gray, RGB), resize, center crop, channel order,
 ``(x * scale - mean) / std``, layout. See :class:`Preprocess` for each.
 """
 

@@ -41,9 +41,9 @@ class Variant:
 
 def variants(dataset: Dataset) -> Iterator[Variant]:
     """List other ways to prepare data that fit the model's inputs; the first sample is tried."""
-    for words, steps in _all_steps(dataset):
+    for words, preprocess in _candidates(dataset):
         try:
-            made = with_preprocess(dataset, steps)
+            made = with_preprocess(dataset, preprocess)
             made.sample(0)
         except QhalError:
             continue
@@ -51,36 +51,40 @@ def variants(dataset: Dataset) -> Iterator[Variant]:
     yield from _rearranged(dataset)
 
 
-def _all_steps(dataset: Dataset) -> Iterable[tuple[str, Preprocess]]:
+def _candidates(dataset: Dataset) -> Iterable[tuple[str, Preprocess]]:
     images = [kind for kind in dataset.inputs.values() if is_image(kind, _RAW)]
     if not images:
         scales = [Preprocess("", scale=factor) for factor in _SAMPLE_SCALES]
         candidates = [PRESETS["unit"], PRESETS["imagenet-tf"], _RAW, *scales]
-        return [(_words(steps), steps) for steps in candidates]
-    return _image_steps(images[0], *_pixels_from(_values(dataset)))
+        return [(_words(preprocess), preprocess) for preprocess in candidates]
+    return _image_candidates(images[0], *_pixels_from(_values(dataset)))
 
 
-def _image_steps(
+def _image_candidates(
     kind: TensorType, factors: tuple[float, ...], offsets: tuple[float, ...]
 ) -> Iterator[tuple[str, Preprocess]]:
     """Combine presets, orders of channels and layouts, for values that are so related to pixels."""
     gray = 1 in (kind.shape[1], kind.shape[3])
-    presets = [steps for steps in PRESETS.values() if steps.channel_order == "rgb"]
+    presets = [preprocess for preprocess in PRESETS.values() if preprocess.channel_order == "rgb"]
     if gray:
         presets = [*presets, Preprocess("inverted", scale=-1 / 255, mean=(-1.0,))]
     either = kind.shape[1] in (1, 3) and kind.shape[3] in (1, 3)
     layouts = ("nchw", "nhwc") if either else (None,)
-    for steps, order, layout in product(presets, ("rgb",) if gray else ("rgb", "bgr"), layouts):
-        made = _of_values(_in_order(steps, order), *_ordered(order, factors, offsets))
+    for preprocess, order, layout in product(
+        presets, ("rgb",) if gray else ("rgb", "bgr"), layouts
+    ):
+        made = _of_values(_in_order(preprocess, order), *_ordered(order, factors, offsets))
         made = replace(made, layout=layout)
         yield _words(made), made
 
 
-def _in_order(steps: Preprocess, order: str) -> Preprocess:
+def _in_order(preprocess: Preprocess, order: str) -> Preprocess:
     """Give means and deviations in the model's order of channels."""
     if order == "rgb":
-        return steps
-    return replace(steps, channel_order=order, mean=steps.mean[::-1], std=steps.std[::-1])
+        return preprocess
+    return replace(
+        preprocess, channel_order=order, mean=preprocess.mean[::-1], std=preprocess.std[::-1]
+    )
 
 
 def _ordered(
@@ -90,16 +94,18 @@ def _ordered(
 
 
 def _of_values(
-    steps: Preprocess, factors: tuple[float, ...], offsets: tuple[float, ...]
+    preprocess: Preprocess, factors: tuple[float, ...], offsets: tuple[float, ...]
 ) -> Preprocess:
-    """Rewrite steps for values whose pixels are ``value * factor + offset``."""
+    """Rewrite preprocessing for values whose pixels are ``value * factor + offset``."""
     if (factors, offsets) == ((1.0,), (0.0,)):
-        return steps
-    factor, offset, mean, std = np.broadcast_arrays(factors, offsets, steps.mean, steps.std)
-    scale = factor * steps.scale
-    moved = (mean - offset * steps.scale) / scale
+        return preprocess
+    factor, offset, mean, std = np.broadcast_arrays(
+        factors, offsets, preprocess.mean, preprocess.std
+    )
+    scale = factor * preprocess.scale
+    moved = (mean - offset * preprocess.scale) / scale
     return replace(
-        steps,
+        preprocess,
         name="",
         scale=1.0,
         mean=_shortest(moved),
@@ -135,20 +141,20 @@ def _pixels_from(values: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return (1.0,), (0.0,)
 
 
-def _words(steps: Preprocess) -> str:
-    """Say how to ask for steps: by a preset's name, or with what stands in a file."""
-    same = (p.name for p in PRESETS.values() if replace(p, name="", margin=1) == _bare(steps))
+def _words(preprocess: Preprocess) -> str:
+    """Say how to ask for preprocessing: by a preset's name, or with what stands in a file."""
+    same = (p.name for p in PRESETS.values() if replace(p, name="", margin=1) == _bare(preprocess))
     if name := next(same, None):
         return f"--preprocess {name}"
-    shown = [f"scale = {steps.scale:.8g}", f"mean = {_listed(steps.mean)}"]
-    shown += [f"std = {_listed(steps.std)}", f'channel_order = "{steps.channel_order}"']
-    if steps.layout is not None:
-        shown.append(f'layout = "{steps.layout}"')
+    shown = [f"scale = {preprocess.scale:.8g}", f"mean = {_listed(preprocess.mean)}"]
+    shown += [f"std = {_listed(preprocess.std)}", f'channel_order = "{preprocess.channel_order}"']
+    if preprocess.layout is not None:
+        shown.append(f'layout = "{preprocess.layout}"')
     return f"--preprocess FILE.toml with {'; '.join(shown)}"
 
 
-def _bare(steps: Preprocess) -> Preprocess:
-    return replace(steps, name="", margin=1)
+def _bare(preprocess: Preprocess) -> Preprocess:
+    return replace(preprocess, name="", margin=1)
 
 
 def _listed(values: tuple[float, ...]) -> str:

@@ -264,7 +264,8 @@ def _slice(op: ops.Slice, inputs: OperandTypes) -> ResultTypes:
     for size, start, count, step in zip(x.shape, op.starts, op.sizes, op.steps, strict=True):
         last = start + (count - 1) * step
         if step == 0 or (count and not (0 <= start < size and 0 <= last < size)):
-            raise ValueError(f"a slice of {count} from {start} by {step} leaves {x}")
+            cut = f"a slice of {count} elements from {start} in strides of {step}"
+            raise ValueError(f"{cut} goes beyond {x}")
     return (replace(x, shape=op.sizes),)
 
 

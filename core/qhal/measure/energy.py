@@ -63,7 +63,7 @@ DRAM_PJ_PER_BYTE = (160.0, 320.0)
 """1.3 to 2.6 nJ per 64 bits of DRAM: about 20 to 40 pJ per bit."""
 
 _BOUND_NOTE = (
-    "Horowitz 2014: arithmetic and one pass over DRAM; good for the ratio of two artifacts only"
+    "Horowitz 2014: covers arithmetic and one pass over DRAM; use it only to compare two artifacts"
 )
 
 

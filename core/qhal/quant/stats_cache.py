@@ -104,7 +104,7 @@ def _proven(content: bytes, key: str) -> dict[str, Array]:
     """
     with ZipFile(BytesIO(content)) as archive:
         if sum(info.file_size for info in archive.infolist()) > len(content):
-            raise ValueError("it was packed by somebody else")
+            raise ValueError("it unpacks to more than its own size, so qhal did not write it")
     arrays = dict(np.load(BytesIO(content), allow_pickle=False))
     if str(arrays.pop(_CHECKSUM)) != _checksum(arrays, key):
         raise ValueError("the content was changed")

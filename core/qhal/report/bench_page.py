@@ -34,7 +34,7 @@ def bench_page(report: BenchReport) -> Page:
         Section("Decisions", items=tuple(_decisions(named))),
     )
     title = "1 folder" if len(named) == 1 else f"{len(named)} folders"
-    return Page(f"Bench of {title}", _verdict(named), sections)
+    return Page(f"Bench of {title}", _headline(named), sections)
 
 
 def _names(results: Sequence[BenchResult]) -> list[str]:
@@ -44,7 +44,7 @@ def _names(results: Sequence[BenchResult]) -> list[str]:
     return names if distinct else [result.folder for result in results]
 
 
-def _verdict(named: Mapping[str, BenchResult]) -> str:
+def _headline(named: Mapping[str, BenchResult]) -> str:
     failed = [name for name, result in named.items() if not result.ok]
     if failed:
         names = ", ".join(failed)

@@ -11,7 +11,7 @@ from qhal.results.check import CheckReport
 
 
 def check_page(report: CheckReport) -> Page:
-    """Lay out the answer of ``qhal check``: a verdict and a table of operators."""
+    """Lay out the answer of ``qhal check``: a headline and a table of operators."""
     rows = tuple(
         (
             group.op,
@@ -28,7 +28,7 @@ def check_page(report: CheckReport) -> Page:
         decision_section(d for d in report.decisions if d.code not in _SHOWN_BY_ROWS),
     )
     title = f"{report.model} for {report.target}, {report.recipe}"
-    return Page(title, _verdict(report), sections)
+    return Page(title, _headline(report), sections)
 
 
 _SHOWN_BY_ROWS = frozenset(
@@ -40,7 +40,7 @@ _SHOWN_BY_ROWS = frozenset(
 """Decisions that the table of operators shows already; see :meth:`Choice.decision`."""
 
 
-def _verdict(report: CheckReport) -> str:
+def _headline(report: CheckReport) -> str:
     counts = report.counts
     total = counted(len(report.rows), "node")
     if counts[Verdict.REFUSED]:

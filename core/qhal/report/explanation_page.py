@@ -16,10 +16,10 @@ def explanation_page(found: Explanation) -> Page:
         Section("Tensors", table=_tensor_table(found.tensors)),
         Section("Decisions", items=tuple(f"{d.code.id}: {d.sentence}" for d in found.decisions)),
     )
-    return Page(found.name, _verdict(found), sections)
+    return Page(found.name, _headline(found), sections)
 
 
-def _verdict(found: Explanation) -> str:
+def _headline(found: Explanation) -> str:
     tensor = next((t for t in found.tensors if t.name == found.name), None)
     if tensor is not None:
         return _tensor_sentence(tensor, found.nodes)

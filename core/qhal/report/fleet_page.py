@@ -29,8 +29,8 @@ def fleet_page(fleet: Fleet) -> Page:
         _warned(fleet),
         Section("Failed", items=tuple(_failure(outcome) for outcome in failed)),
     )
-    verdict = f"Done: {done} of {counted(len(fleet.outcomes), 'target')}."
-    return Page(f"{fleet.model} for {counted(len(fleet.outcomes), 'target')}", verdict, sections)
+    headline = f"Done: {done} of {counted(len(fleet.outcomes), 'target')}."
+    return Page(f"{fleet.model} for {counted(len(fleet.outcomes), 'target')}", headline, sections)
 
 
 def outcome_page(outcome: Outcome) -> Page:

@@ -1,4 +1,4 @@
-"""How fast a run is, in a few words for a verdict or a table of several targets."""
+"""How fast a run is, in a few words for a headline or a table of several targets."""
 
 from __future__ import annotations
 

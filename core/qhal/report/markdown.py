@@ -12,7 +12,7 @@ from qhal.words import one_line
 def to_markdown(report: Result | Page) -> str:
     """Write a result, or a page of one, as ``report.md`` has it."""
     page = page_of(report)
-    blocks = [f"# {_escape(page.title)}", f"**{_escape(page.verdict)}**"]
+    blocks = [f"# {_escape(page.title)}", f"**{_escape(page.headline)}**"]
     for section in page.sections:
         if not section.empty:
             blocks.extend(_section(section))

@@ -39,10 +39,10 @@ class Page:
 
     Attributes:
         title: what it is about.
-        verdict: the one thing to read.
+        headline: the one thing to read.
         sections: in order; empty ones are not printed.
     """
 
     title: str
-    verdict: str
+    headline: str
     sections: tuple[Section, ...]

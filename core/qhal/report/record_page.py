@@ -25,7 +25,7 @@ _COSTLIEST = 12
 
 
 def record_page(record: RunRecord) -> Page:
-    """Lay out the report of a run: verdict first, what to run next last."""
+    """Lay out the report of a run: headline first, what to run next last."""
     sections = (
         _summary(record),
         *metric_sections(record.metrics),
@@ -36,13 +36,13 @@ def record_page(record: RunRecord) -> Page:
         Section("What to run next", items=tuple(_next_steps(record))),
     )
     title = f"{record.model.file} for {record.target.name}, {record.recipe}"
-    return Page(title, _verdict(record), sections)
+    return Page(title, _headline(record), sections)
 
 
-# --- verdict and summary ----------------------------------------------------------
+# --- headline and summary ---------------------------------------------------------
 
 
-def _verdict(record: RunRecord) -> str:
+def _headline(record: RunRecord) -> str:
     metrics = record.metrics
     failed = [gate for gate in record.gates if not gate.passed]
     if failed:
@@ -180,14 +180,14 @@ def _port_cells(port: Port) -> tuple[str, str, str, str]:
     name = port.name
     if port.artifact_name != name:
         name = f"{name} (artifact: {port.artifact_name})"
-    steps = []
+    conversions = []
     if port.permutation:
-        steps.append(f"transpose({', '.join(map(str, port.permutation))})")
+        conversions.append(f"transpose({', '.join(map(str, port.permutation))})")
     if port.scale is not None:
-        steps.append(_real(port.scale, port.zero_point or 0))
+        conversions.append(_real(port.scale, port.zero_point or 0))
     theirs = _type(port.dtype, port.shape)
     ours = _type(port.artifact_dtype, port.artifact_shape)
-    return name, theirs, ours, "; ".join(steps) or "nothing to convert"
+    return name, theirs, ours, "; ".join(conversions) or "nothing to convert"
 
 
 def _real(scale: float, zero_point: int) -> str:

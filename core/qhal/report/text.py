@@ -29,7 +29,7 @@ def to_text(report: Result | Page, width: int | None = None) -> str:
     title = one_line(page.title)
     blocks = [
         f"{title}\n{'=' * min(len(title), width)}",
-        _fill(page.verdict, width),
+        _fill(page.headline, width),
     ]
     blocks.extend(_section(section, width) for section in page.sections if not section.empty)
     return "\n\n".join(blocks) + "\n"

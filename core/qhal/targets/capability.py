@@ -6,18 +6,21 @@ types of activation, weight and output. Fail closed: what no row states is not s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from math import inf, prod
 
 from qhal.errors import PluginError
-from qhal.ir.ops import Activation, Layout
+from qhal.ir.ops import OPERATORS, Activation, Layout, kinds_of
 from qhal.targets.limit import Limit, refuse_others
 from qhal.targets.spec import Derived, OutputSpec, QuantSpec, SameAsInput
 
 HOST = "host"
 """The unit that every target with a unit of its own has beside it: the processor that drives it."""
+
+_KINDS = frozenset(kind for operator in OPERATORS for kind in kinds_of(operator))
 
 
 class Arithmetic(Enum):
@@ -93,7 +96,7 @@ class KernelRow:
             PluginError: a type with a codebook is not that of a weight beside a float activation,
                 a part of a type's bits is not that of a symmetric weight, or a limit is none.
         """
-        refuse_others(self.limits, f"Kernel row {self}")
+        refuse_others(self.limits, f"kernel row {self}")
         numbers = [s for s in (self.activation, self.output, self.bias) if s is not None]
         if self.activation.quantized and self.weight is not None:
             numbers.append(self.weight)
@@ -140,12 +143,13 @@ class Capability:
     limits: tuple[Limit, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what is no limit.
+        """Refuse unknown operators and what is no limit.
 
         Raises:
-            PluginError: a limit is none.
+            PluginError: the operator is unknown, or a limit is none.
         """
-        refuse_others(self.limits, f"The capability {self.op}")
+        _refuse_unknown((self.op,), "A capability")
+        refuse_others(self.limits, f"the capability {self.op}")
 
 
 @dataclass(frozen=True)
@@ -173,14 +177,17 @@ class Capabilities:
     opaque: str | Limit | None = "the target runs canonical operators only"
 
     def __post_init__(self) -> None:
-        """Refuse what is no limit.
+        """Refuse unknown operators and what is no limit.
 
         Raises:
-            PluginError: a rule of ``native``, or that of ``opaque``, is none.
+            PluginError: ``fused`` or ``native`` has an unknown operator, or a rule of ``native``,
+                or that of ``opaque``, is no limit.
         """
-        refuse_others(tuple(self.native.values()), "The capabilities")
+        _refuse_unknown(self.fused, "Capabilities.fused")
+        _refuse_unknown(self.native, "Capabilities.native")
+        refuse_others(tuple(self.native.values()), "Capabilities.native")
         if not isinstance(self.opaque, str | None):
-            refuse_others(self.opaque, "The capabilities")
+            refuse_others(self.opaque, "Capabilities.opaque")
 
     def of(self, kind: str) -> tuple[Capability, ...]:
         """Return the entries for an operator kind, in order."""
@@ -189,3 +196,14 @@ class Capabilities:
     def has(self, kind: str) -> bool:
         """Return True if there is any kernel for the operator kind."""
         return any(c.op == kind and c.rows for c in self.kernels)
+
+
+def _refuse_unknown(kinds: Iterable[str], owner: str) -> None:
+    """Refuse names that no operator has, such as mistyped ones: no node would ever match them."""
+    for kind in kinds:
+        if kind not in _KINDS:
+            near = difflib.get_close_matches(str(kind), _KINDS, 1)
+            raise PluginError(
+                f"{owner} names the operator {kind!r}, which is no operator of qhal.",
+                f"Did you mean {near[0]}?" if near else "qhal.ir.ops has the known operators.",
+            )

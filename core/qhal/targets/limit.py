@@ -159,14 +159,49 @@ def limit(**bounds: Bound) -> Callable[[LimitFunction], Limit]:
 
     Args:
         **bounds: by name; the function takes them as arguments of these names.
+
+    Raises:
+        PluginError: the function takes other bounds, or the rule names others.
     """
 
     def declared(function: LimitFunction) -> Limit:
+        name = function.__name__.strip("_")
+        where = f"Limit {name} of {function.__module__}"
+        _check_arguments(function, bounds, where)
         text = (inspect.getdoc(function) or "").partition("\n\n")[0]
-        rule = " ".join(text.split())
-        return Limit(function.__name__.strip("_"), rule.format(**bounds), function, bounds)
+        return Limit(name, _filled_in(" ".join(text.split()), bounds, where), function, bounds)
 
     return declared
+
+
+def _check_arguments(function: LimitFunction, bounds: Mapping[str, Bound], where: str) -> None:
+    """Refuse a function that does not take a node and then the bounds."""
+    try:
+        inspect.signature(function).bind(None, **bounds)
+    except TypeError as error:
+        raise PluginError(
+            f"{where} cannot be called with a node and {_listed(bounds)}: {error}.",
+            "Give the function and @limit(...) the same bounds.",
+        ) from error
+
+
+def _filled_in(rule: str, bounds: Mapping[str, Bound], where: str) -> str:
+    """Put the bounds into the text of a rule."""
+    try:
+        return rule.format(**bounds)
+    except KeyError as error:
+        wrong = f"names {{{error.args[0]}}}"
+    except (ValueError, IndexError, AttributeError, TypeError) as error:
+        wrong = f"cannot be filled in: {in_one_line(error)}"
+    raise PluginError(
+        f"{where} has {_listed(bounds)}, but its rule {wrong}.",
+        "In the first paragraph of its docstring write the name of a bound in braces, such as "
+        "{kernel} or {kernel.most}; write {{ for a brace.",
+    )
+
+
+def _listed(bounds: Mapping[str, Bound]) -> str:
+    return f"the bounds {', '.join(bounds)}" if bounds else "no bounds"
 
 
 def _restored(
@@ -206,15 +241,16 @@ def refuse_others(limits: object, owner: str) -> None:
 
     Args:
         limits: what is stated.
-        owner: where, as a sentence begins.
+        owner: whose, as a sentence has it.
 
     Raises:
         PluginError: one of them is no limit.
     """
     for stated in limits if isinstance(limits, tuple) else (limits,):
         if not isinstance(stated, Limit):
+            shown = getattr(stated, "__name__", None) or f"{stated!r:.60}"
             raise PluginError(
-                f"{owner} has {stated!r:.60} among its limits, but that is not a Limit.",
+                f"The limits of {owner} contain {shown}, which is not a Limit.",
                 "Write @limit() of qhal.targets.limit above the function.",
             )
 

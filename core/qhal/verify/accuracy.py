@@ -168,8 +168,8 @@ class Accuracy:
     def decisions(self) -> tuple[Decision, ...]:
         """Warn of outputs that have little to do with the float model's."""
         coarse = {
-            name: f"SQNR {found.sqnr_db:.1f} dB, so that its error is "
-            f"{100 * 10 ** (-found.sqnr_db / 20):.0f} % of its signal"
+            name: f"its error is {100 * 10 ** (-found.sqnr_db / 20):.0f} % of "
+            f"the signal (SQNR {found.sqnr_db:.1f} dB)"
             for name, found in self.outputs.items()
             if found.sqnr_db < _FAR_DB
         }

@@ -223,9 +223,9 @@ def _how_far(gap: OutputGap) -> str:
     if gap.unit is Unit.REAL:
         return f"at output {gap.name} (SQNR {gap.gap.sqnr_db:.1f} dB)"
     if gap.rounded:
-        return f"by {gap.steps.bias:+.2g} steps on average at output {gap.name}"
+        return f"by {gap.steps.bias:+.2g} quantization steps on average at output {gap.name}"
     share = 100 * (1 - gap.steps.share_within_one)
     return (
-        f"by more than one step in {share:.3g} % of the elements of output {gap.name}, at most "
-        f"by {gap.steps.largest} steps"
+        f"by more than one quantization step in {share:.3g} % of the elements of output "
+        f"{gap.name}, at most by {gap.steps.largest} quantization steps"
     )

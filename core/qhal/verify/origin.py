@@ -80,7 +80,10 @@ def _blame(model: QuantModel, values: Arrays) -> str:
             first = first or (node.name if steps else "")
     if not first:
         return "No node alone differs."
-    return f"No node alone is off by more than one step; what is rounded from {first} on adds up."
+    return (
+        "No single node is off by more than one quantization step; the rounding errors from "
+        f"{first} on add up."
+    )
 
 
 def _alone(model: QuantModel, node: Node, values: Arrays) -> dict[str, Array]:
@@ -98,7 +101,7 @@ def _differs(model: QuantModel, name: str, oracle: Array, runtime: Array) -> tup
     if name in model.params or not model.graph.tensors[name].dtype.is_float:
         gap = StepGap()
         gap.add(oracle, runtime)
-        why = f"from the same operands its result is off by up to {gap.largest} steps"
+        why = f"from the same operands its result is off by up to {gap.largest} quantization steps"
         return gap.largest, why
     found = difference(oracle, runtime)
     why = f"from the same operands its result has an SQNR of {found.sqnr_db:.1f} dB"

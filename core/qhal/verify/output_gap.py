@@ -205,7 +205,9 @@ class OutputGap:
     def _too_far(self) -> str:
         """Judge a runtime that has nothing to excuse it."""
         if self.unit is Unit.STEPS and abs(self.steps.bias) >= 1:
-            return f"output {self.name} is off by {self.steps.bias:+.2g} steps on average"
+            return (
+                f"output {self.name} is off by {self.steps.bias:+.2g} quantization steps on average"
+            )
         if self.plain and self.variation_db < _NEAR_EXACT_DB:
             return (
                 f"output {self.name} is computed in float32, but its SQNR to the oracle's is "
@@ -221,5 +223,5 @@ class OutputGap:
             )
         if self.unit is Unit.STEPS and self.matters and self.steps.share_within_one < 0.5:
             share = 100 * (1 - self.steps.share_within_one)
-            return f"{share:.3g} % of output {self.name} are off by more than one step"
+            return f"{share:.3g} % of output {self.name} are off by more than one quantization step"
         return ""

@@ -94,11 +94,11 @@ CASES: list[tuple[str, Limit, str | None]] = [
         the.u55_transposes_small_planes,
         "some axes of (300, 2, 300, 2) have 90000 elements together; allowed: up to 65536",
     ),
-    ("Slice-rank3-width", the.steps_in_height_and_width, None),
+    ("Slice-rank3-width", the.strides_in_height_and_width, None),
     (
         "Slice-rank2-depth",
-        the.steps_in_height_and_width,
-        "the steps are (1, 2); only those along height and width may differ from 1",
+        the.strides_in_height_and_width,
+        "the strides are (1, 2); only those along height and width may differ from 1",
     ),
 ]
 

@@ -38,12 +38,14 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
     (
         the.spatial_mean,
         view_of(ops.Reduce("Mean", (1, 2)), PLANE),
-        "it reduces the axes (1, 2) of 4; allowed: all from 2 on, of 3 or more",
+        "it reduces the axes (1, 2) of 4 dimensions; allowed: all axes from 2 on, "
+        "with 3 or more dimensions",
     ),
     (
         the.spatial_mean,
         view_of(ops.Reduce("Mean", (1,)), (1, 4)),
-        "it reduces the axes (1,) of 2; allowed: all from 2 on, of 3 or more",
+        "it reduces the axes (1,) of 2 dimensions; allowed: all axes from 2 on, "
+        "with 3 or more dimensions",
     ),
     (the.nearest, view_of(ops.Resize("nearest", (4, 4)), PLANE), None),
     (

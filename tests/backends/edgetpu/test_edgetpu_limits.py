@@ -109,14 +109,14 @@ CASES: list[tuple[Limit, NodeView, str | None]] = [
         "there are 16001 elements; allowed: up to 16000",
     ),
     (
-        the.steps_in_height_and_width,
+        the.strides_in_height_and_width,
         view_of(ops.Slice((0, 0, 0, 0), (1, 2, 4, 8), (1, 2, 2, 1)), PLANE),
         None,
     ),
     (
-        the.steps_in_height_and_width,
+        the.strides_in_height_and_width,
         view_of(ops.Slice((0, 0, 0, 0), (1, 4, 8, 4), (1, 1, 1, 2)), PLANE),
-        "the steps are (1, 1, 1, 2); only those in height and width may differ from 1",
+        "the strides are (1, 1, 1, 2); only those in height and width may differ from 1",
     ),
 ]
 

@@ -108,7 +108,7 @@ BAD: list[tuple[ops.Op, list[Shape | None], str]] = [
     (ops.Transpose((0, 0)), [(2, 3)], "is not a permutation"),
     (ops.Concat(0), [(2, 3), (2, 4)], "cannot be joined"),
     (ops.Split(0, (1, 1)), [(3,)], "do not add up"),
-    (ops.Slice((2,), (2,), (1,)), [(3,)], "leaves"),
+    (ops.Slice((2,), (2,), (1,)), [(3,)], "in strides of 1 goes beyond"),
     (ops.Expand((2, 3)), [(4,)], "do not broadcast"),
     (ops.Opaque("", "Foo", 13, b"", ""), [(1,)], "Foo cannot be inferred"),
 ]

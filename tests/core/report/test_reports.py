@@ -65,24 +65,24 @@ def test_every_result_is_rendered_alike(record: RunRecord, toys: Toys) -> None:
     }
 
 
-def test_the_verdict_comes_first(record: RunRecord) -> None:
-    verdict = to_markdown(record).splitlines()[2]
-    assert verdict.startswith("**Done: top-1 87.50 % (float 90.00 %); 1 to 3 ms (modeled) on ")
-    assert "this host" not in verdict  # the target has a figure of its own
-    assert "1 warning, listed below" in verdict
+def test_the_headline_comes_first(record: RunRecord) -> None:
+    headline = to_markdown(record).splitlines()[2]
+    assert headline.startswith("**Done: top-1 87.50 % (float 90.00 %); 1 to 3 ms (modeled) on ")
+    assert "this host" not in headline  # the target has a figure of its own
+    assert "1 warning, listed below" in headline
 
 
 def test_a_speed_without_a_figure_of_the_target_is_this_hosts(record: RunRecord) -> None:
     metrics = {name: m for name, m in record.metrics.items() if name != "latency"}
-    verdict = record_page(replace(record, metrics=metrics)).verdict
-    assert "3.10 ms on this host, 2.26x (2.10x to 2.40x) the speed of the float model" in verdict
+    headline = record_page(replace(record, metrics=metrics)).headline
+    assert "3.10 ms on this host, 2.26x (2.10x to 2.40x) the speed of the float model" in headline
 
 
-def test_what_a_figure_leaves_out_is_in_the_verdict(record: RunRecord) -> None:
+def test_what_a_figure_leaves_out_is_in_the_headline(record: RunRecord) -> None:
     partial = Metric(1e6, "ns", Basis.ESTIMATED_COMPILER, omits="1 operator on the CPU")
-    verdict = record_page(replace(record, metrics={"latency": partial})).verdict
+    headline = record_page(replace(record, metrics={"latency": partial})).headline
     words = "1 ms (estimated by the compiler, without 1 operator on the CPU) on the target"
-    assert words in verdict
+    assert words in headline
 
 
 @pytest.mark.parametrize(
@@ -91,12 +91,12 @@ def test_what_a_figure_leaves_out_is_in_the_verdict(record: RunRecord) -> None:
 )
 def test_a_size_beside_float(record: RunRecord, ratio: float, words: str) -> None:
     metrics = {**record.metrics, "size_ratio": Metric(ratio, "ratio", Basis.COUNTED)}
-    assert f", {words} float." in record_page(replace(record, metrics=metrics)).verdict
+    assert f", {words} float." in record_page(replace(record, metrics=metrics)).headline
 
 
-def test_a_gate_that_is_not_met_is_the_verdict(record: RunRecord) -> None:
+def test_a_gate_that_is_not_met_is_the_headline(record: RunRecord) -> None:
     failed = replace(record, gates=(Gate("max-drop", "top-1 dropped by 9 points", False),))
-    assert record_page(failed).verdict == "Gate not met: top-1 dropped by 9 points."
+    assert record_page(failed).headline == "Gate not met: top-1 dropped by 9 points."
 
 
 def test_every_number_has_its_basis(record: RunRecord) -> None:
@@ -198,14 +198,14 @@ def test_check_of_a_model_that_fits(toys: Toys) -> None:
     report = _check(toys, Verdict.NATIVE)
     assert report.ok
     assert report.to_json()["counts"] == {"native": 1, "fallback": 0, "host": 0, "refused": 0}
-    assert check_page(report).verdict == "Yes: 1 of 1 node in the recipe's types."
+    assert check_page(report).headline == "Yes: 1 of 1 node in the recipe's types."
     assert "int8 per-axis" in to_text(report)
 
 
 def test_check_of_a_model_that_does_not(toys: Toys) -> None:
     report = _check(toys, Verdict.REFUSED, "fc has 9 dimensions; allowed: 4")
     assert not report.ok
-    assert check_page(report).verdict == "No: the target has no kernel for 1 of 1 node."
+    assert check_page(report).headline == "No: the target has no kernel for 1 of 1 node."
     group = report.groups[0]
     assert (group.reason, group.count) == ("fc has 9 dimensions; allowed: 4", 1)
     assert report.to_json()["nodes"][0]["reason"] == "fc has 9 dimensions; allowed: 4"
@@ -216,13 +216,13 @@ def test_check_of_a_model_that_is_refused_as_a_whole(toys: Toys) -> None:
     report = replace(_check(toys, Verdict.NATIVE), decisions=(objection,))
     assert not report.ok
     assert not report.to_json()["ok"]
-    assert check_page(report).verdict == "No: The flash is too small."
+    assert check_page(report).headline == "No: The flash is too small."
 
 
 def test_check_counts_what_falls_back(toys: Toys) -> None:
     assert (
         "0 of 1 node in the recipe's types, 1 in float."
-        in check_page(_check(toys, Verdict.FALLBACK, "why")).verdict
+        in check_page(_check(toys, Verdict.FALLBACK, "why")).headline
     )
 
 

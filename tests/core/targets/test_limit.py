@@ -10,7 +10,7 @@ import pytest
 from qhal.errors import PluginError
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import NodeView, TensorType
-from qhal.ir.ops import Relu
+from qhal.ir.ops import OPERATORS, Relu, kinds_of
 from qhal.targets.capability import Capabilities, Capability, KernelRow
 from qhal.targets.limit import Above, Limit, MultipleOf, OneOf, Range, broken_by, limit
 from qhal.targets.spec import FLOAT
@@ -79,13 +79,46 @@ def test_bounds_read_as_sentences_have_them() -> None:
     assert [OneOf((2, 4, 8)).either, OneOf(("DCR",)).either] == ["2, 4 or 8", "DCR"]
 
 
-def test_a_limit_whose_check_lacks_its_bounds_is_told() -> None:
+def test_a_function_that_lacks_a_bound_is_told_with_its_limit() -> None:
     def rule(view: NodeView) -> str | None:
         """It is {width} wide."""
         return None
 
-    with pytest.raises(PluginError, match=r"limit rule on Relu r: TypeError: .*'width'"):
-        broken_by(limit(width=3)(rule), relu(1))
+    with pytest.raises(PluginError, match=r"Limit rule of .* the bounds width: .*'width'"):
+        limit(width=3)(rule)
+
+
+def test_a_bound_that_is_not_stated_is_told_with_its_limit() -> None:
+    def rule(view: NodeView, width: Range) -> str | None:
+        """It is 3 wide."""
+        return None
+
+    with pytest.raises(PluginError, match=r"Limit rule of .* a node and no bounds: .*'width'"):
+        limit()(rule)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("It is {width} wide.", r"has the bounds widths, but its rule names \{width\}"),
+        ("It is {widths.moost} wide.", "its rule cannot be filled in: .*moost"),
+        ("It is {} wide.", "its rule cannot be filled in"),
+        ("It is {widths wide.", "its rule cannot be filled in"),
+    ],
+)
+def test_a_rule_that_names_other_bounds_is_told_with_its_limit(text: str, told: str) -> None:
+    def rule(view: NodeView, widths: Range) -> str | None:
+        return None
+
+    rule.__doc__ = text
+    with pytest.raises(PluginError, match=f"^Limit rule of {__name__} .*{told}"):
+        limit(widths=Range(1, 5))(rule)
+
+
+def test_a_check_that_breaks_on_a_node_is_told() -> None:
+    broken = Limit("broken", "It is flat.", lambda view: str(1 // 0))
+    with pytest.raises(PluginError, match="limit broken on Relu r: ZeroDivisionError"):
+        broken_by(broken, relu(1))
 
 
 def _flat(view: NodeView, rank: Range) -> str | None:
@@ -115,11 +148,30 @@ def test_a_function_that_is_not_declared_is_no_limit() -> None:
         return None
 
     stated: tuple[Limit, ...] = (bare,)  # type: ignore[assignment]
-    for build in (
-        lambda: KernelRow(FLOAT, FLOAT, limits=stated),
-        lambda: Capability("Relu", (), "tests", stated),
-        lambda: Capabilities((), native={"Relu": stated[0]}),
+    for build, owner in (
+        (lambda: KernelRow(FLOAT, FLOAT, limits=stated), "kernel row float32 -> float32"),
+        (lambda: Capability("Relu", (), "tests", stated), "the capability Relu"),
+        (lambda: Capabilities((), native={"Relu": stated[0]}), "Capabilities.native"),
     ):
-        with pytest.raises(PluginError, match="but that is not a Limit") as caught:
+        with pytest.raises(PluginError) as caught:
             build()
+        assert str(caught.value).startswith(
+            f"The limits of {owner} contain bare, which is not a Limit."
+        )
         assert "@limit()" in caught.value.hint
+
+
+def test_an_unknown_operator_is_refused_and_the_nearest_named() -> None:
+    for build in (
+        lambda: Capability("Convv", (), "tests"),
+        lambda: Capabilities((), native={"Convv": narrow}),
+        lambda: Capabilities((), fused={"Convv": frozenset()}),
+    ):
+        with pytest.raises(PluginError, match="operator 'Convv', which is no operator") as caught:
+            build()
+        assert caught.value.hint == "Did you mean Conv?"
+
+
+def test_every_operator_may_have_a_capability() -> None:
+    kinds = [kind for operator in OPERATORS for kind in kinds_of(operator)]
+    assert [Capability(kind, (), "tests").op for kind in kinds] == kinds

@@ -41,7 +41,7 @@ def test_a_loud_output_hides_no_other() -> None:
     (warning,) = accuracy.decisions()
     assert (warning.code, warning.subject) == (Code.OUTPUT_FAR, "scores")
     assert warning.severity is Severity.WARNING
-    assert "SQNR 6.0 dB, so that its error is 50 % of its signal" in warning.sentence
+    assert "its error is 50 % of the signal (SQNR 6.0 dB)" in warning.sentence
 
 
 def test_integers_are_compared_for_equality() -> None:

@@ -115,7 +115,8 @@ def test_nodes_before_and_after_it_are_not() -> None:
 def test_rounding_that_adds_up_has_no_node() -> None:
     reported = begins(change_bias("b1", 130))
     assert reported == (
-        "No node alone is off by more than one step; what is rounded from fc1 on adds up."
+        "No single node is off by more than one quantization step; the rounding errors from fc1 "
+        "on add up."
     )
     assert begins(lambda constants: None) == "No node alone differs."
 

@@ -216,7 +216,7 @@ def test_a_shift_by_one_step_is_a_warning() -> None:
     gap = gap_with(lambda all_, i: (all_[i] - 1).clip(-128, 127))
     (reported,) = gap.decisions("toy 1")
     assert reported.severity is Severity.WARNING
-    assert "by -1 steps on average at output faint" in reported.sentence
+    assert "by -1 quantization steps on average at output faint" in reported.sentence
 
 
 # --- sums -------------------------------------------------------------------------------

@@ -107,7 +107,10 @@ def test_a_gap_of_two_steps_is_a_warning(toys: Toys, reference: FloatReference) 
     assert found.metrics["oracle_max_steps"].value == 2
     assert found.metrics["oracle_within_1_step"].value == pytest.approx(2 / 3)
     assert {d.code for d in found.decisions} == {Code.ORACLE_GAP}
-    assert "33.3 % of the elements of output y, at most by 2 steps" in found.decisions[0].sentence
+    assert (
+        "33.3 % of the elements of output y, at most by 2 quantization steps"
+        in found.decisions[0].sentence
+    )
 
 
 def test_an_artifact_that_computes_something_else_is_an_error(

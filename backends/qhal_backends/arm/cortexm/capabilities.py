@@ -77,7 +77,7 @@ _REFERENCE: dict[str, str] = {
 _LIMITS: dict[str, tuple[Limit, ...]] = {
     "Concat": (the.joins_few,),
     "Softmax": (the.softmax_is_narrow,),
-    "Slice": (the.steps_in_four_dimensions,),
+    "Slice": (the.strides_in_four_dimensions,),
     "Gather": (the.indices_are_constant,),
     "MatMul": (the.multiplies_in_four_dimensions,),
 }
@@ -117,7 +117,7 @@ def capabilities() -> Capabilities:
             "FullyConnected": the.rounds_as_litert_does,
         },
         integer_io=True,
-        opaque="qhal does not map it to an operator of TensorFlow Lite Micro",
+        opaque="qhal has no TensorFlow Lite Micro operator for it",
     )
 
 

@@ -39,14 +39,19 @@ def softmax_is_narrow(view: NodeView, elements: Range) -> str | None:
 
 
 @limit(dimensions=Range(most=4))
-def steps_in_four_dimensions(view: NodeView, dimensions: Range) -> str | None:
-    """A slice with steps > 1 has at most {dimensions.most} dimensions (strided_slice_common.cc)."""
+def strides_in_four_dimensions(view: NodeView, dimensions: Range) -> str | None:
+    """A slice whose strides are not all 1 has at most {dimensions.most} dimensions
+    (strided_slice_common.cc).
+    """
     op = view.op
     assert isinstance(op, ops.Slice)
     rank = len(op.steps)
     if set(op.steps) <= {1} or rank in dimensions:
         return None
-    return f"it has steps other than 1 and {rank} dimensions; allowed: {dimensions}"
+    return (
+        f"its strides are not all 1 and it has {rank} dimensions; with such strides allowed: "
+        f"{dimensions}"
+    )
 
 
 @limit()

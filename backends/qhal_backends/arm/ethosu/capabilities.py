@@ -40,7 +40,7 @@ _BOTH: dict[str, Limits] = {
     **dict.fromkeys(("ReduceMax", "ReduceMin"), _NO_RULE),
     **dict.fromkeys(("Reshape", "Concat", "Split", "Tile", "Expand"), _NO_RULE),
     "Cast": _NO_RULE,  # QUANTIZE of bytes
-    "Slice": (the.steps_in_height_and_width,),
+    "Slice": (the.strides_in_height_and_width,),
     "Pad": (the.pads_with_a_constant,),
 }
 """Operator -> rules of the tables of all generations."""
@@ -93,7 +93,7 @@ def capabilities(is_u85: bool) -> Capabilities:
         kernels=(*accelerated, *(c for c in hosted if c.rows)),
         fused={op: kinds for op, kinds in FUSED.items() if op not in _UNFUSED},
         integer_io=True,
-        opaque="qhal does not map it to an operator of TFLite, of which Vela takes integers only",
+        opaque="qhal has no TFLite operator for it; this target runs only integer TFLite operators",
     )
 
 

@@ -282,18 +282,20 @@ def _shown(scales: Iterable[float]) -> str:
 # --- data movement ----------------------------------------------------------------
 
 
-@limit(steps=1)
-def steps_in_height_and_width(view: NodeView, steps: int) -> str | None:
-    """Steps are positive, and differ from {steps} only along height and width, the axes before
+@limit(strides=1)
+def strides_in_height_and_width(view: NodeView, strides: int) -> str | None:
+    """Strides are positive, and differ from {strides} only along height and width, the axes before
     the last.
     """
     op = view.op
     assert isinstance(op, ops.Slice)
     rank = len(op.steps)
-    stepped = {axis - rank for axis, step in enumerate(op.steps) if step != steps}
+    stepped = {axis - rank for axis, step in enumerate(op.steps) if step != strides}
     if not stepped or (min(op.steps) > 0 and stepped <= {-2, -3}):
         return None
-    return f"the steps are {op.steps}; only those along height and width may differ from {steps}"
+    return (
+        f"the strides are {op.steps}; only those along height and width may differ from {strides}"
+    )
 
 
 @limit(mode=OneOf(("constant",)))

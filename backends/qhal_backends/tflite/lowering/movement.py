@@ -100,7 +100,7 @@ def _is_column(op: ops.Slice, shape: tuple[int, ...]) -> bool:
 def _take_columns(e: Emitter, view: NodeView, op: ops.Slice) -> None:
     """Take every n-th element of an axis: a block of columns, once n elements lie in one row.
 
-    XNNPACK runs RESHAPE and SLICE, but no STRIDED_SLICE with steps.
+    XNNPACK runs RESHAPE and SLICE, but no STRIDED_SLICE with strides above 1.
     """
     x, shape = view.node.inputs[0], list(view.input().shape)
     for axis, step in enumerate(op.steps):
@@ -121,7 +121,7 @@ def _pick_by_pooling(e: Emitter, view: NodeView, op: ops.Slice) -> None:
     """Take every n-th row and column: the maximum of windows of one element."""
     e.decide(
         Code.DECOMPOSED,
-        f"Slice {view.node.name}: its steps {op.steps} are written as a 1x1 MAX_POOL_2D.",
+        f"Slice {view.node.name}: its strides {op.steps} are written as a 1x1 MAX_POOL_2D.",
     )
     x, (y,) = view.node.inputs[0], view.node.outputs
     block = [(size - 1) * step + 1 for size, step in zip(op.sizes, op.steps, strict=True)]
