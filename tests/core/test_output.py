@@ -301,12 +301,14 @@ def test_another_process_that_cleans_up_takes_no_new_folder_away(
         try:
             assert other.stdout is not None
             other.stdout.readline()
-            for number in range(100):
-                write(tmp_path / "out", str(number), force=True)
+            written, deadline = 0, time.monotonic() + 60
+            while written < 20 or made == written:  # on a busy machine the other one comes late
+                assert time.monotonic() < deadline, "nothing was taken away"
+                write(tmp_path / "out", str(written), force=True)
+                written += 1
         finally:
             other.kill()
-    assert content(tmp_path / "out") == "99"
-    assert made > 100, "nothing was taken away: the test shows nothing"
+    assert content(tmp_path / "out") == str(written - 1)
     assert names(tmp_path) == ["out"]
 
 

@@ -91,11 +91,13 @@ def test_a_folder_that_another_process_sweeps_away_is_made_again(tmp_path: Path)
         try:
             assert sweeper.stdout is not None
             sweeper.stdout.readline()
-            held = [locked_folder(slowly) for _ in range(200)]
+            held, deadline = [], time.monotonic() + 60
+            while len(held) < 50 or len(made) == len(held):  # a busy machine runs it late
+                assert time.monotonic() < deadline, "nothing was swept away"
+                held.append(locked_folder(slowly))
             time.sleep(0.05)
             assert all(folder.is_dir() and lock is not None for folder, lock in held)
         finally:
             sweeper.kill()
-    assert len(made) > len(held), "nothing was swept away: the test shows nothing"
     for _, lock in held:
         os.close(lock or 0)
