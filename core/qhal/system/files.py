@@ -17,7 +17,7 @@ _SPECIAL = {
     stat.S_ISBLK: "a device",
 }
 
-_TRIES = 20
+_TRIES = 200
 
 
 def plain(path: Path) -> Path:

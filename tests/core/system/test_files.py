@@ -91,7 +91,8 @@ def test_a_folder_that_another_process_sweeps_away_is_made_again(tmp_path: Path)
         try:
             assert sweeper.stdout is not None
             sweeper.stdout.readline()
-            held, deadline = [], time.monotonic() + 60
+            held: list[tuple[Path, int | None]] = []
+            deadline = time.monotonic() + 60
             while len(held) < 50 or len(made) == len(held):  # a busy machine runs it late
                 assert time.monotonic() < deadline, "nothing was swept away"
                 held.append(locked_folder(slowly))
