@@ -30,7 +30,6 @@ from qhal.errors import (
     QhalError,
 )
 from qhal.system.signals import EXIT_CODES, INTERRUPTED, Interrupted, leaving, say
-from qhal.system.trail import trail
 from qhal.version import __version__
 
 if TYPE_CHECKING:
@@ -90,7 +89,6 @@ def main(argv: Sequence[str] | None = None, registry: Registry | None = None) ->
     if argv is None:
         console.keep_stdout_for_results()
     try:
-        trail().alone = True
         with leaving(say):
             code = _run(sys.argv[1:] if argv is None else argv, registry)
             sys.stdout.flush()
@@ -124,6 +122,9 @@ def _run(argv: Sequence[str], registry: Registry | None) -> int:
     arguments = _parse(argv)
     command = COMMANDS[arguments.command]
     del arguments.command, arguments.parser
+    from qhal.system.trail import trail  # not before --help is printed
+
+    trail().alone = True
     try:
         return command.run(arguments, registry)
     except SystemExit as error:  # whoever asked for it, the command is not done
