@@ -37,6 +37,10 @@ HEAVY = {
     "openvino",
     "PIL",
     "rich",
+    # of the standard library, which only the work of a command needs:
+    "inspect",
+    "pickle",
+    "tempfile",
 }
 
 HELP = "from qhal.cli.main import main; main([{}])"
