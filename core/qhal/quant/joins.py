@@ -20,7 +20,7 @@ from qhal.ir.ops import Role
 from qhal.quant.choice import Choice, Choices
 from qhal.quant.collectors import TensorStats
 from qhal.quant.range_estimators import RealRange
-from qhal.quant.scores import FINE_SHARE, AttentionScores
+from qhal.quant.scores import FINE_SHARE, AttentionScores, scores_of
 from qhal.targets.spec import SameAsInput
 
 FEW_STEPS = 16
@@ -145,7 +145,7 @@ def find_coarse(
         choices: of its nodes.
         stats: of its activations.
     """
-    return tuple(_Finder(graph, choices, Extents(graph, stats, AttentionScores.of(graph))).run())
+    return tuple(_Finder(graph, choices, Extents(graph, stats, scores_of(graph))).run())
 
 
 @dataclass
