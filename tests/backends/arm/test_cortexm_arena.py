@@ -9,6 +9,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qhal.plugin.registry import registry
@@ -158,7 +159,8 @@ def test_a_plan_shares_what_is_not_used_together() -> None:
 def by_trying(buffers: list[Buffer]) -> int:
     """Place each buffer at the lowest aligned place where it meets none."""
     placed: list[tuple[int, int, Buffer]] = []
-    for new in sorted(buffers[::-1], key=lambda b: -(-(-b.size // 16))):
+    backwards = buffers[::-1]
+    for new in sorted(backwards, key=lambda b: -b.size // 16):
         size = -(-new.size // 16) * 16
         others = [p for p in placed if p[2].first <= new.last and new.first <= p[2].last]
         free = (
