@@ -16,7 +16,6 @@ from functools import cached_property
 import numpy as np
 
 from qhal.ir.graph import Array, Graph, Node
-from qhal.ir.ops import Role
 from qhal.quant.choice import Choice, Choices
 from qhal.quant.collectors import TensorStats
 from qhal.quant.range_estimators import RealRange
@@ -301,8 +300,4 @@ def leave_mixed(graph: Graph) -> frozenset[str]:
 
 
 def _activations(graph: Graph, node: Node) -> list[str]:
-    return [
-        name
-        for index, name in enumerate(node.inputs)
-        if name and node.op.role(index) is Role.ACTIVATION and graph.tensors[name].dtype.is_float
-    ]
+    return [name for name in node.activations if graph.tensors[name].dtype.is_float]
