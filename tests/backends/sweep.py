@@ -29,7 +29,7 @@ FLOAT = "float"
 KINDS = tuple(sorted({sample.op.kind for sample in ATTRIBUTES}))
 
 
-_RECURRENT = frozenset({"Gru", "Lstm"})
+RECURRENT = frozenset({"Gru", "Lstm", "Rnn"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ def sweep(kind: str, target: str, recipe: str) -> Swept | None:
 def samples_of(kind: str) -> tuple[Sample, ...]:
     """All samples of an operator; of recurrent ones, which become hundreds of nodes, a third."""
     found = tuple(s for s in (*SAMPLES, *EDGES, *ATTRIBUTES) if s.op.kind == kind)
-    return found[::3] if kind in _RECURRENT else found
+    return found[::3] if kind in RECURRENT else found
 
 
 def joined(samples: Mapping[int, Sample]) -> Graph:

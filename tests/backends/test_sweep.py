@@ -18,7 +18,7 @@ from qhal.plugin.backend import RunOptions
 from qhal.quant.arithmetic import quantize
 from qhal.quant.model import QuantModel
 from qhal.quant.oracle import Oracle
-from tests.backends.sweep import FLOAT, KINDS, Swept, sweep
+from tests.backends.sweep import FLOAT, KINDS, RECURRENT, Swept, sweep
 from tests.core.ir.importing import run as run_onnx
 
 _PACKAGES = {"cpu": "onnxruntime", "tflite": "ai_edge_litert", "openvino-cpu": "openvino"}
@@ -121,5 +121,5 @@ def test_integers_are_the_oracles(kind: str, target: str, recipe: str) -> None:
         unit = 1.0 if wanted[name].dtype.kind in "iu" else step
         gap = np.abs(wanted[name].astype(np.float64) - found[name].astype(np.float64)) / unit
         assert float(gap.max()) < _MOST_STEPS[recipe] + 0.01, label
-        share = _SHARE_OF_RECURRENT if kind in ("Gru", "Lstm") else _SHARE_WITHIN_ONE
+        share = _SHARE_OF_RECURRENT if kind in RECURRENT else _SHARE_WITHIN_ONE
         assert recipe == "w8a16" or float(np.mean(gap < 1.01)) >= share, label

@@ -8,14 +8,17 @@ drawn numbers, and compared with ONNX Runtime.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 from importlib.util import find_spec
+from weakref import ref
 
 import numpy as np
 
 from qhal.ir.graph import Array, Arrays, Graph, Node, NodeView, TensorType
+from qhal.ir.ops import Opaque
 from qhal.quant.model import QuantModel
 from qhal.quant.oracle import Oracle
 
@@ -45,15 +48,20 @@ def why_misread(view: NodeView) -> str | None:
     if find_spec("openvino") is None:
         return None
     graph = _alone(view)
-    return _verdict(_Question(_digest(graph), graph))
+    return _verdict(_Question(_digest(graph), ref(graph)))
 
 
 @dataclass(frozen=True)
 class _Question:
-    """A node by itself; questions about equal nodes are equal."""
+    """A node by itself; questions about equal nodes are equal.
+
+    Attributes:
+        key: digest of all that decides.
+        graph: of the node, which lives no longer than the question is being answered.
+    """
 
     key: bytes
-    graph: Graph = field(compare=False)
+    graph: ref[Graph] = field(compare=False)
 
 
 def _alone(view: NodeView) -> Graph:
@@ -62,7 +70,9 @@ def _alone(view: NodeView) -> Graph:
     used = dict.fromkeys(filter(None, node.inputs))
     names = {name: f"x{index}" for index, name in enumerate(used)}
     outputs = [f"y{index}" if name else "" for index, name in enumerate(node.outputs)]
-    made = Node("node", node.op, tuple(names.get(n, "") for n in node.inputs), tuple(outputs))
+    inputs = [names.get(name, "") for name in node.inputs]
+    op = _renamed(node.op, inputs, outputs) if isinstance(node.op, Opaque) else node.op
+    made = Node("node", op, tuple(inputs), tuple(outputs))
     pairs = [*names.items(), *zip(node.outputs, outputs, strict=True)]
     return Graph(
         "alone",
@@ -74,6 +84,16 @@ def _alone(view: NodeView) -> Graph:
     )
 
 
+def _renamed(op: Opaque, inputs: Sequence[str], outputs: Sequence[str]) -> Opaque:
+    """Leave out what an ONNX node is called, and why it is kept."""
+    from onnx import NodeProto
+
+    proto = NodeProto.FromString(op.proto)
+    proto.name = proto.doc_string = ""
+    proto.input[:], proto.output[:] = inputs, outputs
+    return replace(op, proto=proto.SerializeToString(deterministic=True), reason="")
+
+
 def _digest(graph: Graph) -> bytes:
     found = sha256(repr((graph.nodes, graph.tensors)).encode())
     for name, value in graph.constants.items():
@@ -83,7 +103,8 @@ def _digest(graph: Graph) -> bytes:
 
 @lru_cache(_REMEMBERED)
 def _verdict(question: _Question) -> str | None:
-    graph = question.graph
+    graph = question.graph()
+    assert graph is not None
     draws = [_draw(graph, np.random.default_rng(seed)) for seed in range(_DRAWS)]
     expected = _meant(graph, draws)
     try:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from qhal.data.arrayfile import StoredArray, open_npy, open_npz
 from qhal.data.fit import AsIs, Fit, fit_for, is_image
 from qhal.data.folder import FileSource, label_file, open_folder
-from qhal.data.frames import FrameSource, holds_sequences
+from qhal.data.frames import open_frames
 from qhal.data.function import find_function, open_function, open_mapping
 from qhal.data.labels import Labels, labels_of_array, labels_of_files, shifted
 from qhal.data.preprocess import PRESETS, Preprocess, load_preprocess
@@ -170,8 +170,8 @@ def load_dataset(
     check_samples(len(found), found.name)
     arrays = _match(found, inputs, states)
     taken = {key: inputs[name] for name, key in arrays.items()}
-    if states and holds_sequences(found, taken, [arrays[n] for n in states if n in arrays]):
-        found = FrameSource(found, taken)
+    if states:
+        found = open_frames(found, taken, [arrays[n] for n in states if n in arrays])
         check_samples(len(found), found.name)
     fits = {
         **_fits(arrays, {n: inputs[n] for n in arrays if n not in states}, operations, masks),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -21,20 +21,40 @@ def is_frame(shape: tuple[int, ...], kind: TensorType) -> bool:
     return shape == kind.shape or (kind.shape[:1] == (1,) and shape == kind.shape[1:])
 
 
-def holds_sequences(source: SampleSource, types: Types, states: Collection[str]) -> bool:
-    """Return True if a sample is a sequence of frames: one axis more in front.
+def open_frames(source: SampleSource, types: Types, states: Collection[str]) -> SampleSource:
+    """Return the frames of a source whose samples are sequences: one axis more in front.
+
+    All samples decide, for a sequence of one frame may look like a frame. A source of frames is
+    returned as it is.
 
     Args:
         source: of samples.
         types: array in the source -> type of the input that it is for.
         states: arrays that hold states.
+
+    Raises:
+        DataShapeError: a sample has arrays of different lengths, or none.
+        LabelError: there are labels, which would be those of sequences.
     """
     if source.kind == "images":
-        return False
-    shapes = {name: array.shape for name, array in source.read(0).items() if name in types}
-    data = {name: shape for name, shape in shapes.items() if name not in states}
-    longer = [name for name, shape in data.items() if not is_frame(shape, types[name])]
-    return bool(longer) and all(shapes[n] and is_frame(shapes[n][1:], types[n]) for n in longer)
+        return source
+    shapes = [source.shapes(number) for number in range(len(source))]
+    longer = {
+        (name, len(shape))
+        for sample in shapes
+        for name, shape in sample.items()
+        if name in types and not is_frame(shape, types[name]) and is_sequence(shape, types[name])
+    }
+    first = [(n, shape) for n, shape in shapes[0].items() if n in types and n not in states]
+    fits = all(is_frame(shape, types[n]) or is_sequence(shape, types[n]) for n, shape in first)
+    if not fits or all(name in states for name, _ in longer):
+        return source
+    return FrameSource(source, shapes, longer)
+
+
+def is_sequence(shape: tuple[int, ...], kind: TensorType) -> bool:
+    """Return True if an array of a sample has an axis of frames in front of the input's."""
+    return bool(shape) and is_frame(shape[1:], kind)
 
 
 @dataclass
@@ -52,12 +72,18 @@ class FrameSource(SampleSource):
         starts: the frames at which a sequence begins, ascending from 0.
     """
 
-    def __init__(self, source: SampleSource, types: Types) -> None:
+    def __init__(
+        self,
+        source: SampleSource,
+        shapes: Sequence[Mapping[str, tuple[int, ...]]],
+        longer: Collection[tuple[str, int]],
+    ) -> None:
         """Find out how long the sequences are.
 
         Args:
             source: of which every sample is a sequence.
-            types: array in the source -> type of the input that it is for.
+            shapes: of its samples' arrays.
+            longer: arrays, with their ranks, whose first axis counts frames.
 
         Raises:
             DataShapeError: a sample has arrays of different lengths, or none.
@@ -70,8 +96,8 @@ class FrameSource(SampleSource):
                 "Leave the labels out, or give the frames of one sequence as samples.",
             )
         self.kind, self.name, self.names = source.kind, source.name, source.names
-        self._source, self._types, self._last = source, types, _Last()
-        lengths = [self._length_of(number) for number in range(len(source))]
+        self._source, self._longer, self._last = source, frozenset(longer), _Last()
+        lengths = [self._length_of(number, each) for number, each in enumerate(shapes)]
         self._ends = tuple(accumulate(lengths))
         self.starts = (0, *self._ends[:-1])
 
@@ -82,7 +108,7 @@ class FrameSource(SampleSource):
         """Return one frame of every array; what has no axis of frames is there in each."""
         number, frame = self._place(index)
         return {
-            name: np.asarray(array[frame] if self._has_frames(name, array) else array)
+            name: np.asarray(array[frame] if self._has_frames(name, array.shape) else array)
             for name, array in self._sample(number).items()
         }
 
@@ -100,15 +126,14 @@ class FrameSource(SampleSource):
             self._last = _Last(number, self._source.read(number))
         return self._last.arrays
 
-    def _has_frames(self, name: str, array: Array) -> bool:
-        kind = self._types.get(name)
-        return kind is not None and array.ndim > 0 and not is_frame(array.shape, kind)
+    def _has_frames(self, name: str, shape: tuple[int, ...]) -> bool:
+        return (name, len(shape)) in self._longer and len(shape) > 0
 
-    def _length_of(self, number: int) -> int:
+    def _length_of(self, number: int, shapes: Mapping[str, tuple[int, ...]]) -> int:
         lengths = {
-            name or UNNAMED: len(array)
-            for name, array in self._sample(number).items()
-            if self._has_frames(name, array)
+            name or UNNAMED: shape[0]
+            for name, shape in shapes.items()
+            if self._has_frames(name, shape)
         }
         if len(set(lengths.values())) != 1 or 0 in lengths.values():
             listed = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())

@@ -65,7 +65,8 @@ class Rollout(Dataset):
     def begins(self, index: int) -> bool:
         """Return True if a frame does not go on from the one in front of it."""
         frame = int(self.indices[index])
-        return index == 0 or frame in self.starts or int(self.indices[index - 1]) != frame - 1
+        is_start = self._start_of(frame) == frame
+        return index == 0 or is_start or int(self.indices[index - 1]) != frame - 1
 
     @property
     def frames(self) -> npt.NDArray[np.intp]:

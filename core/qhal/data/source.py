@@ -45,6 +45,10 @@ class SampleSource(ABC):
             DataFileError: they cannot be read.
         """
 
+    def shapes(self, index: int) -> Mapping[str, tuple[int, ...]]:
+        """Return the shapes of a sample's arrays; read no more for it than needed."""
+        return {name: array.shape for name, array in self.read(index).items()}
+
     def content(self, index: int) -> Iterable[bytes | memoryview]:
         """Yield what identifies the content of a sample, for the fingerprint."""
         for name, array in sorted(self.read(index).items()):
@@ -96,9 +100,15 @@ class ArraySource(SampleSource):
         if not arrays:
             raise DataFileError(f"There is no array in {name}.", "Name one like the model's input.")
         self._length = _common_length(name, arrays)
+        self._shapes = {name: array.shape[1:] for name, array in arrays.items()}
 
     def __len__(self) -> int:
         return self._length
+
+    def shapes(self, index: int) -> Mapping[str, tuple[int, ...]]:
+        """Return the shapes of the slices, which are all alike."""
+        del index
+        return self._shapes
 
     def read(self, index: int) -> Mapping[str, Array]:
         """Return the sample's slice of every array."""

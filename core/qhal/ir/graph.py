@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qhal.ir.dtypes import DType
-from qhal.ir.ops import Op
+from qhal.ir.ops import Op, Role
 
 Array = npt.NDArray[np.generic]
 
@@ -56,6 +56,12 @@ class Node:
     outputs: tuple[str, ...]
     origin: tuple[str, ...] = ()
 
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """The operands that are activations, constant ones included."""
+        roles = ((name, self.op.role(index)) for index, name in enumerate(self.inputs) if name)
+        return tuple(name for name, role in roles if role is Role.ACTIVATION)
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:
@@ -93,6 +99,10 @@ class Graph:
             for name in dict.fromkeys(filter(None, node.inputs)):
                 found[name].append(node)
         return {name: tuple(nodes) for name, nodes in found.items()}
+
+    def computed(self, node: Node) -> tuple[str, ...]:
+        """Return the activations that a node reads, without constants."""
+        return tuple(name for name in node.activations if name not in self.constants)
 
     def with_nodes(
         self,

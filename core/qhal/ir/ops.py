@@ -17,7 +17,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from qhal.ir.dtypes import DType
 from qhal.ir.op_base import FUNCTION, PAIR
 from qhal.ir.op_base import Activation as Activation
 from qhal.ir.op_base import Ints as Ints
@@ -25,9 +24,24 @@ from qhal.ir.op_base import Layout as Layout
 from qhal.ir.op_base import Op as Op
 from qhal.ir.op_base import Role as Role
 from qhal.ir.op_base import Traits as Traits
+from qhal.ir.ops_moves import Cast as Cast
+from qhal.ir.ops_moves import Concat as Concat
+from qhal.ir.ops_moves import Dequantize as Dequantize
+from qhal.ir.ops_moves import Expand as Expand
+from qhal.ir.ops_moves import Gather as Gather
+from qhal.ir.ops_moves import Pad as Pad
+from qhal.ir.ops_moves import Quantize as Quantize
+from qhal.ir.ops_moves import Requantize as Requantize
+from qhal.ir.ops_moves import Reshape as Reshape
+from qhal.ir.ops_moves import Slice as Slice
+from qhal.ir.ops_moves import Split as Split
+from qhal.ir.ops_moves import Tile as Tile
+from qhal.ir.ops_moves import Transpose as Transpose
+from qhal.ir.ops_recurrent import Gru as Gru
+from qhal.ir.ops_recurrent import Lstm as Lstm
+from qhal.ir.ops_recurrent import Rnn as Rnn
 
 _WEIGHTED = (Role.ACTIVATION, Role.WEIGHT, Role.BIAS)
-_RECURRENT = Traits(recurrent=True)
 _NONNEGATIVE = replace(FUNCTION, nonnegative=True)
 
 # --- weighted operators -------------------------------------------------------
@@ -84,52 +98,6 @@ class FullyConnected(Op):
 @dataclass(frozen=True)
 class MatMul(Op):
     """Matrix product of two activations, broadcast over leading axes as NumPy does."""
-
-
-@dataclass(frozen=True)
-class Lstm(Op):
-    """LSTM over time-major x (T, N, I), ONNX gate order i o f c.
-
-    Operands x, W (D, 4H, I), R (D, 4H, H), B (D, 8H), initial_h (D, N, H),
-    initial_c (D, N, H); outputs Y (T, D, N, H), Y_h, Y_c. An absent operand is "".
-    """
-
-    roles = (Role.ACTIVATION, Role.WEIGHT, Role.WEIGHT, Role.BIAS, Role.ACTIVATION)
-    traits = _RECURRENT
-    hidden_size: int
-    direction: str = "forward"
-
-
-@dataclass(frozen=True)
-class Gru(Op):
-    """GRU over time-major x (T, N, I), ONNX gate order z r h.
-
-    Operands x, W (D, 3H, I), R (D, 3H, H), B (D, 6H), initial_h (D, N, H);
-    outputs Y (T, D, N, H), Y_h. An absent operand is "". ``candidate`` is the activation
-    of the candidate state: Tanh or Relu.
-    """
-
-    roles = (Role.ACTIVATION, Role.WEIGHT, Role.WEIGHT, Role.BIAS, Role.ACTIVATION)
-    traits = _RECURRENT
-    hidden_size: int
-    direction: str = "forward"
-    linear_before_reset: bool = False
-    candidate: str = "Tanh"
-
-
-@dataclass(frozen=True)
-class Rnn(Op):
-    """Plain recurrent layer over time-major x (T, N, I): ``h' = activation(W x + R h + b)``.
-
-    Operands x, W (D, H, I), R (D, H, H), B (D, 2H), initial_h (D, N, H); outputs Y (T, D, N, H),
-    Y_h. An absent operand is "". ``candidate`` is the activation: Tanh or Relu.
-    """
-
-    roles = (Role.ACTIVATION, Role.WEIGHT, Role.WEIGHT, Role.BIAS, Role.ACTIVATION)
-    traits = _RECURRENT
-    hidden_size: int
-    direction: str = "forward"
-    candidate: str = "Tanh"
 
 
 # --- element-wise, two operands -----------------------------------------------
@@ -447,113 +415,6 @@ class SpaceToDepth(Op):
     layout: Layout = Layout.NCHW
 
 
-# --- data movement ------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Reshape(Op):
-    """Same elements in the same order, another shape (fully static)."""
-
-    shape: Ints
-
-
-@dataclass(frozen=True)
-class Transpose(Op):
-    """Permute the dimensions: output dimension i is input dimension ``perm[i]``."""
-
-    perm: Ints
-
-
-@dataclass(frozen=True)
-class Concat(Op):
-    """Join all operands along an axis."""
-
-    axis: int
-
-
-@dataclass(frozen=True)
-class Split(Op):
-    """Cut along an axis into outputs of the given sizes."""
-
-    axis: int
-    sizes: Ints
-
-
-@dataclass(frozen=True)
-class Slice(Op):
-    """``x[starts[i] : starts[i] + sizes[i]*steps[i] : steps[i]]`` in every dimension i.
-
-    One entry per dimension; ``sizes`` is the output's shape; a negative step walks down.
-    """
-
-    starts: Ints
-    sizes: Ints
-    steps: Ints
-
-
-@dataclass(frozen=True)
-class Pad(Op):
-    """Pad every dimension (all begins, then all ends); ``mode``: constant, reflect or edge."""
-
-    pads: Ints
-    mode: str = "constant"
-    value: float = 0.0
-
-
-@dataclass(frozen=True)
-class Gather(Op):
-    """``take(x, indices, axis)``; operands x, indices (int64)."""
-
-    roles = (Role.ACTIVATION, Role.INDEX)
-    axis: int
-
-
-@dataclass(frozen=True)
-class Expand(Op):
-    """Broadcast to a static shape."""
-
-    shape: Ints
-
-
-@dataclass(frozen=True)
-class Tile(Op):
-    """Repeat along every dimension."""
-
-    repeats: Ints
-
-
-@dataclass(frozen=True)
-class Cast(Op):
-    """Convert the elements to another type."""
-
-    traits = Traits(elementwise=True, operands=1)
-    to: DType
-
-
-# --- conversions: only in a quantized graph -----------------------------------
-
-
-@dataclass(frozen=True)
-class Quantize(Op):
-    """Float to integer, with the parameters of the output tensor."""
-
-    traits = Traits(elementwise=True, operands=1)
-
-
-@dataclass(frozen=True)
-class Dequantize(Op):
-    """Integer to float, with the parameters of the input tensor."""
-
-    traits = Traits(elementwise=True, operands=1)
-
-
-@dataclass(frozen=True)
-class Requantize(Op):
-    """Integer to integer, from the parameters of the input to those of the output."""
-
-    traits = FUNCTION
-
-
 # --- what has no canonical form -----------------------------------------------
 
 
@@ -586,7 +447,7 @@ OPERATORS: tuple[type[Op], ...] = tuple(
     for kind in tuple(globals().values())
     if isinstance(kind, type) and issubclass(kind, Op) and kind is not Op
 )
-"""Every canonical operator, in the order of this module."""
+"""Every canonical operator, those of the modules that this one imports first."""
 
 
 def kinds_of(operator: type[Op]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from qhal.decisions import Code, Decision, Severity
@@ -78,6 +78,36 @@ def find_states(graph: Graph, given: Pairs | None = None) -> States:
     return States(ordered, (*told, *_doubts(graph, ordered, unclear)))
 
 
+def without(states: States, contradicted: Collection[str]) -> States:
+    """Take back what was recognized where the data say otherwise.
+
+    Args:
+        states: as recognized.
+        contradicted: outputs whose inputs hold something else in the data.
+    """
+    if not contradicted:
+        return states
+    taken_back = {states.pairs[output] for output in contradicted}
+    kept = {o: i for o, i in states.pairs.items() if o not in contradicted}
+    told = [d for d in states.decisions if d.subject not in taken_back]
+    return States(kept, (*told, *(_doubt(o, states.pairs[o], _CONTRADICTED) for o in contradicted)))
+
+
+_CONTRADICTED = (
+    "looks like a state, but the data give {} values that are not what the model made of the "
+    "sample before"
+)
+
+
+def _doubt(output: str, name: str, why: str) -> Decision:
+    sentence = (
+        f"Output {output}, which may feed input {name}, {why.format(name)}. It was not taken for a "
+        f"state, so that no loop was verified: leave {name} out of the data or say "
+        f"--state {output}={name} if it is one, --state none if there is none."
+    )
+    return Decision(Code.STATE_UNCLEAR, sentence, name, Severity.WARNING)
+
+
 # --- what the user says ---------------------------------------------------------
 
 
@@ -135,14 +165,17 @@ def _by_name(graph: Graph) -> tuple[dict[str, str], list[tuple[str, str]]]:
 
 
 def _by_word(graph: Graph, known: Pairs) -> dict[str, str]:
-    """Pair what is called a state at both ends and has a type of its own."""
+    """Pair what is called one state at both ends, whatever counts it, and has a type of its own.
+
+    Other words tell them apart: the hidden states of an encoder are not those of a decoder.
+    """
     fit = [
         (o, i)
         for o in graph.outputs
         for i in graph.inputs
         if o not in known and i not in known.values() and graph.tensors[o] == graph.tensors[i]
     ]
-    return {o: i for o, i in fit if _alone((o, i), fit) and _is_state(o) and _is_state(i)}
+    return {o: i for o, i in fit if _alone((o, i), fit) and _is_state(o) and _core(o) == _core(i)}
 
 
 def _alone(pair: tuple[str, str], others: Iterable[tuple[str, str]]) -> bool:
@@ -160,6 +193,12 @@ def _words(name: str) -> list[str]:
     for long, short in _SAME.items():
         lowered = lowered.replace(long, short)
     return [word for word in re.split(r"[^a-z0-9]+", lowered) if word]
+
+
+def _core(name: str) -> list[str]:
+    """Return the words of a name without those for "in" or "out", and without numbers."""
+    words = [word for found in _words(name) for word in re.findall(r"\d+|[a-z]+", found)]
+    return [word for word in words if not word.isdigit() and word not in _IN | _OUT]
 
 
 def _stem(name: str, roles: frozenset[str]) -> frozenset[tuple[str, ...]]:

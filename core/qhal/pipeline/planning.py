@@ -103,7 +103,7 @@ def plan_line(
         fitted = replace(fitted, choices=settled.constraints.choices)
         gates = (*floats.gates, *fallback_gate(fitted.choices, options.max_fallback))
         assigned = _assigned(fitted, settled.constraints, calibration, options.observer)
-    made_by = (fitted, states, data, floats, constraints, settled, calibration, assigned)
+    made_by = (fitted, states, data, floats, settled.constraints, settled, calibration, assigned)
     decisions = (*(d for made in made_by for d in made.decisions), *constant)
     return PlannedModel(
         served,

@@ -20,12 +20,13 @@ from qhal.data import (
     split_sequences,
 )
 from qhal.data.constant import constant_inputs
+from qhal.data.contradict import contradicted
 from qhal.data.spool import Spool
 from qhal.decisions import Decision
 from qhal.host import cache_folder
 from qhal.ir.graph import Graph
 from qhal.ir.importer import Imported, import_model
-from qhal.ir.states import States, find_states
+from qhal.ir.states import States, find_states, without
 from qhal.pipeline.float_check import FloatFinding, check_float
 from qhal.pipeline.options import Options
 from qhal.plugin.registry import Registry, given_or_installed
@@ -126,9 +127,9 @@ class Session:
     @cached_property
     def _data(self) -> DataSplit:
         graph, options, rest = self._imported.graph, self.options, []
-        data = self._load(options.data)
+        data = self._given
         if options.eval is not None:
-            rest = [self._load(options.eval)]
+            rest = [self._load(options.eval, self._states.inputs)]
         if self._states.pairs:
             divided = self._divide_sequences(data, *rest)
         else:
@@ -138,7 +139,18 @@ class Session:
             check_labels(graph, divided.evaluation.labels, needed=limited)
         return divided
 
-    def _load(self, source: Source) -> Dataset:
+    @cached_property
+    def _given(self) -> Dataset:
+        """The data, read for the states that there are."""
+        loaded = self._recognized_in
+        found, recognized = self._states.inputs, self._recognized.inputs
+        return loaded if found == recognized else self._load(self.options.data, found)
+
+    @cached_property
+    def _recognized_in(self) -> Dataset:
+        return self._load(self.options.data, self._recognized.inputs)
+
+    def _load(self, source: Source, states: tuple[str, ...]) -> Dataset:
         graph, options = self._imported.graph, self.options
         return load_dataset(
             source,
@@ -147,7 +159,7 @@ class Session:
             labels=options.labels,
             label_offset=options.label_offset,
             masks=AttentionScores.of(graph).ranges,
-            states=self._states.inputs,
+            states=states,
         )
 
     def _divide_sequences(self, *loaded: Dataset) -> DataSplit:
@@ -158,8 +170,17 @@ class Session:
         return roll_out(dataset, self._states.pairs, self._reference.run)
 
     @cached_property
-    def _states(self) -> States:
+    def _recognized(self) -> States:
         return find_states(self._imported.graph, self.options.state)
+
+    @cached_property
+    def _states(self) -> States:
+        """The states that were recognized, unless the data say otherwise; the user may insist."""
+        found = self._recognized
+        if self.options.state is not None or not found.pairs:
+            return found
+        data, model = self._recognized_in, self._reference.run
+        return without(found, contradicted(data, found.pairs, model))
 
     @cached_property
     def _constant(self) -> tuple[Decision, ...]:

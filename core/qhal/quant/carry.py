@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Mapping
 
 from qhal.decisions import Code
 from qhal.ir.graph import Graph, Node, NodeView
-from qhal.ir.ops import Role
 from qhal.quant.choice import Choice, Choices
 from qhal.quant.promotion import promote
 from qhal.targets.target import Target
@@ -18,6 +17,7 @@ from qhal.targets.target import Target
 _SUMS = frozenset({"Add", "Sub", "Mul"})
 _GATES = frozenset({"Sigmoid", "Tanh", "Relu", "HardSigmoid", "Clip"})
 _MOVES = frozenset({"Reshape", "Transpose", "Split", "Slice", "Concat"})
+"""What recurrent layers that were written out move states with; a Gather reads a table."""
 
 
 def carry_in_float(
@@ -78,13 +78,5 @@ def _reach(graph: Graph, tensors: Iterable[str], *, forward: bool) -> frozenset[
             if node.name in found or node.op.kind not in _SUMS | _MOVES:
                 continue
             found.add(node.name)
-            todo.extend(node.outputs if forward else _operands(graph, node))
+            todo.extend(node.outputs if forward else graph.computed(node))
     return frozenset(found)
-
-
-def _operands(graph: Graph, node: Node) -> list[str]:
-    return [
-        name
-        for index, name in enumerate(node.inputs)
-        if name and name not in graph.constants and node.op.role(index) is Role.ACTIVATION
-    ]

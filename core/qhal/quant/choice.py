@@ -16,7 +16,7 @@ import numpy as np
 from qhal.decisions import Code, Decision, Severity
 from qhal.ir.graph import Graph, Node, NodeView
 from qhal.ir.ops import Opaque, Role
-from qhal.quant.scores import AttentionScores
+from qhal.quant.scores import scores_of
 from qhal.targets.capability import Capabilities, KernelRow
 from qhal.targets.limit import Limit, broken_by
 from qhal.targets.policy import Policy
@@ -172,7 +172,7 @@ def _is_finite(view: NodeView, index: int) -> bool:
     value = view.constant(index)
     if value.dtype.kind != "f" or np.isfinite(value).all():
         return True
-    cut = AttentionScores.of(view.graph).constant(view.node.inputs[index])
+    cut = scores_of(view.graph).constant(view.node.inputs[index])
     return bool(np.isfinite(cut).all())
 
 

@@ -3,22 +3,23 @@
 Boxes in pixels and scores from 0 to 1 in one Concat: 8 bits over 600 pixels leave the scores two
 values. What was measured in calibration says so before anything is rounded. A tensor whose
 smallest part is left with few steps is called mixed. It stays mixed through movement and
-element-wise arithmetic, until a product or a bounded function ends it.
+element-wise arithmetic, until a product of matrices or a bounded function ends it. One factor for
+each channel mixes as a Concat does: boxes and scores may be one tensor that is scaled at the end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from qhal.ir.graph import Array, Graph, Node
-from qhal.ir.ops import Role
 from qhal.quant.choice import Choice, Choices
 from qhal.quant.collectors import TensorStats
 from qhal.quant.range_estimators import RealRange
-from qhal.quant.scores import FINE_SHARE, AttentionScores
+from qhal.quant.scores import FINE_SHARE, AttentionScores, scores_of
 from qhal.targets.spec import SameAsInput
 
 FEW_STEPS = 16
@@ -28,14 +29,15 @@ FEW_OUTPUT_STEPS = 64
 
 _JOINS = frozenset({"Concat", "Where", "Maximum", "Minimum", "Pad"})
 _SUMS = frozenset({"Add", "Sub"})
+_PRODUCTS = frozenset({"Mul", "Div"})
 _MOVES = frozenset(
     {"Reshape", "Transpose", "Split", "Slice", "Gather", "Expand", "Tile", "Resize", "MaxPool"}
     | {"DepthToSpace", "SpaceToDepth"}
 )
 _ARITHMETIC = frozenset(
-    {"Mul", "Div", "Relu", "Relu6", "Clip", "LeakyRelu", "PRelu", "Neg", "Abs", "AveragePool"}
+    {"Relu", "Relu6", "Clip", "LeakyRelu", "PRelu", "Neg", "Abs", "AveragePool"}
 )
-_KEEPS_MIXED = _JOINS | _SUMS | _MOVES | _ARITHMETIC
+_KEEPS_MIXED = _JOINS | _SUMS | _PRODUCTS | _MOVES | _ARITHMETIC
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,21 @@ def _constant_range(value: Array, varied: bool) -> RealRange | None:
     return None if varied and low == high else (low, high)
 
 
+def _smallest_share(factors: Array | None) -> float:
+    """Return the smallest of the factors of channels as a share of the largest; zeros are none.
+
+    Factors that vary along several axes are weights of single elements, of which some are small.
+    """
+    if (
+        factors is None
+        or factors.dtype.kind != "f"
+        or factors.size != max(factors.shape, default=0)
+    ):
+        return 1.0
+    sizes = np.abs(factors[factors != 0].astype(np.float64))
+    return float(sizes.min() / sizes.max()) if sizes.size and np.isfinite(sizes).all() else 1.0
+
+
 def find_coarse(
     graph: Graph, choices: Choices, stats: Mapping[str, TensorStats]
 ) -> tuple[Coarse, ...]:
@@ -127,7 +144,7 @@ def find_coarse(
         choices: of its nodes.
         stats: of its activations.
     """
-    return tuple(_Finder(graph, choices, Extents(graph, stats, AttentionScores.of(graph))).run())
+    return tuple(_Finder(graph, choices, Extents(graph, stats, scores_of(graph))).run())
 
 
 @dataclass
@@ -138,7 +155,6 @@ class _Finder:
     parts: dict[str, _Part] = field(default_factory=dict)
 
     def run(self) -> Iterator[Coarse]:
-        self.leaving = _leaving(self.graph)
         for node in self.graph.nodes:
             part = self._part(node)
             if part is not None:
@@ -148,6 +164,15 @@ class _Finder:
             found = self._coarse(node, choice) if choice.quantized else None
             if found is not None:
                 yield found
+
+    @cached_property
+    def leaving(self) -> frozenset[str]:
+        """The tensors that only become outputs."""
+        return _leaving(self.graph)
+
+    @cached_property
+    def _kinds(self) -> Mapping[str, str]:
+        return {node.name: node.op.kind for node in self.graph.nodes}
 
     # --- which tensors are mixed ---
 
@@ -160,6 +185,8 @@ class _Finder:
         found = [self.parts[name] for name in node.inputs if name in self.parts]
         if is_join:
             found += self._operands(node)
+        if kind in _PRODUCTS and node.outputs[0] in self.leaving:
+            found += self._scaled(node)
         return min(found, key=lambda part: part.share, default=None)
 
     def _operands(self, node: Node) -> Iterator[_Part]:
@@ -169,6 +196,13 @@ class _Finder:
             if whole and extent:
                 inner = self.parts.get(name, _Part(name, 1.0, node.name))
                 yield _Part(inner.tensor, inner.share * extent / whole, node.name)
+
+    def _scaled(self, node: Node) -> Iterator[_Part]:
+        """Measure what factors of their own leave the channels of the other operand."""
+        for factors, name in zip(node.inputs, reversed(node.inputs), strict=True):
+            share = _smallest_share(self.graph.constants.get(factors))
+            if share < 1.0:
+                yield _Part(name, share, node.name)
 
     def _pass_on(self, node: Node, part: _Part) -> None:
         for name in node.outputs:
@@ -220,10 +254,11 @@ class _Finder:
         part = self.parts.get(name)
         if part is None:
             return None
-        is_sum = self._kind(part.join) in _SUMS
-        few = FEW_OUTPUT_STEPS if name in self.leaving and not is_sum else FEW_STEPS
+        kind = self._kinds[part.join]
+        few = FEW_OUTPUT_STEPS if name in self.leaving and kind in _JOINS else FEW_STEPS
+        beside = f"{'the largest channel' if kind in _PRODUCTS else 'all'} of {part.join}"
         steps = part.share * levels
-        return Coarse(node.name, part.tensor, steps, f"all of {part.join}") if steps < few else None
+        return Coarse(node.name, part.tensor, steps, beside) if steps < few else None
 
     def _in_shared(self, node: Node, names: Sequence[str], levels: int) -> Iterator[Coarse]:
         """Measure what operands and result keep where the kernel wants one scale for all."""
@@ -237,9 +272,6 @@ class _Finder:
             is_one = self.extents.of(name) is None
             if 0 < steps < (FEW_OUTPUT_STEPS if is_fine else FEW_STEPS) and not is_one:
                 yield Coarse(node.name, name, steps, f"all of {node.name}")
-
-    def _kind(self, name: str) -> str:
-        return next(node.op.kind for node in self.graph.nodes if node.name == name)
 
 
 def _leaving(graph: Graph) -> frozenset[str]:
@@ -268,8 +300,4 @@ def leave_mixed(graph: Graph) -> frozenset[str]:
 
 
 def _activations(graph: Graph, node: Node) -> list[str]:
-    return [
-        name
-        for index, name in enumerate(node.inputs)
-        if name and node.op.role(index) is Role.ACTIVATION and graph.tensors[name].dtype.is_float
-    ]
+    return [name for name in node.activations if graph.tensors[name].dtype.is_float]

@@ -67,7 +67,7 @@ def _why_release(graph: Graph, node: Node, choices: Choices, arriving: Collectio
     """Say why a movement may stay in float; "" if it may not."""
     readers = [r for out in node.outputs for r in graph.consumers[out]]
     is_output = not readers or bool(set(node.outputs) & set(graph.outputs))
-    names = _activations(graph, node)
+    names = graph.computed(node)
     in_float = [choices[reader.name].runs_in_float for reader in readers]
     if names and all(name in arriving for name in names):
         return "its input is float" if is_output or any(in_float) else ""
@@ -76,17 +76,9 @@ def _why_release(graph: Graph, node: Node, choices: Choices, arriving: Collectio
     return "only float nodes read its result" if released else ""
 
 
-def _activations(graph: Graph, node: Node) -> list[str]:
-    return [
-        name
-        for index, name in enumerate(node.inputs)
-        if name and node.op.role(index) is Role.ACTIVATION and name not in graph.constants
-    ]
-
-
 def _all_float(graph: Graph, node: Node, choices: Choices) -> bool:
     """Return True if every operand comes from a node that runs in float (an input is neutral)."""
-    producers = [graph.producers.get(name) for name in _activations(graph, node)]
+    producers = [graph.producers.get(name) for name in graph.computed(node)]
     return bool(producers) and all(
         p is not None and choices[p.name].runs_in_float for p in producers
     )
@@ -102,7 +94,7 @@ def _gives_float(graph: Graph, node: Node, choice: Choice, arriving: Collection[
         arriving: results of earlier nodes for which this holds.
     """
     if choice.moves:
-        names = _activations(graph, node)
+        names = graph.computed(node)
         return bool(names) and all(name in arriving for name in names)
     return choice.row is not None and choice.row.output == FLOAT
 
@@ -131,7 +123,7 @@ def promote_steep_operands(task: SelectionTask, choices: Choices) -> Choices:
         if choice.quantized and leads and all(promoted[r.name].runs_in_float for r in readers):
             choice = promoted[node.name] = _lead_in_float(view, caps, choice)
         if choice.promoted is not None:
-            leading.update(_activations(graph, node))
+            leading.update(graph.computed(node))
         elif choice.runs_in_float:
             leading.update(_steep_operands(view))
     return promoted
@@ -147,7 +139,7 @@ def _steep_operands(view: NodeView) -> tuple[str, ...]:
 
 def _lead_in_float(view: NodeView, caps: Capabilities, choice: Choice) -> Choice:
     is_product = Role.WEIGHT in view.op.roles or isinstance(view.op, MatMul)
-    if is_product or not _activations(view.graph, view.node):
+    if is_product or not view.graph.computed(view.node):
         return choice
     why = "its result feeds a function that is steep near zero"
     return promote(view, caps, choice, Code.STEEP_OPERAND, why)
@@ -193,7 +185,7 @@ def _leaving(graph: Graph, choices: Choices) -> frozenset[str]:
         if not (choice.quantized and read and moving.issuperset(readers)):
             continue
         leaving.add(node.name)
-        if choice.moves and len(_activations(graph, node)) == 1:
+        if choice.moves and len(graph.computed(node)) == 1:
             moving.add(node.name)
     return frozenset(leaving)
 

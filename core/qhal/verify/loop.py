@@ -232,18 +232,25 @@ class LoopAccuracy:
         if equality is not None:
             changed = 100 * (1 - equality.share)
             return f"{changed:.2f} % of the decisions of {name} ({self.decided[name].rule}) differ"
-        return f"{name} SQNR {self.closed[name].sqnr_db:.1f} dB" if name in self.closed else ""
+        return self._noise(name) if name in self.closed else ""
+
+    def _noise(self, name: str) -> str:
+        return f"{name} SQNR {self.closed[name].sqnr_db:.1f} dB"
 
     def _why(self, name: str, limit_pp: float, far_too: bool) -> str:
-        """Say why an output may not be as it is; "" if it may. One decision may be chance."""
-        equality = self.decided[name].counted
-        if equality is None:
-            far = far_too and name in self.closed and self.closed[name].sqnr_db < FAR_DB
-            return f"{self._figure(name)}; the limit is {FAR_DB:g} dB" if far else ""
-        wrong = equality.elements - equality.equal
-        if wrong <= 1 or 100 * wrong / equality.elements <= limit_pp:
+        """Say why an output may not be as it is; "" if it may. One decision may be chance.
+
+        Decisions that are always the same tell nothing: the numbers count then.
+        """
+        decisions = self.decided[name]
+        equality = decisions.counted
+        wrong = equality.elements - equality.equal if equality else 0
+        if equality and wrong > 1 and 100 * wrong / equality.elements > limit_pp:
+            return f"{self._figure(name)} from the float model's; the limit is {limit_pp:g} %"
+        if equality and not decisions.one_sided:
             return ""
-        return f"{self._figure(name)} from the float model's; the limit is {limit_pp:g} %"
+        far = far_too and name in self.closed and self.closed[name].sqnr_db < FAR_DB
+        return f"{self._noise(name)}; the limit is {FAR_DB:g} dB" if far else ""
 
     def _loss(self, name: str) -> float:
         return self.opened[name].sqnr_db - self.closed[name].sqnr_db if name in self.opened else 0.0

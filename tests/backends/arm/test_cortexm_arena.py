@@ -9,6 +9,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qhal.plugin.registry import registry
@@ -153,6 +154,34 @@ def test_a_plan_shares_what_is_not_used_together() -> None:
     assert planned_bytes([Buffer(160, 0, 1), Buffer(32, 1, 2), Buffer(160, 2, 3)]) == 192
     # The gap that the two large ones leave at step 1 is too small for the third.
     assert planned_bytes([Buffer(64, 0, 1), Buffer(48, 1, 2), Buffer(32, 1, 1)]) == 144
+
+
+def by_trying(buffers: list[Buffer]) -> int:
+    """Place each buffer at the lowest aligned place where it meets none."""
+    placed: list[tuple[int, int, Buffer]] = []
+    backwards = buffers[::-1]
+    for new in sorted(backwards, key=lambda b: -b.size // 16):
+        size = -(-new.size // 16) * 16
+        others = [p for p in placed if p[2].first <= new.last and new.first <= p[2].last]
+        free = (
+            at
+            for at in sorted({0, *(end for _, end, _ in others)})
+            if all(at + size <= begin or end <= at for begin, end, _ in others)
+        )
+        at = next(free)
+        placed.append((at, at + size, new))
+    return max((end for _, end, _ in placed), default=0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_plan_of_many_buffers_is_what_trying_finds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    begins, lives = rng.integers(0, 30, 60), rng.choice([0, 1, 2, 9, 40], 60)
+    sizes = rng.integers(1, 3000, 60)
+    buffers = [
+        Buffer(int(s), int(b), int(b + n)) for s, b, n in zip(sizes, begins, lives, strict=True)
+    ]
+    assert planned_bytes(buffers) == by_trying(buffers)
 
 
 @pytest.mark.parametrize(("sample", "capability", "kernel"), TRIALS, ids=str)

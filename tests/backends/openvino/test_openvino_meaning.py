@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import onnx
@@ -12,7 +14,8 @@ from onnx import helper
 
 import qhal
 from qhal.ir import ops
-from qhal.ir.graph import Array, Graph
+from qhal.ir.graph import Array, Graph, NodeView
+from qhal.ir.importer import import_model
 from qhal.legal.legalize import legalize
 from qhal.plugin.backend import RunOptions
 from qhal.quant.model import QuantModel
@@ -20,6 +23,7 @@ from qhal.quant.oracle import Oracle
 from qhal.targets.profile import TargetProfile
 from qhal_backends.openvino.capabilities import capabilities
 from qhal_backends.openvino.plugin import OpenVinoBackend
+from qhal_backends.openvino.reading import _alone, _digest, _Question, _verdict
 from qhal_backends.openvino.resizing import openvino_indices
 from qhal_backends.openvino.runner import load_core
 from tests.backends.openvino.openvino_models import (
@@ -212,3 +216,30 @@ def test_random_numbers_are_not_compared(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(onnx_node("RandomUniformLike", {}), path)
     assert "otherwise" not in str(qhal.check(path, target="openvino-cpu").decisions)
+
+
+def test_equal_nodes_are_tried_once_and_then_forgotten(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("CumSum", [before, "axis"], [after], name=after)
+        for before, after in (("x", "a"), ("a", "b"), ("b", "y"))
+    ]
+    proto = model(nodes, {"x": (1, 5, 7)}, constants={"axis": np.array(1)})
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    graph = import_model(tmp_path / "m.onnx", {}).graph
+    views = [NodeView(graph, node) for node in graph.nodes if isinstance(node.op, ops.Opaque)]
+    assert len({_digest(_alone(view)) for view in views}) == 1 < len(views)
+    other = model(
+        [helper.make_node("CumSum", ["x", "axis"], ["y"], reverse=1)],
+        {"x": (1, 5, 7)},
+        constants={"axis": np.array(1)},
+    )
+    (tmp_path / "o.onnx").write_bytes(other.SerializeToString())
+    changed = import_model(tmp_path / "o.onnx", {}).graph
+    [node] = [node for node in changed.nodes if isinstance(node.op, ops.Opaque)]
+    alone = _alone(NodeView(changed, node))
+    assert _digest(alone) != _digest(_alone(views[0]))
+    question, kept = _Question(_digest(alone), ref(alone)), ref(alone)
+    assert _verdict(question) is None
+    del alone
+    gc.collect()
+    assert kept() is None

@@ -67,6 +67,20 @@ def test_files_may_hold_sequences_of_different_lengths(tmp_path: Path) -> None:
     assert (rolled.starts, states(rolled)) == ((0, 2), [0, 1, 0, 1, 2])
 
 
+@pytest.mark.parametrize("lengths", [[5, 1, 7], [1, 5, 7], [1, 1, 2]])
+def test_a_sequence_may_have_one_frame(lengths: list[int]) -> None:
+    """An array of one frame looks like a frame whose batch is not left out."""
+    flat = [{"x": np.ones((length, 2), np.float32)} for length in lengths]
+    rolled = roll_out(load_dataset(lambda: flat, KINDS, states=("h",)), PAIRS, total)
+    assert states(rolled) == [frame for length in lengths for frame in range(length)]
+
+
+def test_samples_of_one_frame_each_are_frames() -> None:
+    flat = [{"x": np.ones((1, 2), np.float32)}] * 3
+    rolled = roll_out(load_dataset(lambda: flat, KINDS, states=("h",)), PAIRS, total)
+    assert states(rolled) == [0, 1, 2]
+
+
 def test_what_is_no_frame_and_no_sequence_is_refused() -> None:
     with pytest.raises(DataShapeError, match="takes"):
         rollout(x=np.ones((4, 3, 5, 2), np.float32))

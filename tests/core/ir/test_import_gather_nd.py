@@ -58,6 +58,18 @@ def test_of_several_updates_the_last_one_stays(tmp_path: Path) -> None:
     check_same(proto.SerializeToString(), read(tmp_path, proto).graph)
 
 
+def test_no_update_changes_nothing(tmp_path: Path) -> None:
+    node = helper.make_node("ScatterND", ["r", "i", "u"], ["y"])
+    constants: dict[str, Array] = {"i": np.zeros((0, 1), np.int64), "u": floats(0, 3)}
+    nodes = [helper.make_node("Relu", ["x"], ["r"]), node]
+    proto = model(nodes, {"x": (2, 3)}, constants=constants)
+    result = read(tmp_path, proto)
+    assert kinds(result.graph) == ["Relu"]
+    check_same(proto.SerializeToString(), result.graph)
+    given = model([node], {"r": (2, 3), "u": (0, 3)}, constants={"i": constants["i"]})
+    assert kinds(read(tmp_path, given).graph) == ["Reshape"]
+
+
 def test_an_index_out_of_range_is_refused(tmp_path: Path) -> None:
     node = helper.make_node("GatherND", ["x", "i"], ["y"], name="n")
     proto = model([node], {"x": X}, constants={"i": np.array([[3]])})

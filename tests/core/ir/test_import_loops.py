@@ -156,6 +156,42 @@ def test_a_loop_that_would_be_too_long_is_refused(
         read(tmp_path, proto)
 
 
+def nested(count: int) -> onnx.ModelProto:
+    """A loop in a loop: the inner body runs ``count`` times ``count`` times."""
+    step = [helper.make_node(*op) for op in (("Identity", ["j"], ["k"]), ("Sin", ["b"], ["bo"]))]
+    inside: list[Info] = [("i2", INT64, ()), ("j", BOOL, ()), ("b", FLOAT, (2,))]
+    made = body(step, inside, [("k", BOOL, ()), ("bo", FLOAT, (2,))])
+    inner = helper.make_node("Loop", ["n", "", "a"], ["ao"], body=made)
+    outer = loop(
+        [inner],
+        [(("a", FLOAT, (2,)), ("ao", FLOAT, (2,)))],
+        operands=["n", "", "x"],
+        outputs=["y"],
+    )
+    outer.name = "outer"
+    return model([outer], {"x": (2,)}, constants={"n": np.array(count)})
+
+
+def test_loops_in_loops_have_one_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unroll, "MOST_NODES", 24)  # 3 times 2 nodes, and 3 times 3 times 2
+    assert kinds(imported(tmp_path, nested(3))) == ["Sin"] * 9
+    with pytest.raises(ModelInvalidError, match=r"unrolled into more than 24 nodes"):
+        read(tmp_path, nested(4))
+
+
+def test_loops_one_after_the_other_have_one_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = [loop(STEP, [STATE], operands=["n", "c", "x"], outputs=[f"y{i}"]) for i in range(2)]
+    nodes[1].name = "second"
+    proto = model(nodes, {"x": (2, 3)}, ["y0", "y1"], constants={"n": np.array(2), "c": TRUE})
+    monkeypatch.setattr(unroll, "MOST_NODES", 12)
+    assert kinds(imported(tmp_path, proto)) == ["Tanh", "Add"] * 4
+    monkeypatch.setattr(unroll, "MOST_NODES", 11)
+    with pytest.raises(ModelInvalidError, match="more than 11 nodes"):
+        read(tmp_path, proto)
+
+
 def test_a_loop_of_nothing_ends(tmp_path: Path) -> None:
     """A body without nodes counts as one."""
     states: list[Info] = [("on", BOOL, ()), ("s", FLOAT, (2,))]

@@ -57,7 +57,6 @@ def streaming(*pairs: tuple[str, str], kind: TensorType = STATE) -> Graph:
         ("h_n", "h_0"),
         ("output_state", "input_state"),
         ("Y_h", "initial_h"),
-        ("hidden", "gru_state"),
     ],
 )
 def test_names_of_states(output: str, name: str) -> None:
@@ -98,6 +97,23 @@ def test_models_that_have_no_states() -> None:
     assert not find_states(one_step).pairs  # a denoiser: no output would be left
     both = graph_of({"image": kind, "mask": kind}, {"image_out": kind, "mask_out": kind})
     assert not find_states(both).pairs
+
+
+@pytest.mark.parametrize(
+    ("output", "name"),
+    [
+        ("hidden_states", "encoder_hidden_states"),
+        ("context", "memory"),
+        ("hidden", "gru_state"),
+        ("key_states", "value_states"),
+    ],
+)
+def test_states_of_other_names_are_not_guessed(output: str, name: str) -> None:
+    found = find_states(streaming((output, name)))
+    assert not found.pairs
+    [told] = found.decisions
+    assert (told.code, told.severity) == (Code.STATE_UNCLEAR, Severity.WARNING)
+    assert f"--state {output}={name} says so" in told.sentence
 
 
 def test_what_is_unclear_is_told_and_not_guessed() -> None:

@@ -116,6 +116,32 @@ def test_zero_states_in_the_data_do_not_plan_the_range(model: Path, tmp_path: Pa
     assert Code.INPUT_CONSTANT not in codes(record)
 
 
+def test_states_in_the_data_that_the_model_did_not_make_are_none(
+    model: Path, tmp_path: Path
+) -> None:
+    other = np.random.default_rng(2).normal(0, 3, (400, 1, WIDTH)).astype(np.float32)
+    data = {"x": frames(), "state": other}
+    record = deploy(model, tmp_path, data=data)
+    assert Code.STATE_FOUND not in codes(record)
+    [told] = [d for d in record.decisions if d.code is Code.STATE_UNCLEAR]
+    assert "--state stateN=state" in told.sentence
+    assert "loop_frames" not in record.metrics
+    said = deploy(model, tmp_path, data=data, state={"stateN": "state"}, force=True)
+    assert "loop_frames" in said.metrics
+
+
+def test_states_in_the_data_that_the_model_made_are_states(model: Path, tmp_path: Path) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    state, made = np.zeros((1, WIDTH), np.float32), []
+    for x in frames():
+        made.append(state)
+        [state] = session.run(["stateN"], {"x": x, "state": state})
+    record = deploy(model, tmp_path, data={"x": frames(), "state": np.stack(made)})
+    assert Code.STATE_FOUND in codes(record)
+
+
 def test_without_recognition_the_constant_state_is_told(model: Path, tmp_path: Path) -> None:
     data = {"x": frames(), "state": np.zeros((400, 1, WIDTH), np.float32)}
     record = deploy(model, tmp_path, data=data, state={})

@@ -104,6 +104,51 @@ def test_in_the_middle_the_layer_that_reads_the_join_goes_along() -> None:
     assert kept["join"].quantized and kept["layer"].quantized
 
 
+def scaled(factors: list[float], kind: ops.Op, *behind: ops.Op) -> tuple[Graph, dict[str, Array]]:
+    """One input of which each channel has a factor of its own, and what follows."""
+    b = GraphBuilder("scaled")
+    x = b.one(ops.Reshape((1, 4)), [b.input("x", TensorType((1, 4)))])
+    y = b.one(kind, [x, b.constant("k", np.array([factors], np.float32))], name="scale")
+    for op in behind:
+        y = b.one(op, [y])
+    values = np.random.default_rng(0).uniform(0, 1, (8, 4)).astype(np.float32)
+    return b.build(outputs=[y]), {"x": values}
+
+
+MOVED = (ops.Reshape((2, 2)),)
+
+
+@pytest.mark.parametrize("behind", [(), MOVED], ids=["alone", "moved"])
+@pytest.mark.parametrize("kind", [ops.Mul(), ops.Div()], ids=["times", "by"])
+def test_channels_that_a_factor_of_their_own_leaves_few_steps_are_scaled_in_float(
+    kind: ops.Op, behind: tuple[ops.Op, ...]
+) -> None:
+    row = (KernelRow(INT8, INT8), KernelRow(FLOAT, FLOAT))
+    caps = capabilities(extra=(Capability(kind.kind, row, "tests"),))
+    choices = choices_of(*scaled([640, 640, 0, 1], kind, *behind), caps)
+    assert choices["scale"].promoted is Code.JOIN_PROMOTED
+    assert "1 step beside the largest channel of scale" in choices["scale"].reason
+    assert choices_of(*scaled([12, 8, 8, 1], kind, *behind), caps)["scale"].quantized
+
+
+def test_an_output_of_integers_whose_channels_have_such_factors_is_refused() -> None:
+    row = Capability("Mul", (KernelRow(INT8, INT8),), "tests")
+    caps = capabilities(floats=False, integer_io=True, extra=(row,))
+    with pytest.raises(RefusedError, match=r"Mul scale.* 1 step of 255"):
+        settled(*scaled([640, 640, 640, 1], ops.Mul()), caps)
+
+
+def test_factors_of_channels_that_a_layer_reads_are_as_they_were_trained() -> None:
+    b = GraphBuilder("inside")
+    x = b.one(ops.Reshape((1, 4)), [b.input("x", TensorType((1, 4)))])
+    factors = b.constant("k", np.array([[640, 640, 640, 1]], np.float32))
+    graph = b.build(outputs=[layer_of_four(b, b.one(ops.Mul(), [x, factors], name="scale"))])
+    values = np.random.default_rng(0).uniform(0, 1, (8, 4)).astype(np.float32)
+    row = (KernelRow(INT8, INT8), KernelRow(FLOAT, FLOAT))
+    caps = capabilities(extra=(Capability("Mul", row, "tests"),))
+    assert choices_of(graph, {"x": values}, caps)["scale"].quantized
+
+
 def integers_only() -> Capabilities:
     return capabilities(floats=False, integer_io=True)
 

@@ -77,6 +77,19 @@ def test_other_numbers_are_held_against_noise() -> None:
     assert refused.gate(100).passed
 
 
+def test_decisions_that_are_always_the_same_do_not_hide_an_error() -> None:
+    rng = np.random.default_rng(0)
+    low, other = (rng.uniform(0, 0.45, (50, 1, 8)).astype(np.float32) for _ in range(2))
+    refused = looped({"p": (low, other)})
+    assert not refused.gate(None).passed
+    assert "p SQNR" in refused.gate(None).sentence
+    assert refused.gate(100).passed
+    assert looped({"p": (low, low + np.float32(0.01))}).gate(None).passed
+    classes = np.concatenate([1 - low[..., :1], low[..., :1]], axis=-1)
+    flat = np.broadcast_to(np.array([1.0, 0.0], np.float32), classes.shape)
+    assert not looped({"c": (classes, 0.3 * flat)}).gate(None).passed
+
+
 def test_the_state_that_drifts_is_named() -> None:
     signal = np.sin(np.arange(50, dtype=np.float32)).reshape(50, 1) * 3
     outputs = {"p": speech(0, 50), "hn": (signal, signal + np.float32(1.5))}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 ALIGNMENT = 16
 """MicroArenaBufferAlignment, in ``tensorflow/lite/micro/micro_arena_constants.h``."""
@@ -24,10 +25,6 @@ class Buffer:
     first: int
     last: int
 
-    def meets(self, other: Buffer) -> bool:
-        """Return True if there is a step that needs both."""
-        return self.first <= other.last and other.first <= self.last
-
 
 def planned_bytes(buffers: Sequence[Buffer]) -> int:
     """Compute the memory that the plan needs.
@@ -36,27 +33,37 @@ def planned_bytes(buffers: Sequence[Buffer]) -> int:
     greedy_memory_planner.cc): the largest buffer first, of equal ones the last; each goes into the
     first gap between those that are placed and in use at the same time.
     """
-    offsets: list[int] = []
-    placed: list[Buffer] = []
     backwards = [Buffer(align(b.size), b.first, b.last) for b in buffers[::-1]]
+    placed = _Placed(len(backwards))
     for buffer in sorted(backwards, key=lambda b: -b.size):
-        offset = _gap(buffer, offsets, placed)
-        position = bisect_right(offsets, offset)
-        offsets.insert(position, offset)
-        placed.insert(position, buffer)
-    return max((at + b.size for at, b in zip(offsets, placed, strict=True)), default=0)
+        placed.add(buffer)
+    return placed.size
 
 
-def _gap(buffer: Buffer, offsets: Sequence[int], placed: Sequence[Buffer]) -> int:
-    """Find the lowest offset where a buffer fits."""
-    candidate = 0
-    for offset, other in zip(offsets, placed, strict=True):
-        if not buffer.meets(other):
-            continue
-        if offset - candidate >= buffer.size:
-            break
-        candidate = max(candidate, offset + other.size)
-    return candidate
+class _Placed:
+    """Buffers by their offsets, as columns: of thousands, each new one is held against all."""
+
+    def __init__(self, most: int) -> None:
+        self._columns = np.zeros((4, most), np.int64)
+        self._count = 0
+        self.size = 0
+
+    def add(self, buffer: Buffer) -> None:
+        """Place a buffer into the lowest gap where it fits."""
+        offset, columns = self._gap(buffer), self._columns
+        at, end = int(np.searchsorted(columns[0, : self._count], offset, "right")), self._count
+        columns[:, at + 1 : end + 1] = columns[:, at:end]
+        columns[:, at] = offset, offset + buffer.size, buffer.first, buffer.last
+        self._count += 1
+        self.size = max(self.size, offset + buffer.size)
+
+    def _gap(self, buffer: Buffer) -> int:
+        offsets, ends, firsts, lasts = self._columns[:, : self._count]
+        meets = (firsts <= buffer.last) & (lasts >= buffer.first)
+        begins, filled = offsets[meets], np.maximum.accumulate(ends[meets])
+        below = np.concatenate([[0], filled])
+        wide = np.flatnonzero(begins - below[:-1] >= buffer.size)
+        return int(below[wide[0] if wide.size else -1])
 
 
 def align(size: int) -> int:

@@ -35,6 +35,8 @@ def _scatter_nd(call: ImportCall) -> str:
     shape, depth = call.shape(), call.shape(1)[-1]
     inner, rest = shape[:depth], shape[depth:]
     rows = _rows(call.need(1, "indices"), inner).reshape(-1)
+    if not rows.size:
+        return call.tensor(0)
     sources = np.full(prod(inner), -1, np.int64)
     sources[rows] = np.arange(rows.size)
     written = (sources >= 0).reshape(*inner, *(1,) * len(rest))

@@ -25,6 +25,9 @@ class Scope:
         opsets: domain -> version of its operators.
         sizes: sizes of named dimensions, for operators whose result shape only the model states.
         reserved: names that tensors of the user's model have; fresh tensors avoid them.
+
+    Attributes:
+        unrolled: nodes of the user's that loops have become so far.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Scope:
         self.weights = weights
         self.opsets = opsets
         self.sizes = sizes
+        self.unrolled = 0
         self._reserved = reserved
         self._taken: set[str] = set()
         self._numbers: dict[str, int] = {}

@@ -13,7 +13,9 @@ from qhal.ir.onnx.call import ImportCall, Unsupported, normal_axis
 from qhal.ir.ops import Ints
 
 MOST_NODES = 4096
-"""Of the user's, that a loop may become."""
+"""Of the user's, that all loops of a model may become together."""
+
+_KINDS = frozenset({"Loop", "Scan"})
 
 Walk = Callable[[ir.Graph], None]
 """Reads all nodes of a graph into the scope."""
@@ -55,11 +57,12 @@ class _Unrolling:
         """Write out one iteration; return what the body makes.
 
         Raises:
-            Unsupported: the loop becomes too long.
+            Unsupported: the loops of the model become too long.
         """
-        nodes = max(1, sum(1 for _ in self.body.all_nodes()))
+        nodes = max(1, _count(self.body))
         self.count += 1
-        if self.count * nodes > MOST_NODES:
+        self.call.scope.unrolled += nodes
+        if self.call.scope.unrolled > MOST_NODES:
             raise Unsupported(
                 f"it would be unrolled into more than {MOST_NODES:,} nodes ({nodes} in each "
                 "iteration)"
@@ -70,6 +73,15 @@ class _Unrolling:
             _bind(self.call, value, operand)
         self.walk(self.body)
         return [_hold(self.call, value) for value in self.body.outputs]
+
+
+def _count(body: ir.Graph) -> int:
+    """Count the nodes of a body; those of a loop within count when that is written out."""
+    count = 0
+    for node in body:
+        inner = () if node.op_type in _KINDS else node.attributes.values()
+        count += 1 + sum(_count(a.as_graph()) for a in inner if a.type is ir.AttributeType.GRAPH)
+    return count
 
 
 def unrolled_loop(call: ImportCall, walk: Walk) -> Unrolled:
