@@ -26,6 +26,7 @@ from qhal.errors import (
     VerificationError,
 )
 from qhal.progress import SILENT, Advance
+from qhal.results.fleet import Outcome
 from qhal.system.guard import guarded
 from qhal.system.scratch import scratch
 from qhal.system.signals import Interrupted
@@ -142,6 +143,61 @@ def test_errors_come_with_their_hint_and_cause(child: str, error: Exception) -> 
     if isinstance(error, QhalError):
         assert isinstance(caught.value, QhalError)
         assert caught.value.hint == error.hint
+
+
+class OddError(QhalError):
+    """An error whose constructor takes other arguments than those that it passes on."""
+
+    def __init__(self, node: str, why: str) -> None:
+        super().__init__(f"{node} is {why}.", "Look.")
+
+
+class SwollenError(ValueError):
+    """An error whose constructor would change its words a second time."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(f"{node} is odd")
+
+
+def unknown_error() -> QhalError:
+    """Make an error of a class that no other process can import."""
+
+    class HiddenError(DataFileError):
+        """An error."""
+
+    return HiddenError("conv1 is odd.", "Look.")
+
+
+def send_outcome(make: Callable[[], QhalError], wire: Wire) -> Outcome:
+    error = make()
+    error.__cause__ = SwollenError("conv1")
+    error.__cause__.__cause__ = KeyError("first")
+    wire.send(Outcome("mine", error=error))
+    return Outcome("mine", error=error)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [(partial(OddError, "conv1", "odd"), OddError), (unknown_error, DataFileError)],
+)
+def test_errors_inside_of_values_arrive_whole(
+    child: str, make: Callable[[], QhalError], kind: type[QhalError]
+) -> None:
+    values: list[Outcome] = []
+    values.append(guarded(partial(send_outcome, make), SILENT, values.append))
+    assert len(values) == 2
+    for error in (value.error for value in values):
+        assert type(error) is kind
+        assert str(error) == "conv1 is odd. Look."
+        assert type(error.__cause__) is SwollenError
+        assert str(error.__cause__) == "conv1 is odd"
+        assert type(error.__cause__.__cause__) is KeyError
+        assert "SwollenError" in str(error.__cause__.__cause__.__cause__)
+
+
+def test_an_odd_error_is_raised_as_it_was(child: str) -> None:
+    with pytest.raises(OddError, match="conv1 is odd"):
+        guarded(partial(fail, OddError("conv1", "odd")), SILENT)
 
 
 @pytest.mark.parametrize(
