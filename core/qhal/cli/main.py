@@ -33,7 +33,6 @@ from qhal.errors import (
 )
 from qhal.output import in_words, is_full_disk
 from qhal.system.signals import EXIT_CODES, INTERRUPTED, Interrupted, leaving, say
-from qhal.system.trail import trail
 from qhal.system.wire import out_of_memory
 from qhal.version import __version__
 
@@ -94,7 +93,6 @@ def main(argv: Sequence[str] | None = None, registry: Registry | None = None) ->
     if argv is None:
         console.keep_stdout_for_results()
     try:
-        trail().alone = True
         with leaving(say):
             code = _run(sys.argv[1:] if argv is None else argv, registry)
             sys.stdout.flush()

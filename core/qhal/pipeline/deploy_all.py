@@ -65,6 +65,7 @@ def deploy_all(
                 progress,
                 told.append,
                 partial(run_each_node, waiting[0], registry),
+                by_value=asked.by_value and registry is None,
             )
         except QhalError as error:
             if not told and not outcomes:

@@ -224,15 +224,16 @@ def _pickled(error: BaseException) -> Sequence[bytes]:
     try:
         words = str(error)
     except Exception:  # noqa: BLE001 - whatever its __str__ does
-        return [pickle.dumps(_Bare((Exception, (type(error).__name__,), {})))]
-    plain = _Bare((Exception, (in_one_line(error),), {}))
+        return [pickle.dumps(Exception(type(error).__name__))]
     ways: list[object] = [error, _Bare((type(error), error.args, dict(vars(error))))]
     if isinstance(error, QhalError):
-        known = next(c for c in type(error).__mro__ if c.__module__ == QhalError.__module__)
+        known: type[BaseException] = next(
+            c for c in type(error).__mro__ if c.__module__ == QhalError.__module__
+        )
         parts = {"message": error.message, "hint": error.hint}
         ways.append(_Bare((known, (error.message,), parts)))
     found = (_kept(way, words) for way in ways)
-    return [*filter(None, found), pickle.dumps(plain)]
+    return [*filter(None, found), pickle.dumps(Exception(in_one_line(error)))]
 
 
 class _Bare(tuple[type[BaseException], tuple[object, ...], dict[str, object]]):
