@@ -122,9 +122,6 @@ def _run(argv: Sequence[str], registry: Registry | None) -> int:
     arguments = _parse(argv)
     command = COMMANDS[arguments.command]
     del arguments.command, arguments.parser
-    from qhal.system.trail import trail  # not before --help is printed
-
-    trail().alone = True
     try:
         return command.run(arguments, registry)
     except SystemExit as error:  # whoever asked for it, the command is not done

@@ -15,6 +15,7 @@ of these and its label. A mapping may also hold the label, under ``label``, ``la
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -59,6 +60,18 @@ def find_function(reference: str) -> Callable[[], object]:
     if not callable(found):
         raise DataFileError(f"{reference} is not a function.", "Name a function without arguments.")
     return found  # type: ignore[no-any-return]
+
+
+def depends_on_process(source: object) -> bool:
+    """Return True if another process might find other samples at a source: it is a function.
+
+    A function that is named by ``package.module:function`` is the same everywhere as long as its
+    module is not imported here, and so cannot have been changed.
+    """
+    if callable(source):
+        return True
+    module, colon, _ = source.partition(":") if isinstance(source, str) else ("", "", "")
+    return bool(colon) and module in sys.modules
 
 
 def open_function(

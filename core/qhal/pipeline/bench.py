@@ -10,6 +10,7 @@ from pathlib import Path
 from qhal import host
 from qhal.artifact.runnable import Subject
 from qhal.data import Source
+from qhal.data.function import depends_on_process
 from qhal.decisions import Code, Decision, Severity
 from qhal.errors import MissingDependencyError, ModelShapeError, OptionError
 from qhal.ir.importer import Imported, import_model
@@ -67,7 +68,8 @@ def bench(
         )
     budget = _Budget(threads, budget_s)
     work = partial(_bench, folders, model, data, preprocess, budget, registry)
-    return guarded(work, progress)
+    by_value = registry is None and not depends_on_process(data)
+    return guarded(work, progress, by_value=by_value)
 
 
 @dataclass(frozen=True)

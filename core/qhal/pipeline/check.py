@@ -45,7 +45,7 @@ def check(
             a report whose ``ok`` is false, not an error.
     """
     work = partial(_check, Path(model), target, recipe, shapes, keep_layout, targets_file, registry)
-    return guarded(work, SILENT)
+    return guarded(work, SILENT, by_value=registry is None)
 
 
 def _check(

@@ -50,6 +50,7 @@ def deploy(
         partial(_deploy, job, registry),
         progress,
         post_mortem=partial(run_each_node, job, registry),
+        by_value=job.options.by_value and registry is None,
     )
 
 

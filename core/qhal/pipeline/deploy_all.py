@@ -32,8 +32,9 @@ def deploy_all(
 ) -> Fleet:
     """Deploy a model for several targets; import, data and calibration happen once.
 
-    A target that fails does not stop the others; if it crashes, the rest is begun anew. Each one
-    gets its own folder: in ``out`` if that is given, else in the working folder.
+    A target that fails does not stop the others; if it crashes, the rest is begun anew. What
+    crashes between two targets, or behind the last one, is the failure of none. Each one gets its
+    own folder: in ``out`` if that is given, else in the working folder.
 
     Args:
         model: path of an ONNX file.
@@ -57,20 +58,24 @@ def deploy_all(
     outcomes: list[Outcome] = []
     while waiting:
         told: list[str | Outcome] = []
+        problem: QhalError | None = None
         try:
             guarded(
                 partial(_deploy_each, tuple(waiting), registry),
                 progress,
                 told.append,
                 partial(run_each_node, waiting[0], registry),
+                by_value=asked.by_value and registry is None,
             )
         except QhalError as error:
             if not told and not outcomes:
                 raise  # not one of the targets has begun
-            told.append(Outcome(_begun(told) or waiting[0].target, error=error))
+            problem = error
         found = [outcome for outcome in told if isinstance(outcome, Outcome)]
         outcomes += found
         waiting = waiting[len(found) :]
+        if problem is not None and waiting and (not found or isinstance(told[-1], str)):
+            outcomes.append(Outcome(waiting.pop(0).target, error=problem))
     return Fleet(path.name, tuple(outcomes))
 
 
@@ -87,12 +92,6 @@ def _deploy_each(jobs: Sequence[Job], registry: Registry | None, wire: Wire) -> 
         for job in jobs:
             wire.send(job.target)
             wire.send(run(job, session, wire.progress))
-
-
-def _begun(told: Sequence[str | Outcome]) -> str:
-    """Return the target that was in work at the end; "" if it was none."""
-    last = told[-1] if told else ""
-    return last if isinstance(last, str) else ""
 
 
 def _job(model: Path, target: str, options: Options) -> Job:

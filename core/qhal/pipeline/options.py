@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from qhal.data import DEFAULT_CALIB_SAMPLES, Source
+from qhal.data.function import depends_on_process
 from qhal.errors import OptionError
 from qhal.host import too_many_threads
 from qhal.ir.graph import Shapes
@@ -124,6 +125,11 @@ class Options:
             if callable(getattr(self, name)):
                 _check_pickles(name, getattr(self, name))
         return dict(vars(self))
+
+    @property
+    def by_value(self) -> bool:
+        """True if they mean the same in a process with modules of its own."""
+        return not (depends_on_process(self.data) or depends_on_process(self.eval))
 
     def as_given(self) -> dict[str, object]:
         """Return the fields by name, for the record."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from os import _exit as end
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _SIGKILL = 9  # a name that Windows lacks
@@ -141,3 +144,22 @@ def end_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process, a child that works, in good order, but wait for no thread.
+
+    Args:
+        code: its exit code.
+    """
+    with suppress(BaseException):
+        atexit._run_exitfuncs()
+    flush()
+    end(code)
+
+
+def flush() -> None:
+    """Write what is still on its way to stdout and stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, full, or not there
+            stream.flush()

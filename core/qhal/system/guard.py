@@ -8,25 +8,25 @@ from __future__ import annotations
 import atexit
 import os
 import pickle
-import select
 import signal
 import sys
-import threading
 import time
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from mmap import mmap
-from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, NoReturn, TypeVar
 
 from qhal.errors import CrashError, DataFileError, ModelInvalidError, QhalError, VerificationError
 from qhal.progress import SILENT, Progress
-from qhal.system.children import end_with
+from qhal.system.children import end_with, flush, leave
+from qhal.system.forking import is_alone, may_fork
+from qhal.system.polling import readable
 from qhal.system.scratch import sweep
-from qhal.system.signals import EXIT_CODES, WATCHMAN, Interrupted, leaving, silently
+from qhal.system.signals import EXIT_CODES, Interrupted, leaving, silently
 from qhal.system.trail import PAGE_BYTES, Activity, Kind, read, trail
 from qhal.system.wire import MEMORY_HINT, NoWire, Receiver, Sender, Wire, out_of_memory, tell_result
 
@@ -39,6 +39,8 @@ _POLL_S = 0.1
 _GRACE_S = 8.0
 """What a child may take to put things in order when it is to end."""
 _CHUNK = 1 << 16
+_UNKNOWN = -1
+"""Status of a child that ended in a way that this process was not told."""
 
 _BEGIN = """
 import pickle, sys
@@ -54,12 +56,15 @@ def guarded(
     progress: Progress,
     receive: Callable[[Any], object] = lambda value: None,
     post_mortem: Callable[[Wire], object] | None = None,
+    *,
+    by_value: bool = True,
 ) -> T:
     """Do work in a child process, whose crash is an error here; where there can be none, here.
 
     The child is a fork, which costs some milliseconds, or where threads could be hurt by it, a new
-    process, which costs a second. It ends with this process. In a child, and where a new process
-    could not load the work (it holds a lambda, say), the work is done in place.
+    process, which costs a second. It ends with this process. In a child, and where only a new
+    process could do the work, but not load it (it holds a lambda, say) or not do the same (it holds
+    functions of the caller's modules), the work is done in place.
 
     Args:
         work: takes the wire to the caller; its result can be pickled.
@@ -67,6 +72,8 @@ def guarded(
         receive: takes the values that the work sends before it is done.
         post_mortem: done in another child after a crash in the user's model: if it crashes too,
             the error tells at which of its activities.
+        by_value: the work is all values, such as paths and arrays: it does not depend on what the
+            caller's modules have become since their import.
 
     Returns:
         What the work returns.
@@ -79,7 +86,7 @@ def guarded(
         Interrupted: the child was told to end.
         BaseException: what the work raises.
     """
-    child = _start(work) if _wanted() else None
+    child = _start(work, by_value) if _wanted() else None
     if child is None:
         return _in_place(work, NoWire(progress, receive))
     receiver = Receiver(progress, receive)
@@ -88,7 +95,10 @@ def guarded(
             _listen(child, receiver)
         finally:
             receiver.close()
-        status = child.wait()
+        if receiver.ended:
+            child.settle()
+        else:
+            child.wait()
     if receiver.declined:
         return _in_place(work, NoWire(progress, receive))
     if receiver.error is not None:
@@ -96,9 +106,9 @@ def guarded(
     if not receiver.ended:
         with suppress(OSError):
             sweep()
-        problem = _obituary(status, read(child.page))
+        problem = _obituary(child.wait(), read(child.page))
         if post_mortem is not None and isinstance(problem, ModelInvalidError):
-            problem = _with_step(problem, post_mortem)
+            problem = _with_step(problem, post_mortem, by_value)
         raise problem
     return receiver.result  # type: ignore[no-any-return]
 
@@ -117,32 +127,6 @@ def _wanted() -> bool:
     return hasattr(os, "posix_spawn")
 
 
-def _may_fork() -> bool:
-    """Return True if a fork of this process can go on working."""
-    if sys.platform != "linux":
-        return False
-    if threading.current_thread() is not threading.main_thread():
-        return False
-    others = [t for t in threading.enumerate() if t is not threading.current_thread()]
-    if any(thread.name != WATCHMAN for thread in others):
-        return False
-    return trail().alone or _native_threads() <= 1 + len(others) + _blas_threads()
-
-
-def _native_threads() -> int:
-    return sum(1 for _ in Path("/proc/self/task").iterdir())
-
-
-def _blas_threads() -> int:
-    """Count the threads of BLAS pools, which stop by themselves before a fork."""
-    if "numpy" not in sys.modules:
-        return 0
-    from threadpoolctl import threadpool_info
-
-    pools = (pool for pool in threadpool_info() if pool["internal_api"] == "openblas")
-    return sum(int(pool["num_threads"]) - 1 for pool in pools)
-
-
 # --- the child --------------------------------------------------------------------
 
 
@@ -154,7 +138,7 @@ class _Child:
         pid: its number.
         reader: this end of its pipe.
         page: where it leaves its trail.
-        status: how it ended; None while it may be alive.
+        status: how it ended, ``_UNKNOWN`` if somebody else was told; None while it may be alive.
     """
 
     pid: int
@@ -168,10 +152,20 @@ class _Child:
             self.poll(0)
         return self.status
 
+    def settle(self) -> None:
+        """Wait a short while for its end: its work is done, but it may put things in order."""
+        deadline, pause = time.monotonic() + _GRACE_S, _POLL_S / 100
+        while not self.poll() and time.monotonic() < deadline:
+            time.sleep(pause)
+            pause = min(2 * pause, _POLL_S / 10)
+
     def poll(self, options: int = os.WNOHANG) -> bool:
         """Return True if it has ended."""
         if self.status is None:
-            pid, status = os.waitpid(self.pid, options)
+            try:
+                pid, status = os.waitpid(self.pid, options)
+            except ChildProcessError:  # SIGCHLD is ignored, or somebody waits for any child
+                pid, status = self.pid, _UNKNOWN
             self.status = status if pid else None
         return self.status is not None
 
@@ -187,14 +181,16 @@ class _Child:
                 time.sleep(_POLL_S / 10)
 
 
-def _start(work: Callable[[Wire], object]) -> _Child | None:
+def _start(work: Callable[[Wire], object], by_value: bool) -> _Child | None:
     """Start a child that does the work; None if the system, or the work, lets none start."""
     try:
         reader, writer = os.pipe()
     except OSError:
         return None
-    _flush()
-    child = (_fork if _may_fork() else _spawn)(work, reader, writer)
+    flush()
+    child = _fork(work, reader, writer) if may_fork() else None
+    if child is None and by_value:
+        child = _spawn(work, reader, writer)
     os.close(writer)
     if child is None:
         os.close(reader)
@@ -224,22 +220,53 @@ def _spawn(work: Callable[[Wire], object], reader: int, writer: int) -> _Child |
 
 
 def _fork(work: Callable[[Wire], object], reader: int, writer: int) -> _Child | None:
-    """Fork a child that does the work."""
+    """Fork a child that does the work; None if there turn out to be threads that it could hurt."""
     page, parent = mmap(-1, PAGE_BYTES), os.getpid()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, EXIT_CODES)
     try:
-        pid = os.fork()
+        with _Gate() as gate:
+            with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+                pid = os.fork()
+            if pid == 0:
+                os.close(reader)
+                end_with(parent)
+                gate.wait()
+                _work(work, Sender(writer), page, before)
+            child = _Child(pid, reader, page)
+            atexit.register(child.end)  # before a signal can end this process
+            if is_alone():
+                gate.open()
+                return child
+        child.wait()
+        atexit.unregister(child.end)
     except OSError:
+        pass
+    finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return None
-    if pid == 0:
-        os.close(reader)
-        end_with(parent)
-        _work(work, Sender(writer), page, before)
-    child = _Child(pid, reader, page)
-    atexit.register(child.end)  # before a signal can end this process
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return child
+    return None
+
+
+class _Gate:
+    """Where a fork waits until its parent has looked whether it may go on."""
+
+    def __enter__(self) -> _Gate:
+        self._reader, self._writer = os.pipe()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        os.close(self._reader)
+        os.close(self._writer)
+
+    def open(self) -> None:
+        """Let the child go on."""
+        os.write(self._writer, b"1")
+
+    def wait(self) -> None:
+        """Wait in the child, which ends if it may not go on."""
+        os.close(self._writer)
+        if not os.read(self._reader, 1):
+            os._exit(0)
+        os.close(self._reader)
 
 
 def _work(
@@ -258,10 +285,7 @@ def _work(
             tell_result(work, sender)
         code = 0
     finally:
-        with suppress(BaseException):
-            atexit._run_exitfuncs()
-        _flush()
-        os._exit(code)
+        leave(code)
 
 
 def _forget_exit_handlers() -> None:
@@ -270,12 +294,6 @@ def _forget_exit_handlers() -> None:
     finalize: Any = weakref.finalize
     finalize._registry.clear()
     finalize._registered_with_atexit = False
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # closed, full, or not there
-            stream.flush()
 
 
 # --- the parent -------------------------------------------------------------------
@@ -300,7 +318,7 @@ def _listen(child: _Child, receiver: Receiver) -> None:
     os.set_blocking(child.reader, False)
     while not receiver.ended:
         alive = not child.poll()
-        select.select([child.reader], [], [], _POLL_S if alive else 0)
+        readable(child.reader, _POLL_S if alive else 0)
         try:
             content = os.read(child.reader, _CHUNK)
         except BlockingIOError:
@@ -312,12 +330,14 @@ def _listen(child: _Child, receiver: Receiver) -> None:
 
 def _obituary(status: int, activities: tuple[Activity, ...]) -> BaseException:
     """Say why a child ended without a last word."""
+    meanwhile = " and ".join(dict.fromkeys(activity.words for activity in activities))
+    if status == _UNKNOWN:
+        return _crashed("The process ended without a result", meanwhile, activities)
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     code = 0 if number else os.waitstatus_to_exitcode(status)
     for told, ends in EXIT_CODES.items():
         if number == told or code == ends:
             return Interrupted(told)
-    meanwhile = " and ".join(dict.fromkeys(activity.words for activity in activities))
     if number == signal.SIGKILL:
         return _killed(meanwhile)
     if number:
@@ -327,17 +347,27 @@ def _obituary(status: int, activities: tuple[Activity, ...]) -> BaseException:
     return _crashed(f"Something ended the process (exit code {code})", meanwhile, activities)
 
 
-def _with_step(error: ModelInvalidError, post_mortem: Callable[[Wire], object]) -> QhalError:
+def _with_step(
+    error: ModelInvalidError, post_mortem: Callable[[Wire], object], by_value: bool
+) -> QhalError:
     """Add to an error what a post-mortem finds out."""
-    child = _start(post_mortem)
+    child = _start(post_mortem, by_value)
     if child is None:
         return error
     with _ended_with_this(child):
-        _listen(child, Receiver(SILENT, lambda value: None))
-        status = child.wait()
-    if not os.WIFSIGNALED(status) or not (activities := read(child.page)):
+        _listen(child, receiver := Receiver(SILENT, lambda value: None))
+        status = _UNKNOWN if receiver.ended else child.wait()
+    if not _has_crashed(status) or not (activities := read(child.page)):
         return error
-    return ModelInvalidError(f"{error.message} It crashes when {activities[0].words}.", error.hint)
+    again = f"It crashed again while {activities[0].words}."
+    return ModelInvalidError(f"{error.message} {again}", error.hint)
+
+
+def _has_crashed(status: int) -> bool:
+    """Return True if a child ended by a fault of its own: nobody told it to, nor killed it."""
+    if status == _UNKNOWN or not os.WIFSIGNALED(status):
+        return False
+    return os.WTERMSIG(status) not in {signal.SIGKILL, *EXIT_CODES}
 
 
 def _killed(meanwhile: str) -> CrashError:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import atexit
 import os
-import select
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from os import _exit as end
 from types import FrameType
 
 from qhal.errors import ExitCode
+from qhal.system.polling import readable, writable
 
 EXIT_CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
 """How a process ends that one of these signals has ended."""
@@ -34,9 +33,6 @@ _PATIENCE_S = 10.0
 _ECHO_S = 0.3
 """Who ends a group of processes sends a signal twice at once; that is not a second wish."""
 
-_LEAVING = threading.Lock()
-_LEAVERS: list[int] = []
-"""The thread that has the lock."""
 _NO_SIGNAL = b"\0"
 
 
@@ -55,7 +51,7 @@ class Interrupted(KeyboardInterrupt):
 def say(text: str) -> None:
     """Print a line to stderr, unless nobody takes it: then writing might never end."""
     with suppress(OSError, ValueError):
-        if select.select([], [2], [], 0)[1]:
+        if writable(2):
             cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar may have hidden it
             os.write(2, cursor + text.encode() + b"\n")
 
@@ -78,10 +74,10 @@ def leaving(farewell: Farewell) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    leave = partial(_leave, farewell)
+    leave = _Leave(farewell)
     before = {number: signal.signal(number, leave) for number in EXIT_CODES}
     try:
-        with _watchman(farewell):
+        with _watchman(leave):
             yield
     finally:
         for number, handler in before.items():
@@ -89,12 +85,12 @@ def leaving(farewell: Farewell) -> Iterator[None]:
 
 
 @contextmanager
-def _watchman(farewell: Farewell) -> Iterator[None]:
+def _watchman(leave: _Leave) -> Iterator[None]:
     """Watch for signals in a thread while the main thread is deep in a runtime's code."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    watchman = threading.Thread(target=_watch, args=(reader, farewell), name=WATCHMAN, daemon=True)
+    watchman = threading.Thread(target=_watch, args=(reader, leave), name=WATCHMAN, daemon=True)
     try:
         with suppress(RuntimeError):  # no more threads: the main one has to do
             watchman.start()
@@ -108,7 +104,7 @@ def _watchman(farewell: Farewell) -> Iterator[None]:
         os.close(reader)
 
 
-def _watch(reader: int, farewell: Farewell) -> None:
+def _watch(reader: int, leave: _Leave) -> None:
     """Wait for a first signal, see that the process leaves, and end it if that takes too long."""
     number = _signal(reader, None)
     if number is None:
@@ -118,18 +114,17 @@ def _watch(reader: int, farewell: Farewell) -> None:
         pass
     again = _signal(reader, _GRACE_S - _ECHO_S)
     if not again:
-        leave = partial(_leave, farewell, number, None)
         with suppress(RuntimeError):
-            threading.Thread(target=leave, name=WATCHMAN, daemon=True).start()
+            threading.Thread(target=leave, args=(number, None), name=WATCHMAN, daemon=True).start()
         again = _signal(reader, _PATIENCE_S)
     how = "twice" if again else f"and the cleanup did not end in {_PATIENCE_S:g} s"
-    farewell(f"interrupted {how}: the next run there removes what is left half-written")
+    leave.farewell(f"interrupted {how}: the next run there removes what is left half-written")
     end(EXIT_CODES[signal.Signals(number)])
 
 
 def _signal(reader: int, seconds: float | None) -> int | None:
     """Wait for a signal that ends the process; None if none comes in time, or can come."""
-    while select.select([reader], [], [], seconds)[0]:
+    while readable(reader, seconds):
         number = os.read(reader, 1)
         if number in (b"", _NO_SIGNAL):  # the command is done
             time.sleep(seconds or 0)
@@ -139,19 +134,30 @@ def _signal(reader: int, seconds: float | None) -> int | None:
     return None
 
 
-def _leave(farewell: Farewell, number: int, frame: FrameType | None) -> None:
-    """Remove what is half-written, which its owners registered for the exit, and end.
+class _Leave:
+    """Removes what is half-written, which its owners registered for the exit, and ends the process.
 
-    The first thread that comes here does it. What the main thread was doing does not go on.
+    The first thread that calls it does it. What the main thread was doing does not go on.
+
+    Attributes:
+        farewell: is given the last words.
     """
-    if not _LEAVING.acquire(blocking=False):
-        if threading.get_ident() in _LEAVERS:
-            return  # it is interrupted in its cleanup; the watchman knows whether to end at once
-        while True:
-            time.sleep(_GRACE_S)
-    _LEAVERS.append(threading.get_ident())
-    # Ends the process even if its cleanup lets no other thread run.
-    signal.setitimer(signal.ITIMER_REAL, _GRACE_S + 2 * _PATIENCE_S)
-    atexit._run_exitfuncs()
-    farewell(INTERRUPTED)
-    end(EXIT_CODES[signal.Signals(number)])
+
+    def __init__(self, farewell: Farewell) -> None:
+        self.farewell = farewell
+        self._lock = threading.Lock()
+        self._leaver: int | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """End the process; a handler of signals."""
+        if not self._lock.acquire(blocking=False):
+            if threading.get_ident() == self._leaver:
+                return  # interrupted in its cleanup; the watchman knows whether to end at once
+            while True:
+                time.sleep(_GRACE_S)
+        self._leaver = threading.get_ident()
+        # Ends the process even if its cleanup lets no other thread run.
+        signal.setitimer(signal.ITIMER_REAL, _GRACE_S + 2 * _PATIENCE_S)
+        atexit._run_exitfuncs()
+        self.farewell(INTERRUPTED)
+        end(EXIT_CODES[signal.Signals(number)])

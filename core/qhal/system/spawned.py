@@ -6,14 +6,15 @@ import os
 import pickle
 import sys
 from mmap import mmap
+from typing import NoReturn
 
-from qhal.system.children import end_with
+from qhal.system.children import end_with, leave
 from qhal.system.signals import leaving, silently
 from qhal.system.trail import PAGE_BYTES, trail
 from qhal.system.wire import Sender, tell_result
 
 
-def main(pipe: int, page: int, parent: int) -> None:
+def main(pipe: int, page: int, parent: int) -> NoReturn:
     """Do the work that comes through stdin, or say that it cannot be loaded here.
 
     Args:
@@ -31,6 +32,7 @@ def main(pipe: int, page: int, parent: int) -> None:
             work = pickle.load(sys.stdin.buffer)
         except Exception:  # noqa: BLE001 - whatever the user's modules raise: the caller has them
             sender.declined()
-            return
+            leave(0)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         tell_result(work, sender)
+    leave(0)

@@ -43,12 +43,10 @@ class Trail:
 
     Attributes:
         watched: another process looks after this one already, or none is wanted.
-        alone: the process is known to hold no threads but those of qhal itself.
     """
 
     def __init__(self) -> None:
         self.watched = False
-        self.alone = False
         self._page: mmap | None = None
         self._stacks: dict[int, list[Activity]] = {}
         self._lock = threading.Lock()
@@ -78,10 +76,18 @@ class Trail:
             return
         innermost = [stack[-1] for stack in self._stacks.values()][-_MOST:]
         pairs = [(activity.kind.value, activity.words[:_LONGEST]) for activity in innermost]
-        text = json.dumps(pairs).encode()[: PAGE_BYTES - 1] + b"\0"
+        while len(text := _encoded(pairs)) > PAGE_BYTES:
+            del pairs[0]
         self._page[: len(text)] = text
 
 
+def _encoded(pairs: list[tuple[str, str]]) -> bytes:
+    text = json.dumps(pairs, ensure_ascii=False)
+    return text.encode(errors="surrogatepass") + b"\0"  # names of files may hold any bytes
+
+
+# One for the process, because a crash is the whole process's: the parent has one page to read, and
+# whoever enters an activity, deep inside of any call and in any thread, has to find it.
 @cache
 def trail() -> Trail:
     """Return the trail of this process."""

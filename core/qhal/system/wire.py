@@ -8,12 +8,13 @@ import struct
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from io import BytesIO
 from itertools import count, pairwise
 from typing import Any, Protocol
 
-from qhal.errors import InternalError, OutOfMemoryError, in_one_line
+from qhal.errors import InternalError, OutOfMemoryError, QhalError, in_one_line
 from qhal.progress import Advance, Progress
 
 _SIZE = struct.Struct("<Q")
@@ -76,7 +77,7 @@ class Sender:
 
     def failed(self, error: BaseException) -> None:
         """Hand over an exception with all that caused it; the traceback goes as text."""
-        self._tell("failed", _portable(error))
+        self._tell("failed", error)
 
     @contextmanager
     def stage(self, title: str, total: int | None = None) -> Iterator[Advance]:
@@ -89,7 +90,7 @@ class Sender:
             self._tell("end", number)
 
     def _tell(self, kind: str, value: object) -> None:
-        content = pickle.dumps((kind, value))
+        content = _dumped((kind, value))
         rest = memoryview(_SIZE.pack(len(content)) + content)
         with self._lock:
             while rest:
@@ -154,7 +155,7 @@ class Receiver:
             case "done":
                 self.ended, self.result = True, value
             case "failed":
-                self.ended, self.error = True, _chained(value)
+                self.ended, self.error = True, value
 
 
 class _ElsewhereError(Exception):
@@ -190,31 +191,91 @@ MEMORY_HINT = (
 )
 
 
-def _portable(error: BaseException) -> tuple[Sequence[BaseException], str]:
-    """Return an exception and its causes, all of which can be pickled, and the traceback."""
-    chain, text = [], ""
-    cause: BaseException | None = error
-    while cause is not None:
-        chain.append(_pickled(cause))
-        cause = cause.__cause__
+class _Pickler(pickle.Pickler):
+    """Pickles values; the exceptions in them arrive with their causes, whatever their class."""
+
+    def reducer_override(self, value: Any) -> Any:
+        """Return how to make an exception again; all else goes the usual way."""
+        return (_chained, _portable(value)) if isinstance(value, BaseException) else NotImplemented
+
+
+def _dumped(value: object) -> bytes:
+    content = BytesIO()
+    _Pickler(content).dump(value)
+    return content.getvalue()
+
+
+def _portable(error: BaseException) -> tuple[Sequence[Sequence[bytes]], str]:
+    """Return an exception and its causes, each pickled, and the traceback as text."""
+    chain, text = [error], ""
+    while (cause := chain[-1].__cause__) is not None and cause not in chain:
+        chain.append(cause)
     if len(chain) > 1 or type(error).__module__ == "builtins" or isinstance(error, InternalError):
         text = "".join(traceback.format_exception(error))
-    return chain, text
+    return [_pickled(link) for link in chain], text
 
 
-def _pickled(error: BaseException) -> BaseException:
+def _pickled(error: BaseException) -> Sequence[bytes]:
+    """Pickle an exception in all ways that keep its words; the best one comes first.
+
+    Its class may be one that cannot be imported, here or there, or whose constructor takes other
+    arguments than those that the exception has.
+    """
     try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # noqa: BLE001 - of a class that cannot be imported, or with odd arguments
-        return Exception(in_one_line(error))
+        words = str(error)
+    except Exception:  # noqa: BLE001 - whatever its __str__ does
+        return [pickle.dumps(Exception(type(error).__name__))]
+    ways: list[object] = [error, _Bare((type(error), error.args, dict(vars(error))))]
+    if isinstance(error, QhalError):
+        known: type[BaseException] = next(
+            c for c in type(error).__mro__ if c.__module__ == QhalError.__module__
+        )
+        parts: dict[str, object] = {"message": error.message, "hint": error.hint}
+        ways.append(_Bare((known, (error.message,), parts)))
+    found = (_kept(way, words) for way in ways)
+    return [*filter(None, found), pickle.dumps(Exception(in_one_line(error)))]
+
+
+class _Bare(tuple[type[BaseException], tuple[object, ...], dict[str, object]]):
+    """Class, arguments and attributes of an exception, which it is made of without its constructor.
+
+    It is pickled as the call that makes the exception.
+    """
+
+    def __reduce__(self) -> Any:
+        return _made, tuple(self)
+
+
+def _made(
+    kind: type[BaseException], arguments: Sequence[object], attributes: dict[str, object]
+) -> BaseException:
+    error = kind.__new__(kind, *arguments)
+    vars(error).update(attributes)
     return error
 
 
-def _chained(received: tuple[Sequence[BaseException], str]) -> BaseException:
+def _kept(way: object, words: str) -> bytes:
+    """Pickle an exception; nothing if it comes back with other words, or not at all."""
+    try:
+        content = pickle.dumps(way)
+        return content if str(pickle.loads(content)) == words else b""
+    except Exception:  # noqa: BLE001 - whatever its class does
+        return b""
+
+
+def _chained(chain: Sequence[Sequence[bytes]], text: str) -> BaseException:
     """Put an exception and its causes together again."""
-    chain, text = received
-    for error, cause in pairwise(chain):
+    errors = [_loaded(ways) for ways in chain]
+    for error, cause in pairwise(errors):
         error.__cause__ = cause
     if text:
-        chain[-1].__cause__ = _ElsewhereError(text)
-    return chain[0]
+        errors[-1].__cause__ = _ElsewhereError(text)
+    return errors[0]
+
+
+def _loaded(ways: Sequence[bytes]) -> BaseException:
+    """Load an exception in the first way that works here; the last one always does."""
+    for content in ways:
+        with suppress(Exception):
+            return pickle.loads(content)  # type: ignore[no-any-return]
+    return Exception("an exception that cannot be loaded")

@@ -6,7 +6,9 @@ import faulthandler
 import os
 import platform
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import onnx
@@ -15,32 +17,66 @@ from onnx import TensorProto, helper
 
 import qhal
 from qhal.errors import DataFileError, ModelInvalidError, QhalError, VerificationError
-from qhal.system.trail import trail
+from qhal.results.fleet import Fleet, Outcome
+from qhal.results.record import RunRecord
+from qhal.system.wire import Sender
 from qhal_backends.cpu.runner import OrtRunner
+from tests.core.system.alone import alone
 from tests.paths import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
 
-DIGITS = ROOT / "examples" / "digits"
+MODEL = ROOT / "examples" / "digits" / "digits.onnx"
+DATA = MODEL.parent / "calibration.npz"
 SMALLEST = -(2**63)
 
 
-@pytest.fixture(autouse=True)
-def forks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guard calls in forks of this process, which have its patches."""
-    monkeypatch.setattr(trail(), "watched", False)
-    monkeypatch.setattr("qhal.system.guard._may_fork", lambda: True)
+def dies(self: OrtRunner, inputs: object) -> NoReturn:
+    """Abort, as an assertion in C++ does."""
+    faulthandler.disable()
+    os.abort()
 
 
-@pytest.fixture
-def dying(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the runner of the target cpu abort, as an assertion in C++ does."""
+def deploy(model: Path, target: str, data: Path, out: Path, patch: Callable[[], None]) -> RunRecord:
+    """Deploy a model; in a new process, that is in a fork, which has the patch."""
+    patch()
+    return qhal.deploy(model, target=target, data=str(data), cache=False, out=out)
 
-    def run(self: OrtRunner, inputs: object) -> None:
-        faulthandler.disable()
-        os.abort()
 
-    monkeypatch.setattr(OrtRunner, "run", run)
+def deploy_all(
+    model: Path, targets: Sequence[str], data: Path, out: Path, patch: Callable[[], None]
+) -> Fleet:
+    """Deploy a model for several targets."""
+    patch()
+    return qhal.deploy_all(model, targets=targets, data=str(data), cache=False, out=out)
+
+
+def bench(folder: Path) -> None:
+    """Measure what a runtime dies of."""
+    dying()
+    qhal.bench(folder)
+
+
+def nothing() -> None:
+    """Leave all as it is."""
+
+
+def dying() -> None:
+    """Let the runner of the target cpu abort."""
+    OrtRunner.run = dies  # type: ignore[method-assign]
+
+
+def dying_between() -> None:
+    """Let the child abort as soon as the target cpu is done."""
+    send = Sender.send
+
+    def send_and_die(self: Sender, value: object) -> None:
+        send(self, value)
+        if isinstance(value, Outcome) and value.target == "cpu":
+            faulthandler.disable()
+            os.abort()
+
+    Sender.send = send_and_die  # type: ignore[method-assign]
 
 
 @pytest.fixture
@@ -72,7 +108,7 @@ def lethal(tmp_path: Path) -> tuple[Path, Path]:
 def test_a_model_that_kills_onnx_runtime(lethal: tuple[Path, Path], tmp_path: Path) -> None:
     model, data = lethal
     with pytest.raises(ModelInvalidError, match="SIGFPE") as caught:
-        qhal.deploy(model, target="cpu", data=str(data), cache=False, out=tmp_path / "out")
+        alone(deploy, model, "cpu", data, tmp_path / "out", nothing)
     assert "while onnxruntime" in caught.value.message
     assert "node 'divide' (Div)" in caught.value.message
     assert not (tmp_path / "out").exists()
@@ -80,59 +116,45 @@ def test_a_model_that_kills_onnx_runtime(lethal: tuple[Path, Path], tmp_path: Pa
 
 def test_each_target_of_such_a_model_says_so(lethal: tuple[Path, Path], tmp_path: Path) -> None:
     model, data = lethal
-    fleet = qhal.deploy_all(
-        model, targets=["cpu", "tflite"], data=str(data), cache=False, out=tmp_path / "out"
-    )
+    fleet = alone(deploy_all, model, ["cpu", "tflite"], data, tmp_path / "out", nothing)
     first, second = (outcome.error for outcome in fleet.outcomes)
     assert isinstance(first, ModelInvalidError)
     assert isinstance(second, QhalError)
     assert fleet.exit_code
 
 
-@pytest.mark.usefixtures("dying")
 def test_an_artifact_that_kills_its_runtime(tmp_path: Path) -> None:
     with pytest.raises(VerificationError, match=r"SIGABRT.*onnxruntime.* ran model") as caught:
-        qhal.deploy(
-            DIGITS / "digits.onnx",
-            target="cpu",
-            data=str(DIGITS / "calibration.npz"),
-            cache=False,
-            out=tmp_path / "out",
-        )
+        alone(deploy, MODEL, "cpu", DATA, tmp_path / "out", dying)
     assert "Conv" in caught.value.message
     assert caught.value.exit_code == 1
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.usefixtures("dying")
 def test_a_target_that_crashes_stops_no_other(tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert")
-    fleet = qhal.deploy_all(
-        DIGITS / "digits.onnx",
-        targets=["tflite", "cpu", "cortex-a53"],
-        data=str(DIGITS / "calibration.npz"),
-        cache=False,
-        out=tmp_path / "out",
-    )
-    assert [outcome.target for outcome in fleet.outcomes] == ["tflite", "cpu", "cortex-a53"]
+    targets = ["tflite", "cpu", "cortex-a53"]
+    fleet = alone(deploy_all, MODEL, targets, DATA, tmp_path / "out", dying)
+    assert [outcome.target for outcome in fleet.outcomes] == targets
     assert [outcome.error is None for outcome in fleet.outcomes] == [True, False, True]
     assert isinstance(fleet.outcomes[1].error, VerificationError)
     assert fleet.exit_code == 1
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cortex-a53", "tflite"]
 
 
-def test_a_benchmark_that_kills_its_runtime(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    out = tmp_path / "out"
-    qhal.deploy(
-        DIGITS / "digits.onnx",
-        target="cpu",
-        data=str(DIGITS / "calibration.npz"),
-        cache=False,
-        out=out,
-    )
-    request.getfixturevalue("dying")
+@pytest.mark.parametrize("targets", [["cpu", "tflite"], ["tflite", "cpu"]])
+def test_a_crash_between_targets_is_the_failure_of_none(tmp_path: Path, targets: list[str]) -> None:
+    pytest.importorskip("ai_edge_litert")
+    fleet = alone(deploy_all, MODEL, targets, DATA, tmp_path / "out", dying_between)
+    assert [outcome.target for outcome in fleet.outcomes] == targets
+    assert [outcome.error for outcome in fleet.outcomes] == [None, None]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cpu", "tflite"]
+
+
+def test_a_benchmark_that_kills_its_runtime(tmp_path: Path) -> None:
+    qhal.deploy(MODEL, target="cpu", data=str(DATA), cache=False, out=tmp_path / "out")
     with pytest.raises(VerificationError, match="SIGABRT"):
-        qhal.bench(out)
+        alone(bench, tmp_path / "out")
 
 
 def exits() -> None:
@@ -142,4 +164,4 @@ def exits() -> None:
 
 def test_data_that_end_the_process(tmp_path: Path) -> None:
     with pytest.raises(DataFileError, match="it ends the process"):
-        qhal.deploy(DIGITS / "digits.onnx", target="cpu", data=exits, out=tmp_path / "out")
+        qhal.deploy(MODEL, target="cpu", data=exits, out=tmp_path / "out")

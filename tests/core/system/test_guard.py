@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qhal.errors import (
@@ -26,11 +27,13 @@ from qhal.errors import (
     VerificationError,
 )
 from qhal.progress import SILENT, Advance
+from qhal.results.fleet import Outcome
 from qhal.system.guard import guarded
 from qhal.system.scratch import scratch
 from qhal.system.signals import Interrupted
 from qhal.system.trail import Kind, doing, trail
 from qhal.system.wire import Wire
+from tests.core.system.alone import alone
 from tests.paths import ROOT
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="needs POSIX processes")
@@ -45,7 +48,8 @@ def child(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     if forks and sys.platform != "linux":
         pytest.skip("only Linux forks")
     monkeypatch.setattr(trail(), "watched", False)
-    monkeypatch.setattr("qhal.system.guard._may_fork", lambda: forks)
+    monkeypatch.setattr("qhal.system.guard.may_fork", lambda: forks)
+    monkeypatch.setattr("qhal.system.guard.is_alone", lambda: forks)
     return str(request.param)
 
 
@@ -144,6 +148,61 @@ def test_errors_come_with_their_hint_and_cause(child: str, error: Exception) -> 
         assert caught.value.hint == error.hint
 
 
+class OddError(QhalError):
+    """An error whose constructor takes other arguments than those that it passes on."""
+
+    def __init__(self, node: str, why: str) -> None:
+        super().__init__(f"{node} is {why}.", "Look.")
+
+
+class SwollenError(ValueError):
+    """An error whose constructor would change its words a second time."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(f"{node} is odd")
+
+
+def unknown_error() -> QhalError:
+    """Make an error of a class that no other process can import."""
+
+    class HiddenError(DataFileError):
+        """An error."""
+
+    return HiddenError("conv1 is odd.", "Look.")
+
+
+def send_outcome(make: Callable[[], QhalError], wire: Wire) -> Outcome:
+    error = make()
+    error.__cause__ = SwollenError("conv1")
+    error.__cause__.__cause__ = KeyError("first")
+    wire.send(Outcome("mine", error=error))
+    return Outcome("mine", error=error)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [(partial(OddError, "conv1", "odd"), OddError), (unknown_error, DataFileError)],
+)
+def test_errors_inside_of_values_arrive_whole(
+    child: str, make: Callable[[], QhalError], kind: type[QhalError]
+) -> None:
+    values: list[Outcome] = []
+    values.append(guarded(partial(send_outcome, make), SILENT, values.append))
+    assert len(values) == 2
+    for error in (value.error for value in values):
+        assert type(error) is kind
+        assert str(error) == "conv1 is odd. Look."
+        assert type(error.__cause__) is SwollenError
+        assert str(error.__cause__) == "conv1 is odd"
+        assert type(error.__cause__.__cause__) is KeyError
+        assert "SwollenError" in str(error.__cause__.__cause__.__cause__)
+
+
+def test_an_odd_error_is_raised_as_it_was(child: str) -> None:
+    with pytest.raises(OddError, match="conv1 is odd"):
+        guarded(partial(fail, OddError("conv1", "odd")), SILENT)
+
+
 @pytest.mark.parametrize(
     ("kind", "error", "code"),
     [
@@ -162,7 +221,9 @@ def test_a_crash_tells_what_was_running(
 
 
 def test_a_post_mortem_finds_the_step(child: str) -> None:
-    with pytest.raises(ModelInvalidError, match=r"It crashes when toy 1\.0 ran model\.toy\."):
+    with pytest.raises(
+        ModelInvalidError, match=r"It crashed again while toy 1\.0 ran model\.toy\."
+    ):
         guarded(partial(crash, Kind.MODEL), SILENT, post_mortem=partial(crash, Kind.MODEL))
 
 
@@ -208,23 +269,205 @@ def test_what_no_new_process_can_load_is_done_in_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(trail(), "watched", False)
-    monkeypatch.setattr("qhal.system.guard._may_fork", lambda: False)
+    monkeypatch.setattr("qhal.system.guard.may_fork", lambda: False)
     assert guarded(lambda wire: os.getpid(), SILENT) == os.getpid()
 
 
-def test_threads_are_not_forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread that holds a lock while another one forks leaves it locked for ever."""
-    from qhal.system.guard import _may_fork
+def test_what_depends_on_the_process_is_not_done_in_a_new_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trail(), "watched", False)
+    monkeypatch.setattr("qhal.system.guard.may_fork", lambda: False)
+    assert guarded(number_of_process, SILENT, by_value=False) == os.getpid()
+    assert guarded(number_of_process, SILENT, by_value=True) != os.getpid()
 
-    monkeypatch.setattr(trail(), "alone", True)
-    done = threading.Event()
-    thread = threading.Thread(target=done.wait)
-    thread.start()
-    try:
-        assert not _may_fork()
-    finally:
-        done.set()
-        thread.join()
+
+# --- the process it starts from -----------------------------------------------------
+
+GIVEN: list[str] = []
+"""State of this module, which a fork has and a new process lacks."""
+
+
+def way(prepare: Way) -> str:
+    """Prepare this process, and say how it does guarded work."""
+    GIVEN.append("here")
+    prepare()
+    pid, given = guarded(state, SILENT)
+    return "in place" if pid == os.getpid() else "fork" if given else "spawn"
+
+
+def state(wire: Wire) -> tuple[int, list[str]]:
+    return os.getpid(), GIVEN
+
+
+def leave_as_is() -> None:
+    """A process with one thread."""
+
+
+def multiply() -> None:
+    """A process whose BLAS has computed, so that it has its threads."""
+    product = np.ones((600, 600)) @ np.ones((600, 600))
+    assert product[0, 0] == 600
+
+
+def start_thread() -> None:
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+
+def start_native_thread() -> None:
+    """Start a thread that Python knows nothing of, as runtimes do."""
+    library, number = ctypes.CDLL(None), ctypes.c_ulong()
+    assert library.pthread_create(ctypes.byref(number), None, library.pause, None) == 0
+
+
+def lose_blas_threads() -> None:
+    """Start one after the threads of BLAS, which still counts them, have stopped."""
+    multiply()
+    if not (child := os.fork()):
+        os._exit(0)
+    os.waitpid(child, 0)
+    start_native_thread()
+
+
+def hide_threads() -> None:
+    """Let the system not list the threads, as without /proc."""
+    real = Path.iterdir
+
+    def iterdir(self: Path) -> Iterator[Path]:
+        if str(self).startswith("/proc"):
+            raise FileNotFoundError(self)
+        return real(self)
+
+    Path.iterdir = iterdir  # type: ignore[method-assign, assignment]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
+@pytest.mark.parametrize(
+    ("prepare", "expected"),
+    [
+        (leave_as_is, "fork"),
+        (multiply, "fork"),
+        (start_thread, "spawn"),
+        (start_native_thread, "spawn"),
+        (lose_blas_threads, "spawn"),
+        (hide_threads, "spawn"),
+    ],
+)
+def test_threads_are_not_forked(prepare: Way, expected: str) -> None:
+    """A thread that holds a lock while another one forks leaves it locked for ever."""
+    assert alone(way, prepare) == expected
+
+
+def ignore_children() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
+def reap_children() -> None:
+    """Wait for any child, as some servers do."""
+
+    def reap(number: int, frame: object) -> None:
+        while True:
+            try:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    return
+            except ChildProcessError:
+                return
+
+    signal.signal(signal.SIGCHLD, reap)
+
+
+def open_many_files() -> None:
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if most not in (resource.RLIM_INFINITY, -1) and most < 1200:
+        pytest.skip("the system allows too few open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1200, most))
+    for _ in range(1100):
+        os.open(os.devnull, os.O_RDONLY)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
+@pytest.mark.parametrize("also", [leave_as_is, start_thread])
+@pytest.mark.parametrize("prepare", [ignore_children, reap_children, open_many_files])
+def test_a_result_arrives_in_any_process(prepare: Way, also: Way) -> None:
+    expected = "fork" if also is leave_as_is else "spawn"
+    assert alone(way, partial(both, prepare, also)) == expected
+
+
+def both(first: Way, second: Way) -> None:
+    first()
+    second()
+
+
+def crash_unseen() -> None:
+    ignore_children()
+    guarded(partial(crash, Kind.ARTIFACT), SILENT)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
+def test_a_crash_is_told_even_if_its_status_is_not() -> None:
+    with pytest.raises(VerificationError, match=r"without a result while toy 1\.0 ran model\.toy"):
+        alone(crash_unseen)
+
+
+# --- what is left behind ------------------------------------------------------------
+
+
+def leave_thread(wire: Wire) -> str:
+    threading.Thread(target=threading.Event().wait).start()
+    return "done"
+
+
+def test_nobody_waits_for_threads_that_are_left(child: str) -> None:
+    assert guarded(leave_thread, SILENT) == "done"
+
+
+def killed_alone(number: int, wire: Wire) -> None:
+    with doing(Kind.MODEL, "node 'n' (Conv) ran alone"):
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_post_mortem_that_is_killed_blames_no_node(child: str, number: int) -> None:
+    with pytest.raises(ModelInvalidError) as caught:
+        guarded(partial(crash, Kind.MODEL), SILENT, post_mortem=partial(killed_alone, number))
+    assert "node" not in caught.value.message
+
+
+def crash_among_many(wire: Wire) -> None:
+    def wait() -> None:
+        with doing(Kind.BACKEND, LONG):
+            entered.release()
+            threading.Event().wait()
+
+    entered = threading.Semaphore(0)
+    for _ in range(10):
+        threading.Thread(target=wait, daemon=True).start()
+        entered.acquire()
+    crash_saying(LONG[1:], wire)
+
+
+def crash_saying(words: str, wire: Wire) -> None:
+    with doing(Kind.MODEL, words):
+        faulthandler.disable()
+        os.abort()
+
+
+LONG = "\u6a21\u578b" * 200
+
+
+def test_long_names_lose_no_blame(child: str) -> None:
+    with pytest.raises(ModelInvalidError, match=f"SIGABRT.* while {LONG} and {LONG[1:]}"):
+        guarded(crash_among_many, SILENT)
+
+
+@pytest.mark.parametrize("name", ["mod\u00e8le", "\udcff.onnx", '"\n\0'])
+def test_any_name_is_told(child: str, name: str) -> None:
+    with pytest.raises(ModelInvalidError) as caught:
+        guarded(partial(crash_saying, f"{name} ran"), SILENT)
+    assert f"while {name} ran" in caught.value.message
 
 
 # --- a parent that ends -------------------------------------------------------------
