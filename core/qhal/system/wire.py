@@ -230,7 +230,7 @@ def _pickled(error: BaseException) -> Sequence[bytes]:
         known: type[BaseException] = next(
             c for c in type(error).__mro__ if c.__module__ == QhalError.__module__
         )
-        parts = {"message": error.message, "hint": error.hint}
+        parts: dict[str, object] = {"message": error.message, "hint": error.hint}
         ways.append(_Bare((known, (error.message,), parts)))
     found = (_kept(way, words) for way in ways)
     return [*filter(None, found), pickle.dumps(Exception(in_one_line(error)))]
