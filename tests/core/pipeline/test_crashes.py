@@ -6,6 +6,7 @@ import faulthandler
 import os
 import platform
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -165,3 +166,27 @@ def exits() -> None:
 def test_data_that_end_the_process(tmp_path: Path) -> None:
     with pytest.raises(DataFileError, match="it ends the process"):
         qhal.deploy(MODEL, target="cpu", data=exits, out=tmp_path / "out")
+
+
+STATE = ["as imported"]
+"""What a new process has; the caller's is another."""
+
+
+def tells() -> NoReturn:
+    """Say what the module has become."""
+    raise ValueError(STATE[0])
+
+
+def deploy_changed(data: Callable[[], object] | str, out: Path) -> None:
+    """Deploy with a function of a module that has changed, where threads let nothing fork."""
+    STATE[0] = "changed"
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    qhal.deploy(MODEL, target="cpu", data=data, cache=False, out=out)
+
+
+@pytest.mark.parametrize("data", [tells, f"{__name__}:tells"])
+def test_a_function_sees_what_its_module_has_become(
+    data: Callable[[], object] | str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataFileError, match="changed"):
+        alone(deploy_changed, data, tmp_path / "out")
