@@ -7,6 +7,7 @@ All rules for printing numbers are here. A modeled number never appears without 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -116,6 +117,25 @@ def is_own(name: str) -> bool:
     """Return True for the name of a number that qhal itself finds out, and no backend may state."""
     listed = any(name in labels for labels in LABELS.values()) and name not in _BACKENDS_MAY_STATE
     return listed or _OWN_FAMILIES.fullmatch(name) is not None
+
+
+_GATES = frozenset({"max-drop", "max-fallback", "closed-loop", "float-top1", "verification"})
+"""Names of gates, which stand beside the numbers in a report."""
+
+
+def is_own_label(label: str) -> bool:
+    """Return True for what reports call a number of qhal's own, in whatever case it is written."""
+    own = {text.casefold() for labels in LABELS.values() for text in labels.values()}
+    return _folded(label) in own | _GATES
+
+
+def looks_own(name: str) -> bool:
+    """Return True for a name that readers take for one of qhal's own: in other case, spaced."""
+    return name != _folded(name) and is_own(_folded(name))
+
+
+def _folded(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).split()).casefold()
 
 
 _REMARKS = {

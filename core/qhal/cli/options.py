@@ -55,7 +55,7 @@ def add_model(parser: Parser, *, several: bool = False) -> None:
         "--target",
         required=True,
         metavar="T,…" if several else "T",
-        type=names if several else str,
+        type=names if several else one_name,
         help=f"the device{', or several joined by commas' if several else ''}; see `qhal targets`",
     )
     parser.add_argument(
@@ -102,6 +102,15 @@ def add_threads(parser: argparse._ActionsContainer) -> None:
 def add_json(parser: argparse._ActionsContainer) -> None:
     """Declare --json."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def one_name(text: str) -> str:
+    """Take the name of one target; a list is another command's."""
+    if "," in text:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} names several targets, and this command takes one; run it once for each"
+        )
+    return text
 
 
 def names(text: str) -> list[str]:

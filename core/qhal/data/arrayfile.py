@@ -23,8 +23,8 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 
-from qhal.data.room import check_sample_bytes, temporary_file, temporary_room
-from qhal.errors import DataFileError
+from qhal.data.room import check_sample_bytes, copying, discard, temporary_file, temporary_room
+from qhal.errors import DataFileError, QhalError
 from qhal.ir.graph import Array
 from qhal.system.files import plain
 
@@ -242,15 +242,16 @@ def _decompress(path: Path, member: str) -> IO[bytes]:
     try:
         with ZipFile(path) as archive:
             _check_room(path, archive.getinfo(member))
-            with archive.open(member) as packed:
+            with archive.open(member) as packed, copying(f"{member!r} in {path}"):
                 copyfileobj(packed, file, _PIECE_BYTES)
+                file.flush()
     except (OSError, KeyError, *_DAMAGED) as error:
-        file.close()
+        discard(file)
         raise DataFileError(
             f"{member!r} in {path} cannot be unpacked: {_reason(error)}."
         ) from error
-    except DataFileError:
-        file.close()
+    except QhalError:
+        discard(file)
         raise
     return file
 

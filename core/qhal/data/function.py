@@ -29,7 +29,7 @@ import numpy as np
 
 from qhal.data.guest import Guest
 from qhal.data.labels import LAST_CLASS
-from qhal.data.room import check_samples, temporary_file, temporary_room
+from qhal.data.room import check_samples, copying, temporary_file, temporary_room
 from qhal.data.source import LABEL_NAMES, UNNAMED, ArraySource, SampleSource, split_labels
 from qhal.errors import DataFileError, DataShapeError, LabelError
 from qhal.ir.graph import Array, Arrays
@@ -210,8 +210,10 @@ def _write(file: IO[bytes], arrays: Arrays, names: Sequence[str], where: str) ->
     if set(arrays) != set(names):
         raise DataShapeError(f"{where} has arrays {_listed(arrays)}, not {_listed(names)}.")
     try:
-        for name in names:
-            np.lib.format.write_array(file, np.asarray(arrays[name], order="C"), allow_pickle=False)
+        with copying(where):
+            for name in names:
+                array = np.asarray(arrays[name], order="C")
+                np.lib.format.write_array(file, array, allow_pickle=False)
     except OSError as error:
         raise DataFileError(
             f"{where} cannot be kept in a temporary file: {error}.",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import IO
 
 from qhal.errors import DataFileError
+from qhal.output import in_words, is_full_disk
 
 MOST_SAMPLES = 10_000_000
 """More cannot be meant: their numbers alone would take 80 MB."""
@@ -47,6 +50,30 @@ def temporary_file() -> IO[bytes]:
             f"No temporary file can be made: {error.strerror or error}.",
             "Set TMPDIR to a folder that you may write to.",
         ) from error
+
+
+@contextmanager
+def copying(what: str) -> Iterator[None]:
+    """Say that the temporary copy of something found no room: its source is not to blame.
+
+    Args:
+        what: a noun phrase.
+
+    Raises:
+        OutputError: the disk, a quota or the limit of a file's size is exceeded.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not is_full_disk(error):
+            raise
+        raise in_words(error, f"a temporary copy of {what}") from error
+
+
+def discard(file: IO[bytes]) -> None:
+    """Close a temporary file, whose last bytes may find no room."""
+    with suppress(OSError):
+        file.close()
 
 
 def temporary_room() -> int:

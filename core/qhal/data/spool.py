@@ -12,7 +12,7 @@ from typing import IO
 
 import numpy as np
 
-from qhal.data.room import temporary_file
+from qhal.data.room import copying, discard, temporary_file
 from qhal.ir.graph import Array
 
 LIMIT_BYTES = 2 << 30
@@ -45,7 +45,7 @@ class Spool:
 
     def __exit__(self, *error: object) -> None:
         """Remove the file."""
-        self._file.close()
+        discard(self._file)
 
     def get(self, index: int, make: Callable[[], Mapping[str, Array]]) -> dict[str, Array]:
         """Return the arrays of one sample; make them at first, and later while there is no room."""
@@ -58,8 +58,10 @@ class Spool:
 
     def _write(self, array: Array) -> _Place:
         place = _Place(self._used, array.dtype.str, array.shape)
-        self._file.seek(place.offset)
-        self._file.write(array.tobytes())
+        with copying("samples and their results"):
+            self._file.seek(place.offset)
+            self._file.write(array.tobytes())
+            self._file.flush()
         self._used += array.nbytes
         return place
 

@@ -8,7 +8,7 @@ from typing import Any
 from qhal.codec import decode, encode
 from qhal.decisions import Decision
 from qhal.errors import PluginError
-from qhal.metric import Metric, is_own
+from qhal.metric import Basis, Metric, is_own, is_own_label, looks_own, topic_of
 from qhal.plugin.backend import Artifact, Findings, Placement
 from qhal.plugin.machine_setup import Setup
 
@@ -22,7 +22,7 @@ def check_answer(method: str, answer: object) -> None:
 
     Raises:
         PluginError: a value has another type than it must or is not finite, or a number has the
-            name of one of qhal's own.
+            name or label of one of qhal's own, or one that looks so.
     """
     if isinstance(answer, Placement):
         _check_value(answer, Placement, "the placement")
@@ -57,12 +57,20 @@ def _check_metrics(metrics: object) -> None:
     for name, metric in metrics.items():
         if not isinstance(name, str) or not name:
             raise PluginError(f"a metric has the name {name!r:.60}, which is not a string.")
-        if is_own(name):
+        if name != " ".join(name.split()):
+            raise PluginError(f"a metric has the name {name!r:.60}, which has spaces too many.")
+        if is_own(name) or looks_own(name):
             raise PluginError(
                 f"it states {name!r}, which qhal finds out itself.",
                 "Give the number a name of the backend's own.",
             )
         _check_value(metric, Metric, f"metric {name}")
+        if is_own_label(metric.label) and topic_of(name, Metric(0, "", Basis.COUNTED)) is None:
+            raise PluginError(
+                f"metric {name} has the label {metric.label!r}, which is that of a number that "
+                "qhal finds out itself.",
+                "Give the number a label of the backend's own.",
+            )
 
 
 def _check_value(value: object, kind: type[Any], where: str) -> None:

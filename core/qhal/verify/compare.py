@@ -187,6 +187,11 @@ class Spread:
             self.over_samples += float(np.sum(shift * (values - self._mean)))
         self.inside += float(np.sum((values - values.mean()) ** 2)) if values.size else 0.0
 
+    def distance(self, array: Array) -> float:
+        """Return the squared distance of a sample from the mean."""
+        values = np.nan_to_num(array.astype(np.float64), posinf=0, neginf=0)
+        return float(np.sum((values - self._mean) ** 2))
+
 
 @dataclass
 class Extent:

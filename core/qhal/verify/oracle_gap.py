@@ -89,6 +89,18 @@ class OracleGap:
             real = oracle.real[name], runtime.real[name], float_model[name]
             gap.add(sample, (oracle.raw[name], runtime.raw[name]), real)
 
+    def add_suspect(
+        self, name: str, sample: int, oracle: Outputs, runtime: Outputs, float_model: Arrays
+    ) -> str:
+        """Take in one output of a sample that was chosen for its error.
+
+        Returns:
+            What is wrong with it alone, which others may hide; "" if nothing is.
+        """
+        real = oracle.real[name], runtime.real[name], float_model[name]
+        self.outputs[name].add(sample, (oracle.raw[name], runtime.raw[name]), real)
+        return self.outputs[name].stray(sample, real)
+
     @property
     def worst(self) -> OutputGap:
         """The output that differs most, beside what quantization does to it."""
@@ -123,18 +135,19 @@ class OracleGap:
     def _of(self, unit: Unit) -> list[OutputGap]:
         return [gap for gap in self.outputs.values() if gap.unit is unit]
 
-    def check(self, runtime: str, reference: OracleGap | None = None) -> None:
+    def check(self, runtime: str, reference: OracleGap | None = None, stray: str = "") -> None:
         """Refuse what is no rounding; every output alone.
 
         Args:
             runtime: its name.
             reference: the gap of the same runtime's reference kernels, if it has any.
+            stray: what is wrong with one sample alone.
 
         Raises:
             VerificationError: an output is something else than the plan says.
         """
         for name, gap in self.outputs.items():
-            if why := gap.refusal(_excused(name, reference)):
+            if why := stray or gap.refusal(_excused(name, reference)):
                 raise VerificationError(
                     f"{runtime} does not compute what the plan says: {why}.",
                     "This is a bug of the backend, of its runtime or of the oracle; please report "

@@ -12,7 +12,7 @@ from math import inf
 import numpy as np
 
 from qhal.ir.graph import Array
-from qhal.verify.compare import Difference, Extent, Spread, StepGap, decibels
+from qhal.verify.compare import Difference, Extent, Spread, StepGap, decibels, difference
 
 CLOSE = 0.999
 """Share of elements within one step from which on a gap is not worth a warning."""
@@ -128,10 +128,12 @@ class OutputGap:
 
         From sample to sample, or inside the tensor where samples are as good as equal.
         """
+        return decibels(self._variation, self.gap.noise)
+
+    @property
+    def _variation(self) -> float:
         varies = self.spread.over_samples
-        if varies <= self.planned.noise:
-            varies = max(varies, self.spread.inside)
-        return decibels(varies, self.gap.noise)
+        return max(varies, self.spread.inside) if varies <= self.planned.noise else varies
 
     @property
     def differing(self) -> float:
@@ -196,6 +198,26 @@ class OutputGap:
                 f"sample (SQNR {self.gap.sqnr_db:.1f} dB, largest difference {self.gap.max_abs:g})"
             )
         return "" if excused else self._too_far()
+
+    def stray(self, sample: int, real: tuple[Array, Array, Array]) -> str:
+        """Say that one sample, which was taken in, has the output of another one; "" if not.
+
+        Args:
+            sample: its number.
+            real: the oracle's, the runtime's and the float model's, in the user's numbers.
+        """
+        if self.unit is Unit.ITEMS or self.rounded or self.steps.largest in (1, _ROUNDED_TWICE):
+            return ""
+        oracle, runtime, float_model = map(self._numbers, real)
+        gap, planned = difference(oracle, runtime), difference(float_model, oracle)
+        varies = max(self._variation / self.spread.samples, self.spread.distance(oracle))
+        near = decibels(varies, gap.noise) >= _ANOTHER_SAMPLE_DB
+        if near or gap.noise <= _BEYOND_QUANTIZATION * planned.noise:
+            return ""
+        return (
+            f"output {self.name} of evaluation sample {sample} differs from the oracle's as if it "
+            f"belonged to another sample (SQNR {gap.sqnr_db:.1f} dB)"
+        )
 
     def _wrong_items(self, excused: bool) -> str:
         wrong = self.differing > 0.5 and self.matters and not excused

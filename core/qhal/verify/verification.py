@@ -19,6 +19,7 @@ from qhal.verify.evaluation import Evaluation
 from qhal.verify.loop import Feedback, LoopAccuracy
 from qhal.verify.oracle_gap import OracleGap, Outputs
 from qhal.verify.origin import where_it_begins
+from qhal.verify.suspects import MOST_SUSPECTS, Suspects
 
 ORACLE_SAMPLES = 8
 ORACLE_BUDGET_S = 8.0
@@ -66,8 +67,8 @@ def verify(
     With a runtime on this machine: ``samples`` of them against the float model (None: all, or
     what a slow runtime does in about :data:`RUNNER_BUDGET_S`, which is a decision), and the
     first ``oracle_samples`` of these against the oracle, the runtime's reference kernels
-    included where it has them. Without one, the oracle takes the artifact's place, on what it
-    does in about :data:`ORACLE_BUDGET_S`.
+    included where it has them; so are the few that look most wrong. Without one, the oracle takes
+    the artifact's place, on what it does in about :data:`ORACLE_BUDGET_S`.
 
     Labels that cannot be the model's are left out, which is a decision: a folder of images may
     hold those of another task.
@@ -81,7 +82,9 @@ def verify(
         return _verify_by_oracle(subject, evaluation, samples, progress)
     pace = _Pace("the runtime", subject.backend.info.runner_macs_per_s, RUNNER_BUDGET_S)
     evaluation, reduced = _affordable(subject, evaluation, samples, pace)
-    compared = _compare(subject, evaluation, _bound(subject, runner), "verify", progress)
+    suspects, whole = Suspects(), evaluation
+    run = _bound(subject, runner)
+    compared = _compare(subject, evaluation, run, "verify", progress, suspects)
     accuracy, metrics = compared.accuracy, compared.metrics(Basis.MEASURED_HOST)
     decisions = [
         *reduced,
@@ -100,6 +103,7 @@ def verify(
         options = RunOptions(reference=prefix == _REFERENCE)
         found = partial(_origin, subject, evaluation, options)
         decisions.extend(gap.decisions(name, reference, found))
+    _check_suspects(subject, whole, runners, gaps, suspects)
     return Verification(metrics, tuple(decisions), runner.runtime, compared.loop)
 
 
@@ -239,28 +243,38 @@ def _about_labels(subject: Subject, evaluation: Evaluation, accuracy: Accuracy) 
 
 
 def _compare(
-    subject: Subject, evaluation: Evaluation, run: _Run, title: str, progress: Progress
+    subject: Subject,
+    evaluation: Evaluation,
+    run: _Run,
+    title: str,
+    progress: Progress,
+    suspects: Suspects | None = None,
 ) -> _Compared:
     """Stream the samples through both models; they run side by side, one thread each.
 
-    A model with states runs on its own states; then once more on those of the float model.
+    A model with states runs on its own states; then once more on those of the float model, which
+    are the states of the suspects.
     """
+    suspects = suspects or Suspects()
     name = scores_output(subject.graph, subject.model.params)
     accuracy, labels = Accuracy(name), _labels_by_sample(subject, evaluation)
     rollout, both = evaluation.rollout, partial(_both, subject, evaluation, run, progress=progress)
     if rollout is None:
         for index, expected, outputs in both(title):
-            accuracy.add(expected, outputs, None if labels is None else labels[index])
+            real = outputs.real
+            accuracy.add(expected, real, None if labels is None else labels[index])
+            suspects.add(index, expected, outputs.raw, real)
         return _Compared(accuracy)
     if name in rollout.pairs:  # a state may look like scores
         accuracy = Accuracy(None)
     loop, feedback = LoopAccuracy(rollout.pairs), Feedback(rollout)
     for index, expected, outputs in both(f"{title} in the loop", feedback):
-        loop.add(rollout.begins(index), expected, outputs)
+        loop.add(rollout.begins(index), expected, outputs.real)
         real = {name: value for name, value in expected.items() if name not in rollout.pairs}
-        accuracy.add(real, outputs, None if labels is None else labels[index])
-    for _, expected, outputs in both(title):
-        loop.add_open(expected, outputs)
+        accuracy.add(real, outputs.real, None if labels is None else labels[index])
+    for index, expected, outputs in both(title):
+        loop.add_open(expected, outputs.real)
+        suspects.add(index, expected, outputs.raw, outputs.real)
     return _Compared(accuracy, loop)
 
 
@@ -272,7 +286,7 @@ def _both(
     feedback: Feedback | None = None,
     *,
     progress: Progress,
-) -> Iterator[tuple[int, Arrays, Arrays]]:
+) -> Iterator[tuple[int, Arrays, Outputs]]:
     """Yield the number of each sample, the float model's outputs and the artifact's."""
     adapter = subject.adapter
     with (
@@ -283,9 +297,9 @@ def _both(
             sample = evaluation.sample(index)
             expected = pool.submit(evaluation.expected, index, sample)
             ours = sample if feedback is None else feedback.give(index, sample)
-            outputs = adapter.to_user(run(adapter.to_artifact(ours)))
+            outputs = _outputs(subject, run(adapter.to_artifact(ours)))
             if feedback is not None:
-                feedback.take(outputs)
+                feedback.take(outputs.real)
             yield index, expected.result(), outputs
             advance(1)
 
@@ -318,6 +332,38 @@ def _oracle_gaps(
                 gaps[prefix].add(index, planned, found, float_model)
             advance(1)
     return gaps
+
+
+def _check_suspects(
+    subject: Subject,
+    evaluation: Evaluation,
+    runners: Mapping[str, Runner],
+    gaps: Mapping[str, OracleGap],
+    suspects: Suspects,
+) -> None:
+    """Judge the samples that look most wrong, by what the runtime gave for them, with the others.
+
+    They share the time that the first samples left, but there is at least one.
+
+    Raises:
+        VerificationError: an output is something else than the plan says.
+    """
+    from qhal.quant.oracle import Oracle
+
+    oracle, adapter, gap = Oracle(subject.model), subject.adapter, gaps["oracle"]
+    most = _ORACLE_PACE.most(subject, gap.samples + MOST_SUSPECTS, fewest=1) - gap.samples
+    reference, strays = gaps.get(_REFERENCE), []
+    for index, kept in suspects.worst(max(1, most)).items():
+        sample = evaluation.sample(index)
+        inputs, float_model = adapter.to_artifact(sample), evaluation.expected(index, sample)
+        planned = _outputs(subject, oracle.run(inputs))
+        if reference is not None:
+            found = _outputs(subject, run_raw(runners[_REFERENCE], subject, inputs))
+            reference.add(index, planned, found, float_model)
+        for one in kept:
+            found = Outputs({one.output: one.raw}, {one.output: one.real})
+            strays.append(gap.add_suspect(one.output, index, planned, found, float_model))
+    gap.check(runners["oracle"].runtime, reference, "; ".join(filter(None, strays)))
 
 
 def _outputs(subject: Subject, raw: Arrays) -> Outputs:

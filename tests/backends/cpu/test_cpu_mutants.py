@@ -51,7 +51,7 @@ class MutantCpu(CpuBackend):
         return Mutant(super().load(artifact, target, options), self._mutate)
 
 
-def deploy(backend: CpuBackend, out: Path) -> Mapping[str, object]:
+def deploy(backend: CpuBackend, out: Path, samples: int = 8) -> Mapping[str, object]:
     """Deploy the example without its labels."""
     with np.load(EXAMPLE / "calibration.npz") as data:
         images = data["image"][:64]
@@ -62,7 +62,7 @@ def deploy(backend: CpuBackend, out: Path) -> Mapping[str, object]:
         EXAMPLE / "digits.onnx",
         target="cpu",
         data=out / "data.npz",
-        eval_samples=8,
+        eval_samples=samples,
         out=out / "digits",
         cache=False,
         registry=mine,
@@ -104,6 +104,52 @@ def test_wrong_outputs_are_refused(what: str, tmp_path: Path) -> None:
     with pytest.raises(VerificationError):
         deploy(MutantCpu(MUTATIONS[what]), tmp_path)
     assert not (tmp_path / "digits").exists()
+
+
+class LateMutant(Mutant):
+    """Right on the eight samples that it sees first, whenever it sees them."""
+
+    def __init__(self, runner: Runner, mutate: Mutation) -> None:
+        super().__init__(runner, mutate)
+        self._first: set[bytes] = set()
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        key = next(iter(inputs.values())).tobytes()
+        if len(self._first) < 8:
+            self._first.add(key)
+        true, wrong = self._runner.run(inputs), super().run(inputs)
+        return true if key in self._first else wrong
+
+
+class LateCpu(MutantCpu):
+    """The cpu backend with wrong outputs for all but the samples that the oracle judges first."""
+
+    def load(self, artifact: Artifact, target: TargetProfile, options: RunOptions) -> Any:
+        return LateMutant(CpuBackend.load(self, artifact, target, options), self._mutate)
+
+
+LATE: dict[str, Mutation] = {
+    "zeros": lambda seen: np.zeros_like(seen[-1]),
+    "a constant": lambda seen: np.full_like(seen[-1], seen[-1].mean()),
+    "a stale output": lambda seen: seen[min(8, len(seen) - 1)],
+    "the sample before": MUTATIONS["the sample before"],
+    "reversed": lambda seen: seen[-1][..., ::-1].copy(),
+    "one bad call": lambda seen: seen[-1] if len(seen) != 17 else np.zeros_like(seen[-1]),
+    "one stale call": lambda seen: seen[-1] if len(seen) != 17 else seen[8],
+}
+
+
+@pytest.mark.parametrize("what", LATE)
+def test_outputs_that_are_wrong_later_are_refused(what: str, tmp_path: Path) -> None:
+    with pytest.raises(VerificationError, match="not compute what the plan says"):
+        deploy(LateCpu(LATE[what]), tmp_path, samples=24)
+    assert not (tmp_path / "digits").exists()
+
+
+def test_a_call_that_goes_well_the_next_time_is_refused(tmp_path: Path) -> None:
+    once = MutantCpu(lambda seen: seen[-1] if len(seen) != 3 else np.zeros_like(seen[-1]))
+    with pytest.raises(VerificationError, match="not compute what the plan says"):
+        deploy(once, tmp_path, samples=24)
 
 
 class Halving(CpuBackend):

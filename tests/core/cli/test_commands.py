@@ -211,3 +211,11 @@ def test_a_full_disk_leaves_nothing_half_written(here: Path) -> None:
     assert process.returncode == 2, err
     assert "error QH401" in err
     assert set(written(here)) - {"cache"} == {"few.npz"}
+
+
+def test_check_says_that_it_takes_one_target(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", MODEL, "--target", "cpu,tflite"]) == 2
+    said = "'cpu,tflite' names several targets, and this command takes one"
+    assert said in capsys.readouterr().err

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +153,28 @@ def test_a_broken_compressed_array_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "d.npz").write_bytes(content)
     with pytest.raises(DataFileError, match="cannot be unpacked"):
         load_dataset(tmp_path / "d.npz", INPUT)
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from qhal.data.arrayfile import open_npz
+from qhal.errors import OutputError
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+for array in open_npz(Path(sys.argv[1])).values():
+    try:
+        array[0]
+    except OutputError as error:
+        print(error.message, error.hint)
+"""
+
+
+def test_a_copy_that_is_larger_than_allowed_is_no_fault_of_the_file(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "d.npz", input=np.zeros((50, 3, 4, 5), "f4"))
+    command = [sys.executable, "-c", LIMITED, str(tmp_path / "d.npz")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("Cannot write a temporary copy of 'input.npy' in "), done.stderr
+    assert done.stdout.endswith("larger than allowed. Raise the limit (ulimit -f).\n")
 
 
 def test_other_refusals_name_the_mend(tmp_path: Path) -> None:

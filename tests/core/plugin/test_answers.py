@@ -72,6 +72,27 @@ def test_qhals_own_numbers_cannot_be_stated_by_a_backend(toys: Toys, name: str) 
     )
 
 
+@pytest.mark.parametrize(
+    "name", ["TOP1", "Top1_Drop", "SQNR[y]", "ｔｏｐ１", "top1 ", " mine", "a  b"]
+)
+def test_names_that_look_like_qhals_own_are_refused(toys: Toys, name: str) -> None:
+    with pytest.raises(PluginError, match=r"which qhal finds out itself|spaces too many"):
+        examined(toys, Findings({name: COUNT}))
+
+
+@pytest.mark.parametrize(
+    "label", ["top-1", "TOP-1", " top-1 ", "sqnr", "Top-1  drop", "on the target", "Max-Drop"]
+)
+def test_labels_of_qhals_own_numbers_are_refused(toys: Toys, label: str) -> None:
+    with pytest.raises(PluginError, match=r"metric mine has the label .* qhal finds out itself"):
+        examined(toys, Findings({"mine": replace(COUNT, label=label)}))
+
+
+def test_a_label_of_the_backends_own_is_taken(toys: Toys) -> None:
+    metrics = {"mine": replace(COUNT, label="top-1 of the NPU")}
+    assert examined(toys, Findings(metrics)).metrics == metrics
+
+
 @pytest.mark.parametrize("name", ["latency", "instructions", "emulated_identical", "sqnr_sram"])
 def test_what_only_a_backend_knows_it_may_state(toys: Toys, name: str) -> None:
     assert examined(toys, Findings({name: COUNT})).metrics == {name: COUNT}
