@@ -10,7 +10,13 @@ from __future__ import annotations
 from qhal.data.dataset import Dataset, Source, load_dataset
 from qhal.data.preprocess import PRESETS, Preprocess, load_preprocess
 from qhal.data.rollout import Rollout, roll_out
-from qhal.data.splitting import DEFAULT_CALIB_SAMPLES, DataSplit, split, split_sequences
+from qhal.data.splitting import (
+    DEFAULT_CALIB_SAMPLES,
+    DataSplit,
+    further_sequences,
+    split,
+    split_sequences,
+)
 
 __all__ = [
     "DEFAULT_CALIB_SAMPLES",
@@ -20,6 +26,7 @@ __all__ = [
     "Preprocess",
     "Rollout",
     "Source",
+    "further_sequences",
     "load_dataset",
     "load_preprocess",
     "roll_out",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -93,6 +93,19 @@ def split_sequences(
     fewer = _fewer(len(chosen), calib_samples)
     calibration = chosen.select(spread(len(chosen), min(calib_samples, len(chosen))))
     return DataSplit(calibration, rest, (*fewer, *how, rolled_out(calibration)))
+
+
+def further_sequences(divided: DataSplit) -> Rollout | None:
+    """Return the sequences of calibration, whole, if they are of the data that were divided.
+
+    None where there are no sequences, where other data evaluate, or where the same frames do.
+    """
+    chosen, rest = divided.calibration, divided.evaluation
+    if not isinstance(chosen, Rollout) or chosen.source is not rest.source:
+        return None
+    frames = chosen.frames
+    shared = np.intersect1d(frames, rest.indices).size
+    return None if shared else replace(chosen, indices=frames)
 
 
 _FEWEST_FRAMES = 64

@@ -60,6 +60,21 @@ class PlannedModel:
         shared = (recipe for recipe in recipes_of(target.caps) if all(recipe in w for w in wider))
         return tuple(recipe.name for recipe in shared) if wider else ()
 
+    @cached_property
+    def other_recipes(self) -> tuple[str, ...]:
+        """Recipes of the target that keep as much of weights, the nearest in size first.
+
+        Where nodes have recipes of their own, only wider ones count.
+        """
+        target, graph = self.prepared.target, self.prepared.laid.graph
+        given = {target.policy.recipe_for(NodeView(graph, node)) for node in graph.nodes}
+        if len(given) != 1:
+            return self.wider_recipes
+        (recipe,) = given
+        others = (other for other in recipes_of(target.caps) if other != recipe)
+        kept = [other for other in others if other.weight_bits >= recipe.weight_bits]
+        return tuple(other.name for other in sorted(kept, key=lambda other: other.weight_bits))
+
     def with_observer(self, observer: str) -> QuantModel:
         """Choose ranges with another range estimator, from the same statistics."""
         return _assigned(self.prepared, self.constraints, self.calibration, observer).model

@@ -14,6 +14,7 @@ from qhal.data import (
     DataSplit,
     Rollout,
     Source,
+    further_sequences,
     load_dataset,
     roll_out,
     split,
@@ -193,7 +194,8 @@ class Session:
     @cached_property
     def _evaluation(self) -> Evaluation:
         inputs, outputs = self.spools or (None, None)
-        return Evaluation(self._data.evaluation, self._reference, inputs, outputs)
+        further = further_sequences(self._data)
+        return Evaluation(self._data.evaluation, self._reference, inputs, outputs, further=further)
 
 
 @contextmanager

@@ -10,6 +10,9 @@ from qhal.data.spool import Spool
 from qhal.ir.graph import Array, Arrays
 from qhal.verify.reference import FloatReference
 
+_ENOUGH_FRAMES = 1000
+"""From which on the evaluation alone says how much decisions vary."""
+
 
 class Samples(Protocol):
     """What an evaluation needs of a data set; :class:`qhal.data.Dataset` has it."""
@@ -38,6 +41,8 @@ class Evaluation:
         inputs: remembers decoded samples; None decodes at each request.
         outputs: remembers the float model's results; None computes at each request.
         chosen: which samples, in the order in which they are taken; None takes all.
+        further: frames of calibration, over which a closed loop runs as well; None if there are
+            none, or if they are those of the evaluation.
     """
 
     dataset: Samples
@@ -45,6 +50,7 @@ class Evaluation:
     inputs: Spool | None = None
     outputs: Spool | None = None
     chosen: tuple[int, ...] | None = None
+    further: Rollout | None = None
 
     @property
     def labels(self) -> Array | None:
@@ -77,6 +83,12 @@ class Evaluation:
     def part(self, count: int) -> Evaluation:
         """Take so many samples to run the model on: spread, or in order if it has states."""
         return self.spread(count) if self.rollout is None else self.first(count)
+
+    def further_frames(self) -> Evaluation | None:
+        """Return as many further frames as this has, where it has few; None if there are none."""
+        if self.further is None or len(self) >= _ENOUGH_FRAMES:
+            return None
+        return Evaluation(self.further, self.reference).first(len(self))
 
     def sample(self, index: int) -> Arrays:
         """Return one sample of every input, in the shapes and types of the user's model."""

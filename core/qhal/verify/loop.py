@@ -17,7 +17,7 @@ from qhal.decisions import Code, Decision, Severity
 from qhal.ir.graph import Array, Arrays
 from qhal.metric import Basis, Metric, Topic, counted
 from qhal.results.gate import Gate
-from qhal.verify.accuracy import Equality
+from qhal.verify.bound import FrameEquality
 from qhal.verify.compare import Difference
 
 GATE = "closed-loop"
@@ -66,9 +66,9 @@ class Decisions:
     name: str
     _unit: bool = True
     _classes: bool = True
-    _integers: Equality = field(default_factory=Equality)
-    _above: Equality = field(default_factory=Equality)
-    _largest: Equality = field(default_factory=Equality)
+    _integers: FrameEquality = field(default_factory=FrameEquality)
+    _above: FrameEquality = field(default_factory=FrameEquality)
+    _largest: FrameEquality = field(default_factory=FrameEquality)
     _seen: set[int] = field(default_factory=set)
 
     def add(self, reference: Array, other: Array) -> None:
@@ -88,7 +88,7 @@ class Decisions:
             self._seen.update(np.unique(chosen).tolist()[:2])
 
     @property
-    def counted(self) -> Equality | None:
+    def counted(self) -> FrameEquality | None:
         """How many decisions are equal; None if the output decides nothing."""
         for asked, found in (
             (self._integers.elements > 0, self._integers),
@@ -134,6 +134,9 @@ class LoopAccuracy:
         closed: output of real numbers -> its difference in the closed loop.
         opened: the same in the open loop.
         decided: output that is no state -> what it decides in the closed loop.
+        further_frames: frames of calibration that the loop ran over as well.
+        further_sequences: sequences that these are of.
+        judged: as ``decided``, over all frames.
     """
 
     pairs: Mapping[str, str]
@@ -142,15 +145,28 @@ class LoopAccuracy:
     closed: dict[str, Difference] = field(default_factory=dict)
     opened: dict[str, Difference] = field(default_factory=dict)
     decided: dict[str, Decisions] = field(default_factory=dict)
+    further_frames: int = 0
+    further_sequences: int = 0
+    judged: dict[str, Decisions] = field(default_factory=dict)
 
     def add(self, begins: bool, reference: Arrays, other: Arrays) -> None:
         """Take in one frame of the closed loop."""
         self.frames += 1
         self.sequences += begins
         _add_all(self.closed, reference, other)
+        self._decide(self.decided, reference, other)
+        self._decide(self.judged, reference, other)
+
+    def add_further(self, begins: bool, reference: Arrays, other: Arrays) -> None:
+        """Take in one frame of calibration, in the closed loop."""
+        self.further_frames += 1
+        self.further_sequences += begins
+        self._decide(self.judged, reference, other)
+
+    def _decide(self, found: dict[str, Decisions], reference: Arrays, other: Arrays) -> None:
         for name, expected in reference.items():
             if name not in self.pairs:
-                self.decided.setdefault(name, Decisions(name)).add(expected, other[name])
+                found.setdefault(name, Decisions(name)).add(expected, other[name])
 
     def add_open(self, reference: Arrays, other: Arrays) -> None:
         """Take in one frame of the open loop."""
@@ -167,6 +183,10 @@ class LoopAccuracy:
                 key = f"loop_decisions_changed[{name}]"
                 label, told = f"decisions changed, {name}", f"{decisions.rule}; {note}"
                 found[key] = _labeled(points, "points", basis, label, told)
+            if (judged := self.judged[name].counted) is not None:
+                key, told = f"loop_decisions_bound[{name}]", f"95 % bound, {self._all_words}"
+                label = f"decisions changed, {name}, of other frames"
+                found[key] = _labeled(100 * judged.bound, "points", basis, label, told)
         for name in self.pairs:
             if name in self.closed:
                 label, worth = f"state {name}, SQNR", self.closed[name].sqnr_db
@@ -182,7 +202,8 @@ class LoopAccuracy:
 
         Args:
             limit_pp: what the user allows; None allows :data:`DEFAULT_LIMIT_PP` of decisions, and
-                :data:`FAR_DB` where an output decides nothing.
+                :data:`FAR_DB` where an output decides nothing. The limit of the user is of what
+                was found; the other one is also of the bound for other frames.
         """
         limit = DEFAULT_LIMIT_PP if limit_pp is None else limit_pp
         broken = [why for name in self.decided if (why := self._why(name, limit, limit_pp is None))]
@@ -218,11 +239,20 @@ class LoopAccuracy:
 
     def figures(self) -> str:
         """Say what the outputs make of the loop, in short."""
-        return ", ".join(self._figure(name) for name in self.decided if self._figure(name))
+        found = (f"{self._figure(name)}{self._others(name)}" for name in self.decided)
+        return ", ".join(filter(None, found))
 
     @property
     def _words(self) -> str:
         return f"{counted(self.frames, 'frame')} of {counted(self.sequences, 'sequence')}"
+
+    @property
+    def _all_words(self) -> str:
+        if not self.further_frames:
+            return self._words
+        frames = counted(self.frames + self.further_frames, "frame")
+        sequences = counted(self.sequences + self.further_sequences, "sequence")
+        return f"{frames} of {sequences}, those of calibration included"
 
     def _met(self) -> str:
         return self.figures() or "there is no output but states"
@@ -237,6 +267,13 @@ class LoopAccuracy:
     def _noise(self, name: str) -> str:
         return f"{name} SQNR {self.closed[name].sqnr_db:.1f} dB"
 
+    def _others(self, name: str) -> str:
+        """Say how many decisions of other frames may differ; "" where that is not known."""
+        judged = self.judged[name].counted
+        if judged is None or self.decided[name].counted is None:
+            return ""
+        return f" (of other frames at most {100 * judged.bound:.2f} %)"
+
     def _why(self, name: str, limit_pp: float, far_too: bool) -> str:
         """Say why an output may not be as it is; "" if it may. One decision may be chance.
 
@@ -244,13 +281,23 @@ class LoopAccuracy:
         """
         decisions = self.decided[name]
         equality = decisions.counted
-        wrong = equality.elements - equality.equal if equality else 0
-        if equality and wrong > 1 and 100 * wrong / equality.elements > limit_pp:
+        if equality and equality.wrong > 1 and 100 * equality.wrong / equality.elements > limit_pp:
             return f"{self._figure(name)} from the float model's; the limit is {limit_pp:g} %"
         if equality and not decisions.one_sided:
-            return ""
+            return self._why_others(name, limit_pp) if far_too else ""
         far = far_too and name in self.closed and self.closed[name].sqnr_db < FAR_DB
         return f"{self._noise(name)}; the limit is {FAR_DB:g} dB" if far else ""
+
+    def _why_others(self, name: str, limit_pp: float) -> str:
+        """Say why an output may be too far on other frames; "" if it is not."""
+        judged = self.judged[name].counted
+        if judged is None or judged.wrong <= 1 or 100 * judged.bound <= limit_pp:
+            return ""
+        return (
+            f"{self._figure(name)} from the float model's, and of other frames like these it may "
+            f"be {100 * judged.bound:.2f} % (95 % bound, {self._all_words}); the limit is "
+            f"{limit_pp:g} %"
+        )
 
     def _loss(self, name: str) -> float:
         return self.opened[name].sqnr_db - self.closed[name].sqnr_db if name in self.opened else 0.0

@@ -272,10 +272,30 @@ def _compare(
         loop.add(rollout.begins(index), expected, outputs.real)
         real = {name: value for name, value in expected.items() if name not in rollout.pairs}
         accuracy.add(real, outputs.real, None if labels is None else labels[index])
+    if (further := evaluation.further_frames()) is not None:
+        _add_further(loop, subject, further, run, f"{title} in further loops", progress)
     for index, expected, outputs in both(title):
         loop.add_open(expected, outputs.real)
         suspects.add(index, expected, outputs.raw, outputs.real)
     return _Compared(accuracy, loop)
+
+
+def _add_further(
+    loop: LoopAccuracy,
+    subject: Subject,
+    further: Evaluation,
+    run: _Run,
+    title: str,
+    progress: Progress,
+) -> None:
+    """Run the closed loop over the sequences of calibration, too."""
+    if (rollout := further.rollout) is None:
+        return
+    feedback = Feedback(rollout)
+    for index, expected, outputs in _both(
+        subject, further, run, title, feedback, progress=progress
+    ):
+        loop.add_further(rollout.begins(index), expected, outputs.real)
 
 
 def _both(

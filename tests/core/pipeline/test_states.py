@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from qhal.results.record import RunRecord
 
 WIDTH = 8
 DECAY = 0.97
+FRAMES = 1600
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def frames(count: int = 400, times: float = 1.0) -> Array:
+def frames(count: int = FRAMES, times: float = 1.0) -> Array:
     generator = np.random.default_rng(1)
     slow = np.sin(np.arange(count) / 20)[:, None, None] * np.ones((1, 1, 4))
     noise = 0.2 * generator.normal(size=(count, 1, 4))
@@ -79,9 +81,12 @@ def test_the_loop_is_closed_and_holds(model: Path, tmp_path: Path, target: str) 
     assert {Code.STATE_FOUND, Code.STATES_ROLLED, Code.STATE_PROMOTED} <= codes(record)
     [gate] = [gate for gate in record.gates if gate.name == "closed-loop"]
     assert gate.passed
-    assert record.metrics["loop_frames"].value == 200
+    assert record.metrics["loop_frames"].value == FRAMES // 2
     assert "sqnr[speech]" in record.metrics
     assert "sqnr[stateN]" not in record.metrics
+    bound = record.metrics["loop_decisions_bound[speech]"]
+    assert record.metrics["loop_decisions_changed[speech]"].value < bound.value <= 3
+    assert "frames of 2 sequences, those of calibration included" in bound.note
     assert record.metrics["state_sqnr[stateN]"].value > 20
     assert record.data["calibration"]["states"] == {"stateN": "state"}  # type: ignore[index]
 
@@ -99,7 +104,7 @@ def test_an_artifact_decides_as_the_float_model_over_two_hundred_frames(
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     ours = theirs = np.zeros((1, WIDTH), np.float32)
     differing, spoken = 0, 0
-    for x in frames()[200:]:
+    for x in frames()[FRAMES // 2 :][:200]:
         expected, theirs = session.run(["speech", "stateN"], {"x": x, "state": theirs})
         found = adapter.to_user(runner.run(adapter.to_artifact({"x": x, "state": ours})))
         ours = found["stateN"].astype(np.float32)
@@ -110,7 +115,7 @@ def test_an_artifact_decides_as_the_float_model_over_two_hundred_frames(
 
 
 def test_zero_states_in_the_data_do_not_plan_the_range(model: Path, tmp_path: Path) -> None:
-    data = {"x": frames(), "state": np.zeros((400, 1, WIDTH), np.float32)}
+    data = {"x": frames(), "state": np.zeros((FRAMES, 1, WIDTH), np.float32)}
     record = deploy(model, tmp_path, data=data)
     assert range_of(record, "stateN") > 4
     assert Code.INPUT_CONSTANT not in codes(record)
@@ -143,7 +148,7 @@ def test_states_in_the_data_that_the_model_made_are_states(model: Path, tmp_path
 
 
 def test_without_recognition_the_constant_state_is_told(model: Path, tmp_path: Path) -> None:
-    data = {"x": frames(), "state": np.zeros((400, 1, WIDTH), np.float32)}
+    data = {"x": frames(), "state": np.zeros((FRAMES, 1, WIDTH), np.float32)}
     record = deploy(model, tmp_path, data=data, state={})
     told = [d.subject for d in record.decisions if d.code is Code.INPUT_CONSTANT]
     assert told == ["state"]
@@ -169,6 +174,31 @@ def test_a_loop_that_leaves_the_float_model_is_refused(
     assert kept.ok
 
 
+def test_few_frames_that_hold_do_not_answer_for_others(model: Path, tmp_path: Path) -> None:
+    """The frames are within the limit; that others are as well takes more of them."""
+    with pytest.raises(LoopGateError) as caught:
+        deploy(model, tmp_path, data={"x": frames(400)})
+    message = str(caught.value)
+    assert "of other frames like these it may be" in message
+    assert "400 frames of 2 sequences, those of calibration included" in message
+    assert "More frames narrow the bound" in message
+    assert deploy(model, tmp_path, data={"x": frames(400)}, max_drop=3.0).ok
+
+
+def test_a_refusal_measures_recipes_until_one_holds(model: Path, tmp_path: Path) -> None:
+    """Also where no statistics are kept: the recipe that is named deploys."""
+    loud: dict[str, Any] = {"data": {"x": frames(200, 0.01)}, "eval": {"x": frames(200, 10)}}
+    with pytest.raises(LoopGateError) as caught:
+        deploy(model, tmp_path, **loud)
+    message = str(caught.value)
+    held = re.search(r"--recipe (\w+) holds on these frames", message)
+    assert held is not None
+    assert f"--recipe {held[1]}: 0.00 % of the decisions" in message
+    assert "Not measured: another number of --calib-samples." in message
+    assert message.index("--recipe w8a16:") < message.index(f"--recipe {held[1]}:")
+    assert deploy(model, tmp_path, recipe=held[1], **loud).ok
+
+
 def test_a_state_that_is_none_is_refused(model: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="no output 'hn'"):
         deploy(model, tmp_path, state={"hn": "state"})
@@ -180,7 +210,7 @@ def test_several_targets_share_the_rollout(model: Path, tmp_path: Path) -> None:
     )
     for outcome in fleet.outcomes:
         assert outcome.record is not None, outcome.error
-        assert outcome.record.metrics["loop_frames"].value == 200
+        assert outcome.record.metrics["loop_frames"].value == FRAMES // 2
 
 
 def test_bench_takes_the_same_data(model: Path, tmp_path: Path) -> None:

@@ -32,10 +32,32 @@ def looped(outputs: dict[str, tuple[Array, Array]], open_error: float = 0.0) -> 
 
 @pytest.mark.parametrize(("flipped", "passed"), [(0, True), (3, True), (4, False), (50, False)])
 def test_decisions_of_one_half(flipped: int, passed: bool) -> None:
-    gate = looped({"p": speech(flipped)}).gate(None)
+    gate = looped({"p": speech(flipped)}).gate(3)
     assert (gate.name, gate.passed) == ("closed-loop", passed)
     assert f"{flipped:.2f} % of the decisions of p (above 0.5) differ" in gate.sentence
     assert "100 frames of 1 sequence" in gate.sentence
+
+
+@pytest.mark.parametrize(("flipped", "passed"), [(1, True), (2, False)])
+def test_a_hundred_frames_show_little_of_others(flipped: int, passed: bool) -> None:
+    gate = looped({"p": speech(flipped)}).gate(None)
+    assert gate.passed == passed
+    assert ("of other frames like these it may be" in gate.sentence) != passed
+
+
+def test_frames_of_calibration_answer_too() -> None:
+    loop = looped({"p": speech(2)})
+    for x in range(900):
+        values = {"p": np.full((1, 1), 0.9, np.float32)}
+        loop.add_further(x == 0, values, values)
+    assert loop.gate(None).passed
+    wrong = {"p": np.full((1, 1), 0.1, np.float32)}
+    for _ in range(60):
+        loop.add_further(False, {"p": np.full((1, 1), 0.9, np.float32)}, wrong)
+    gate = loop.gate(None)
+    assert not gate.passed
+    assert "1,060 frames of 2 sequences, those of calibration included" in gate.sentence
+    assert "2.00 % of the decisions of p (above 0.5)" in gate.sentence
 
 
 def test_the_user_sets_another_limit() -> None:
