@@ -47,6 +47,19 @@ def where_it_begins(subject: Subject, options: RunOptions, sample: Arrays) -> st
     return _blame(subject.model, values)
 
 
+def where_not_finite(subject: Subject, sample: Arrays) -> str:
+    """Say at which node NaN or Inf first comes out of finite operands; "" if nobody knows."""
+    try:
+        values = _all_tensors(subject, RunOptions(), sample)
+    except QhalError:
+        return ""
+    bad = {name for name, array in (values or {}).items() if not np.isfinite(array).all()}
+    for node in subject.graph.nodes:
+        if bad.intersection(node.outputs) and not bad.intersection(node.inputs):
+            return f"It begins at node {node.name} ({node.op.kind})."
+    return ""
+
+
 def _all_tensors(subject: Subject, options: RunOptions, sample: Arrays) -> dict[str, Array] | None:
     """Read every tensor of one run; None if that changes what the runtime computes."""
     model, outputs = subject.model, subject.graph.outputs
@@ -63,9 +76,13 @@ def _all_tensors(subject: Subject, options: RunOptions, sample: Arrays) -> dict[
         raise VerificationError("the runtime does not load it")
     inputs = subject.adapter.to_artifact(sample)
     then, now = run_raw(plain, subject, inputs), run_raw(every, probe, inputs)
-    if not all(np.array_equal(then[name], now[name]) for name in outputs):
+    if not all(_equal(then[name], now[name]) for name in outputs):
         return None
     return {**model.graph.constants, **inputs, **now}
+
+
+def _equal(one: Array, other: Array) -> bool:
+    return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
 
 
 def _blame(model: QuantModel, values: Arrays) -> str:

@@ -16,9 +16,10 @@ from qhal.plugin.backend import Runner, RunOptions
 from qhal.progress import SILENT, Progress
 from qhal.verify.accuracy import Accuracy, scores_output, unfit_labels
 from qhal.verify.evaluation import Evaluation
+from qhal.verify.finite import check_finite
 from qhal.verify.loop import Feedback, LoopAccuracy
 from qhal.verify.oracle_gap import OracleGap, Outputs
-from qhal.verify.origin import where_it_begins
+from qhal.verify.origin import where_it_begins, where_not_finite
 from qhal.verify.suspects import MOST_SUSPECTS, Suspects
 
 ORACLE_SAMPLES = 8
@@ -320,6 +321,8 @@ def _both(
             outputs = _outputs(subject, run(adapter.to_artifact(ours)))
             if feedback is not None:
                 feedback.take(outputs.real)
+            begins = partial(where_not_finite, subject, ours)
+            check_finite(subject.model, expected.result(), outputs.real, begins)
             yield index, expected.result(), outputs
             advance(1)
 
