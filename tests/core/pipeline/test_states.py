@@ -124,7 +124,7 @@ def test_zero_states_in_the_data_do_not_plan_the_range(model: Path, tmp_path: Pa
 def test_states_in_the_data_that_the_model_did_not_make_are_none(
     model: Path, tmp_path: Path
 ) -> None:
-    other = np.random.default_rng(2).normal(0, 3, (400, 1, WIDTH)).astype(np.float32)
+    other = np.random.default_rng(2).normal(0, 3, (FRAMES, 1, WIDTH)).astype(np.float32)
     data = {"x": frames(), "state": other}
     record = deploy(model, tmp_path, data=data)
     assert Code.STATE_FOUND not in codes(record)
