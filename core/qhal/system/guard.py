@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from mmap import mmap
 from tempfile import TemporaryFile
-from typing import Any, NoReturn, TypeVar
+from typing import IO, Any, NoReturn, TypeVar
 
 from qhal.errors import CrashError, DataFileError, ModelInvalidError, QhalError, VerificationError
 from qhal.progress import SILENT, Progress
@@ -197,14 +197,21 @@ def _start(work: Callable[[Wire], object], by_value: bool) -> _Child | None:
     return child
 
 
+def _nameless() -> IO[bytes]:
+    """Open a file without a name: in memory where the system can, where a kill leaves nothing."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("qhal"), "w+b")
+    return TemporaryFile()
+
+
 def _spawn(work: Callable[[Wire], object], reader: int, writer: int) -> _Child | None:
     """Start a new process that does the work."""
     try:
         content = pickle.dumps(sys.path) + pickle.dumps(work)
-        with TemporaryFile() as shared, TemporaryFile() as given:
+        with _nameless() as shared, _nameless() as given:
             shared.truncate(PAGE_BYTES)
             given.write(content)
-            given.seek(0)
+            given.seek(0)  # and write out what is buffered
             os.set_inheritable(writer, True)
             os.set_inheritable(shared.fileno(), True)
             numbers = map(str, (writer, shared.fileno(), os.getpid()))
