@@ -363,9 +363,11 @@ def _signature(method: Callable[..., object]) -> str:
 
 
 def _descendants(kind: type[QhalError]) -> Iterable[type[QhalError]]:
+    """Yield qhal's own errors below one, not those of plugins or tests that are loaded too."""
     for child in kind.__subclasses__():
-        yield child
-        yield from _descendants(child)
+        if child.__module__.partition(".")[0] == "qhal":
+            yield child
+            yield from _descendants(child)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,8 @@ def test_every_code_and_every_error_occurs() -> None:
 
 
 def descendants(kind: type[QhalError]) -> set[type[QhalError]]:
-    children = set(kind.__subclasses__())
+    """Errors of qhal below one; other tests have some of their own."""
+    children = {c for c in kind.__subclasses__() if c.__module__.partition(".")[0] == "qhal"}
     return children.union(*(descendants(child) for child in children))
 
 
