@@ -199,11 +199,7 @@ def _imported(path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
 
 
 def _nodes(path: Path) -> Iterator[ast.AST]:
-    """All nodes of a file, but for the public names of qhal, which are imported at first use."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    if path == CORE / "__init__.py":
-        tree.body = [node for node in tree.body if not isinstance(node, ast.If)]
-    return ast.walk(tree)
+    return ast.walk(ast.parse(path.read_text(encoding="utf-8")))
 
 
 def _parts(imports: Imports) -> dict[str, set[str]]:
