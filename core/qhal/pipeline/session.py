@@ -62,6 +62,9 @@ class Session:
     _surveys: WeakKeyDictionary[Graph, tuple[Finding, ...]] = field(
         default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
     )
+    _checked: list[FloatFinding] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
 
     def load_plugins(self) -> Registry:
         """Take the registry that was handed in, else load the one of this process."""
@@ -102,14 +105,13 @@ class Session:
         """Find out whether the float model is right more often than by chance."""
         if self._states.pairs:  # a frame is right or wrong by those in front of it
             return FloatFinding()
-        if "_floats" not in vars(self):
+        if not self._checked:
             options, evaluation = self.options, self._evaluation
             if options.eval_samples is not None:
                 evaluation = evaluation.spread(options.eval_samples)
             graph, data = self._imported.graph, self._data.evaluation
-            vars(self)["_floats"] = check_float(graph, evaluation, data, options, progress)
-        found: FloatFinding = vars(self)["_floats"]
-        return found
+            self._checked.append(check_float(graph, evaluation, data, options, progress))
+        return self._checked[0]
 
     @property
     def oracle_samples(self) -> int:
