@@ -1,4 +1,4 @@
-"""Two small ONNX models as exporters write them, a target, and data.
+"""Three small ONNX models as exporters write them, a target, and data.
 
 Weights and data are multiples of powers of two, so that every sum is exact and the texts are the
 same on every processor.
@@ -26,6 +26,7 @@ _WEIGHT = QuantSpec(DType.INT8, PerAxis(), symmetric=True, narrow_range=True)
 _WEIGHTED = KernelRow(_INT8, _INT8, _WEIGHT, Derived(), name="int8 per-axis")
 _COMPUTED = KernelRow(_INT8, _INT8, name="int8")
 _MOVED = KernelRow(_INT8, SameAsInput(), name="int8 moved")
+_JOINED = KernelRow(_INT8, SameAsInput(every=True), name="int8 joined")
 _FLOAT = KernelRow(FLOAT, FLOAT, name="float")
 _FUSED = frozenset({Activation.RELU, Activation.RELU6})
 
@@ -35,6 +36,7 @@ CAPS = Capabilities(
         Capability("FullyConnected", (_WEIGHTED,), "a book"),
         *(Capability(op, (_COMPUTED,), "a book") for op in ("Add", "Mul", "Relu6", "ReduceMean")),
         *(Capability(op, (_MOVED,), "a book") for op in ("MaxPool", "Reshape", "Transpose")),
+        Capability("Concat", (_JOINED, _FLOAT), "a book"),
         Capability("Softmax", (_FLOAT,), "another book"),
     ),
     layout=Layout.NHWC,
@@ -98,9 +100,31 @@ def depthwise() -> onnx.ModelProto:
     return _model("depthwise", nodes, constants, "swish", (1, 3, 1, 1))
 
 
+def detector() -> onnx.ModelProto:
+    """Padding in front of a convolution, there and back, and boxes and scores in one output."""
+    pads = [0, 0, 1, 1, 0, 0, 1, 1]
+    nodes = [
+        helper.make_node("Pad", ["image", "pads"], ["padded"], "pad"),
+        helper.make_node("Conv", ["padded", "w1"], ["c"], "conv"),
+        helper.make_node("Transpose", ["c"], ["there"], "there", perm=[0, 2, 3, 1]),
+        helper.make_node("Transpose", ["there"], ["back"], "back", perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["back", "w2"], ["boxes"], "boxes"),
+        helper.make_node("Conv", ["back", "w3"], ["scores"], "scores"),
+        helper.make_node("Concat", ["boxes", "scores"], ["found"], "join", axis=1),
+    ]
+    constants = {
+        "pads": np.array(pads, np.int64),
+        "w1": _weights(4, 3, 3, 3),
+        "w2": _weights(4, 4, 1, 1) * np.float32(512),
+        "w3": _weights(2, 4, 1, 1),
+    }
+    return _model("detector", nodes, constants, "found", (1, 6, 8, 8))
+
+
 MODELS: Mapping[str, Callable[[], onnx.ModelProto]] = {
     "classifier": classifier,
     "depthwise": depthwise,
+    "detector": detector,
 }
 
 

@@ -1,4 +1,4 @@
-"""What each pass of the line makes of two small models, as text.
+"""What each pass of the line makes of three small models, as text.
 
 ``pytest --update-goldens tests/core/passes`` writes the texts again.
 """
@@ -29,6 +29,7 @@ from qhal.quant.choice import Choice
 from qhal.quant.constraints import Constraints, constrain
 from qhal.quant.equalize import equalize, survey
 from qhal.quant.select import select
+from qhal.quant.settle import settle
 from qhal.targets.recipe import find_recipe
 from tests.conftest import Golden
 from tests.core.passes.models import CAPS, MODELS, data_of
@@ -85,6 +86,10 @@ def equalize_text(line: Line) -> str:
     return text(found.graph, found.decisions)
 
 
+def simplify_text(line: Line) -> str:
+    return to_text(simplify(line.imported.graph))
+
+
 def fuse_text(line: Line) -> str:
     return to_text(fuse_activations(simplify(line.imported.graph), CAPS))
 
@@ -115,6 +120,21 @@ def constrain_text(line: Line) -> str:
     return text(typed.graph, line.constraints.decisions, typed.specs) + shared
 
 
+def settle_text(line: Line) -> str:
+    """The choices once ranges are measured."""
+    wanted, graph = line.constraints, line.laid.graph
+    found = calibrate(
+        line.legal.graph,
+        data_of(line.imported.graph),
+        wanted.to_observe,
+        wanted.to_average,
+        also=line.legal.graph.tensors,
+    )
+    stats = line.laid.with_sources(found.stats)
+    settled = settle(graph, CAPS, wanted, stats, "minmax").constraints
+    return "".join(f"{name}: {described(choice)}\n" for name, choice in settled.choices.items())
+
+
 def assign_text(line: Line) -> str:
     model = line.assigned.model
     return text(model.graph, line.assigned.decisions, model.params)
@@ -131,12 +151,14 @@ def text(
 PASSES = {
     "read": read_text,
     "import": import_text,
+    "simplify": simplify_text,
     "equalize": equalize_text,
     "fuse": fuse_text,
     "legalize": legalize_text,
     "layout": layout_text,
     "select": select_text,
     "constrain": constrain_text,
+    "settle": settle_text,
     "assign": assign_text,
 }
 
