@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from qhal.errors import InternalError
-from qhal.metric import Basis, Metric, format_value
+from qhal.metric import Basis, Metric, format_value, is_own_label
+from qhal.verify.loop import GATE as LOOP_GATE
+from tests.paths import ROOT
 
 
 @pytest.mark.parametrize(
@@ -57,3 +61,11 @@ def test_not_finite_is_refused(value: float) -> None:
 def test_modeled_without_a_band_is_refused() -> None:
     with pytest.raises(InternalError, match="no band"):
         Metric(1, "ns", Basis.MODELED)
+
+
+def test_gates_stand_beside_the_numbers() -> None:
+    """A backend's number may have the label of none of them."""
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "core" / "qhal").rglob("*.py")]
+    named = {name for text in sources for name in re.findall(r"\bGate\(\"([\w-]+)\"", text)}
+    assert {"max-drop", "max-fallback"} <= named
+    assert all(is_own_label(name) for name in (*named, LOOP_GATE))
