@@ -10,18 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
+from weakref import ref
 
 import numpy as np
 
 from qhal.decisions import Code, Decision, Severity
-from qhal.ir.graph import Graph, Node, NodeView
+from qhal.ir.graph import Array, Graph, Node, NodeView
 from qhal.ir.ops import Opaque, Role
-from qhal.quant.scores import scores_of
+from qhal.quant.scores import AttentionScores
 from qhal.targets.capability import Capabilities, KernelRow
 from qhal.targets.limit import Limit, broken_by
 from qhal.targets.policy import Policy
 from qhal.targets.recipe import Recipe
 from qhal.targets.spec import FLOAT, SameAsInput
+
+_REMEMBERED = 8
+"""Graphs that are asked about in turn: a target has one, and each pass may make another."""
 
 
 class Verdict(Enum):
@@ -156,24 +161,35 @@ def _no_row(view: NodeView, caps: Capabilities, recipe: Recipe) -> str:
 
 
 def _first_broken(view: NodeView, row: KernelRow, limits: tuple[Limit, ...]) -> str | None:
+    infinite = _infinite(ref(view.graph)) if row.activation.quantized else ()
     for index, name in enumerate(view.node.inputs):
         role = view.op.role(index)
         if name and role in (Role.WEIGHT, Role.BIAS) and not view.is_constant(index):
             return f"operand {name}, the {role.value}, is not a constant"
-        if row.activation.quantized and role is Role.ACTIVATION and not _is_finite(view, index):
+        if role is Role.ACTIVATION and name in infinite:
             return f"operand {name} holds Inf or NaN, which integers cannot represent"
     return next((text for limit in limits if (text := broken_by(limit, view)) is not None), None)
 
 
-def _is_finite(view: NodeView, index: int) -> bool:
-    """Return False for a constant with Inf or NaN."""
-    if not view.is_constant(index):
-        return True
-    value = view.constant(index)
-    if value.dtype.kind != "f" or np.isfinite(value).all():
-        return True
-    cut = scores_of(view.graph).constant(view.node.inputs[index])
-    return bool(np.isfinite(cut).all())
+@lru_cache(_REMEMBERED)
+def _infinite(graph: ref[Graph]) -> frozenset[str]:
+    """Find the constants of a graph that hold Inf or NaN, but for masks, of which that is cut.
+
+    Every row of every node asks for them; a graph is remembered no longer than it lives.
+    """
+    found = graph()
+    assert found is not None
+    read = dict.fromkeys(name for node in found.nodes for name in node.activations)
+    values = {name: found.constants[name] for name in read if name in found.constants}
+    held = [name for name, value in values.items() if not _is_finite(value)]
+    if not held:
+        return frozenset()
+    scores = AttentionScores.of(found)
+    return frozenset(name for name in held if not _is_finite(scores.constant(name)))
+
+
+def _is_finite(value: Array) -> bool:
+    return value.dtype.kind != "f" or bool(np.isfinite(value).all())
 
 
 def fall_back(view: NodeView, caps: Capabilities, reason: str) -> Choice:

@@ -19,7 +19,7 @@ from qhal.ir.graph import Array, Graph, Node
 from qhal.quant.choice import Choice, Choices
 from qhal.quant.collectors import TensorStats
 from qhal.quant.range_estimators import RealRange
-from qhal.quant.scores import FINE_SHARE, AttentionScores, scores_of
+from qhal.quant.scores import FINE_SHARE, AttentionScores
 from qhal.targets.spec import SameAsInput
 
 FEW_STEPS = 16
@@ -144,7 +144,8 @@ def find_coarse(
         choices: of its nodes.
         stats: of its activations.
     """
-    return tuple(_Finder(graph, choices, Extents(graph, stats, scores_of(graph))).run())
+    extents = Extents(graph, stats, AttentionScores.of(graph))
+    return tuple(_Finder(graph, choices, extents).run())
 
 
 @dataclass

@@ -74,18 +74,6 @@ class AttentionScores:
         return clip_scores(value, self.ranges[tensor]) if self.is_mask(tensor) else value
 
 
-def scores_of(graph: Graph) -> AttentionScores:
-    """Return the scores of a graph, which is traced once; they live as long as it does."""
-    kept = vars(graph)
-    if _KEPT not in kept:
-        kept[_KEPT] = AttentionScores.of(graph)
-    found: AttentionScores = kept[_KEPT]
-    return found
-
-
-_KEPT = "_attention_scores"
-
-
 def clip_scores(values: Array, useful: RealRange) -> Array:
     """Cut values where they are so far off that they mask."""
     low, high = np.asarray(useful, values.dtype)

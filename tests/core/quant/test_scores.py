@@ -8,7 +8,7 @@ import pytest
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, TensorType
-from qhal.quant.scores import MASK_LOW, AttentionScores, raise_masked, scores_of
+from qhal.quant.scores import MASK_LOW, AttentionScores, raise_masked
 
 
 def attention(mask: float, *, softmax: bool = True) -> Graph:
@@ -43,10 +43,3 @@ def test_masked_scores_do_not_count(mask: float) -> None:
     got, wanted = (x / x.sum(1, keepdims=True) for x in shares)
     np.testing.assert_allclose(got, wanted, atol=2.0**-17)
     np.testing.assert_array_equal(found[2], 0)
-
-
-def test_a_graph_is_traced_once() -> None:
-    graph = attention(-np.inf)
-    assert scores_of(graph) is scores_of(graph)
-    assert scores_of(graph).ranges == AttentionScores.of(graph).ranges
-    assert scores_of(attention(-np.inf)) is not scores_of(graph)
