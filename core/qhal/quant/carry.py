@@ -1,7 +1,8 @@
 """The carry of a state: the sums and products through which it reaches the next frame.
 
 What is rounded there comes back in every frame: increments below half a step are lost, and others
-add up. Everything else of a recurrent layer sees the state once per frame, and may be coarse.
+add up. What reads nothing else, element by element, goes along, so that it is rounded once. All
+the rest of a recurrent layer sees the state once per frame, and may be coarse.
 """
 
 from __future__ import annotations
@@ -57,8 +58,25 @@ def _carried(graph: Graph, pairs: Mapping[str, str]) -> frozenset[str]:
     for node in reversed(graph.nodes):
         if node.op.kind in _SUMS | _GATES | _MOVES and _feeds(graph, node, found):
             found.add(node.name)
-    moved = {n.name for n in graph.nodes if n.name in ways and n.op.kind in _MOVES}
-    return frozenset(found | moved)
+    found |= {n.name for n in graph.nodes if n.name in ways and n.op.kind in _MOVES}
+    return frozenset(found | _behind(graph, found, pairs.values()))
+
+
+def _behind(graph: Graph, found: Collection[str], states: Iterable[str]) -> set[str]:
+    """Find what reads nothing but states and carries, element by element.
+
+    It is rounded once then, in front of the next product and with a range of its own: ``h`` and
+    ``c`` of an LSTM, of 1 and of 20, may come as one tensor.
+    """
+    in_float, behind = set(states), set[str]()
+    for node in graph.nodes:
+        operands = graph.computed(node)
+        reads = bool(operands) and in_float.issuperset(operands)
+        if reads and node.op.kind in _SUMS | _GATES | _MOVES:
+            behind.add(node.name)
+        if node.name in behind or node.name in found:
+            in_float.update(node.outputs)
+    return behind
 
 
 def _feeds(graph: Graph, node: Node, found: Collection[str]) -> bool:

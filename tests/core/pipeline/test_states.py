@@ -217,3 +217,48 @@ def test_bench_takes_the_same_data(model: Path, tmp_path: Path) -> None:
     deploy(model, tmp_path)
     report = qhal.bench(tmp_path / "o", data={"x": frames()}, budget_s=0.1)
     assert len(report.results) == 1
+
+
+def lstm_of_one_state(path: Path) -> Path:
+    """An LSTM whose ``h``, at most 1, and ``c``, which adds up, are one state of two rows."""
+    generator = np.random.default_rng(4)
+    gates = np.repeat([1.0, 0.5, 4.0, 0.0], WIDTH)  # input, output, forget, cell
+    weights = {
+        "w": generator.normal(0, 0.6, (1, 4 * WIDTH, 4)).astype(np.float32),
+        "r": generator.normal(0, 0.3, (1, 4 * WIDTH, WIDTH)).astype(np.float32),
+        "b": np.concatenate([gates, 0 * gates])[None].astype(np.float32),
+        "v": generator.normal(0, 0.7, (WIDTH, 1)).astype(np.float32),
+        **{str(row): np.array([row]) for row in range(3)},
+    }
+    nodes = [
+        helper.make_node("Slice", ["state", "0", "1"], ["h"]),
+        helper.make_node("Slice", ["state", "1", "2"], ["c"]),
+        helper.make_node(
+            "LSTM", ["x", "w", "r", "b", "", "h", "c"], ["y", "hN", "cN"], hidden_size=WIDTH
+        ),
+        helper.make_node("Concat", ["hN", "cN"], ["stateN"], axis=0),
+        helper.make_node("MatMul", ["hN", "v"], ["sum"]),
+        helper.make_node("Sigmoid", ["sum"], ["speech"]),
+    ]
+    ends = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in side]
+        for side in (
+            (("x", (1, 1, 4)), ("state", (2, 1, WIDTH))),
+            (("speech", (1, 1, 1)), ("stateN", (2, 1, WIDTH))),
+        )
+    ]
+    stored = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "lstm", ends[0], ends[1], stored)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), path)
+    return path
+
+
+def test_each_part_of_a_state_is_rounded_in_its_own_range(tmp_path: Path) -> None:
+    """With one scale for both, ``h`` kept six steps to each side in front of its product."""
+    path = lstm_of_one_state(tmp_path / "lstm.onnx")
+    record = deploy(path, tmp_path, data={"x": frames()[:, None]}, max_drop=100)
+    tensors = {tensor.name: tensor for tensor in record.plan.tensors}
+    [hidden] = [n for n in record.plan.nodes if n.op == "FullyConnected" and n.name.endswith("/r")]
+    low, high = tensors[hidden.inputs[0]].range
+    assert -1.1 < low < high < 1.1
+    assert record.metrics["sqnr[speech]"].value > 30
