@@ -17,14 +17,10 @@ from weakref import ref
 
 import numpy as np
 
-from qhal.ir.graph import Array, Arrays, Graph, Node, NodeView, TensorType
+from qhal.ir.graph import Array, Arrays, Graph, Node, NodeView
 from qhal.ir.ops import Opaque
 from qhal.quant.model import QuantModel
 from qhal.quant.oracle import Oracle
-
-_DRAWS = 2
-_REACH = 2.0
-"""Floats are drawn from minus this to this, integers from 0 and 1."""
 
 _TOLERANCE = 1e-3
 """Of the largest magnitude of a result: far above the rounding of float32."""
@@ -103,9 +99,11 @@ def _digest(graph: Graph) -> bytes:
 
 @lru_cache(_REMEMBERED)
 def _verdict(question: _Question) -> str | None:
+    from qhal.ir.onnx.alone import drawn
+
     graph = question.graph()
     assert graph is not None
-    draws = [_draw(graph, np.random.default_rng(seed)) for seed in range(_DRAWS)]
+    draws = list(drawn({name: graph.tensors[name] for name in graph.inputs}))
     expected = _meant(graph, draws)
     try:
         found = _run(graph, draws)
@@ -114,15 +112,6 @@ def _verdict(question: _Question) -> str | None:
     if expected is None or all(map(_agree, expected, found)):
         return None
     return "OpenVINO computes it otherwise than ONNX Runtime"
-
-
-def _draw(graph: Graph, rng: np.random.Generator) -> dict[str, Array]:
-    return {name: _drawn(graph.tensors[name], rng) for name in graph.inputs}
-
-
-def _drawn(kind: TensorType, rng: np.random.Generator) -> Array:
-    reals, bits = rng.uniform(-_REACH, _REACH, kind.shape), rng.integers(0, 2, kind.shape)
-    return np.asarray(reals if kind.dtype.is_float else bits, kind.dtype.numpy)
 
 
 def _meant(graph: Graph, draws: list[dict[str, Array]]) -> list[dict[str, Array]] | None:

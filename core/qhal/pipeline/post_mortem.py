@@ -36,30 +36,10 @@ def run_each_node(job: Job, registry: Registry | None, wire: Wire) -> None:
 
 
 def _run(model: onnx.ModelProto, node: onnx.NodeProto, values: Arrays) -> Arrays:
-    import onnxruntime
-    from onnx import helper
+    from qhal.ir.onnx.alone import model_of, session_of, type_of
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    operands = list(dict.fromkeys(filter(None, node.input)))
+    types = {name: type_of(values[name]) for name in node.input if name}
+    session = session_of(model_of(node, types, model.opset_import, model.ir_version))
     outputs = list(filter(None, node.output))
-    graph = helper.make_graph(
-        [node],
-        "alone",
-        [_typed(name, values[name]) for name in operands],
-        [helper.make_empty_tensor_value_info(name) for name in outputs],
-    )
-    alone = helper.make_model(
-        graph, opset_imports=model.opset_import, ir_version=model.ir_version
-    ).SerializeToString()
-    session = onnxruntime.InferenceSession(alone, options, providers=["CPUExecutionProvider"])
-    results = session.run(outputs, {name: values[name] for name in operands})
+    results = session.run(outputs, {name: values[name] for name in types})
     return dict(zip(outputs, results, strict=True))
-
-
-def _typed(name: str, value: Array) -> onnx.ValueInfoProto:
-    from onnx import helper
-
-    kind = helper.np_dtype_to_tensor_dtype(value.dtype)
-    return helper.make_tensor_value_info(name, kind, value.shape)

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from qhal.errors import ModelInvalidError
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, TensorType
+from qhal.ir.onnx.alone import session_of
 from qhal.ir.onnx.call import ImportCall
 from qhal.ir.onnx.single import infer_types, node_model, node_proto
 from qhal.ir.onnx.weights import as_float32, check_finite
@@ -108,13 +109,7 @@ def _run_reference(call: ImportCall, feeds: Mapping[str, Array]) -> Mapping[str,
 
 def _run_onnxruntime(call: ImportCall, feeds: Mapping[str, Array]) -> Mapping[str, Any]:
     """Run onnxruntime: all versions, but a session for every node."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    model = node_model(call).SerializeToString()
-    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = session_of(node_model(call))
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, dict(feeds)), strict=True))
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
 from qhal.errors import ModelInvalidError
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, TensorType
+from qhal.ir.onnx.alone import DRAWS, drawn, session_of, type_of
 from qhal.ir.onnx.call import ImportCall, Unsupported
 from qhal.ir.onnx.single import node_model
-
-_DRAWS = 2
-_REACH = 1.0
-"""Floats are drawn from minus this to this, integers from 0 and 1."""
 
 
 def probed_types(call: ImportCall) -> list[TensorType | None]:
@@ -51,14 +49,9 @@ def _with_constants(call: ImportCall) -> onnx.ModelProto:
 
 
 def _session(call: ImportCall) -> Any:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    content = _with_constants(call).SerializeToString()
+    model = _with_constants(call)
     try:
-        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return session_of(model)
     except Exception as error:
         kind = f"{call.node.domain}::{call.kind}".removeprefix("::")
         raise ModelInvalidError(
@@ -77,9 +70,7 @@ def _declared(output: Any) -> TensorType | None:
     shape = output.shape
     if not shape or not all(isinstance(size, int) and size >= 0 for size in shape):
         return None
-    spelled = output.type.removeprefix("tensor(").rstrip(")")
-    dtype = DType({"float": "float32", "double": "float64"}.get(spelled, spelled))
-    return TensorType(tuple(shape), DType.FLOAT32 if dtype.is_float else dtype)
+    return _in_graph(_stated(output))
 
 
 def _measured(session: Any) -> tuple[TensorType, ...]:
@@ -87,39 +78,33 @@ def _measured(session: Any) -> tuple[TensorType, ...]:
     found, reason = [], ""
     for feeds in _feeds(session):
         try:
-            found.append(tuple(map(_type_of, session.run(None, feeds))))
+            found.append(tuple(_in_graph(type_of(value)) for value in session.run(None, feeds)))
         except Exception as error:  # noqa: BLE001 - whatever it raises, it takes no such numbers
             reason = _first_line(error)
-    if len(found) < _DRAWS:
+    if len(found) < DRAWS:
         raise Unsupported(f"ONNX Runtime does not run it on drawn numbers: {reason}")
     if len(set(found)) > 1:
         raise Unsupported("the shapes of its outputs depend on its operands' values")
     return found[0]
 
 
-def _type_of(value: Array) -> TensorType:
-    dtype = DType.of(value)
-    return TensorType(tuple(value.shape), DType.FLOAT32 if dtype.is_float else dtype)
-
-
 def _feeds(session: Any) -> Iterator[dict[str, Array]]:
     """Yield zeros, then drawn numbers."""
-    inputs = [(info.name, info.shape, _numpy(info.type)) for info in session.get_inputs()]
-    yield {name: np.zeros(shape, dtype) for name, shape, dtype in inputs}
-    for seed in range(_DRAWS):
-        rng = np.random.default_rng(seed)
-        yield {name: _drawn(rng, shape, dtype) for name, shape, dtype in inputs}
+    inputs = {info.name: _stated(info) for info in session.get_inputs()}
+    yield {name: np.zeros(kind.shape, kind.dtype.numpy) for name, kind in inputs.items()}
+    yield from drawn(inputs)
 
 
-def _drawn(rng: np.random.Generator, shape: list[int], dtype: np.dtype[Any]) -> Array:
-    real = dtype.kind == "f"
-    values = rng.uniform(-_REACH, _REACH, shape) if real else rng.integers(0, 2, shape)
-    return np.asarray(values, dtype)
+def _stated(port: Any) -> TensorType:
+    """Return the type of an input or output as ONNX Runtime states it."""
+    spelled = port.type.removeprefix("tensor(").rstrip(")")
+    dtype = DType({"float": "float32", "double": "float64"}.get(spelled, spelled))
+    return TensorType(tuple(port.shape), dtype)
 
 
-def _numpy(spelled: str) -> np.dtype[Any]:
-    name = spelled.removeprefix("tensor(").rstrip(")").upper()
-    return helper.tensor_dtype_to_np_dtype(onnx.TensorProto.DataType.Value(name))
+def _in_graph(kind: TensorType) -> TensorType:
+    """Return the type that a tensor has in a graph: all floats are of 32 bits."""
+    return replace(kind, dtype=DType.FLOAT32) if kind.dtype.is_float else kind
 
 
 def _first_line(error: Exception) -> str:

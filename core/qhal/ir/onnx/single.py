@@ -9,11 +9,9 @@ from onnx import helper
 from qhal.errors import ModelInvalidError
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import TensorType
+from qhal.ir.onnx.alone import model_of
 from qhal.ir.onnx.bind import element_type
 from qhal.ir.onnx.call import ImportCall
-
-_IR_VERSION = 8
-"""Of models made here; any that all supported runtimes read will do."""
 
 _DATA_BYTES = 65536
 """Shape inference sees the values of constant operands up to this size."""
@@ -42,13 +40,8 @@ def _embed_initializers(call: ImportCall, graph: ir.Graph) -> None:
 def node_model(call: ImportCall) -> onnx.ModelProto:
     """Build a model of this one node; its operands are the inputs."""
     node = node_proto(call)
-    inputs = [
-        helper.make_tensor_value_info(name, _onnx_type(call.type(i)), call.shape(i))
-        for name, i in _operands(call, node).items()
-    ]
-    outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
-    graph = helper.make_graph([node], "node", inputs, outputs)
-    return helper.make_model(graph, opset_imports=_imports(call), ir_version=_IR_VERSION)
+    types = {name: call.type(i) for name, i in _operands(call, node).items()}
+    return model_of(node, types, _imports(call))
 
 
 def infer_types(call: ImportCall) -> list[TensorType | None]:

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from qhal.ir import ops
-from qhal.ir.graph import TensorType
 from qhal.quant.oracle.context import Kernel, KernelContext, Operands
 from qhal.quant.oracle.values import Array
 from qhal.system.trail import Kind, doing
 
+if TYPE_CHECKING:
+    import onnx
+
+_OPSET = 17
+"""Of ONNX's own operators in the body of an operator of another domain."""
+
 
 def build_opaque(context: KernelContext) -> Kernel:
     """Build a model of this one node, in an ONNX Runtime session without optimizations."""
-    import onnxruntime
+    from qhal.ir.onnx.alone import session_of
 
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
     model, node = _one_node_model(context), context.node
     words = f"onnxruntime computed node {node.name!r} ({context.op.kind}) for the oracle"
     with doing(Kind.MODEL, words):
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = session_of(model, optimized=False)
 
     def run(operands: Operands) -> tuple[Array, ...]:
         named = zip(context.node.inputs, operands, strict=True)
@@ -33,27 +36,17 @@ def build_opaque(context: KernelContext) -> Kernel:
     return run
 
 
-def _one_node_model(context: KernelContext) -> bytes:
+def _one_node_model(context: KernelContext) -> onnx.ModelProto:
     import onnx
     from onnx import helper
+
+    from qhal.ir.onnx.alone import model_of
 
     op = context.op
     assert isinstance(op, ops.Opaque)
     node = onnx.NodeProto.FromString(op.proto)
-    del node.input[:], node.output[:]
-    node.input.extend(context.node.inputs)
-    node.output.extend(context.node.outputs)
-
-    def info(name: str, type_: TensorType) -> onnx.ValueInfoProto:
-        kind = helper.np_dtype_to_tensor_dtype(type_.dtype.numpy)
-        return helper.make_tensor_value_info(name, kind, list(type_.shape))
-
-    types = context.graph.tensors
-    inputs = [info(name, types[name]) for name in dict.fromkeys(filter(None, context.node.inputs))]
-    outputs = [info(name, types[name]) for name in context.node.outputs if name]
-    graph = helper.make_graph([node], "opaque", inputs, outputs)
+    node.input[:], node.output[:] = context.node.inputs, context.node.outputs
     imports = [helper.make_opsetid(op.domain, op.opset)]
     if op.domain:
-        imports.append(helper.make_opsetid("", 17))
-    model: bytes = helper.make_model(graph, opset_imports=imports, ir_version=8).SerializeToString()
-    return model
+        imports.append(helper.make_opsetid("", _OPSET))
+    return model_of(node, context.graph.tensors, imports)
