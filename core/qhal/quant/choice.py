@@ -205,6 +205,18 @@ def fall_back(view: NodeView, caps: Capabilities, reason: str) -> Choice:
     return Choice(name, Verdict.REFUSED, None, "", _join(reasons))
 
 
+def keep_weight(view: NodeView, caps: Capabilities, choice: Choice) -> KernelRow | None:
+    """Find the row in float that stores the same weight as a chosen one; None if there is none."""
+    taken = choice.row
+    for row, _, limits in _rows(view.op.kind, caps):
+        if taken is None or row.activation != FLOAT or row.output != FLOAT or row.weight is None:
+            continue
+        stored = taken.weight is not None and row.weight.dtype is taken.weight.dtype
+        if stored and row.unit == taken.unit and _first_broken(view, row, limits) is None:
+            return row
+    return None
+
+
 def _is_float_row(row: KernelRow) -> bool:
     weight_is_float = row.weight is None or row.weight == FLOAT
     return row.activation == FLOAT and weight_is_float

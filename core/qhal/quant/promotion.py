@@ -12,7 +12,7 @@ from dataclasses import replace
 from qhal.decisions import Code
 from qhal.ir.graph import Graph, Node, NodeView
 from qhal.ir.ops import AveragePool, Div, MatMul, Pow, Reduce, Role, Softmax
-from qhal.quant.choice import Choice, Choices, SelectionTask, fall_back
+from qhal.quant.choice import Choice, Choices, SelectionTask, fall_back, keep_weight
 from qhal.targets.capability import Capabilities
 from qhal.targets.recipe import Recipe
 from qhal.targets.spec import FLOAT
@@ -111,18 +111,24 @@ def promote_steep_operands(task: SelectionTask, choices: Choices) -> Choices:
     """Promote what only feeds a logarithm, root or quotient in float.
 
     Near zero these are steep and integers have one step: ``log(max(x, 1e-10))`` of a rounded
-    ``max`` is the logarithm of zero. Products and tables stay as they are.
+    ``max`` is the logarithm of zero. So is that of a spectrum whose bins share one scale: a product
+    keeps its weight as integers, unless it is summed up in between, as for a norm. Tables, and
+    products of two activations, stay as they are.
     """
     graph, caps = task.graph, task.caps
     promoted = dict(choices)
     leading: set[str] = set()
+    summed: set[str] = set()
     for node in reversed(graph.nodes):
         view, choice = NodeView(graph, node), promoted[node.name]
         readers = [reader for out in node.outputs for reader in graph.consumers[out]]
         leads = not leading.isdisjoint(node.outputs)
         if choice.quantized and leads and all(promoted[r.name].runs_in_float for r in readers):
-            choice = promoted[node.name] = _lead_in_float(view, caps, choice)
-        if choice.promoted is not None:
+            is_summed = not summed.isdisjoint(node.outputs)
+            choice = promoted[node.name] = _lead_in_float(view, caps, choice, is_summed)
+            if is_summed or isinstance(node.op, AveragePool | Reduce):
+                summed.update(graph.computed(node))
+        if choice.promoted is not None and Role.WEIGHT not in node.op.roles:
             leading.update(graph.computed(node))
         elif choice.runs_in_float:
             leading.update(_steep_operands(view))
@@ -137,12 +143,17 @@ def _steep_operands(view: NodeView) -> tuple[str, ...]:
     return inputs[:1] if isinstance(op, Pow) or op.kind in _STEEP else ()
 
 
-def _lead_in_float(view: NodeView, caps: Capabilities, choice: Choice) -> Choice:
-    is_product = Role.WEIGHT in view.op.roles or isinstance(view.op, MatMul)
-    if is_product or not view.graph.computed(view.node):
-        return choice
+def _lead_in_float(view: NodeView, caps: Capabilities, choice: Choice, summed: bool) -> Choice:
     why = "its result feeds a function that is steep near zero"
-    return promote(view, caps, choice, Code.STEEP_OPERAND, why)
+    if isinstance(view.op, MatMul) or not view.graph.computed(view.node):
+        return choice
+    if Role.WEIGHT not in view.op.roles:
+        return promote(view, caps, choice, Code.STEEP_OPERAND, why)
+    row = None if summed else keep_weight(view, caps, choice)
+    if row is None:
+        return choice
+    reason = f"runs in float with its weight as integers, because {why}"
+    return replace(choice, row=row, reason=reason, promoted=Code.STEEP_OPERAND)
 
 
 # --- float outputs that 8 bits are too coarse for -------------------------------

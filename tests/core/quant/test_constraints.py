@@ -443,6 +443,28 @@ def test_a_quotient_is_steep_in_its_divisor_and_a_power_in_its_base(op: Op, prom
     assert [n for n in ("above", "below") if choices[n].promoted] == [promoted]
 
 
+def steep_with_stored_weights() -> Capabilities:
+    stored = KernelRow(FLOAT, FLOAT, weight=weighted().weight, bias=FLOAT, name="stored")
+    mean = Capability("ReduceMean", (KernelRow(INT8, INT8), FLOAT_ROW), "tests")
+    wider = (Capability("FullyConnected", (stored,), "tests"), mean)
+    return replace(steep(), kernels=(*steep().kernels, *wider))
+
+
+def test_a_product_in_front_of_a_logarithm_keeps_only_its_weight_in_integers() -> None:
+    graph = chain(Reshape((4,)), Clip(1e-10, np.inf), Unary("Log"))
+    choice = select(graph, steep_with_stored_weights(), W8A8)["fc"]
+    assert choice.row is not None
+    assert (choice.row.name, choice.promoted) == ("stored", Code.STEEP_OPERAND)
+    assert choice.verdict is Verdict.NATIVE
+
+
+def test_a_product_that_is_summed_up_for_a_norm_stays_in_integers() -> None:
+    graph = chain(Clip(1e-10, np.inf), Reduce("Mean", (1,)), Unary("Log"))
+    choices = select(graph, steep_with_stored_weights(), W8A8)
+    assert choices["n1"].promoted is choices["n0"].promoted is Code.STEEP_OPERAND
+    assert choices["fc"].quantized
+
+
 def test_what_an_integer_node_reads_too_stays_in_integers() -> None:
     b, x = start()
     clipped = b.one(Clip(0.1, 1.0), (layer(b, x, "fc"),), name="clip")
