@@ -24,6 +24,7 @@ from qhal.ir.op_base import Layout as Layout
 from qhal.ir.op_base import Op as Op
 from qhal.ir.op_base import Role as Role
 from qhal.ir.op_base import Traits as Traits
+from qhal.ir.ops_moves import REARRANGING as REARRANGING
 from qhal.ir.ops_moves import Cast as Cast
 from qhal.ir.ops_moves import Concat as Concat
 from qhal.ir.ops_moves import Dequantize as Dequantize

@@ -51,6 +51,10 @@ class Slice(Op):
     steps: Ints
 
 
+REARRANGING = frozenset({"Reshape", "Transpose", "Split", "Slice", "Concat"})
+"""Kinds whose results hold elements of the operands in other places, and nothing else."""
+
+
 @dataclass(frozen=True)
 class Pad(Op):
     """Pad every dimension (all begins, then all ends); ``mode``: constant, reflect or edge."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from qhal.decisions import Code, Decision, Severity
 from qhal.errors import OptionError
 from qhal.ir.graph import Graph
-from qhal.ir.ops import Gru, Lstm, Rnn
+from qhal.ir.ops import REARRANGING, Gru, Lstm, Rnn
 
 Pairs = Mapping[str, str]
 """Output -> the input that it feeds in the next frame."""
@@ -269,7 +269,7 @@ def _layers_above(graph: Graph, name: str) -> frozenset[str]:
     return frozenset(found)
 
 
-_MOVES = frozenset({"Reshape", "Transpose", "Split", "Slice", "Concat", "Gather"})
+_MOVES = REARRANGING | {"Gather"}
 
 
 # --- what stays open ------------------------------------------------------------

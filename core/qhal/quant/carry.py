@@ -11,14 +11,13 @@ from collections.abc import Collection, Iterable, Mapping
 
 from qhal.decisions import Code
 from qhal.ir.graph import Graph, Node, NodeView
+from qhal.ir.ops import REARRANGING
 from qhal.quant.choice import Choice, Choices
 from qhal.quant.promotion import promote
 from qhal.targets.target import Target
 
 _SUMS = frozenset({"Add", "Sub", "Mul"})
 _GATES = frozenset({"Sigmoid", "Tanh", "Relu", "HardSigmoid", "Clip"})
-_MOVES = frozenset({"Reshape", "Transpose", "Split", "Slice", "Concat"})
-"""What recurrent layers that were written out move states with; a Gather reads a table."""
 
 
 def carry_in_float(
@@ -56,9 +55,9 @@ def _carried(graph: Graph, pairs: Mapping[str, str]) -> frozenset[str]:
         return frozenset()
     found = set(sums)
     for node in reversed(graph.nodes):
-        if node.op.kind in _SUMS | _GATES | _MOVES and _feeds(graph, node, found):
+        if node.op.kind in _SUMS | _GATES | REARRANGING and _feeds(graph, node, found):
             found.add(node.name)
-    found |= {n.name for n in graph.nodes if n.name in ways and n.op.kind in _MOVES}
+    found |= {n.name for n in graph.nodes if n.name in ways and n.op.kind in REARRANGING}
     return frozenset(found | _behind(graph, found, pairs.values()))
 
 
@@ -72,7 +71,7 @@ def _behind(graph: Graph, found: Collection[str], states: Iterable[str]) -> set[
     for node in graph.nodes:
         operands = graph.computed(node)
         reads = bool(operands) and in_float.issuperset(operands)
-        if reads and node.op.kind in _SUMS | _GATES | _MOVES:
+        if reads and node.op.kind in _SUMS | _GATES | REARRANGING:
             behind.add(node.name)
         if node.name in behind or node.name in found:
             in_float.update(node.outputs)
@@ -93,7 +92,7 @@ def _reach(graph: Graph, tensors: Iterable[str], *, forward: bool) -> frozenset[
         producer = graph.producers.get(tensor)
         near = graph.consumers.get(tensor, ()) if forward else (producer,) if producer else ()
         for node in near:
-            if node.name in found or node.op.kind not in _SUMS | _MOVES:
+            if node.name in found or node.op.kind not in _SUMS | REARRANGING:
                 continue
             found.add(node.name)
             todo.extend(node.outputs if forward else graph.computed(node))

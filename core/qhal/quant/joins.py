@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from qhal.ir.graph import Array, Graph, Node
+from qhal.ir.ops import REARRANGING
 from qhal.quant.choice import Choice, Choices
 from qhal.quant.collectors import TensorStats
 from qhal.quant.range_estimators import RealRange
@@ -30,9 +31,8 @@ FEW_OUTPUT_STEPS = 64
 _JOINS = frozenset({"Concat", "Where", "Maximum", "Minimum", "Pad"})
 _SUMS = frozenset({"Add", "Sub"})
 _PRODUCTS = frozenset({"Mul", "Div"})
-_MOVES = frozenset(
-    {"Reshape", "Transpose", "Split", "Slice", "Gather", "Expand", "Tile", "Resize", "MaxPool"}
-    | {"DepthToSpace", "SpaceToDepth"}
+_MOVES = (REARRANGING - _JOINS) | frozenset(
+    {"Gather", "Expand", "Tile", "Resize", "MaxPool", "DepthToSpace", "SpaceToDepth"}
 )
 _ARITHMETIC = frozenset(
     {"Relu", "Relu6", "Clip", "LeakyRelu", "PRelu", "Neg", "Abs", "AveragePool"}
