@@ -80,10 +80,13 @@ def _join_in_float(
 ) -> Choices:
     nodes = {node.name: node for node in graph.nodes}
     changed: dict[str, Choice] = {}
+    if caps.integer_io:
+        coarse = tuple(_lost(graph, coarse))
     for each in coarse:
         why = f"{each.tensor} would keep {_steps(each)} beside {each.beside}"
         view, choice = NodeView(graph, nodes[each.node]), constraints.choices[each.node]
-        found = promote(view, caps, choice, Code.JOIN_PROMOTED, why)
+        elsewhere = caps.integer_io
+        found = promote(view, caps, choice, Code.JOIN_PROMOTED, why, elsewhere=elsewhere)
         if found is not choice:
             changed[each.node] = found
     return changed
@@ -96,8 +99,7 @@ def _refuse_outputs(
     computed: Collection[str],
 ) -> None:
     """Refuse an output of integers in which a part is as good as lost."""
-    leaving = leave_mixed(graph)
-    lost = [each for each in left if each.steps < FEW_STEPS and each.node in leaving]
+    lost = _lost(graph, left)
     if lost:
         worst = min(lost, key=lambda each: each.steps)
         kinds = {node.name: node.op.kind for node in graph.nodes}
@@ -108,6 +110,12 @@ def _refuse_outputs(
             f"{_how_to_part(graph, lost, computed)}, "
             "or choose a target or recipe with finer outputs.",
         )
+
+
+def _lost(graph: Graph, coarse: tuple[Coarse, ...]) -> list[Coarse]:
+    """Return what becomes an output and leaves a part too few steps."""
+    leaving = leave_mixed(graph)
+    return [each for each in coarse if each.steps < FEW_STEPS and each.node in leaving]
 
 
 def _how_to_part(graph: Graph, lost: list[Coarse], computed: Collection[str]) -> str:

@@ -15,9 +15,11 @@ from onnx import helper
 
 import qhal
 from qhal.cli.main import main
-from qhal.decisions import Code
+from qhal.decisions import Code, Severity
 from qhal.errors import OptionError, RefusedError
 from qhal.results.record import RunRecord
+from qhal.targets.capability import HOST
+from qhal.verify import FloatReference
 from tests.core.ir.importing import model
 
 pytest.importorskip("ai_edge_litert")
@@ -25,8 +27,12 @@ pytest.importorskip("ai_edge_litert")
 ENDS = ("boxes", "scores")
 
 
-def detector() -> onnx.ModelProto:
-    """Boxes in pixels and scores from 0 to 1, as detectors are exported: joined and turned."""
+def detector(end: str = "y") -> onnx.ModelProto:
+    """Boxes in pixels and scores from 0 to 1, as detectors are exported: joined and turned.
+
+    Args:
+        end: the output: y; mixed, with a transpose that stays; or cut, which is no movement.
+    """
     rng, node = np.random.default_rng(0), helper.make_node
     nodes = [
         node("Conv", ["x", "w"], ["features"], name="stem"),
@@ -37,17 +43,21 @@ def detector() -> onnx.ModelProto:
         node("Concat", ["boxes", "scores"], ["joined"], axis=1, name="join"),
         node("Reshape", ["joined", "shape"], ["rows"], name="flat"),
         node("Transpose", ["rows"], ["y"], perm=[0, 2, 1], name="last"),
+        node("Reshape", ["joined", "three"], ["parts"], name="part"),
+        node("Transpose", ["parts"], ["mixed"], perm=[0, 2, 1], name="mix"),
+        node("Relu", ["joined"], ["cut"], name="cut_off"),
     ]
     shapes = {"w": (8, 3, 3, 3), "wb": (4, 8, 1, 1), "ws": (5, 8, 1, 1)}
     weights = {n: rng.normal(0, 0.5, s).astype(np.float32) for n, s in shapes.items()}
     others = {"stride": np.array(600, np.float32), "shape": np.array([1, 9, 36])}
-    return model(nodes, {"x": (1, 3, 8, 8)}, constants={**weights, **others})
+    others["three"] = np.array([1, 3, 108])
+    return model(nodes, {"x": (1, 3, 8, 8)}, [end], constants={**weights, **others})
 
 
 @pytest.fixture
 def asked(tmp_path: Path) -> dict[str, Any]:
     """The arguments that all calls share."""
-    onnx.save(detector(), tmp_path / "model.onnx")
+    onnx.save(detector("cut"), tmp_path / "model.onnx")
     values = np.random.default_rng(1).normal(size=(16, 1, 3, 8, 8)).astype(np.float32)
     np.save(tmp_path / "x.npy", values)
     return {"model": tmp_path / "model.onnx", "data": tmp_path / "x.npy"}
@@ -55,6 +65,64 @@ def asked(tmp_path: Path) -> dict[str, Any]:
 
 def sqnr_of(record: RunRecord) -> list[float]:
     return [record.metrics[f"sqnr[{name}]"].value for name in ENDS]
+
+
+@pytest.mark.parametrize("end", ["y", "mixed"])
+@pytest.mark.parametrize(
+    ("target", "needs", "unit"),
+    [
+        ("edgetpu", "ai_edge_litert", HOST),
+        ("ethos-u55-128", "ethosu", HOST),
+        ("cortex-m7", "tflite_micro", ""),
+    ],
+)
+def test_a_join_that_only_becomes_an_output_is_done_in_float(
+    asked: dict[str, Any], tmp_path: Path, target: str, needs: str, unit: str, end: str
+) -> None:
+    pytest.importorskip(needs)
+    path = tmp_path / "joined.onnx"
+    onnx.save(detector(end), path)
+    record = qhal.deploy(path, data=asked["data"], target=target, out=tmp_path / "joined")
+    floats = {n.op: n for n in record.plan.nodes if n.declared.dtype == "float32"}
+    moves = {"y": {"Reshape"}, "mixed": {"Transpose", "Reshape"}}[end]
+    assert set(floats) == {"Dequantize", "Concat", *moves}
+    assert {node.declared.unit for node in floats.values()} == {unit}
+    assert len([n for n in record.plan.nodes if n.op == "Dequantize"]) == 2
+    told = {d.subject: d for d in record.decisions if d.code is Code.JOIN_PROMOTED}
+    assert "scores would keep 1 step" in told["join"].sentence
+    assert told["join"].severity is (Severity.WARNING if unit else Severity.INFO)
+    assert [port.artifact_dtype for port in record.model.outputs] == ["float32"]
+    assert record.metrics["sqnr"].value > 30
+    assert worst_channel_of(path, tmp_path / "joined", record) > 20
+
+
+def worst_channel_of(path: Path, folder: Path, record: RunRecord) -> float:
+    """Return the SQNR in dB of that part of the output that is worst, run from the file."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    (port,) = record.model.outputs
+    name, order = port.name, port.permutation or (0, 1, 2)
+    found = Interpreter(str(folder / "model.tflite"))
+    found.allocate_tensors()
+    (given,), (result,) = found.get_input_details(), found.get_output_details()
+    (source,) = record.model.inputs
+    assert source.scale is not None and source.zero_point is not None
+    noise = signal = np.zeros(9)
+    for sample in np.random.default_rng(2).normal(size=(8, 1, 3, 8, 8)).astype(np.float32):
+        wanted = np.asarray(FloatReference(path, [name]).run({"x": sample})[name])
+        integers = np.round(sample.transpose(0, 2, 3, 1) / source.scale + source.zero_point)
+        found.set_tensor(given["index"], np.clip(integers, -128, 127).astype(np.int8))
+        found.invoke()
+        gotten = found.get_tensor(result["index"]).transpose(np.argsort(order))
+        error = np.asarray(gotten - wanted, np.float32)
+        noise = noise + (by_channel(error) ** 2).sum(1)
+        signal = signal + (by_channel(np.asarray(wanted, np.float32)) ** 2).sum(1)
+    return float(10 * np.log10(signal / noise).min())
+
+
+def by_channel(value: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, Any]:
+    """Undo the movement behind the join: a row for each of four boxes and five scores."""
+    return value.transpose(0, 2, 1).reshape(9, 36).astype(np.float64)
 
 
 def test_the_refusal_says_with_which_outputs_it_can_be_deployed(
