@@ -29,6 +29,7 @@ class Code(Enum):
         "the order of dimensions of an artifact's input or output differs from the model's",
     )
     FLOAT_CONVERTED = ("QD109", "a float16, bfloat16 or float64 tensor was converted to float32")
+    OUTPUTS_CHOSEN = ("QD110", "the model ends at other tensors than its own outputs")
     STATE_FOUND = ("QD120", "an output feeds an input again: the model is run in a loop")
     STATE_UNCLEAR = (
         "QD121",

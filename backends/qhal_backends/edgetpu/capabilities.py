@@ -1,8 +1,9 @@
 """What the Edge TPU executes, and what its compiler leaves on the host.
 
-Nothing is ever in float. A node that the Edge TPU runs has a row of the main unit. Every operator
-that TFLite has in int8 has a row of the host too, if the compiler can read it: a single operator
-of a version that the compiler does not know makes it give up on the whole model.
+Nothing is in float but joins that become outputs. A node that the Edge TPU runs has a row of the
+main unit. Every operator that TFLite has in int8 has a row of the host too, if the compiler can
+read it: a single operator of a version that the compiler does not know makes it give up on the
+whole model.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import cache
 from qhal.targets.capability import HOST, Capabilities, Capability, KernelRow
 from qhal.targets.limit import Limit
 from qhal_backends.edgetpu import limits as the
+from qhal_backends.tflite import limits as tflite_limits
 from qhal_backends.tflite import rows
 from qhal_backends.tflite.capabilities import FUSED
 from qhal_backends.tflite.capabilities import capabilities as tflite_capabilities
@@ -106,6 +108,8 @@ def _on_host(capability: Capability) -> Capability:
     hosted = [replace(r, unit=HOST, name=f"{r.name} on the host") for r in _int8_rows(capability)]
     if hosted or capability.op in _INTEGER_ONLY:
         hosted.append(ON_INTEGERS)
+    if capability.op in tflite_limits.JOINED_IN_FLOAT:
+        hosted.append(JOIN)
     limits = (*capability.limits, *_READABLE.get(capability.op, ()))
     return replace(capability, rows=tuple(hosted), limits=limits)
 
@@ -126,5 +130,14 @@ ON_INTEGERS = replace(
     name="integers on the host",
 )
 """Indices and booleans, which are not quantized and never float."""
+
+JOIN = replace(
+    rows.FLOAT32,
+    unit=HOST,
+    limits=(tflite_limits.joins_outputs,),
+    name="float32 on the host",
+)
+"""The join of outputs that one scale cannot serve. The compiler leaves float operators on the host,
+as it did with SQRT and DIV of google-coral/test_data/movenet_single_pose_lightning_ptq."""
 
 _INTEGER_ONLY = frozenset({"Cast", "Not"})

@@ -46,10 +46,9 @@ class EdgeTpuBackend(HostedByLitert):
         if not model.params:
             return super().lower(model, target)
         lowered = lower_model(model, EDGE_TPU)
-        used = {name for node in model.graph.nodes for name in (*node.inputs, *node.outputs)}
-        unread = frozenset(model.graph.inputs) - used
+        expected = _floats_expected(model)
         tensors = lowered.model.tensors.items()
-        floats = [n for n, t in tensors if t.type.dtype.is_float and n not in unread]
+        floats = [n for n, t in tensors if t.type.dtype.is_float and n not in expected]
         if floats:
             raise InternalError(f"{len(floats)} tensors are float, such as {floats[0]}.")
         return _compiled(artifact_of(model, lowered))
@@ -69,6 +68,16 @@ class EdgeTpuBackend(HostedByLitert):
         from qhal_backends.edgetpu.compiler_setup import edgetpu_compiler
 
         return (edgetpu_compiler(),)
+
+
+def _floats_expected(model: QuantModel) -> frozenset[str]:
+    """Return inputs that nothing reads, and what the nodes in float read and make."""
+    nodes, kernels = model.graph.nodes, model.kernels
+    used = {name for node in nodes for name in (*node.inputs, *node.outputs)}
+    named = ((kernels.get(node.name), node) for node in nodes)
+    joins = [n for row, n in named if row is not None and not row.activation.quantized]
+    joined = {name for node in joins for name in (*node.inputs, *node.outputs)}
+    return frozenset(model.graph.inputs) - used | joined
 
 
 def _compiled(artifact: Artifact) -> Artifact:

@@ -48,6 +48,30 @@ def _rank_at_most(view: NodeView, rank: Range) -> str | None:
     return None if found in rank else f"the rank is {found}; allowed: {rank}"
 
 
+JOINED_IN_FLOAT = ("Concat", "Reshape", "Transpose")
+"""Operators of which an otherwise integer file may have float ones, at its end."""
+
+
+@limit()
+def joins_outputs(view: NodeView) -> str | None:
+    """It joins floats, or moves what was joined, and its result only becomes outputs."""
+    graph, node = view.graph, view.node
+    if not view.output().dtype.is_float:
+        return f"its result is {view.output().dtype.value}"
+    while node.op.kind != "Concat":
+        before = graph.producers.get(node.inputs[0])
+        if before is None or before.op.kind not in JOINED_IN_FLOAT:
+            return "there is no join in front of it"
+        node = before
+    made = [*view.node.outputs]
+    for name in made:
+        for reader in graph.consumers[name]:
+            if reader.op.kind not in JOINED_IN_FLOAT:
+                return f"{reader.op.kind} {reader.name} reads its result, which is not an output"
+            made.extend(reader.outputs)
+    return None
+
+
 @limit(rank=Range(most=BROADCAST_RANK))
 def broadcasts_in_four(view: NodeView, rank: Range) -> str | None:
     """Operands broadcast in at most {rank.most} dimensions, after merging where possible."""

@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
 
     given = dict(vars(arguments))
     as_json, stage = given.pop("json"), given.pop("dump")
+    given["outputs"] = tuple(given.pop("output"))
     given["shapes"] = options.shapes(given.pop("shape"))
     given["registry"] = registry
     if stage:

@@ -119,6 +119,7 @@ def run(arguments: argparse.Namespace, registry: Registry | None = None) -> int:
 
     given = dict(vars(arguments))
     as_json = given.pop("json")
+    given["outputs"] = tuple(given.pop("output"))
     given["shapes"] = options.shapes(given.pop("shape"))
     given["state"] = options.states(given["state"] or [])
     given["progress"], given["registry"] = bars(), registry

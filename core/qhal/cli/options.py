@@ -44,7 +44,7 @@ def advice(wrong: str, known: Iterable[str], program: str) -> str:
 
 
 def add_model(parser: Parser, *, several: bool = False) -> None:
-    """Declare MODEL, --target, --recipe, --shape, --keep-layout, --targets.
+    """Declare MODEL, --target, --recipe, --shape, --output, --keep-layout, --targets.
 
     Args:
         parser: of the command.
@@ -68,6 +68,14 @@ def add_model(parser: Parser, *, several: bool = False) -> None:
         type=shape,
         metavar="NAME=D,D,…",
         help="set the free dimensions of an input, such as input=1,3,224,224 (repeatable)",
+    )
+    parser.add_argument(
+        "--output",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="end the model at this tensor instead of at its own outputs (repeatable); what lies "
+        "behind, such as a detector's last Concat, is left to your program",
     )
     parser.add_argument(
         "--keep-layout",

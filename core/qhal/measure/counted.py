@@ -64,7 +64,7 @@ def constant_bytes(model: QuantModel, unit: str | None = None) -> int:
     names = {
         name
         for node in model.graph.nodes
-        if unit is None or unit_of(model, node.name) == unit
+        if unit is None or model.unit_of(node) == unit
         for name in node.inputs
         if name in model.graph.constants
     }
@@ -85,12 +85,6 @@ def planned_weight_bytes(model: QuantModel) -> int:
                 stored = type.dtype if row is None or row.weight is None else row.weight.dtype
                 bits[name] = type.elements * stored.bits
     return sum((count + 7) // 8 for count in bits.values())
-
-
-def unit_of(model: QuantModel, node: str) -> str:
-    """Return where a node is to run; "" is the target's main unit."""
-    row = model.kernels.get(node)
-    return "" if row is None else row.unit
 
 
 def _stored_bits(model: QuantModel) -> tuple[int, int]:

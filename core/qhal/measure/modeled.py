@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from qhal.ir.cost import operations, size_bytes
 from qhal.ir.graph import NodeView
-from qhal.measure.counted import constant_bytes, unit_of
+from qhal.measure.counted import constant_bytes
 from qhal.metric import Basis, Metric, counted
 from qhal.quant.model import QuantModel
 from qhal.targets.profile import TargetProfile
@@ -50,7 +50,7 @@ def target_latency(model: QuantModel, profile: TargetProfile) -> dict[str, Metri
 def work_of(model: QuantModel) -> Work:
     """Sum up the work of the nodes that are planned for the main unit."""
     graph = model.graph
-    nodes = (node for node in graph.nodes if not unit_of(model, node.name))
+    nodes = (node for node in graph.nodes if not model.unit_of(node))
     return Work(
         sum(operations(NodeView(graph, node)) for node in nodes),
         sum(size_bytes(graph.tensors[name]) for name in graph.inputs),
@@ -95,5 +95,5 @@ def _transfer_s(size: float, rate: float) -> float:
 
 
 def _omits(model: QuantModel) -> str:
-    elsewhere = sum(1 for node in model.graph.nodes if unit_of(model, node.name))
+    elsewhere = sum(1 for node in model.graph.nodes if model.unit_of(node))
     return f"{counted(elsewhere, 'node')} on the host" if elsewhere else ""

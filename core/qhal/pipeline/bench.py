@@ -216,6 +216,12 @@ def _baseline(deployed: Deployed, model: Path) -> Subject:
     return served.lower(ready.float_model)
 
 
+def _cut_at(record: RunRecord) -> tuple[str, ...]:
+    """Return the tensors at which the model ends; none if these are its own outputs."""
+    asked = record.options.get("outputs")
+    return tuple(map(str, asked)) if isinstance(asked, list) else ()
+
+
 def _original(deployed: Deployed, model: Path) -> Imported:
     """Import the model that the folder was made from.
 
@@ -225,8 +231,9 @@ def _original(deployed: Deployed, model: Path) -> Imported:
     info = deployed.record.model
     hint = f"Give the model that the folder was made from: {info.file}."
     try:
-        imported = import_model(model, {port.name: port.shape for port in info.inputs})
-    except ModelShapeError as error:
+        shapes = {port.name: port.shape for port in info.inputs}
+        imported = import_model(model, shapes, _cut_at(deployed.record))
+    except (ModelShapeError, OptionError) as error:
         raise OptionError(
             f"{model} is not the model of {deployed.folder}: {error.message}", hint
         ) from error

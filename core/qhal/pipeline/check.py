@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from qhal.ir.graph import Shapes
 from qhal.ir.importer import import_model
+from qhal.pipeline.options import check_outputs
 from qhal.pipeline.served import find_target
 from qhal.plugin.backend import Backend
 from qhal.plugin.calls import call
@@ -25,6 +27,7 @@ def check(
     target: str,
     recipe: str = "w8a8",
     shapes: Shapes | None = None,
+    outputs: Sequence[str] = (),
     keep_layout: bool = False,
     targets_file: str | Path | None = None,
     registry: Registry | None = None,
@@ -36,6 +39,7 @@ def check(
         target: name of a device, as in ``qhal targets``.
         recipe: name of a recipe, such as ``w8a8``.
         shapes: input name -> shape, where the model leaves dimensions free.
+        outputs: tensors at which the model ends, instead of at its own outputs.
         keep_layout: keep the model's order of dimensions at inputs and outputs.
         targets_file: a ``targets.toml`` with further devices.
         registry: backends and targets; None for those that are installed here.
@@ -44,7 +48,9 @@ def check(
         QhalError: the model, the target or the recipe is not usable; a refusal by the target is
             a report whose ``ok`` is false, not an error.
     """
-    work = partial(_check, Path(model), target, recipe, shapes, keep_layout, targets_file, registry)
+    check_outputs(outputs)
+    asked = partial(_check, Path(model), target, recipe, shapes, outputs)
+    work = partial(asked, keep_layout, targets_file, registry)
     return guarded(work, SILENT, by_value=registry is None)
 
 
@@ -53,6 +59,7 @@ def _check(
     target: str,
     recipe: str,
     shapes: Shapes | None,
+    outputs: Sequence[str],
     keep_layout: bool,
     targets_file: str | Path | None,
     registry: Registry | None,
@@ -60,7 +67,7 @@ def _check(
 ) -> CheckReport:
     served = find_target(target, recipe, targets_file, registry=registry)
     with doing(Kind.MODEL, f"{model.name} was imported"):
-        imported = import_model(model, shapes)
+        imported = import_model(model, shapes, outputs)
     ready = served.prepare(imported, keep_layout=keep_layout)
     graph = ready.laid.graph
     rows = {name: choice.row for name, choice in ready.choices.items() if choice.row is not None}

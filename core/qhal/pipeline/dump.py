@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from qhal.ir.graph import Shapes
@@ -18,6 +19,7 @@ def dump(
     target: str,
     recipe: str = "w8a8",
     shapes: Shapes | None = None,
+    outputs: Sequence[str] = (),
     keep_layout: bool = False,
     targets_file: str | Path | None = None,
     registry: Registry | None = None,
@@ -30,6 +32,7 @@ def dump(
         target: name of a device, as in ``qhal targets``.
         recipe: name of a recipe, such as ``w8a8``.
         shapes: input name -> shape, where the model leaves dimensions free.
+        outputs: tensors at which the model ends, instead of at its own outputs.
         keep_layout: keep the model's order of dimensions at inputs and outputs.
         targets_file: a ``targets.toml`` with further devices.
         registry: backends and targets; None for those that are installed here.
@@ -38,7 +41,8 @@ def dump(
         QhalError: as for :func:`qhal.check`.
     """
     served = find_target(target, recipe, targets_file, registry=registry)
-    ready = served.prepare(import_model(model, shapes), keep_layout=keep_layout)
+    imported = import_model(model, shapes, outputs)
+    ready = served.prepare(imported, keep_layout=keep_layout)
     graphs = {
         "imported": ready.imported.graph,
         "legal": ready.legal.graph,

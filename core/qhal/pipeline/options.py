@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypedDict
@@ -24,6 +24,7 @@ class OptionKeywords(TypedDict, total=False):
     recipe: str
     out: str | Path | None
     shapes: Shapes | None
+    outputs: Sequence[str]
     state: Mapping[str, str] | None
     preprocess: str | Path | None
     labels: str | None
@@ -54,6 +55,8 @@ class Options:
         recipe: name of a recipe, such as ``w8a8``.
         out: the output folder; None names it after model, target and recipe.
         shapes: input name -> shape, where the model leaves dimensions free.
+        outputs: tensors at which the model ends, instead of at its own outputs, such as the
+            operands of a detector's last Concat; empty takes the model as it is.
         state: output -> input that it feeds in the next frame, for models with states; None
             recognizes them by type and name, an empty mapping says that there are none.
         preprocess: how raw data become inputs: a preset or a TOML file; None takes them as is.
@@ -81,6 +84,7 @@ class Options:
     recipe: str = "w8a8"
     out: str | Path | None = None
     shapes: Shapes | None = None
+    outputs: Sequence[str] = ()
     state: Mapping[str, str] | None = None
     preprocess: str | Path | None = None
     labels: str | None = None
@@ -108,6 +112,7 @@ class Options:
                 f"--observer: there is no range estimator {self.observer!r}.",
                 f"Known are: {', '.join(RANGE_ESTIMATORS)}.",
             )
+        check_outputs(self.outputs)
         least_of = {"calib_samples": 1, "eval_samples": 1, "max_fallback": 0}
         for name, least in least_of.items():
             value = getattr(self, name)
@@ -134,6 +139,16 @@ class Options:
     def as_given(self) -> dict[str, object]:
         """Return the fields by name, for the record."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def check_outputs(names: Sequence[str]) -> None:
+    """Refuse one text where a list of names is meant.
+
+    Raises:
+        OptionError: it would be taken for a list of letters.
+    """
+    if isinstance(names, str):
+        raise OptionError(f"outputs is the text {names!r}.", f"Give a list: [{names!r}].")
 
 
 def check_threads(count: int) -> None:

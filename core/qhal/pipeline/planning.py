@@ -159,7 +159,8 @@ def _settled(
     """Choose again where measured ranges say so."""
     graph, target = fitted.laid.graph, fitted.target
     stats = fitted.laid.with_sources(calibration.stats)
-    settled = settle(graph, target.caps, constraints, stats, observer)
+    computed = fitted.imported.computed
+    settled = settle(graph, target.caps, constraints, stats, observer, computed)
     refuse(settled.constraints.choices, graph, target.profile.name)
     return settled
 

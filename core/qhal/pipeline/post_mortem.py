@@ -24,9 +24,13 @@ def run_each_node(job: Job, registry: Registry | None, wire: Wire) -> None:
     """
     import onnx
 
+    from qhal.ir.onnx.cut import end_at
+
     with open_session(job.model, job.options, registry=registry) as session:
         sample = session.load_data().calibration.sample(0)
     model = onnx.load(job.model)
+    if job.options.outputs:
+        end_at(model, job.options.outputs)
     values: dict[str, Array] = {"": np.zeros(0)}
     values.update((t.name, onnx.numpy_helper.to_array(t)) for t in model.graph.initializer)
     values.update(sample)

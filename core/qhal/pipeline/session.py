@@ -125,7 +125,7 @@ class Session:
     @cached_property
     def _imported(self) -> Imported:
         with doing(Kind.MODEL, f"{self.model.name} was imported"):
-            return import_model(self.model, self.options.shapes)
+            return import_model(self.model, self.options.shapes, self.options.outputs)
 
     @cached_property
     def _data(self) -> DataSplit:
@@ -191,7 +191,8 @@ class Session:
 
     @cached_property
     def _reference(self) -> FloatReference:
-        return FloatReference(self.model, self._imported.graph.outputs)
+        outputs = self._imported.graph.outputs
+        return FloatReference(self.model, outputs, cut=bool(self.options.outputs))
 
     @cached_property
     def _evaluation(self) -> Evaluation:

@@ -89,7 +89,8 @@ class Choice:
         if self.follows:
             code, severity = Code.FOLLOWED_FLOAT, Severity.INFO
         if self.promoted is not None:
-            code, severity = self.promoted, Severity.INFO
+            code = self.promoted
+            severity = severity if self.verdict is Verdict.HOST else Severity.INFO
         if code is None:
             return None
         return Decision(code, f"{node.op.kind} {node.name}: {self.reason}.", node.name, severity)

@@ -31,13 +31,13 @@ FEW_OUTPUT_STEPS = 64
 _JOINS = frozenset({"Concat", "Where", "Maximum", "Minimum", "Pad"})
 _SUMS = frozenset({"Add", "Sub"})
 _PRODUCTS = frozenset({"Mul", "Div"})
-_MOVES = (REARRANGING - _JOINS) | frozenset(
+MOVES = (REARRANGING - _JOINS) | frozenset(
     {"Gather", "Expand", "Tile", "Resize", "MaxPool", "DepthToSpace", "SpaceToDepth"}
 )
 _ARITHMETIC = frozenset(
     {"Relu", "Relu6", "Clip", "LeakyRelu", "PRelu", "Neg", "Abs", "AveragePool"}
 )
-_KEEPS_MIXED = _JOINS | _SUMS | _PRODUCTS | _MOVES | _ARITHMETIC
+_KEEPS_MIXED = _JOINS | _SUMS | _PRODUCTS | MOVES | _ARITHMETIC
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class _Finder:
     def _pass_on(self, node: Node, part: _Part) -> None:
         for name in node.outputs:
             share = part.share
-            if node.op.kind in _MOVES:
+            if node.op.kind in MOVES:
                 before, after = self.extents.of(node.inputs[0]), self.extents.of(name)
                 share *= before / after if before and after else 1.0
             if share < 1.0:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qhal.ir.dtypes import DType
-from qhal.ir.graph import Graph
+from qhal.ir.graph import Graph, Node
 from qhal.targets.capability import Arithmetic, KernelRow
 
 
@@ -79,3 +79,16 @@ class QuantModel:
     kernels: Mapping[str, KernelRow] = field(default_factory=dict)
     arithmetic: Arithmetic = Arithmetic.FIXED_POINT
     recipe: str = "float32"
+
+    def unit_of(self, node: Node) -> str:
+        """Return where a node is to run; "" is the target's main unit.
+
+        A conversion to float is done where all of its readers are, if that is one unit.
+        """
+        row = self.kernels.get(node.name)
+        if row is not None:
+            return row.unit
+        readers = (reader for name in node.outputs for reader in self.graph.consumers[name])
+        rows = [found for each in readers if (found := self.kernels.get(each.name)) is not None]
+        units = {found.unit for found in rows if not found.activation.quantized}
+        return units.pop() if len(units) == 1 else ""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from qhal.decisions import Code
 from qhal.ir.graph import Graph, Node, NodeView
 from qhal.ir.ops import AveragePool, Div, MatMul, Pow, Reduce, Role, Softmax
-from qhal.quant.choice import Choice, Choices, SelectionTask, fall_back, keep_weight
+from qhal.quant.choice import Choice, Choices, SelectionTask, Verdict, fall_back, keep_weight
 from qhal.targets.capability import Capabilities
 from qhal.targets.recipe import Recipe
 from qhal.targets.spec import FLOAT
@@ -217,9 +217,32 @@ def _is_too_fine(view: NodeView, recipe: Recipe) -> bool:
     return isinstance(op, AveragePool) and max(op.kernel) > 1
 
 
-def promote(view: NodeView, caps: Capabilities, choice: Choice, code: Code, why: str) -> Choice:
-    """Exchange a choice for one in float on the same unit; keep it if there is no such kernel."""
+def promote(
+    view: NodeView,
+    caps: Capabilities,
+    choice: Choice,
+    code: Code,
+    why: str,
+    *,
+    elsewhere: bool = False,
+) -> Choice:
+    """Exchange a choice for one in float; keep it if there is no such kernel.
+
+    Args:
+        view: the node.
+        caps: what the target has.
+        choice: in integers.
+        code: why it is exchanged.
+        why: the same in words, with the values that decided.
+        elsewhere: take a kernel of another unit, too, which is then no native choice.
+    """
     found = fall_back(view, caps, why)
-    if choice.row is None or found.row is None or found.row.unit != choice.row.unit:
+    if choice.row is None or found.row is None:
         return choice
-    return replace(found, verdict=choice.verdict, promoted=code)
+    moved = found.row.unit != choice.row.unit
+    if moved and not elsewhere:
+        return choice
+    if not moved:
+        return replace(found, verdict=choice.verdict, promoted=code)
+    reason = f"runs in float on the {found.row.unit}, because {why}"
+    return replace(found, verdict=Verdict.HOST, reason=reason, promoted=code)

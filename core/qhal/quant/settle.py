@@ -6,7 +6,7 @@ serves all operands of a join, and whether a kernel takes the scales that ranges
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from qhal.decisions import Code, Decision, Severity
@@ -14,6 +14,7 @@ from qhal.errors import RefusedError
 from qhal.ir.graph import Graph, Node, NodeView
 from qhal.ir.ops import Role
 from qhal.quant.activations import plan_activations
+from qhal.quant.apart import apart, as_command
 from qhal.quant.choice import Choice, Choices, Verdict, fall_back
 from qhal.quant.collectors import TensorStats
 from qhal.quant.constraints import Constraints, constrain
@@ -41,6 +42,7 @@ def settle(
     constraints: Constraints,
     stats: Mapping[str, TensorStats],
     observer: str,
+    computed: Collection[str] = (),
 ) -> Settled:
     """Choose again where measured ranges say so.
 
@@ -50,6 +52,7 @@ def settle(
         constraints: made without data.
         stats: of every activation of the graph.
         observer: range estimator: minmax, percentile or mse.
+        computed: names of the tensors at which the user's file can be cut.
 
     Raises:
         RefusedError: an output would keep too few steps, or a node has no kernel that takes its
@@ -58,14 +61,14 @@ def settle(
     coarse = find_coarse(graph, constraints.choices, stats)
     choices = {**constraints.choices, **_join_in_float(graph, caps, constraints, coarse)}
     left = tuple(each for each in coarse if choices[each.node].quantized)
-    _refuse_outputs(graph, left, constraints)
-    apart = frozenset((each.tensor, each.node) for each in left)
+    _refuse_outputs(graph, left, constraints, computed)
+    kept_apart = frozenset((each.tensor, each.node) for each in left)
     found = constraints
     if coarse:
-        found = constrain(graph, caps, constraints.policy, choices, apart)
+        found = constrain(graph, caps, constraints.policy, choices, kept_apart)
     while changed := _fit_scales(graph, caps, found, stats, observer):
         choices = {**choices, **changed}
-        found = constrain(graph, caps, constraints.policy, choices, apart)
+        found = constrain(graph, caps, constraints.policy, choices, kept_apart)
     return Settled(found, tuple(_warnings(graph, left, found)))
 
 
@@ -77,19 +80,26 @@ def _join_in_float(
 ) -> Choices:
     nodes = {node.name: node for node in graph.nodes}
     changed: dict[str, Choice] = {}
+    if caps.integer_io:
+        coarse = tuple(_lost(graph, coarse))
     for each in coarse:
         why = f"{each.tensor} would keep {_steps(each)} beside {each.beside}"
         view, choice = NodeView(graph, nodes[each.node]), constraints.choices[each.node]
-        found = promote(view, caps, choice, Code.JOIN_PROMOTED, why)
+        elsewhere = caps.integer_io
+        found = promote(view, caps, choice, Code.JOIN_PROMOTED, why, elsewhere=elsewhere)
         if found is not choice:
             changed[each.node] = found
     return changed
 
 
-def _refuse_outputs(graph: Graph, left: tuple[Coarse, ...], constraints: Constraints) -> None:
+def _refuse_outputs(
+    graph: Graph,
+    left: tuple[Coarse, ...],
+    constraints: Constraints,
+    computed: Collection[str],
+) -> None:
     """Refuse an output of integers in which a part is as good as lost."""
-    leaving = leave_mixed(graph)
-    lost = [each for each in left if each.steps < FEW_STEPS and each.node in leaving]
+    lost = _lost(graph, left)
     if lost:
         worst = min(lost, key=lambda each: each.steps)
         kinds = {node.name: node.op.kind for node in graph.nodes}
@@ -97,9 +107,23 @@ def _refuse_outputs(graph: Graph, left: tuple[Coarse, ...], constraints: Constra
             f"{kinds[worst.node]} {worst.node}, which becomes an output, would leave "
             f"{worst.tensor} {_steps(worst)} of {_levels(constraints, worst)}: its integers have "
             f"one scale with {worst.beside}.",
-            f"Make {worst.tensor} an output of the model by itself, "
+            f"{_how_to_part(graph, lost, computed)}, "
             "or choose a target or recipe with finer outputs.",
         )
+
+
+def _lost(graph: Graph, coarse: tuple[Coarse, ...]) -> list[Coarse]:
+    """Return what becomes an output and leaves a part too few steps."""
+    leaving = leave_mixed(graph)
+    return [each for each in coarse if each.steps < FEW_STEPS and each.node in leaving]
+
+
+def _how_to_part(graph: Graph, lost: list[Coarse], computed: Collection[str]) -> str:
+    """Say how to make outputs of what is lost, which then have scales of their own."""
+    names = apart(graph, [each.node for each in lost], computed)
+    if not names:
+        return "Make its operands outputs of the model by themselves"
+    return f"Deploy it with {as_command(names)} and do the rest in your program"
 
 
 def _warnings(

@@ -155,7 +155,7 @@ def _node(model: QuantModel, node: Node, choices: Mapping[str, Choice]) -> NodeP
 def _declared(model: QuantModel, node: Node) -> Where:
     row, dtype = model.kernels.get(node.name), declared_type(model, node).value
     if row is None:
-        return Where("", None, dtype, WhereBasis.DECLARED)
+        return Where(model.unit_of(node), None, dtype, WhereBasis.DECLARED)
     return Where(row.unit, str(row), dtype, WhereBasis.DECLARED)
 
 

@@ -163,7 +163,8 @@ class Capabilities:
         fused: operator kind -> activations that it can fuse.
         native: operator kind -> the rule for a node to be left as it is; one that breaks it is
             written in another form, if there is one. Rules read the canonical NCHW graph.
-        integer_io: True if the artifact's inputs and outputs are integers.
+        integer_io: True if the artifact's inputs and outputs are integers, except outputs that a
+            float kernel makes.
         opaque: the sentence why unknown operators are refused, the rule that one must meet to be
             taken in float, or None if the runtime takes any ONNX operator in float.
     """

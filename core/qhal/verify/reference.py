@@ -25,8 +25,15 @@ and ONNX Runtime computes it to within the rounding error of numbers near 1."""
 class FloatReference:
     """The user's model in ONNX Runtime, on one thread, so that results are reproducible."""
 
-    def __init__(self, model: str | Path | bytes, outputs: Sequence[str]) -> None:
+    def __init__(
+        self, model: str | Path | bytes, outputs: Sequence[str], *, cut: bool = False
+    ) -> None:
         """Load a model file, or a serialized model.
+
+        Args:
+            model: the file, or its content.
+            outputs: what to compute.
+            cut: the file's own outputs are others: end the model at these.
 
         Raises:
             ModelInvalidError: ONNX Runtime does not take it.
@@ -34,7 +41,7 @@ class FloatReference:
         self._outputs = list(outputs)
         self._name = "the imported graph" if isinstance(model, bytes) else Path(model).name
         with doing(Kind.MODEL, f"onnxruntime loaded {self._name}"):
-            self._session = _session(model)
+            self._session = _session(model, outputs if cut else ())
         self._inputs = {port.name: port.type for port in self._session.get_inputs()}
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
@@ -55,6 +62,9 @@ class FloatReference:
         return dict(zip(self._outputs, map(_as_float32, results), strict=True))
 
 
+_WEIGHTS_LIE_IN = "session.model_external_initializers_file_folder_path"
+"""Where ONNX Runtime looks for external weights of a model that it is not given as a file."""
+
 _OTHER_FLOATS = {"tensor(float16)": np.float16, "tensor(double)": np.float64}
 """Float types that a file may have and the imported graph has not."""
 
@@ -69,13 +79,18 @@ def _as_float32(value: Array) -> Array:
     return array.astype(np.float32) if array.dtype in _OTHER_FLOATS.values() else array
 
 
-def _session(model: str | Path | bytes) -> Any:
+def _session(model: str | Path | bytes, ends: Sequence[str]) -> Any:
     import onnxruntime
+
+    from qhal.ir.onnx.cut import cut_file, folder_of
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     source = model if isinstance(model, bytes) else _readable(model)
+    if ends and not isinstance(model, bytes):
+        source = cut_file(Path(model), ends)
+        options.add_session_config_entry(_WEIGHTS_LIE_IN, folder_of(Path(model)))
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except MemoryError:

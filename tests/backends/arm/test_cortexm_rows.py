@@ -18,7 +18,7 @@ from qhal.targets.recipe import RECIPES
 from qhal.testing.samples import Sample
 from qhal_backends.arm.cortexm.arena import measure_allocations
 from qhal_backends.arm.cortexm.backend import MICRO
-from qhal_backends.arm.cortexm.capabilities import CMSIS_NN, capabilities
+from qhal_backends.arm.cortexm.capabilities import CMSIS_NN, JOIN, capabilities
 from qhal_backends.arm.cortexm.interpreter import MicroRunner, label
 from qhal_backends.tflite.capabilities import capabilities as tflite_capabilities
 from qhal_backends.tflite.lowering import lower_model
@@ -58,7 +58,9 @@ def test_row_computes_what_the_oracle_computes(
 
 def test_every_row_was_tried() -> None:
     tried = {(capability.op, row.name) for _, capability, row in TRIALS}
-    assert {(c.op, row.name) for c in CAPS.kernels for row in c.rows} == tried
+    stated = {(c.op, row.name) for c in CAPS.kernels for row in c.rows}
+    # Behind a join, see tests/core/pipeline/test_outputs.py.
+    assert stated - tried == {(op, JOIN.name) for op in ("Reshape", "Transpose")}
 
 
 def test_sources_name_the_kernel() -> None:

@@ -22,6 +22,7 @@ def test_the_command_has_the_same_defaults() -> None:
     command = ["deploy", "model.onnx", "--target", "cpu", "--data", "samples.npz"]
     given = vars(parser().parse_args(command))
     given["shapes"] = cli.shapes(given.pop("shape")) or None
+    given["outputs"] = tuple(given.pop("output"))
     asked = Options("samples.npz").as_given()
     assert {name: given[name] for name in asked} == asked
 
@@ -32,6 +33,7 @@ def test_the_command_has_the_same_defaults() -> None:
         ({"observer": "median"}, "--observer: there is no range estimator 'median'."),
         ({"threads": 0}, "threads is 0."),
         ({"max_fallback": -1}, "max_fallback is -1."),
+        ({"outputs": "boxes"}, "outputs is the text 'boxes'."),
     ],
 )
 def test_values_that_no_step_could_use(wrong: OptionKeywords, said: str) -> None:

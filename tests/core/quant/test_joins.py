@@ -14,7 +14,7 @@ from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Array, Graph, TensorType
 from qhal.quant.calibrate import calibrate
-from qhal.quant.choice import Choices
+from qhal.quant.choice import Choices, Verdict
 from qhal.quant.collectors import TensorStats
 from qhal.quant.constraints import constrain
 from qhal.quant.joins import find_coarse
@@ -157,6 +157,36 @@ def test_an_output_of_integers_that_loses_an_operand_is_refused_with_the_steps_l
     with pytest.raises(RefusedError, match=r"Concat join.* 1 step of 255"):
         settled(joined(), samples(), integers_only())
     assert settled(joined(), samples(narrow=60.0), integers_only()).decisions == ()
+
+
+HOSTED = KernelRow(FLOAT, FLOAT, unit="host")
+
+
+def joins_on_the_host() -> Capabilities:
+    rows = (KernelRow(INT8, SameAsInput(every=True)), HOSTED)
+    moves = (KernelRow(INT8, SameAsInput()), HOSTED)
+    kernels = (Capability("Concat", rows, "tests"), Capability("Reshape", moves, "tests"))
+    layers = tuple(integers_only().of("FullyConnected"))
+    return Capabilities((*kernels, *layers), integer_io=True)
+
+
+def test_outputs_of_integers_are_joined_in_float_elsewhere_where_they_would_be_lost() -> None:
+    found = settled(joined(ops.Reshape((2, 4))), samples(), joins_on_the_host())
+    choice = found.constraints.choices["join"]
+    assert choice.verdict is Verdict.HOST and choice.promoted is Code.JOIN_PROMOTED
+    assert choice.reason.startswith("runs in float on the host, because ")
+    assert "would keep 1 step beside all of join" in choice.reason
+    kept = settled(joined(), samples(narrow=60.0), joins_on_the_host())
+    assert kept.constraints.choices["join"].quantized
+
+
+def test_joins_in_the_middle_stay_on_the_main_unit() -> None:
+    b = GraphBuilder("middle")
+    ends = [b.one(ops.Reshape((1, 4)), [b.input(n, TensorType((1, 4)))]) for n in ("wide", "small")]
+    y = layer(b, b.one(ops.Concat(1), ends, name="join"))
+    found = settled(b.build(outputs=[y]), samples(), joins_on_the_host())
+    assert found.constraints.choices["join"].quantized
+    assert [told.code for told in found.decisions] == [Code.FEW_STEPS]
 
 
 def test_what_cannot_run_in_float_is_a_warning_with_the_steps_left() -> None:

@@ -144,9 +144,14 @@ def _rows(capability: Capability) -> Iterable[KernelRow]:
         yield rows.FLOAT32
     elif op in _ON_INT32:
         yield ON_INTEGERS
+    if op in tflite_limits.JOINED_IN_FLOAT:
+        yield JOIN
 
 
 ON_INTEGERS = replace(
     rows.FLOAT32, limits=(tflite_limits.element_types(_INT32_AND_BOOL),), name="integers"
 )
 """Indices and booleans, which are not quantized and never float."""
+
+JOIN = replace(rows.FLOAT32, limits=(tflite_limits.joins_outputs,), name="float32 join")
+"""The join of outputs that one scale cannot serve."""

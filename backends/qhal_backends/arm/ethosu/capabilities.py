@@ -1,8 +1,9 @@
 """What an Ethos-U executes, and what Vela leaves on the Cortex-M beside it.
 
-Nothing is ever in float. A node that the NPU takes has a row of the main unit; every operator
-that TensorFlow Lite Micro has in int8 has a row of the host too. What makes Vela give up on the
-whole model has neither: booleans on Ethos-U55 and U65, and arithmetic on indices.
+Nothing is in float but joins that become outputs. A node that the NPU takes has a row of the main
+unit; every operator that TensorFlow Lite Micro has in int8 has a row of the host too. What makes
+Vela give up on the whole model has neither: booleans on Ethos-U55 and U65, and arithmetic on
+indices.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import cache
 from qhal.ir.dtypes import DType
 from qhal.targets.capability import HOST, Capabilities, Capability, KernelRow
 from qhal.targets.limit import Limit
+from qhal_backends.arm.cortexm.capabilities import JOIN
 from qhal_backends.arm.cortexm.capabilities import capabilities as cortex_m_capabilities
 from qhal_backends.arm.ethosu import limits as the
 from qhal_backends.tflite import rows
@@ -128,8 +130,7 @@ def _bounded(op: str, row: KernelRow, largest: int) -> KernelRow:
 
 
 def _on_host(capability: Capability) -> Capability:
-    """List the int8 rows of an operator that Vela leaves on the Cortex-M."""
-    hosted = tuple(
-        replace(row, unit=HOST) for row in capability.rows if row.activation.dtype is DType.INT8
-    )
+    """List the int8 rows of an operator that Vela leaves on the Cortex-M, and joins in float."""
+    kept = (row for row in capability.rows if row.activation.dtype is DType.INT8 or row == JOIN)
+    hosted = tuple(replace(row, unit=HOST) for row in kept)
     return replace(capability, rows=hosted)

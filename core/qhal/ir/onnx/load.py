@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx_ir.passes.common import InlinePass, TopologicalSortPass
 
 from qhal.errors import ModelFileError, ModelInvalidError
+from qhal.ir.onnx.cut import computed, end_at
 from qhal.ir.onnx.weights import WeightFiles, location_of, map_file
 from qhal.ir.onnx.wire import WireError, lift_weights
 
@@ -28,22 +29,32 @@ class ModelSource:
         model: its graph; large tensors are references into ``weights``.
         weights: where the values of its tensors come from.
         opset: version of the ai.onnx operators.
+        computed: names of the tensors at which the file can be cut.
     """
 
     model: ir.Model
     weights: WeightFiles
     opset: int
+    computed: frozenset[str]
 
 
-def load(path: Path) -> ModelSource:
+def load(path: Path, outputs: Sequence[str] = ()) -> ModelSource:
     """Read a model file.
+
+    Args:
+        path: of the file.
+        outputs: tensors at which the model ends; none for its own outputs.
 
     Raises:
         ModelFileError: the file is missing, empty, truncated, a folder or not ONNX.
         ModelInvalidError: it is ONNX, but the graph cannot be used.
+        OptionError: the model does not compute one of the outputs.
     """
     data = map_file(path)
     proto = _parse(path, data)
+    names = computed(proto.graph)
+    if outputs:
+        end_at(proto, outputs)
     try:
         with _quiet():
             model = ir.from_proto(proto)
@@ -57,7 +68,7 @@ def load(path: Path) -> ModelSource:
             f"The graph of {str(path)!r} is not valid: {reason}.",
             "onnx.checker.check_model may say more.",
         ) from error
-    return ModelSource(model, WeightFiles(path, data), _opset(path, model))
+    return ModelSource(model, WeightFiles(path, data), _opset(path, model), names)
 
 
 def _parse(path: Path, data: memoryview) -> onnx.ModelProto:
