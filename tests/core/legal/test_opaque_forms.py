@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
+from qhal.decisions import Code
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph
@@ -16,6 +17,7 @@ from qhal.ir.onnx.opaque import COMMON_OPSET
 from qhal.legal.decompose import insert
 from qhal.legal.forms.draft import Draft
 from qhal.legal.forms.opaque.table import OPAQUE_FORMS
+from qhal.pipeline.check import check
 from tests.core.ir_graphs import run
 from tests.operators.cases import Case
 from tests.operators.running import by_kind, close, expected, first, newest
@@ -79,3 +81,16 @@ def checked(case: Case, path: Path) -> int:
 def test_forms_compute_what_the_node_computes(kind: str, tmp_path: Path) -> None:
     count = sum(checked(case, tmp_path / "model.onnx") for case in by_kind()[kind])
     assert count, "no form was tried"
+
+
+def codes(path: Path, target: str) -> set[Code]:
+    return {decision.code for decision in check(path, target=target).decisions}
+
+
+def test_only_a_node_that_stays_is_said_to_stay(tmp_path: Path) -> None:
+    path, case = tmp_path / "model.onnx", by_kind()["CumSum"][0]
+    onnx.save(case.model(newest(case)), path)
+    assert Code.OPAQUE in codes(path, "cpu")
+    found = codes(path, "tflite")
+    assert Code.OPAQUE not in found
+    assert Code.DECOMPOSED in found
