@@ -129,7 +129,7 @@ _FLOAT_ONLY = (
     *("Sub", "Div", "Pow", "Compare", "Abs", "Neg", "Exp", "Log", "Sqrt", "Rsqrt", "Reciprocal"),
     *("Erf", "Sin", "Cos", "Floor", "Ceil", "Round", "Sign", "Softplus", "Not", "Cast"),
     *("Silu", "Gelu", "PRelu", "Elu", "LogSoftmax", "LayerNorm", "InstanceNorm", "ReduceSum"),
-    *("Maximum", "Minimum", "Logical", "ReduceProd", "TopK"),
+    *("Maximum", "Minimum", "Logical", "ReduceProd", "TopK", "Mod"),
 )
 _ACTIVATED = tuple(op.__name__ for op in OPERATORS if op.carries_activation())
 _FUSED = frozenset({Activation.NONE, Activation.RELU, Activation.RELU6})

@@ -73,7 +73,7 @@ _FLOAT_ONLY = (
     *("HardSigmoid", "Silu", "Gelu", "Softmax", "LogSoftmax", "LayerNorm", "InstanceNorm"),
     *("Abs", "Neg", "Exp", "Log", "Sqrt", "Rsqrt", "Reciprocal", "Erf", "Sin", "Cos", "Floor"),
     *("Ceil", "Round", "Sign", "Softplus", "Not", "Cast", "ReduceMean", "ReduceSum", "ArgMax"),
-    *("AveragePool", "Resize", "Tile", "SpaceToDepth", "Logical", "ReduceProd", "TopK"),
+    *("AveragePool", "Resize", "Tile", "SpaceToDepth", "Logical", "ReduceProd", "TopK", "Mod"),
 )
 
 

@@ -47,7 +47,9 @@ def capabilities() -> Capabilities:
         fused=FUSED,
         native={
             "AveragePool": the.padding_counts_or_is_same,
+            "ConvTranspose": the.no_dilation,
             "Elu": the.elu_alpha_is_one,
+            "Mod": the.follows_divisor,
         },
         opaque="qhal has no LiteRT operator for it",
     )
@@ -99,6 +101,8 @@ def _arithmetic() -> Iterable[Capability]:
     yield _entry("Mul", "mul.cc", products, spread, types=_NUMBERS)
     yield _entry("Div", "div.cc", (rows.FLOAT32,), spread, types=(DType.FLOAT32, DType.INT32))
     yield _entry("Pow", "pow.cc", (rows.FLOAT32,), spread, types=(DType.FLOAT32, DType.INT32))
+    remainder = (spread, the.follows_divisor)
+    yield _entry("Mod", "floor_mod.cc", (rows.FLOAT32,), *remainder, types=_NUMBERS)
     shared = (rows.int8(rows.SHARED), rows.int16(rows.SHARED), rows.FLOAT32)
     for op in ("Maximum", "Minimum"):
         yield _entry(op, "maximum_minimum.cc", shared, spread, types=_NUMBERS)

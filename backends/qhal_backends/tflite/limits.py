@@ -188,6 +188,14 @@ def elu_alpha_is_one(view: NodeView, alpha: int) -> str | None:
     return None if found == alpha else f"alpha is {found:g}; allowed: {alpha}"
 
 
+@limit(truncates=False)
+def follows_divisor(view: NodeView, truncates: bool) -> str | None:
+    """The remainder has the sign of the divisor."""
+    if getattr(view.op, "truncates", False) == truncates:
+        return None
+    return "the remainder has the sign of the dividend; allowed: that of the divisor"
+
+
 @limit()
 def reflects_inside(view: NodeView) -> str | None:
     """Reflected padding is smaller than the dimension it reflects."""

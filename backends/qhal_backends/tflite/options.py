@@ -39,6 +39,7 @@ OPTIONS: Mapping[str, str] = {
     "DEQUANTIZE": "DequantizeOptions",
     "DIV": "DivOptions",
     "EXP": "ExpOptions",
+    "FLOOR_MOD": "FloorModOptions",
     "FULLY_CONNECTED": "FullyConnectedOptions",
     "GATHER": "GatherOptions",
     "GELU": "GeluOptions",

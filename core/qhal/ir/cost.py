@@ -10,7 +10,7 @@ from qhal.ir.graph import NodeView, TensorType
 from qhal.ir.ops import Layout, Op
 
 PER_ELEMENT: Mapping[str, int] = {
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Maximum", "Minimum", "Compare"), 1),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Maximum", "Minimum", "Compare", "Mod"), 1),
     **dict.fromkeys(("Relu", "Sigmoid", "Tanh", "Where", "Quantize"), 1),
     **dict.fromkeys(("Abs", "Neg", "Exp", "Log", "Sqrt", "Rsqrt", "Reciprocal", "Erf"), 1),
     **dict.fromkeys(("Dequantize", "Logical"), 1),

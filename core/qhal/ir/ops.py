@@ -144,6 +144,17 @@ class Pow(Op):
 
 
 @dataclass(frozen=True)
+class Mod(Op):
+    """Remainder of ``a / b``, with NumPy broadcasting.
+
+    It has the sign of the divisor, or with ``truncates`` that of the dividend, as C's ``fmod``.
+    """
+
+    traits = PAIR
+    truncates: bool = False
+
+
+@dataclass(frozen=True)
 class Maximum(Op):
     """Element-wise maximum of two operands."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from qhal.decisions import Code, Decision
@@ -11,6 +11,7 @@ from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, Node, NodeView
 from qhal.legal.forms.draft import Draft, Fragment, Surroundings
+from qhal.legal.forms.opaque.table import OPAQUE_FORMS
 from qhal.legal.forms.table import FORMS
 from qhal.targets.capability import Capabilities
 from qhal.targets.limit import broken_by
@@ -26,18 +27,27 @@ def decompose(graph: Graph, caps: Capabilities) -> tuple[Graph, tuple[Decision, 
     """
     decisions: tuple[Decision, ...] = ()
     for _ in range(_MAX_ROUNDS):
-        graph, found = _round(graph, caps)
+        graph, found = _round(graph, caps, _why_foreign)
         if not found:
             break
         decisions += found
     return graph, decisions
 
 
-def _round(graph: Graph, caps: Capabilities) -> tuple[Graph, tuple[Decision, ...]]:
+def open_opaque(graph: Graph, caps: Capabilities) -> tuple[Graph, tuple[Decision, ...]]:
+    """Write opaque nodes that ``caps`` refuses as operators of qhal, where there is a form."""
+    if not any(isinstance(node.op, ops.Opaque) for node in graph.nodes):
+        return graph, ()
+    return _round(graph, caps, _why_refused)
+
+
+def _round(
+    graph: Graph, caps: Capabilities, why_replace: Callable[[NodeView, Capabilities], str]
+) -> tuple[Graph, tuple[Decision, ...]]:
     builder = GraphBuilder(start=graph)
     decisions = []
     for node in graph.nodes:
-        why = _why_foreign(NodeView(graph, node), caps)
+        why = why_replace(NodeView(graph, node), caps)
         fragment = _form(node, builder, caps, frozenset()) if why else None
         if fragment is None:
             builder.emit(node)
@@ -55,6 +65,13 @@ def _why_foreign(view: NodeView, caps: Capabilities) -> str:
     if rule is not None:
         return broken_by(rule, view) or ""
     return "" if caps.has(view.op.kind) else f"the target has no {view.op.kind}"
+
+
+def _why_refused(view: NodeView, caps: Capabilities) -> str:
+    """Say why an opaque node is refused; "" if it is not."""
+    if not isinstance(view.op, ops.Opaque):
+        return ""
+    return caps.refusal_of_opaque(view) or ""
 
 
 def _is_native(node: Node, caps: Capabilities) -> bool:
@@ -79,7 +96,8 @@ def _form(
 def _drafts(node: Node, scope: Surroundings) -> list[Fragment]:
     """Draft all forms that the node's attributes and constants allow."""
     found = []
-    for form in FORMS.get(node.op.kind, ()):
+    table = OPAQUE_FORMS if isinstance(node.op, ops.Opaque) else FORMS
+    for form in table.get(node.op.kind, ()):
         draft = Draft(scope, node)
         results = form(draft)
         if results is not None:

@@ -1,7 +1,8 @@
 """Make a canonical graph legal for a target: only operators that it has, where possible.
 
-The order matters: windows are rewritten in the dimensions that the target has, what it lacks
-is then written as other operators (recurrent ones are unrolled), data movement that moves
+The order matters: ONNX operators that are none of qhal's and that the target refuses are written
+as some of qhal's, windows are rewritten in the dimensions that the target has, what it lacks is
+then written as other operators (recurrent ones are unrolled), data movement that moves
 nothing is dropped, and activations are fused last, because decompositions make new ones (and
 moves that stood around an activation meet then).
 """
@@ -17,7 +18,7 @@ from qhal.ir.recognize.affine import AFFINE_RULES
 from qhal.ir.recognize.depth_to_space import recognize_depth_to_space
 from qhal.ir.recognize.rewrite import rewrite
 from qhal.ir.simplify import pools_as_means, simplify
-from qhal.legal.decompose import decompose
+from qhal.legal.decompose import decompose, open_opaque
 from qhal.legal.fuse import fuse_activations
 from qhal.legal.planar import to_planar
 from qhal.legal.rsqrt import use_rsqrt
@@ -46,6 +47,7 @@ def legalize(graph: Graph, caps: Capabilities) -> Legalized:
     graph = recognize_depth_to_space(simplify(graph))
     if caps.has("ReduceMean"):
         graph = pools_as_means(graph)
+    graph, opened = open_opaque(graph, caps)
     planar: tuple[Decision, ...] = ()
     if caps.layout is Layout.NHWC:
         graph, planar = to_planar(graph)
@@ -53,4 +55,4 @@ def legalize(graph: Graph, caps: Capabilities) -> Legalized:
     if decompositions:  # the new scales and shifts may belong into the weights before them
         graph = rewrite(graph, AFFINE_RULES)
     fused = fuse_activations(simplify(graph), caps)
-    return Legalized(simplify(fused), (*planar, *decompositions))
+    return Legalized(simplify(fused), (*opened, *planar, *decompositions))

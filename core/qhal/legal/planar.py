@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,22 +12,52 @@ from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, Node
 from qhal.ir.ops import Ints, Op
 from qhal.legal.decompose import insert
+from qhal.legal.forms import volumes
 from qhal.legal.forms.draft import Draft
+from qhal.legal.forms.functions import Results
 
 _WEIGHTED = ops.Conv | ops.DepthwiseConv | ops.ConvTranspose
 _POOLING = ops.MaxPool | ops.AveragePool
 
+_VOLUMES: Mapping[type[Op], tuple[Callable[[Draft], Results], str]] = {
+    **dict.fromkeys(
+        (ops.Conv, ops.DepthwiseConv),
+        (volumes.conv_by_planes, "as a 2-D convolution, with the depth of its kernel in channels"),
+    ),
+    **dict.fromkeys(
+        (ops.MaxPool, ops.AveragePool),
+        (volumes.pool_in_two_steps, "as two 2-D poolings, the second of them in depth"),
+    ),
+    ops.ConvTranspose: (
+        volumes.conv_transpose_by_conv,
+        "as a convolution of the tensor with zeros between its elements",
+    ),
+}
+"""Operator -> how it is written in 2-D, and what says so."""
+
+_MAX_ROUNDS = 3
+
 
 def to_planar(graph: Graph) -> tuple[Graph, tuple[Decision, ...]]:
-    """Write 1-D convolutions, poolings and resampling in 2-D, and ungroup transposed ones.
+    """Write 1-D and 3-D convolutions and poolings in 2-D, and ungroup transposed ones.
 
     Runtimes that compute channels last have no others.
     """
+    decisions: tuple[Decision, ...] = ()
+    for _ in range(_MAX_ROUNDS):
+        graph, found = _round(graph)
+        if not found:
+            break
+        decisions += found
+    return graph, decisions
+
+
+def _round(graph: Graph) -> tuple[Graph, tuple[Decision, ...]]:
     builder = GraphBuilder(start=graph)
     decisions = []
     for node in graph.nodes:
         draft = Draft(builder, node)
-        sentence = _planar(draft) if _is_line(graph, node) else _ungrouped(draft)
+        sentence = _rewritten(graph, node, draft)
         if sentence is None:
             builder.emit(node)
             continue
@@ -38,11 +68,21 @@ def to_planar(graph: Graph) -> tuple[Graph, tuple[Decision, ...]]:
     return (builder.build(), tuple(decisions)) if decisions else (graph, ())
 
 
-def _is_line(graph: Graph, node: Node) -> bool:
-    """Return True for a window operator over (N, C, L)."""
+def _rewritten(graph: Graph, node: Node, draft: Draft) -> tuple[str, str] | None:
+    """Rewrite a window operator over (N, C, L) or (N, C, D, H, W), or one with groups."""
     if not isinstance(node.op, _WEIGHTED | _POOLING | ops.Resize):
-        return False
-    return len(graph.tensors[node.inputs[0]].shape) == 3
+        return None
+    rank = len(graph.tensors[node.inputs[0]].shape)
+    if rank == 3:
+        return _planar(draft)
+    return _flattened(draft) if rank == 5 else _ungrouped(draft)
+
+
+def _flattened(d: Draft) -> tuple[str, str] | None:
+    """Write windows over three dimensions as windows over two."""
+    form, reason = _VOLUMES.get(type(d.node.op), (None, ""))
+    results = form(d) if form else None
+    return (results[0], reason) if results else None
 
 
 def _planar(d: Draft) -> tuple[str, str]:

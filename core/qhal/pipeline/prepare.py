@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
-from qhal.decisions import Decision
+from qhal.decisions import Code, Decision
 from qhal.ir.importer import Imported
 from qhal.ir.layout.laid_out import LaidOut, to_layout
+from qhal.ir.ops import Opaque
 from qhal.legal.legalize import Legalized, legalize
 from qhal.quant.choice import Choice
 from qhal.quant.model import QuantModel
@@ -44,7 +46,14 @@ class Prepared:
     def decisions(self) -> tuple[Decision, ...]:
         """What was decided up to here."""
         made_by = (self.target, self.imported, self.legal, self.laid)
-        return tuple(decision for made in made_by for decision in made.decisions)
+        made = (decision for part in made_by for decision in part.decisions)
+        return tuple(d for d in made if d.code is not Code.OPAQUE or d.subject in self._kept)
+
+    @cached_property
+    def _kept(self) -> frozenset[str]:
+        """Nodes of the user's model that stay as they are."""
+        nodes = (node for node in self.laid.graph.nodes if isinstance(node.op, Opaque))
+        return frozenset(name for node in nodes for name in node.origin)
 
 
 def prepare(target: Target, imported: Imported, *, keep_layout: bool = False) -> Prepared:

@@ -225,7 +225,7 @@ def _is_float_row(row: KernelRow) -> bool:
 
 def _choose_opaque(view: NodeView, op: Opaque, caps: Capabilities, recipe: Recipe) -> Choice:
     name = view.node.name
-    refusal = broken_by(caps.opaque, view) if isinstance(caps.opaque, Limit) else caps.opaque
+    refusal = caps.refusal_of_opaque(view)
     if refusal is not None:
         return Choice(name, Verdict.REFUSED, None, "", f"{refusal}: {op.reason}")
     row = KernelRow(FLOAT, FLOAT, name="float")

@@ -13,8 +13,9 @@ from enum import Enum
 from math import inf, prod
 
 from qhal.errors import PluginError
+from qhal.ir.graph import NodeView
 from qhal.ir.ops import OPERATORS, Activation, Layout, kinds_of
-from qhal.targets.limit import Limit, refuse_others
+from qhal.targets.limit import Limit, broken_by, refuse_others
 from qhal.targets.spec import Derived, OutputSpec, QuantSpec, SameAsInput
 
 HOST = "host"
@@ -197,6 +198,10 @@ class Capabilities:
     def has(self, kind: str) -> bool:
         """Return True if there is any kernel for the operator kind."""
         return any(c.op == kind and c.rows for c in self.kernels)
+
+    def refusal_of_opaque(self, view: NodeView) -> str | None:
+        """Say why an ONNX operator that is none of qhal is refused; None if it runs in float."""
+        return broken_by(self.opaque, view) if isinstance(self.opaque, Limit) else self.opaque
 
 
 def _refuse_unknown(kinds: Iterable[str], owner: str) -> None:

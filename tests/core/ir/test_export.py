@@ -81,6 +81,8 @@ CASES: list[Case] = [
     (ops.Mul(), X4, values(4, 1, 1)),
     (ops.Div(), X4, X4),
     (ops.Pow(), X4, np.array(2.0, np.float32)),
+    *((ops.Mod(truncates), X4, np.array(0.7, np.float32)) for truncates in (False, True)),
+    *((ops.Mod(truncates), np.arange(-5, 5), np.array(-3)) for truncates in (False, True)),
     (ops.Maximum(), X4, X4),
     (ops.Minimum(), X4, X4),
     *((ops.Compare(relation), X4, X4) for relation in ("==", "<", "<=", ">", ">=")),

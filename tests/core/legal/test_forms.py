@@ -62,6 +62,13 @@ CASES: tuple[tuple[ops.Op, Sequence[Array]], ...] = (
         ops.DepthwiseConv((1, 2), (1, 0, 1, 0), (1, 1), 2),
         [array(*IMAGE), array(8, 1, 3, 3, seed=1), array(8, seed=2)],
     ),
+    *((op, [array(2, 4, 5, 3), array(4, 3, 3, 2, seed=1), array(3 * groups, seed=2)])
+      for groups in (1, 2) for op in (
+        ops.ConvTranspose((2, 1), (1, 0, 0, 1), (2, 3), (1, 0), groups),
+        ops.ConvTranspose((1, 1), (3, 0, 3, 0), (1, 1), (0, 0), groups),
+        ops.ConvTranspose((3, 2), (0, 1, 0, 0), (1, 1), (0, 1), groups),
+    )),
+    (ops.Mod(truncates=True), [3 * array(*IMAGE), array(4, 1, 1, seed=1)]),
     (ops.Gather(1), [array(*IMAGE), np.array([1, 2])]),
     (ops.Gather(1), [array(*IMAGE), np.array(3)]),
     (ops.Expand((3, 2, 5)), [array(2, 1)]),

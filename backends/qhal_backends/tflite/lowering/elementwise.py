@@ -19,7 +19,12 @@ from qhal_backends.tflite.lowering.shapes import emit_broadcast, reshape
 # --- two operands -------------------------------------------------------------
 
 _ARITHMETIC = {ops.Add: "ADD", ops.Sub: "SUB", ops.Mul: "MUL", ops.Div: "DIV"}
-_PLAIN_BINARY = {ops.Pow: "POW", ops.Maximum: "MAXIMUM", ops.Minimum: "MINIMUM"}
+_PLAIN_BINARY = {
+    ops.Pow: "POW",
+    ops.Mod: "FLOOR_MOD",
+    ops.Maximum: "MAXIMUM",
+    ops.Minimum: "MINIMUM",
+}
 _RELATIONS = {
     "==": "EQUAL",
     "<": "LESS",

@@ -201,6 +201,16 @@ for _operator in _SAME_FORM:
 
 
 @emit.register
+def _mod(op: ops.Mod, call: ExportCall) -> None:
+    """Write a remainder; for floats, ONNX has it with the sign of the dividend only."""
+    operands, is_float = tuple(call.inputs), call.view.input().dtype.is_float
+    if is_float and not op.truncates:
+        inner = call.inner("Mod", operands, "truncated", fmod=1)
+        operands = (call.inner("Add", (inner, operands[1]), "raised"), operands[1])
+    call.write("Mod", operands, fmod=int(op.truncates or is_float))
+
+
+@emit.register
 def _logical(op: ops.Logical, call: ExportCall) -> None:
     call.write(op.function)
 

@@ -238,6 +238,10 @@ def _compare(relation: str, call: ImportCall) -> str:
     return call.result(ops.Compare(relation), call.tensor(0), call.tensor(1))
 
 
+def _mod(call: ImportCall) -> str:
+    return call.result(ops.Mod(call.flag("fmod")), call.tensor(0), call.tensor(1))
+
+
 def _logical(function: str, call: ImportCall) -> str:
     return call.result(ops.Logical(function), call.tensor(0), call.tensor(1))
 
@@ -300,6 +304,7 @@ ELEMENTWISE: Mapping[str, Mapper] = {
     "Mul": partial(_binary, ops.Mul()),
     "Div": _div,
     "Pow": _pow,
+    "Mod": _mod,
     "Sum": partial(_variadic, ops.Add()),
     "Max": partial(_variadic, ops.Maximum()),
     "Min": partial(_variadic, ops.Minimum()),

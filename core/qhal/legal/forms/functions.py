@@ -286,6 +286,24 @@ def div_by_reciprocal(d: Draft) -> Results:
     return (d("quotient", ops.Mul(), d.input(0), inverse),)
 
 
+def truncating_mod(d: Draft) -> Results:
+    """Write the remainder for the divisor, or for its negative, whichever has the other's sign.
+
+    The choice is behind the remainders, where rounding to integers makes no divisor 0.
+    """
+    op: Any = d.node.op
+    if not op.truncates:
+        return None
+    x, y = d.node.inputs
+    other = d("other", ops.Mod(), x, d("opposite", ops.Unary("Neg"), y))
+    signs = [
+        d("below", ops.Compare("<"), name, d.constant("zero", 0, d.type(name).dtype))
+        for name in (x, y)
+    ]
+    differ = d("differ", ops.Logical("Xor"), *signs)
+    return (d("chosen", ops.Where(), differ, other, d("plain", ops.Mod(), x, y)),)
+
+
 def sub_by_add(d: Draft) -> Results:
     """Write ``a + (-b)``, with the constant negated at compile time if ``b`` is one."""
     value = d.constant_input(1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from qhal.legal.forms import functions, movement, norms, recurrent
+from qhal.legal.forms import functions, movement, norms, recurrent, volumes
 from qhal.legal.forms.draft import Draft
 from qhal.legal.forms.functions import Results
 
@@ -36,6 +36,7 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
     "LeakyRelu": (functions.leaky_relu_by_prelu, functions.leaky_relu_by_maximum),
     "PRelu": (functions.prelu_by_leaky_relu, functions.prelu_by_relu),
     "Div": (functions.div_by_mul, functions.div_by_reciprocal),
+    "Mod": (functions.truncating_mod,),
     "Sub": (functions.sub_by_add,),
     "Pow": (functions.power,),
     "Rsqrt": (functions.rsqrt_by_div,),
@@ -58,6 +59,7 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
     ),
     "FullyConnected": (movement.fully_connected_by_conv, movement.fully_connected_by_matmul),
     "MatMul": (movement.matmul_by_fully_connected,),
+    "ConvTranspose": (volumes.conv_transpose_by_conv,),
     "DepthwiseConv": (movement.depthwise_by_conv,),
     "Concat": (movement.concat_in_tens,),
     "Split": (movement.split_by_slices,),

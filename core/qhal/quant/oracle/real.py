@@ -96,6 +96,13 @@ def _build_logical(context: KernelContext) -> Kernel:
     return lambda operands: (function(*operands_of(operands)),)
 
 
+def _build_mod(context: KernelContext) -> Kernel:
+    op = context.op
+    assert isinstance(op, ops.Mod)
+    function = np.fmod if op.truncates else np.mod
+    return lambda operands: (function(*operands_of(operands)),)
+
+
 def _build_cast(context: KernelContext) -> Kernel:
     op = context.op
     assert isinstance(op, ops.Cast)
@@ -270,6 +277,7 @@ FLOAT: Mapping[type[Op], Builder] = {
     **dict.fromkeys(movement.MOVES, movement.build_move),
     ops.Compare: build_relation,
     ops.Logical: _build_logical,
+    ops.Mod: _build_mod,
     ops.Cast: _build_cast,
     ops.Where: movement.build_where,
     ops.Softmax: _build_softmax,

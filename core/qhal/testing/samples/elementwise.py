@@ -35,6 +35,11 @@ def binary(rng: np.random.Generator) -> Iterator[Sample]:
     yield Sample(ops.Mul(), five, label="rank5")
     yield Sample(ops.Sub(), ((2, 3, 4, 1, 5),), (uniform(rng, 3, 1, 2, 1),), label="rank5-constant")
     yield Sample(ops.Compare("<"), (five[0], five[0]), label="rank5-same")
+    yield Sample(ops.Mod(), ((5,), (3, 1)), low=0.5, high=3, label="outer")
+    for dtype in (DType.FLOAT32, DType.INT32, DType.INT64):
+        divisor = (np.asarray([-3, 2], dtype.numpy),)
+        inputs = (TensorType((3, 2), dtype),)
+        yield Sample(ops.Mod(), inputs, divisor, low=-9, high=9, label=dtype.value)
     for function in ("And", "Or", "Xor"):
         flags, row = TensorType(PLANE, DType.BOOL), TensorType((6, 1), DType.BOOL)
         yield Sample(ops.Logical(function), (flags, row), label=function)

@@ -144,6 +144,8 @@ def test_two_operands(op: ops.Op) -> None:
 
 def test_powers_and_integer_quotients() -> None:
     check(ops.Pow(), [np.abs(normal(3, 4)), normal(4)])
+    check(ops.Mod(), [normal(3, 4), np.abs(normal(4)) + 0.5])
+    check(ops.Mod(truncates=True), [normal(3, 4), normal(4)])
     a, b = np.array([7, -7, 7, -7]), np.array([2, 2, -2, -2])
     (found,), _ = run(ops.Div(), [a, b])
     assert found.tolist() == [3, -3, -3, 3]
