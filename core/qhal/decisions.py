@@ -29,6 +29,10 @@ class Code(Enum):
         "the order of dimensions of an artifact's input or output differs from the model's",
     )
     FLOAT_CONVERTED = ("QD109", "a float16, bfloat16 or float64 tensor was converted to float32")
+    INDEX_TYPE = (
+        "QD110",
+        "the element type of an artifact's input or output of indices differs from the model's",
+    )
     STATE_FOUND = ("QD120", "an output feeds an input again: the model is run in a loop")
     STATE_UNCLEAR = (
         "QD121",

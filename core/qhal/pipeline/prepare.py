@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qhal.decisions import Decision
 from qhal.ir.importer import Imported
 from qhal.ir.layout.laid_out import LaidOut, to_layout
+from qhal.legal.indices import narrow_indices
 from qhal.legal.legalize import Legalized, legalize
 from qhal.quant.choice import Choice
 from qhal.quant.model import QuantModel
@@ -55,5 +56,8 @@ def prepare(target: Target, imported: Imported, *, keep_layout: bool = False) ->
     """
     legal = legalize(imported.graph, target.caps)
     laid = to_layout(legal.graph, target.caps.layout, keep_layout)
+    narrowed = narrow_indices(laid.graph, target.caps.indices)
+    decisions = (*laid.decisions, *narrowed.decisions)
+    laid = replace(laid, graph=narrowed.graph, decisions=decisions)
     choices = select(laid.graph, target.caps, target.policy)
     return Prepared(target, imported, legal, laid, choices, keep_layout)

@@ -13,6 +13,7 @@ from enum import Enum
 from math import inf, prod
 
 from qhal.errors import PluginError
+from qhal.ir.dtypes import DType
 from qhal.ir.ops import OPERATORS, Activation, Layout, kinds_of
 from qhal.targets.limit import Limit, refuse_others
 from qhal.targets.spec import Derived, OutputSpec, QuantSpec, SameAsInput
@@ -164,6 +165,7 @@ class Capabilities:
         native: operator kind -> the rule for a node to be left as it is; one that breaks it is
             written in another form, if there is one. Rules read the canonical NCHW graph.
         integer_io: True if the artifact's inputs and outputs are integers.
+        indices: element type that indices have in an artifact: int64, as in models, or int32.
         opaque: the sentence why unknown operators are refused, the rule that one must meet to be
             taken in float, or None if the runtime takes any ONNX operator in float.
     """
@@ -174,6 +176,7 @@ class Capabilities:
     fused: Mapping[str, frozenset[Activation]] = field(default_factory=dict)
     native: Mapping[str, Limit] = field(default_factory=dict)
     integer_io: bool = False
+    indices: DType = DType.INT64
     opaque: str | Limit | None = "the target runs canonical operators only"
 
     def __post_init__(self) -> None:
