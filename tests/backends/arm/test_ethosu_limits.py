@@ -126,7 +126,9 @@ def test_the_larger_generation_takes_more() -> None:
     assert small < large
 
 
-def test_no_row_is_in_float() -> None:
-    stated = [row for capability in capabilities(False).kernels for row in capability.rows]
-    assert {row.activation.dtype.value for row in stated} == {"int8", "int16"}
+@pytest.mark.parametrize("is_u85", [False, True])
+def test_only_the_host_has_rows_in_float(is_u85: bool) -> None:
+    stated = [row for capability in capabilities(is_u85).kernels for row in capability.rows]
+    npu = [row for row in stated if not row.unit]
+    assert {row.activation.dtype.value for row in npu} == {"int8", "int16"}
     assert {row.unit for row in stated} == {"", "host"}
