@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -121,8 +122,9 @@ def _model(name: str) -> onnx.ModelProto:
     return model
 
 
-def _data(model: onnx.ModelProto) -> dict[str, Array]:
-    rng, found = np.random.default_rng(_RANDOM), {}
+def _data(model: onnx.ModelProto) -> dict[str, Any]:
+    rng = np.random.default_rng(_RANDOM)
+    found: dict[str, Any] = {}
     for value in model.graph.input:
         kind = value.type.tensor_type
         shape = (8, *(d.dim_value for d in kind.shape.dim))
