@@ -30,6 +30,10 @@ class Code(Enum):
     )
     FLOAT_CONVERTED = ("QD109", "a float16, bfloat16 or float64 tensor was converted to float32")
     OUTPUTS_CHOSEN = ("QD110", "the model ends at other tensors than its own outputs")
+    INDEX_TYPE = (
+        "QD111",
+        "the element type of an artifact's input or output of indices differs from the model's",
+    )
     STATE_FOUND = ("QD120", "an output feeds an input again: the model is run in a loop")
     STATE_UNCLEAR = (
         "QD121",

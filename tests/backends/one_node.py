@@ -12,6 +12,7 @@ from qhal.ir import ops
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, Graph, NodeView, TensorType
 from qhal.ir.layout.laid_out import LaidOut, to_layout
+from qhal.legal.indices import narrow_indices
 from qhal.quant.assign import assign
 from qhal.quant.calibrate import calibrate
 from qhal.quant.constraints import constrain
@@ -58,15 +59,16 @@ def recipe_of(row: KernelRow, weighted: bool) -> Recipe:
     )
 
 
-def lay_out(graph: Graph) -> LaidOut:
+def lay_out(graph: Graph, indices: DType = DType.INT64) -> LaidOut:
     """In the layout of the runtime; a lone Transpose is kept from becoming the order of inputs."""
     keep_io = any(isinstance(node.op, ops.Transpose) for node in graph.nodes)
-    return to_layout(graph, ops.Layout.NHWC, keep_io)
+    laid = to_layout(graph, ops.Layout.NHWC, keep_io)
+    return replace(laid, graph=narrow_indices(laid.graph, indices).graph)
 
 
 def deploy(graph: Graph, caps: Capabilities, recipe: Recipe, data: Dataset) -> Deployed:
     """The straight line from a canonical graph to a quantized model."""
-    laid = lay_out(graph)
+    laid = lay_out(graph, caps.indices)
     constraints = constrain(laid.graph, caps, recipe)
     found = calibrate(graph, data, constraints.to_observe, constraints.to_average)
     model = assign(constraints, found.stats, "minmax", laid.element_order).model
@@ -100,13 +102,15 @@ def trials(caps: Capabilities) -> Iterator[tuple[Sample, Capability, KernelRow]]
         for sample in (s for s in SAMPLES if s.op.kind == capability.op):
             for row in capability.rows:
                 idle = is_plain(sample) and row.activation.quantized
-                if not idle and broken_limit(sample, capability, row) is None:
+                if not idle and broken_limit(sample, capability, row, caps.indices) is None:
                     yield sample, capability, row
 
 
-def broken_limit(sample: Sample, capability: Capability, row: KernelRow) -> str | None:
+def broken_limit(
+    sample: Sample, capability: Capability, row: KernelRow, indices: DType = DType.INT64
+) -> str | None:
     """The first limit that a sample breaks, in the layout of the target."""
-    graph = lay_out(sample.graph()).graph
+    graph = lay_out(sample.graph(), indices).graph
     node = next(n for n in graph.nodes if type(n.op) is type(sample.op))
     view = NodeView(graph, node)
     found = (limit.check(view) for limit in (*capability.limits, *row.limits))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qhal.errors import DataValueError
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, Arrays
 from qhal.plugin.lent import read_only
@@ -76,6 +77,8 @@ class Port:
             array = np.transpose(array, self.permutation)
         if params is not None:
             array = quantize(array, params)
+        elif self.dtype != self.artifact_dtype:
+            self._check_range(array)
         return read_only(np.asarray(array, DType(self.artifact_dtype).numpy, order="C"))
 
     def to_user(self, array: Array) -> Array:
@@ -83,9 +86,28 @@ class Port:
         params = self.params
         if params is not None:
             array = dequantize(array, params)
+        elif self.dtype != self.artifact_dtype:
+            array = array.astype(DType(self.dtype).numpy)
         if self.permutation:
             array = np.transpose(array, np.argsort(self.permutation))
         return array
+
+    def _check_range(self, array: Array) -> None:
+        """Refuse integers that the artifact's type cannot hold.
+
+        Raises:
+            DataValueError: there is one.
+        """
+        taken = DType(self.artifact_dtype)
+        low, high = taken.qmin, taken.qmax
+        values = np.asarray(array, DType(self.dtype).numpy).astype(np.int64)
+        outside = values[(values < low) | (values > high)]
+        if outside.size:
+            raise DataValueError(
+                f"Input {self.name} holds {outside.flat[0]}, but the artifact takes it as "
+                f"{taken.value}, from {low} to {high}.",
+                "Use data whose indices fit.",
+            )
 
 
 @dataclass(frozen=True)
@@ -121,11 +143,12 @@ class Adapter:
 def _port(model: QuantModel, name: str) -> Port:
     """Describe one input or output; an integer with parameters is float32 for the user."""
     ours, params = model.graph.tensors[name], model.params.get(name)
+    theirs = model.graph.user_types.get(name, ours.dtype)
     permutation = tuple(model.graph.permutations.get(name, ()))
     return Port(
         name,
         tuple(ours.shape[i] for i in np.argsort(permutation)) if permutation else ours.shape,
-        ours.dtype.value if params is None else DType.FLOAT32.value,
+        theirs.value if params is None else DType.FLOAT32.value,
         name,
         ours.shape,
         ours.dtype.value,

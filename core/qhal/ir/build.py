@@ -19,9 +19,9 @@ class GraphBuilder:
 
     Args:
         name: name of the graph; that of ``start`` if empty.
-        start: a graph to rewrite: its tensors, constants, inputs, outputs and permutations
-            are taken over, its nodes are not. Types of tensors are inferred anew as the
-            nodes are emitted.
+        start: a graph to rewrite: its tensors, constants, inputs, outputs, permutations
+            and user types are taken over, its nodes are not. Types of tensors are inferred anew
+            as the nodes are emitted.
     """
 
     def __init__(self, name: str = "", start: Graph | None = None) -> None:
@@ -31,6 +31,7 @@ class GraphBuilder:
         self._types: dict[str, TensorType] = dict(start.tensors) if start else {}
         self._values: dict[str, Array] = dict(start.constants) if start else {}
         self._permutations = dict(start.permutations) if start else {}
+        self._user_types = dict(start.user_types) if start else {}
         self._nodes: list[Node] = []
         self._node_names: set[str] = set()
         self._next_suffix: dict[str, int] = {}
@@ -171,9 +172,11 @@ class GraphBuilder:
         """
         given = tuple(self._inputs if inputs is None else inputs)
         wanted = tuple(self._outputs if outputs is None else outputs)
-        permutations = {k: v for k, v in self._permutations.items() if k in {*given, *wanted}}
+        ends = {*given, *wanted}
+        permutations = {k: v for k, v in self._permutations.items() if k in ends}
+        user_types = {k: v for k, v in self._user_types.items() if k in ends}
         graph = Graph(
-            self._name, given, wanted, (), self._types, self._values, permutations
+            self._name, given, wanted, (), self._types, self._values, permutations, user_types
         ).with_nodes(needed_nodes(self._nodes, wanted))
         verify(graph)
         return graph

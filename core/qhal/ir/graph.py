@@ -76,6 +76,8 @@ class Graph:
         constants: values of the constants (may be memory-mapped; never write to them).
         permutations: for inputs and outputs whose order of dimensions differs from the
             user's model: name -> perm with ``here = np.transpose(there, perm)``.
+        user_types: for inputs and outputs whose element type differs from the user's model:
+            name -> type there.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Graph:
     tensors: Mapping[str, TensorType]
     constants: Mapping[str, Array] = field(default_factory=dict)
     permutations: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    user_types: Mapping[str, DType] = field(default_factory=dict)
 
     @cached_property
     def producers(self) -> Mapping[str, Node]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from qhal.ir.dtypes import DType
 from qhal.ir.op_base import FUNCTION, PAIR
 from qhal.ir.op_base import Activation as Activation
 from qhal.ir.op_base import Ints as Ints
@@ -354,21 +355,23 @@ class Reduce(Op):
 
 @dataclass(frozen=True)
 class ArgMax(Op):
-    """Index (int64) of the largest element along an axis, the first one where equal."""
+    """Index of the largest element along an axis, the first one where equal, as type ``to``."""
 
     axis: int
     keepdims: bool = True
+    to: DType = DType.INT64
 
 
 @dataclass(frozen=True)
 class TopK(Op):
     """The ``count`` largest elements along an axis, the largest and first ones first.
 
-    Results values, indices (int64).
+    Results values, indices (of type ``to``).
     """
 
     axis: int
     count: int
+    to: DType = DType.INT64
 
 
 # --- pooling and resampling ---------------------------------------------------

@@ -66,7 +66,7 @@ class Pad(Op):
 
 @dataclass(frozen=True)
 class Gather(Op):
-    """``take(x, indices, axis)``; operands x, indices (int64)."""
+    """``take(x, indices, axis)``; operands x, indices (int64, or int32 in artifacts)."""
 
     roles = (Role.ACTIVATION, Role.INDEX)
     axis: int

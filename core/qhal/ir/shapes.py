@@ -200,7 +200,7 @@ def _reduce(op: ops.Reduce, inputs: OperandTypes) -> ResultTypes:
 
 def _arg_max(op: ops.ArgMax, inputs: OperandTypes) -> ResultTypes:
     shape = _reduced(operand(inputs, 0).shape, (op.axis,), op.keepdims)
-    return (TensorType(shape, DType.INT64),)
+    return (TensorType(shape, op.to),)
 
 
 def _top_k(op: ops.TopK, inputs: OperandTypes) -> ResultTypes:
@@ -209,7 +209,7 @@ def _top_k(op: ops.TopK, inputs: OperandTypes) -> ResultTypes:
     if not 0 < op.count <= x.shape[op.axis]:
         raise ValueError(f"axis {op.axis} of {x} has no {op.count} elements")
     shape = _with_axis(x.shape, op.axis, op.count)
-    return (replace(x, shape=shape), TensorType(shape, DType.INT64))
+    return (replace(x, shape=shape), TensorType(shape, op.to))
 
 
 # --- data movement ------------------------------------------------------------

@@ -8,6 +8,7 @@ from math import inf
 
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
+from qhal.ir.dtypes import DType
 from qhal.ir.graph import Graph, Node, NodeView
 from qhal.ir.ops import Ints, Layout, Op
 
@@ -114,11 +115,23 @@ def _join(graph: Graph, node: Node, makers: Mapping[str, Node]) -> Node:
     match before.op, node.op:
         case ops.Reshape(), ops.Reshape():
             return _after(before, node, node.op)
+        case ops.Cast(), ops.Cast() if _holds(graph, before):
+            return _after(before, node, node.op)
         case ops.Transpose(first), ops.Transpose(second):
             return _after(before, node, ops.Transpose(tuple(first[i] for i in second)))
         case ops.Pad(), (ops.Conv() | ops.DepthwiseConv() | ops.AveragePool() | ops.MaxPool()):
             return _without_pad(graph, before, node)
     return node
+
+
+def _holds(graph: Graph, cast: Node) -> bool:
+    """Return True for a Cast of integers or booleans whose type holds every value of theirs."""
+    source, made = (graph.tensors[name].dtype for name in (cast.inputs[0], cast.outputs[0]))
+    if source is DType.BOOL:
+        return True
+    if not (source.is_integer and made.is_integer):
+        return False
+    return made.qmin <= source.qmin and source.qmax <= made.qmax
 
 
 def _after(before: Node, node: Node, op: Op) -> Node:

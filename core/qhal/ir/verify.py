@@ -51,6 +51,9 @@ def _verify_names(graph: Graph) -> None:
     for name, count in Counter(node.name for node in graph.nodes).items():
         if count > 1:
             raise _broken(f"{count} nodes are called {name!r}")
+    for name in graph.user_types:
+        if name not in (*graph.inputs, *graph.outputs):
+            raise _broken(f"{name!r}, which has another type there, is neither input nor output")
     for name, perm in graph.permutations.items():
         _verify_permutation(graph, name, perm)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from qhal.decisions import Code, Decision
 from qhal.ir.importer import Imported
 from qhal.ir.layout.laid_out import LaidOut, to_layout
 from qhal.ir.ops import Opaque
+from qhal.legal.indices import narrow_indices
 from qhal.legal.legalize import Legalized, legalize
 from qhal.quant.choice import Choice
 from qhal.quant.model import QuantModel
@@ -64,5 +65,8 @@ def prepare(target: Target, imported: Imported, *, keep_layout: bool = False) ->
     """
     legal = legalize(imported.graph, target.caps)
     laid = to_layout(legal.graph, target.caps.layout, keep_layout)
+    narrowed = narrow_indices(laid.graph, target.caps.indices)
+    decisions = (*laid.decisions, *narrowed.decisions)
+    laid = replace(laid, graph=narrowed.graph, decisions=decisions)
     choices = select(laid.graph, target.caps, target.policy)
     return Prepared(target, imported, legal, laid, choices, keep_layout)

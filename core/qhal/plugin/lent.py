@@ -41,6 +41,7 @@ def lend(model: QuantModel) -> QuantModel:
         tensors=frozen(graph.tensors),
         constants=frozen(constants),
         permutations=frozen(graph.permutations),
+        user_types=frozen(graph.user_types),
     )
     params = {name: _lend_params(value) for name, value in model.params.items()}
     return replace(model, graph=lent, params=frozen(params), kernels=frozen(model.kernels))

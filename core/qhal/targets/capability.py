@@ -13,6 +13,7 @@ from enum import Enum
 from math import inf, prod
 
 from qhal.errors import PluginError
+from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView
 from qhal.ir.ops import OPERATORS, Activation, Layout, kinds_of
 from qhal.targets.limit import Limit, broken_by, refuse_others
@@ -166,6 +167,7 @@ class Capabilities:
             written in another form, if there is one. Rules read the canonical NCHW graph.
         integer_io: True if the artifact's inputs and outputs are integers, except outputs that a
             float kernel makes.
+        indices: element type that indices have in an artifact: int64, as in models, or int32.
         opaque: the sentence why unknown operators are refused, the rule that one must meet to be
             taken in float, or None if the runtime takes any ONNX operator in float.
     """
@@ -176,6 +178,7 @@ class Capabilities:
     fused: Mapping[str, frozenset[Activation]] = field(default_factory=dict)
     native: Mapping[str, Limit] = field(default_factory=dict)
     integer_io: bool = False
+    indices: DType = DType.INT64
     opaque: str | Limit | None = "the target runs canonical operators only"
 
     def __post_init__(self) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from qhal.ir.dtypes import DType
 from qhal.targets.capability import Capability, KernelRow
 from qhal.testing.samples import Sample
 from qhal_backends.arm.ethosu.backend import VELA
@@ -53,7 +55,7 @@ def reason_against_npu(trial: Trial, is_u85: bool) -> str | None:
 
 @pytest.mark.parametrize("configuration", [U55, U65, U85], ids=lambda c: c.accelerator)
 def test_verdict_is_velas(configuration: Configuration, tmp_path: Path) -> None:
-    caps = tflite_capabilities()
+    caps = replace(tflite_capabilities(), indices=DType.INT32)
     trials = integer_trials(configuration.is_u85)
     models = [deploy_row(*trial, caps).model for trial in trials]
     files = [write(lower_model(model, VELA).model) for model in models]

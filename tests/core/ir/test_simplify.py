@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from qhal.ir import ops
+from qhal.ir.dtypes import DType
 from qhal.ir.simplify import simplify
 from tests.core.ir_graphs import SHAPE, chain, kinds, run
 
@@ -26,6 +27,9 @@ CASES: list[tuple[list[ops.Op], list[str]]] = [
     ([ops.Slice((0, 3, 0, 0), SHAPE, (1, -1, 1, 1)), ops.Relu()], ["Slice", "Relu"]),
     ([ops.Pad((0,) * 8), ops.Expand(SHAPE), ops.Tile((1,) * 4), ops.Relu()], ["Relu"]),
     ([ops.Reshape(SHAPE)], ["Reshape"]),
+    ([ops.Cast(DType.INT8), ops.Cast(DType.INT32), ops.Cast(DType.FLOAT32)], ["Cast"] * 2),
+    ([ops.Cast(DType.INT8), ops.Cast(DType.UINT8), ops.Cast(DType.FLOAT32)], ["Cast"] * 3),
+    ([ops.Cast(DType.INT32), ops.Cast(DType.INT8), ops.Cast(DType.FLOAT32)], ["Cast"] * 3),
     ([ops.Pad(EDGES), CONV], ["Conv"]),
     ([ops.Pad(EDGES, value=1.0), CONV], ["Pad", "Conv"]),
     ([ops.Pad(EDGES, "reflect"), CONV], ["Pad", "Conv"]),

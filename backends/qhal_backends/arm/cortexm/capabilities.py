@@ -53,7 +53,8 @@ _REFERENCE: dict[str, str] = {
     "Sigmoid": "logistic.cc",
     "Tanh": "tanh.cc",
     "Abs": "elementwise.cc",
-    "Cast": "quantize.cc",
+    "Cast": "cast.cc, quantize.cc",
+    "ArgMax": "arg_min_max.cc",
     "LogSoftmax": "log_softmax.cc",
     **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"), "reduce.cc"),
     "Resize": "resize_bilinear.cc, resize_nearest_neighbor.cc, gather.cc",
@@ -78,7 +79,8 @@ _LIMITS: dict[str, tuple[Limit, ...]] = {
     "Concat": (the.joins_few,),
     "Softmax": (the.softmax_is_narrow,),
     "Slice": (the.strides_in_four_dimensions,),
-    "Gather": (the.indices_are_constant,),
+    "Gather": (the.indices_are_short,),
+    "ArgMax": (the.result_is_short,),
     "MatMul": (the.multiplies_in_four_dimensions,),
 }
 
@@ -97,10 +99,17 @@ _ON_INT32 = frozenset(
 
 _IN_FLOAT = frozenset(
     {"Compare", "LayerNorm", "InstanceNorm", "Div", "Exp", "Neg", "Log", "Sqrt", "Rsqrt"}
-    | {"Sin", "Cos", "Floor", "Ceil", "Round"}
+    | {"Sin", "Cos", "Floor", "Ceil", "Round", "Cast", "ArgMax"}
 )
 """Operators that have no integer kernel, or a coarse one: they run in float, between DEQUANTIZE and
 QUANTIZE, on the core's floating point unit if it has one."""
+
+_CAST = (DType.FLOAT32, DType.INT32, DType.INT8, DType.BOOL)
+
+_FLOAT_LIMITS: dict[str, tuple[Limit, ...]] = {
+    "Cast": (tflite_limits.casts_between(_CAST),),
+    "ArgMax": (tflite_limits.element_types((DType.FLOAT32,)),),
+}
 
 
 @cache
@@ -117,6 +126,7 @@ def capabilities() -> Capabilities:
             "FullyConnected": the.rounds_as_litert_does,
         },
         integer_io=True,
+        indices=DType.INT32,
         opaque="qhal has no TensorFlow Lite Micro operator for it",
     )
 
@@ -141,7 +151,7 @@ def _rows(capability: Capability) -> Iterable[KernelRow]:
         elif row.activation == rows.INT16 and op not in _WITHOUT_INT16:
             yield replace(row, limits=(*row.limits, *_INT16_LIMITS.get(op, ())))
     if op in _IN_FLOAT:
-        yield rows.FLOAT32
+        yield replace(rows.FLOAT32, limits=_FLOAT_LIMITS.get(op, ()))
     elif op in _ON_INT32:
         yield ON_INTEGERS
     if op in tflite_limits.JOINED_IN_FLOAT:

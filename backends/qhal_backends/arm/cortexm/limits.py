@@ -7,8 +7,9 @@ with the offending value.
 from __future__ import annotations
 
 from qhal.ir import ops
+from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView
-from qhal.targets.limit import Range, limit
+from qhal.targets.limit import OneOf, Range, limit
 
 
 @limit()
@@ -54,10 +55,20 @@ def strides_in_four_dimensions(view: NodeView, dimensions: Range) -> str | None:
     )
 
 
-@limit()
-def indices_are_constant(view: NodeView) -> str | None:
-    """Indices are constants, stored as int32: gather.cc takes no int64."""
-    return None if view.is_constant(1) else f"the indices {view.node.inputs[1]} are not constant"
+@limit(type=OneOf((DType.INT32.value,)))
+def indices_are_short(view: NodeView, type: OneOf) -> str | None:
+    """Indices are of type {type}, as which constant ones are always stored (gather.cc)."""
+    found = view.input(1).dtype.value
+    if view.is_constant(1) or found in type:
+        return None
+    return f"the indices {view.node.inputs[1]} are {found}; allowed: {type}"
+
+
+@limit(type=OneOf((DType.INT32.value,)))
+def result_is_short(view: NodeView, type: OneOf) -> str | None:
+    """The result is of type {type} (arg_min_max.cc)."""
+    found = view.output().dtype.value
+    return None if found in type else f"the result is {found}; allowed: {type}"
 
 
 @limit()

@@ -1,9 +1,10 @@
 """What an Ethos-U executes, and what Vela leaves on the Cortex-M beside it.
 
-Nothing is in float but joins that become outputs. A node that the NPU takes has a row of the main
-unit; every operator that TensorFlow Lite Micro has in int8 has a row of the host too. What makes
-Vela give up on the whole model has neither: booleans on Ethos-U55 and U65, and arithmetic on
-indices.
+A node that the NPU takes has a row of the main unit; every operator that TensorFlow Lite Micro has
+in int8 has a row of the host too. Functions that only the host has, and only in float, run there
+between DEQUANTIZE and QUANTIZE, which Vela leaves beside them; so do joins that become outputs.
+What makes Vela give up on the whole model has neither: booleans on Ethos-U55 and U65, and
+arithmetic on indices.
 """
 
 from __future__ import annotations
@@ -89,12 +90,17 @@ def capabilities(is_u85: bool) -> Capabilities:
     tflite = tflite_capabilities()
     rules = _U85 if is_u85 else _U55
     accelerated = [_accelerated(c, rules[c.op], is_u85) for c in tflite.kernels if c.op in rules]
-    hosted = (_on_host(c) for c in cortex_m_capabilities().kernels if c.op not in _NOT_ON_HOST)
+    (rsqrt,) = tflite.of("Rsqrt")
+    accelerated.append(_accelerated(replace(rsqrt, rows=(rows.int8(),)), _NO_RULE, is_u85))
+    hosted = [
+        _on_host(c, is_u85) for c in cortex_m_capabilities().kernels if c.op not in _NOT_ON_HOST
+    ]
     return replace(
         tflite,
         kernels=(*accelerated, *(c for c in hosted if c.rows)),
         fused={op: kinds for op, kinds in FUSED.items() if op not in _UNFUSED},
         integer_io=True,
+        indices=DType.INT32,
         opaque="qhal has no TFLite operator for it; this target runs only integer TFLite operators",
     )
 
@@ -129,8 +135,21 @@ def _bounded(op: str, row: KernelRow, largest: int) -> KernelRow:
     return replace(row, limits=(*row.limits, the.reduces_at_most(largest)))
 
 
-def _on_host(capability: Capability) -> Capability:
-    """List the int8 rows of an operator that Vela leaves on the Cortex-M, and joins in float."""
-    kept = (row for row in capability.rows if row.activation.dtype is DType.INT8 or row == JOIN)
-    hosted = tuple(replace(row, unit=HOST) for row in kept)
-    return replace(capability, rows=hosted)
+_IN_FLOAT = frozenset({"Cast", "Div", "Log", "Sqrt", "Sin", "Cos", "Floor", "Ceil", "Round"})
+"""Operators that run on the host in float: Vela leaves them there, with the conversions around."""
+
+
+def _on_host(capability: Capability, is_u85: bool) -> Capability:
+    """List the rows of an operator that Vela leaves on the Cortex-M, joins in float among them."""
+    hosted = tuple(
+        replace(row, unit=HOST)
+        for row in capability.rows
+        if row.activation.dtype is DType.INT8
+        or row == JOIN
+        or (capability.op in _IN_FLOAT and row.activation == rows.FLOAT32.activation)
+    )
+    more = () if is_u85 else _HOST_BESIDE_U55.get(capability.op, ())
+    return replace(capability, rows=hosted, limits=(*capability.limits, *more))
+
+
+_HOST_BESIDE_U55: dict[str, Limits] = {"Cast": (the.no_booleans,)}

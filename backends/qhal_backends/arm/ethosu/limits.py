@@ -14,6 +14,7 @@ from itertools import combinations
 from math import prod
 
 from qhal.ir import ops
+from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView
 from qhal.targets.limit import Limit, OneOf, Range, limit
 from qhal_backends.tflite.flat import FlatPadding
@@ -40,6 +41,15 @@ def tensors_have_dimensions(view: NodeView) -> str | None:
     for name in (*filter(None, computed), *view.node.outputs):
         if not view.graph.tensors[name].shape:
             return f"{name} has no dimensions"
+    return None
+
+
+@limit()
+def no_booleans(view: NodeView) -> str | None:
+    """Nothing is boolean: Vela gives up on the whole model for Ethos-U55 and Ethos-U65."""
+    for name in (*filter(None, view.node.inputs), *view.node.outputs):
+        if view.graph.tensors[name].dtype is DType.BOOL:
+            return f"{name} is {DType.BOOL.value}, with which Vela fails"
     return None
 
 

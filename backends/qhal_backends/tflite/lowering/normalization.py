@@ -93,7 +93,7 @@ def _top_k(e: Emitter, view: NodeView) -> None:
     count = e.integers(f"{node.name}/k", view.op.count)
     e.emit("TOPK_V2", [node.inputs[0], count], [values, short])
     if indices:
-        e.emit("CAST", [short], [indices], inDataType=DType.INT32, outDataType=DType.INT64)
+        e.emit("CAST", [short], [indices], inDataType=DType.INT32, outDataType=view.op.to)
 
 
 # --- normalizations, in float ---------------------------------------------------

@@ -197,7 +197,7 @@ def build_arg_max(context: KernelContext) -> Kernel:
 
     def run(operands: Operands) -> tuple[Array, ...]:
         (x,) = operands_of(operands)
-        return (np.argmax(x, axis=op.axis, keepdims=op.keepdims),)
+        return (np.argmax(x, axis=op.axis, keepdims=op.keepdims).astype(op.to.numpy),)
 
     return run
 
@@ -210,7 +210,7 @@ def _build_top_k(context: KernelContext) -> Kernel:
         (x,) = operands_of(operands)
         order = np.argsort(-x, axis=op.axis, kind="stable")
         best = np.take(order, np.arange(op.count), op.axis)
-        return np.take_along_axis(x, best, op.axis), best.astype(np.int64)
+        return np.take_along_axis(x, best, op.axis), best.astype(op.to.numpy)
 
     return run
 
