@@ -138,8 +138,9 @@ def _others() -> Iterator[Case]:
         old = {**attributes, "mode": {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)}
         yield Case("GridSample", ((1, 2, 4, 5), (1, 3, 3, 2)), old, since=16, until=19)
     for corners in (0, 1):
-        operands = ((1, 2, 3), i64(1, 1, 4, 5))
-        yield Case("AffineGrid", operands, {"align_corners": corners}, since=20)
+        for sizes in ((1, 1, 4, 5), (3, 2, 4, 5), (1, 1, 1, 5), (2, 1, 3, 4, 5)):
+            operands = ((sizes[0], len(sizes) - 2, len(sizes) - 1), i64(*sizes))
+            yield Case("AffineGrid", operands, {"align_corners": corners}, since=20)
     yield Case("Col2Im", ((1, 12, 20), i64(5, 6), i64(2, 2)), {}, since=18)
     yield Case(
         "MaxUnpool",
