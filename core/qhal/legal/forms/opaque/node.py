@@ -39,6 +39,16 @@ class Attributes:
         found: Any = self._found.get(name)
         return default if found is None else bytes(found).decode()
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return a list of texts; an empty one if it is absent."""
+        found: Any = self._found.get(name, ())
+        return tuple(bytes(text).decode() for text in found)
+
+    def numbers(self, name: str) -> tuple[float, ...]:
+        """Return a list of floats; an empty one if it is absent."""
+        found: Any = self._found.get(name, ())
+        return tuple(float(number) for number in found)
+
     def ints(self, name: str) -> Ints | None:
         """Return a list of integers; None if it is absent."""
         found = self._found.get(name)
