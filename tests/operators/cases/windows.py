@@ -49,6 +49,8 @@ def _transposed() -> Iterator[Case]:
         {"group": 2},
         {"pads": [1, 0, 0, 1], "strides": [2, 2]},
         {"output_padding": [1, 0], "strides": [2, 2]},
+        {"pads": [1, 1, 1, 1], "strides": [2, 2]},
+        {"pads": [1, 1, 1, 1], "output_padding": [1, 1], "strides": [2, 2]},
         {"output_shape": [14, 15], "strides": [2, 2]},
         {"output_shape": [14, 15], "strides": [2, 2], "auto_pad": "SAME_LOWER"},
         {"output_shape": [14, 16], "strides": [2, 2], "auto_pad": "SAME_UPPER"},
@@ -58,6 +60,8 @@ def _transposed() -> Iterator[Case]:
     ):
         operands = ((1, 4, 7, 8), floats(4, 2, 3, 3))
         yield Case("ConvTranspose", operands, attributes, since=7)
+    operands = ((1, 4, 7, 8), floats(4, 2, 1, 1))
+    yield Case("ConvTranspose", operands, {"strides": [2, 2]}, since=7, label="gaps")
     yield Case("ConvTranspose", ((1, 4, 4, 5, 3), floats(4, 2, 3, 2, 3)), since=7)
 
 

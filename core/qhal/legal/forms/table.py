@@ -59,7 +59,7 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
     ),
     "FullyConnected": (movement.fully_connected_by_conv, movement.fully_connected_by_matmul),
     "MatMul": (movement.matmul_by_fully_connected,),
-    "ConvTranspose": (volumes.conv_transpose_by_conv,),
+    "ConvTranspose": (volumes.conv_transpose_by_cut, volumes.conv_transpose_by_conv),
     "DepthwiseConv": (movement.depthwise_by_conv,),
     "Concat": (movement.concat_in_tens,),
     "Split": (movement.split_by_slices,),
