@@ -26,6 +26,10 @@ class Attributes:
         proto = onnx.NodeProto.FromString(d.node.op.proto)
         self._found = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
 
+    def has(self, name: str) -> bool:
+        """Return True if the attribute is stated."""
+        return name in self._found
+
     def integer(self, name: str, default: int = 0) -> int:
         """Return an integer."""
         return int(self._found.get(name, default))
