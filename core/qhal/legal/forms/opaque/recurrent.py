@@ -180,15 +180,16 @@ def _layers(d: Draft) -> list[_Layer] | None:
     each = len(_USUAL[kind])
     return [
         _Layer(
-            d,
-            ("forward/", "backward/")[i] if directions > 1 else "",
-            state_weight.shape[2],
-            weight[i],
-            state_weight[i],
-            *np.split(biases[i], 2),
-            None if peepholes is None else peepholes[i],
-            functions[i * each : (i + 1) * each],
-            attributes.number("clip", inf),
+            draft=d,
+            label=("forward/", "backward/")[i] if directions > 1 else "",
+            hidden=state_weight.shape[2],
+            input_weight=weight[i],
+            state_weight=state_weight[i],
+            input_bias=biases[i, :rows],
+            state_bias=biases[i, rows:],
+            peepholes=None if peepholes is None else peepholes[i],
+            functions=functions[i * each : (i + 1) * each],
+            clip=attributes.number("clip", inf),
         )
         for i in range(directions)
     ]
@@ -278,7 +279,7 @@ def _run(
     outputs = [""] * len(xs)
     for time in range(len(xs))[:: -1 if reverse else 1]:
         new = _STEPS[d.node.op.kind](layer, f"{layer.label}t{time}", xs[time], state)
-        runs = None if lengths is None else (lengths > time).reshape(-1, 1)
+        runs = None if lengths is None else np.greater(lengths, time).reshape(-1, 1)
         if runs is None or runs.all():
             state, outputs[time] = new, new[0]
             continue

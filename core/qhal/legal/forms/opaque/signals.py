@@ -42,7 +42,7 @@ def dft(d: Draft) -> Results:
     kept = min(count, shape[axis])
     matrix = _matrix(count, kept, result[axis], shape[-1], 1 if inverse else -1)
     if inverse:
-        matrix = matrix / count
+        matrix = np.divide(matrix, count)
     if kept < shape[axis]:
         x = sliced(d, "kept", x, axis, 0, kept)
     perm = (*(i for i in range(rank - 1) if i != axis), axis, rank - 1)
@@ -71,13 +71,18 @@ def stft(d: Draft) -> Results:
         return None
     if (d.input(2) and window is None) or (d.input(3) and stated is None):
         return None
-    if stated is None and window is None:
+    if stated is not None:
+        size = int(stated)
+    elif window is not None:
+        size = len(window)
+    else:
         return None
-    size = int(stated) if stated is not None or window is None else len(window)
     _, frames, bins, _ = d.shape(d.node.outputs[0])
     if size > _LONGEST or (window is not None and len(window) != size):
         return None
-    matrix = _matrix(size, size, bins, 1, -1) * (1 if window is None else window)
+    matrix = _matrix(size, size, bins, 1, -1)
+    if window is not None:
+        matrix = np.multiply(matrix, window)
     signal = reshaped(d, "signal", d.input(0), (batch, 1, 1, length))
     kernel = d.constant("kernel", matrix.reshape(bins * 2, 1, 1, size))
     conv = ops.Conv((1, int(step)), (0, 0, 0, 0), (1, 1))
