@@ -78,8 +78,8 @@ CASES: tuple[tuple[ops.Op, Sequence[Array]], ...] = (
     *((op, [array(2, 1, 3, 1, 2), positive(4, 1, 3, 1)]) for op in (
         ops.Add(), ops.Mul(), ops.Sub(), ops.Div(), ops.Maximum(), ops.Compare("<"),
     )),
-    (ops.Logical("And"), [array(2, 1, 3) > 0, array(4, 1, seed=1) > 0]),
-    (ops.Where(), [array(2, 1, 3) > 0, array(4, 1, seed=1), array(3, seed=2)]),
+    (ops.Logical("And"), [np.greater(array(2, 1, 3), 0), np.greater(array(4, 1, seed=1), 0)]),
+    (ops.Where(), [np.greater(array(2, 1, 3), 0), array(4, 1, seed=1), array(3, seed=2)]),
     (
         ops.ConvTranspose((2, 2), (1, 1, 1, 0), (1, 1), (0, 0)),
         [array(2, 4, 5, 3), array(4, 3, 1, 3, seed=1), array(3, seed=2)],

@@ -77,20 +77,37 @@ class _Layer:
         return self.sum(at, of_input, self.product(at, "r", h, self.state_weight[rows]))
 
     def product(self, at: str, hint: str, x: str, weight: Array, bias: Array | None = None) -> str:
-        """Multiply by a constant matrix."""
-        d = self.draft
+        """Multiply by a constant matrix; what is constant at the start is computed here."""
+        d, value = self.draft, self.draft.value(x)
+        if value is not None:
+            made = np.matmul(value, weight.T)
+            return d.constant(f"{at}/{hint}", made if bias is None else np.add(made, bias))
         operands = [d.constant(f"{self.label}{hint}_weight", weight)]
         if bias is not None:
             operands.append(d.constant(f"{self.label}{hint}_bias", bias))
         return d(f"{at}/{hint}", ops.FullyConnected(), x, *operands)
 
     def sum(self, at: str, a: str, b: str) -> str:
-        """Add two tensors."""
+        """Add two tensors, of which zeros change nothing."""
+        for zeros, other in ((a, b), (b, a)):
+            if self.is_zero(zeros):
+                return other
         return self.draft(f"{at}/sum", ops.Add(), a, b)
 
     def times(self, at: str, a: str, b: str) -> str:
-        """Multiply two tensors."""
+        """Multiply two tensors; zeros stay zeros."""
+        for zeros in (a, b):
+            if self.is_zero(zeros):
+                return zeros
+        values = self.draft.value(a), self.draft.value(b)
+        if values[0] is not None and values[1] is not None:
+            return self.draft.constant(f"{at}/product", np.multiply(*values))
         return self.draft(f"{at}/product", ops.Mul(), a, b)
+
+    def is_zero(self, name: str) -> bool:
+        """Return True for a constant of zeros."""
+        value = self.draft.value(name)
+        return value is not None and not value.any()
 
     def rest(self, at: str, a: str) -> str:
         """Compute ``1 - a``."""
