@@ -99,9 +99,9 @@ class _Layer:
         for zeros in (a, b):
             if self.is_zero(zeros):
                 return zeros
-        values = self.draft.value(a), self.draft.value(b)
-        if values[0] is not None and values[1] is not None:
-            return self.draft.constant(f"{at}/product", np.multiply(*values))
+        left, right = self.draft.value(a), self.draft.value(b)
+        if left is not None and right is not None:
+            return self.draft.constant(f"{at}/product", np.multiply(left, right))
         return self.draft(f"{at}/product", ops.Mul(), a, b)
 
     def is_zero(self, name: str) -> bool:
