@@ -30,6 +30,13 @@ FUSED = dict.fromkeys(_FUSING, _RELUS)
 """Operators into which the kernels fuse an activation."""
 
 
+_SPREADING = (
+    *("Add", "Sub", "Mul", "Div", "Pow", "Maximum", "Minimum"),
+    *("Compare", "Logical", "Where"),
+)
+"""Operators that broadcast, other than Mod."""
+
+
 @cache
 def capabilities() -> Capabilities:
     """State all kernel rows of the runtime."""
@@ -46,6 +53,8 @@ def capabilities() -> Capabilities:
         arithmetic=Arithmetic.FIXED_POINT,
         fused=FUSED,
         native={
+            **dict.fromkeys(_SPREADING, the.broadcasts_in_four),
+            **dict.fromkeys(("Abs", "Sign"), the.element_types(_FLOAT)),
             "AveragePool": the.padding_counts_or_is_same,
             "ConvTranspose": the.no_dilation,
             "Elu": the.elu_alpha_is_one,

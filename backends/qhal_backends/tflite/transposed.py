@@ -33,7 +33,11 @@ class TransposedWindow:
 
 def transposed_window(view: NodeView) -> TransposedWindow:
     """Choose the padding and, if needed, the slice of a ConvTranspose in NHWC."""
-    axes = _forward_axes(view)
+    return window_of(forward_axes(view, slice(1, -1)))
+
+
+def window_of(axes: list[Axis]) -> TransposedWindow:
+    """Choose the padding and, if needed, the slice for these spatial dimensions."""
     padding = implicit_padding(axes)
     if padding is not None:
         return TransposedWindow(padding, tuple(axis.size for axis in axes))
@@ -41,10 +45,15 @@ def transposed_window(view: NodeView) -> TransposedWindow:
     return TransposedWindow(FlatPadding.VALID, tuple(whole), tuple(a.begin for a in axes))
 
 
-def _forward_axes(view: NodeView) -> list[Axis]:
-    """Make the dimensions of the forward convolution: its input is this node's output."""
+def forward_axes(view: NodeView, spatial: slice) -> list[Axis]:
+    """Make the dimensions of the forward convolution: its input is this node's output.
+
+    Args:
+        view: a ConvTranspose.
+        spatial: where the layout has the spatial dimensions.
+    """
     op = view.op
     assert isinstance(op, ConvTranspose)
-    kernel = view.input(1).shape[1:-1]
-    sizes, windows = view.output().shape[1:-1], view.input().shape[1:-1]
+    kernel = view.input(1).shape[spatial]
+    sizes, windows = view.output().shape[spatial], view.input().shape[spatial]
     return axes_of(op, kernel, (1,) * len(kernel), sizes, windows)

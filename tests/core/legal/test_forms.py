@@ -10,6 +10,7 @@ import pytest
 
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
+from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, Graph, TensorType
 from qhal.legal.decompose import insert
 from qhal.legal.forms.draft import Draft
@@ -72,6 +73,17 @@ CASES: tuple[tuple[ops.Op, Sequence[Array]], ...] = (
     (ops.Gather(1), [array(*IMAGE), np.array([1, 2])]),
     (ops.Gather(1), [array(*IMAGE), np.array(3)]),
     (ops.Expand((3, 2, 5)), [array(2, 1)]),
+    (ops.Unary("Sign"), [np.maximum(array(*IMAGE), 0)]),
+    (ops.Unary("Sign"), [array(*IMAGE)]),
+    *((op, [array(2, 1, 3, 1, 2), positive(4, 1, 3, 1)]) for op in (
+        ops.Add(), ops.Mul(), ops.Sub(), ops.Div(), ops.Maximum(), ops.Compare("<"),
+    )),
+    (ops.Logical("And"), [np.greater(array(2, 1, 3), 0), np.greater(array(4, 1, seed=1), 0)]),
+    (ops.Where(), [np.greater(array(2, 1, 3), 0), array(4, 1, seed=1), array(3, seed=2)]),
+    (
+        ops.ConvTranspose((2, 2), (1, 1, 1, 0), (1, 1), (0, 0)),
+        [array(2, 4, 5, 3), array(4, 3, 1, 3, seed=1), array(3, seed=2)],
+    ),
 )  # fmt: skip
 
 
@@ -83,7 +95,7 @@ def single(
     names, values = [], {}
     for i, value in enumerate(operands):
         if i < dynamic:
-            dtype = TensorType(tuple(np.shape(value)))
+            dtype = TensorType(tuple(np.shape(value)), DType.of(value))
             names.append(builder.input(f"in{i}", dtype))
             values[f"in{i}"] = np.asarray(value)
         else:

@@ -201,6 +201,9 @@ def _products() -> Iterator[Case]:
         ("nchw,c->nchw", ((1, 3, 4, 5), (3,))),
         ("b i j , b j k -> b k i", ((2, 3, 4), (2, 4, 5))),
         ("iij->ij", ((3, 3, 2),)),
+        ("iji->j", ((3, 2, 3),)),
+        ("ii,ij->j", ((3, 3), (3, 2))),
+        ("ab,ac,ad->dabc", ((2, 3), (2, 4), (2, 5))),
     )
     for equation, shapes in equations:
         yield Case("Einsum", shapes, {"equation": equation}, since=12)

@@ -39,6 +39,8 @@ def recurrent() -> Iterator[Case]:
         last = [*_PLAIN[kind][:-1], name]
         yield _case(kind, "forward", True, False, {"activations": last})
         first = [name, *_PLAIN[kind][1:]]
+        if (kind, name) == ("GRU", "Softplus"):
+            continue  # an update gate above 1 makes the state grow without bound
         yield _case(kind, "forward", True, False, {"activations": first}, label="first")
     for kind in _GATES:
         both = [*_PLAIN[kind], *_PLAIN[kind][:-1], "Relu"]

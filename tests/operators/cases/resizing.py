@@ -63,8 +63,8 @@ def resizes() -> Iterator[Case]:
         yield Case("Resize", (_PLANE, scales), {"mode": mode}, since=10, until=10)
         upsample = {"mode": mode, "scales": scales.tolist()}
         yield Case("Upsample", (_PLANE,), upsample, since=7, until=8)
-    yield Case("Resize", (_PLANE, f32(1, 1, 0.6, 0.7)), {"mode": "linear"}, since=10, until=10)
-    yield Case("Resize", (_PLANE, f32(1, 1, 0.6, 0.7)), {"mode": "nearest"}, since=10, until=10)
+    for mode, scales in product(("linear", "nearest"), (f32(1, 1, 0.6, 0.7), f32(1, 1, 0.75, 1))):
+        yield Case("Resize", ((1, 2, 8, 7), scales), {"mode": mode}, since=10, until=10)
 
 
 def _case(scales: Operand, sizes: Operand, attributes: dict[str, Any], since: int) -> Case:

@@ -49,6 +49,8 @@ def _transposed() -> Iterator[Case]:
         {"group": 2},
         {"pads": [1, 0, 0, 1], "strides": [2, 2]},
         {"output_padding": [1, 0], "strides": [2, 2]},
+        {"pads": [1, 1, 1, 1], "strides": [2, 2]},
+        {"pads": [1, 1, 1, 1], "output_padding": [1, 1], "strides": [2, 2]},
         {"output_shape": [14, 15], "strides": [2, 2]},
         {"output_shape": [14, 15], "strides": [2, 2], "auto_pad": "SAME_LOWER"},
         {"output_shape": [14, 16], "strides": [2, 2], "auto_pad": "SAME_UPPER"},
@@ -58,6 +60,8 @@ def _transposed() -> Iterator[Case]:
     ):
         operands = ((1, 4, 7, 8), floats(4, 2, 3, 3))
         yield Case("ConvTranspose", operands, attributes, since=7)
+    operands = ((1, 4, 7, 8), floats(4, 2, 1, 1))
+    yield Case("ConvTranspose", operands, {"strides": [2, 2]}, since=7, label="gaps")
     yield Case("ConvTranspose", ((1, 4, 4, 5, 3), floats(4, 2, 3, 2, 3)), since=7)
 
 
@@ -138,8 +142,9 @@ def _others() -> Iterator[Case]:
         old = {**attributes, "mode": {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)}
         yield Case("GridSample", ((1, 2, 4, 5), (1, 3, 3, 2)), old, since=16, until=19)
     for corners in (0, 1):
-        operands = ((1, 2, 3), i64(1, 1, 4, 5))
-        yield Case("AffineGrid", operands, {"align_corners": corners}, since=20)
+        for sizes in ((1, 1, 4, 5), (3, 2, 4, 5), (1, 1, 1, 5), (2, 1, 3, 4, 5)):
+            operands = ((sizes[0], len(sizes) - 2, len(sizes) - 1), i64(*sizes))
+            yield Case("AffineGrid", operands, {"align_corners": corners}, since=20)
     yield Case("Col2Im", ((1, 12, 20), i64(5, 6), i64(2, 2)), {}, since=18)
     yield Case(
         "MaxUnpool",

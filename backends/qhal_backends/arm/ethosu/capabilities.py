@@ -52,7 +52,11 @@ _U55: dict[str, Limits] = {
     **_BOTH,
     "Conv": (*_WEIGHTS, the.u55_strides_of_conv),
     "DepthwiseConv": (*_WEIGHTS, the.u55_strides_up_to_three),
-    "ConvTranspose": (*_WEIGHTS, the.u55_strides_of_transposed),
+    "ConvTranspose": (
+        *_WEIGHTS,
+        the.u55_strides_of_transposed,
+        the.u55_makes_all_windows,
+    ),
     "MatMul": (the.u55_product_axes,),
     "MaxPool": (*_POOL, the.u55_strides_of_pool),
     "AveragePool": (*_AVERAGE, the.u55_strides_of_pool),
@@ -80,6 +84,9 @@ _UNFUSED = frozenset({"ConvTranspose", "Div"})
 """Operators of which Vela does not state that it reads the fused activation."""
 
 
+_NATIVE_ON_U55 = {"ConvTranspose": the.u55_fits_before_layout}
+
+
 @cache
 def capabilities(is_u85: bool) -> Capabilities:
     """State the rows of the NPU, then those of the Cortex-M beside it.
@@ -101,6 +108,7 @@ def capabilities(is_u85: bool) -> Capabilities:
         fused={op: kinds for op, kinds in FUSED.items() if op not in _UNFUSED},
         integer_io=True,
         indices=DType.INT32,
+        native=tflite.native if is_u85 else {**tflite.native, **_NATIVE_ON_U55},
         opaque="qhal has no TFLite operator for it; this target runs only integer TFLite operators",
     )
 

@@ -20,6 +20,7 @@ from qhal.targets.limit import Limit, OneOf, Range, limit
 from qhal_backends.tflite.flat import FlatPadding
 from qhal_backends.tflite.padding import Axis, implicit_padding
 from qhal_backends.tflite.resizing import ResizeMode, exact_mode, spatial_sizes
+from qhal_backends.tflite.transposed import forward_axes, window_of
 from qhal_backends.tflite.windows import convolution_axes, pool_axes
 
 LARGEST_INT8_MEAN = 16_777_216
@@ -105,6 +106,40 @@ def u55_strides_of_transposed(view: NodeView, strides: OneOf) -> str | None:
     if op.strides == (2, 1) and width == columns == 1:
         return None
     return f"the strides are {op.strides}; allowed: {strides.either}"
+
+
+@limit()
+def u55_makes_all_windows(view: NodeView) -> str | None:
+    """A transposed convolution makes its input's size times the stride, or without padding as
+    much more as the kernel is larger than the stride.
+    """
+    return _odd_sizes(forward_axes(view, slice(1, -1)))
+
+
+@limit()
+def u55_fits_before_layout(view: NodeView) -> str | None:
+    """All dilations are 1, and sizes with strides of the NPU are those that it makes."""
+    op = view.op
+    assert isinstance(op, ops.ConvTranspose)
+    if max(op.dilations) > 1:
+        return f"the dilations are {op.dilations}; allowed: 1"
+    if max(op.strides) > 2:
+        return None
+    return _odd_sizes(forward_axes(view, slice(2, None)))
+
+
+def _odd_sizes(axes: list[Axis]) -> str | None:
+    """Name the size that Vela refuses; None if there is none."""
+    window = window_of(axes)
+    more = 0 if window.padding is FlatPadding.SAME else 1
+    for axis, size in zip(axes, window.sizes, strict=True):
+        made = axis.windows * axis.stride + more * max(axis.kernel - axis.stride, 0)
+        if size != made:
+            return (
+                f"a transposed convolution of {axis.windows} elements makes {size}; with stride "
+                f"{axis.stride} and kernel {axis.kernel}, the NPU makes {made}"
+            )
+    return None
 
 
 # --- pooling ----------------------------------------------------------------------

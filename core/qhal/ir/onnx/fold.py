@@ -13,6 +13,7 @@ from qhal.errors import ModelInvalidError
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, TensorType
 from qhal.ir.onnx.alone import session_of
+from qhal.ir.onnx.bind import element_type
 from qhal.ir.onnx.call import ImportCall
 from qhal.ir.onnx.single import infer_types, node_model, node_proto
 from qhal.ir.onnx.weights import as_float32, check_finite
@@ -159,9 +160,22 @@ def _constant_of_shape(call: ImportCall) -> tuple[Array, ...] | None:
     return (np.broadcast_to(value.reshape(()), shape),)
 
 
+def _eye_like(call: ImportCall) -> tuple[Array, ...]:
+    """Put ones on a diagonal; only the shape of the operand counts."""
+    stated = call.attribute("dtype")
+    dtype = call.type().dtype
+    if stated is not None:
+        dtype = element_type(ir.DataType(stated.as_int()), call.name)
+    found = TensorType(call.shape(), DType.FLOAT32 if dtype.is_float else dtype)
+    _limit(call, found, LARGEST_FOLDED_BYTES)
+    rows, columns = found.shape
+    return (np.eye(rows, columns, call.integer("k", 0), dtype=found.dtype.numpy),)
+
+
 _FACTS: Mapping[str, Callable[[ImportCall], tuple[Array, ...] | None]] = {
     "Shape": _shape,
     "Size": _size,
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
+    "EyeLike": _eye_like,
 }

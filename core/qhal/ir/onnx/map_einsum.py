@@ -1,4 +1,4 @@
-"""Einsum of one or two operands, as transposes, reshapes and one matrix product."""
+"""Einsum as transposes, reshapes and matrix products of two operands after the other."""
 
 from __future__ import annotations
 
@@ -31,18 +31,20 @@ def einsum(call: ImportCall) -> str:
     """Write products over two operands as MatMul, or as FullyConnected with a constant."""
     operands, output = _equation(call)
     sizes = _sizes(call, operands)
-    terms = [
-        _summed(call, _Term(call.tensor(i), letters, sizes), "".join(operands) + output, i)
-        for i, letters in enumerate(operands)
+    whole = [
+        _diagonal(call, _Term(call.tensor(i), letters, sizes)) for i, letters in enumerate(operands)
     ]
-    if len(terms) == 1:
-        made, letters = terms[0].name, terms[0].letters
-        return _finish(call, made, [_transpose(letters, output)])
-    if len(terms) > 2:
-        raise Unsupported(f"it has {len(terms)} operands")
-    if call.constant(0) is not None:
-        terms.reverse()
-    return _product(call, terms[0], terms[1], output)
+    everywhere = "".join([term.letters for term in whole]) + output
+    terms = [_summed(call, term, everywhere) for term in whole]
+    if len(terms) > 1 and call.constant(0) is not None:
+        terms[:2] = terms[1::-1]
+    made, moves = terms[0], list[Op]()
+    for i, term in enumerate(terms[1:], 2):
+        before = _Term(_moved(call, made.name, moves), made.letters, sizes)
+        later = "".join(other.letters for other in terms[i:])
+        made = _product(call, before, term, later + output)
+        moves = [ops.Reshape(made.shape(made.letters))]
+    return _finish(call, made.name, [*moves, _transpose(made.letters, output)])
 
 
 def _equation(call: ImportCall) -> tuple[list[str], str]:
@@ -53,10 +55,10 @@ def _equation(call: ImportCall) -> tuple[list[str], str]:
     if "..." in equation:
         operands, output, arrow = _spelled_out(call, operands, output, arrow)
         left = ",".join(operands)
-    if any(len(set(letters)) != len(letters) for letters in operands):
-        raise Unsupported(f"its equation {equation!r} takes a diagonal")
     if not arrow:
         output = "".join(sorted(c for c in set(left) - {","} if left.count(c) == 1))
+    if len(set(output)) != len(output):
+        raise Unsupported(f"its equation {equation!r} fills a diagonal")
     return operands, output
 
 
@@ -91,7 +93,26 @@ def _sizes(call: ImportCall, operands: Sequence[str]) -> Mapping[str, int]:
     return sizes
 
 
-def _summed(call: ImportCall, term: _Term, everywhere: str, index: int) -> _Term:
+def _diagonal(call: ImportCall, term: _Term) -> _Term:
+    """Take the elements where two dimensions of one letter have the same index.
+
+    They are evenly spaced where the two dimensions are one.
+    """
+    letters = term.letters
+    twice = next((c for c in letters if letters.count(c) > 1), None)
+    if twice is None:
+        return term
+    a, b = [i for i, c in enumerate(letters) if c == twice][:2]
+    others = [i for i in range(len(letters)) if i not in (a, b)]
+    size, rest = term.sizes[twice], term.shape([letters[i] for i in others])
+    flat: list[Op] = [ops.Transpose((a, b, *others)), ops.Reshape((size * size, *rest))]
+    cut = ops.Slice((0,) * (1 + len(rest)), (size, *rest), (size + 1, *(1,) * len(rest)))
+    name = call.inner(cut, _moved(call, term.name, flat))
+    left = twice + "".join(letters[i] for i in others)
+    return _diagonal(call, _Term(name, left, term.sizes))
+
+
+def _summed(call: ImportCall, term: _Term, everywhere: str) -> _Term:
     """Sum the operand over the dimensions that nothing else mentions."""
     alone = [i for i, letter in enumerate(term.letters) if everywhere.count(letter) == 1]
     if not alone:
@@ -101,10 +122,11 @@ def _summed(call: ImportCall, term: _Term, everywhere: str, index: int) -> _Term
     return _Term(name, letters, term.sizes)
 
 
-def _product(call: ImportCall, a: _Term, b: _Term, output: str) -> str:
+def _product(call: ImportCall, a: _Term, b: _Term, kept: str) -> _Term:
+    """Multiply two operands, and sum over what nothing later mentions; to be reshaped."""
     shared = [c for c in a.letters if c in b.letters]
-    batch = [c for c in shared if c in output]
-    inner = [c for c in shared if c not in output]
+    batch = [c for c in shared if c in kept]
+    inner = [c for c in shared if c not in kept]
     left = [c for c in a.letters if c not in shared]
     right = [c for c in b.letters if c not in shared]
     outer, depth = a.shape(batch), prod(a.shape(inner))
@@ -120,8 +142,7 @@ def _product(call: ImportCall, a: _Term, b: _Term, output: str) -> str:
         order_b = _transpose(b.letters, [*batch, *inner, *right])
         y = _moved(call, b.name, [order_b, ops.Reshape(columns)])
         product = call.inner(ops.MatMul(), x, y)
-    letters = [*batch, *left, *right]
-    return _finish(call, product, [ops.Reshape(a.shape(letters)), _transpose(letters, output)])
+    return _Term(product, "".join([*batch, *left, *right]), a.sizes)
 
 
 def _transpose(letters: Sequence[str], wanted: Sequence[str]) -> Op:

@@ -243,6 +243,20 @@ def _even(indices: Sequence[int]) -> range | None:
     return walk if list(walk) == list(indices) else None
 
 
+def _compress(call: ImportCall) -> str:
+    """Take what a constant condition selects."""
+    chosen = np.flatnonzero(call.need(1, "condition"))
+    x, axis = call.tensor(0), call.integer("axis", 0)
+    if call.attribute("axis") is None:
+        x = call.inner(ops.Reshape((prod(call.shape()),)), x)
+    else:
+        axis = normal_axis(axis, call.rank())
+    size = call.scope.builder.type(x).shape[axis]
+    if chosen.size and chosen[-1] >= size:
+        raise ValueError(f"its condition selects element {chosen[-1]} of {size}")
+    return call.result(ops.Gather(axis), x, call.const("chosen", chosen))
+
+
 def _trilu(call: ImportCall) -> str:
     """Keep a triangle: select with a constant mask."""
     offset = int(call.need(1, "diagonal").reshape(())) if call.has(1) else 0
@@ -272,6 +286,7 @@ MOVEMENT: Mapping[str, Mapper] = {
     "Slice": _slice,
     "Pad": _pad,
     "Gather": _gather,
+    "Compress": _compress,
     "Trilu": _trilu,
     "Cast": _cast,
 }

@@ -23,15 +23,43 @@ def _batch_norm(call: ImportCall) -> str:
         raise Unsupported("it computes statistics of the batch instead of using stored ones")
     if any(call.used(i) for i in range(1, 5)):
         raise Unsupported("its outputs of statistics are used")
-    scale, bias, mean, variance = (
-        call.need(i, what).astype(np.float64)
-        for i, what in ((1, "scale"), (2, "bias"), (3, "mean"), (4, "variance"))
-    )
+    found = [call.constant(i) for i in range(1, 5)]
+    given = [value.astype(np.float64) for value in found if value is not None]
+    if len(given) < 4:
+        return _computed_batch_norm(call)
+    scale, bias, mean, variance = given
     factor = scale / np.sqrt(variance + call.number("epsilon", 1e-5))
     shape = (-1, *(1,) * (call.rank() - 2)) if call.rank() > 1 else (-1,)
     a, b = factor.reshape(shape), (bias - mean * factor).reshape(shape)
     scaled = call.inner(ops.Mul(), call.tensor(0), call.const("scale", a.astype(np.float32)))
     return call.result(ops.Add(), scaled, call.const("shift", b.astype(np.float32)))
+
+
+def _computed_batch_norm(call: ImportCall) -> str:
+    """Emit ``(x - mean) * (scale / sqrt(variance + epsilon)) + bias`` where some are computed."""
+    scale, bias, mean = (_per_channel(call, call.tensor(i)) for i in (1, 2, 3))
+    epsilon, variance = call.number("epsilon", 1e-5), call.constant(4)
+    if variance is None:
+        raised = call.inner(ops.Add(), call.tensor(4), call.const("epsilon", np.float32(epsilon)))
+        inverse = call.inner(ops.Unary("Rsqrt"), raised)
+    else:
+        root = np.sqrt(variance.astype(np.float64) + epsilon)
+        inverse = call.const("inverse", (1 / root).astype(np.float32))
+    factor = call.inner(ops.Mul(), scale, _per_channel(call, inverse))
+    centered = call.inner(ops.Sub(), call.tensor(0), mean)
+    return call.result(ops.Add(), call.inner(ops.Mul(), centered, factor), bias)
+
+
+def _per_channel(call: ImportCall, name: str) -> str:
+    """Give a vector the shape in which it broadcasts along dimension 1."""
+    size = call.scope.builder.type(name).elements
+    shape = (size, *(1,) * (call.rank() - 2)) if call.rank() > 1 else (size,)
+    value = call.scope.builder.value(name)
+    if value is not None:
+        return call.scope.share(name, value.reshape(shape))
+    if call.scope.builder.type(name).shape == shape:
+        return name
+    return call.inner(ops.Reshape(shape), name)
 
 
 def _layer_norm(call: ImportCall) -> str:
@@ -43,9 +71,12 @@ def _layer_norm(call: ImportCall) -> str:
 
 
 def _instance_norm(call: ImportCall) -> str:
-    call.need(1, "scale"), call.need(2, "bias")
     op = ops.InstanceNorm(call.number("epsilon", 1e-5))
-    return call.result(op, *(call.tensor(i) for i in range(3)))
+    if call.constant(1) is not None and call.constant(2) is not None:
+        return call.result(op, *(call.tensor(i) for i in range(3)))
+    norm = call.inner(op, call.tensor(0), *_plain(call, call.shape()[1]))
+    scaled = call.inner(ops.Mul(), norm, _per_channel(call, call.tensor(1)))
+    return call.result(ops.Add(), scaled, _per_channel(call, call.tensor(2)))
 
 
 def _group_norm(call: ImportCall) -> str:
@@ -56,13 +87,18 @@ def _group_norm(call: ImportCall) -> str:
         for values in (call.floats(1, "scale"), call.floats(2, "bias"))
     )
     grouped = call.inner(ops.Reshape((shape[0], groups, prod(shape[1:]) // groups)), call.tensor(0))
-    plain = (call.const(what, np.full(groups, value, np.float32)) for what, value in _PLAIN)
-    norm = call.inner(ops.InstanceNorm(call.number("epsilon", 1e-5)), grouped, *plain)
+    op = ops.InstanceNorm(call.number("epsilon", 1e-5))
+    norm = call.inner(op, grouped, *_plain(call, groups))
     scaled = call.inner(ops.Mul(), call.inner(ops.Reshape(shape), norm), call.const("scale", scale))
     return call.result(ops.Add(), scaled, call.const("shift", bias))
 
 
-_PLAIN = (("ones", 1.0), ("zeros", 0.0))
+def _plain(call: ImportCall, count: int) -> tuple[str, str]:
+    """Make a scale of ones and a bias of zeros."""
+    return (
+        call.const("ones", np.ones(count, np.float32)),
+        call.const("zeros", np.zeros(count, np.float32)),
+    )
 
 
 def _lp_norm(call: ImportCall) -> str:

@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from functools import partial
 from math import floor
 
+import numpy as np
+import onnx
+from onnx import helper
+
 from qhal.ir import ops
+from qhal.ir.graph import Array
 from qhal.ir.onnx.call import ImportCall, Mapper, Unsupported, normal_axis
 from qhal.ir.onnx.windows import OnnxWindow, ceil_pads, explicit_pads, window
 from qhal.ir.ops import Ints
@@ -86,7 +91,15 @@ def _coordinates(call: ImportCall) -> str:
 
 
 def _nearest(call: ImportCall) -> str:
-    return "floor" if call.opset < 11 else call.text("nearest_mode", "round_prefer_floor")
+    """Name the rounding; before opset 11, down where it grows and up where it shrinks."""
+    if call.opset >= 11:
+        return call.text("nearest_mode", "round_prefer_floor")
+    scales = stated_scales(call)
+    if min(scales) >= 1:
+        return "floor"
+    if max(scales) > 1 and call.text("mode", "nearest") == "nearest":
+        raise Unsupported("it rounds up where it shrinks and down where it grows")
+    return "ceil"
 
 
 def _target_sizes(call: ImportCall, coordinates: str) -> Ints:
@@ -102,7 +115,7 @@ def _target_sizes(call: ImportCall, coordinates: str) -> Ints:
         for axis, size in zip(axes, call.need(3, "sizes"), strict=True):
             sizes[axis] = int(size)
         return tuple(sizes)
-    for axis, scale in zip(axes, _scales(call), strict=True):
+    for axis, scale in zip(axes, stated_scales(call), strict=True):
         sizes[axis] = floor(shape[axis] * scale)
         # Coordinates follow the stated scale; sizes alone say the same only where it is exact.
         if sizes[axis] != shape[axis] * scale and coordinates != "align_corners":
@@ -110,12 +123,54 @@ def _target_sizes(call: ImportCall, coordinates: str) -> Ints:
     return tuple(sizes)
 
 
-def _scales(call: ImportCall) -> list[float]:
+def stated_scales(call: ImportCall) -> list[float]:
     """Read scales: an attribute of Upsample 7, operand 1 before opset 11, operand 2 since."""
     stated = call.attribute("scales")
     if stated is not None:
         return [float(s) for s in stated.as_floats()]
     return [float(s) for s in call.need(1 if call.opset < 11 else 2, "scales").reshape(-1)]
+
+
+def renewed_resize(call: ImportCall) -> tuple[onnx.NodeProto, tuple[str, ...]]:
+    """Return the Resize of opset 13 that a Resize or Upsample from before opset 11 is.
+
+    Raises:
+        Unsupported: no newer one rounds like it.
+    """
+    mode = {"bilinear": "linear"}.get(m := call.text("mode", "nearest"), m)
+    operands = (call.tensor(0), "", call.const("scales", np.array(stated_scales(call), np.float32)))
+    node = helper.make_node(
+        "Resize",
+        operands,
+        [str(call.node.outputs[0].name)],
+        call.name,
+        mode=mode,
+        coordinate_transformation_mode=_coordinates(call),
+        nearest_mode=_nearest(call),
+    )
+    return node, operands
+
+
+def _affine_grid(call: ImportCall) -> str:
+    """Multiply the matrix of each image by constant coordinates: x, y and 1, or x, y, z and 1.
+
+    The function by which ONNX defines it fails with one image.
+    """
+    batch, _, *sizes = (int(size) for size in call.need(1, "size").reshape(-1))
+    axes = [_normalized(size, call.flag("align_corners")) for size in sizes]
+    grid = np.meshgrid(*axes, indexing="ij")[::-1]
+    points = np.stack([*grid, np.ones(sizes)], -1).reshape(-1, len(sizes) + 1)
+    base = call.const("points", points.astype(np.float32))
+    product = call.inner(ops.FullyConnected(), call.tensor(0), base)
+    turned = call.inner(ops.Transpose((0, 2, 1)), product)
+    return call.result(ops.Reshape((batch, *sizes, len(sizes))), turned)
+
+
+def _normalized(size: int, corners: bool) -> Array:
+    """Return the coordinates of a dimension between -1 and 1: of corners, or of middles."""
+    if corners:
+        return np.linspace(-1, 1, size) if size > 1 else np.ones(1)
+    return np.asarray((2 * np.arange(size) + 1) / size - 1)
 
 
 def _depth_to_space(call: ImportCall) -> str:
@@ -136,6 +191,7 @@ SPATIAL: Mapping[str, Mapper] = {
     "GlobalMaxPool": partial(_global_pool, "Max"),
     "Resize": _resize,
     "Upsample": _resize,
+    "AffineGrid": _affine_grid,
     "DepthToSpace": _depth_to_space,
     "SpaceToDepth": _space_to_depth,
 }

@@ -12,6 +12,7 @@ from qhal.ir.dtypes import DType
 from qhal.ir.graph import Node, TensorType
 from qhal.ir.onnx.bind import element_type
 from qhal.ir.onnx.call import ImportCall, Unsupported
+from qhal.ir.onnx.map_spatial import renewed_resize
 from qhal.ir.onnx.probe import probed_types
 from qhal.ir.onnx.single import infer_types, node_model, node_proto
 
@@ -77,9 +78,8 @@ def opaque(call: ImportCall, reason: str) -> tuple[str, ...]:
     """
     _check_captures(call, reason)
     types = _result_types(call, reason)
-    proto, opset = _modern(call)
+    proto, opset, inputs = _modern(call)
     op = ops.Opaque(proto.domain, proto.op_type, opset, proto.SerializeToString(), reason)
-    inputs = tuple(call.optional(i) for i in range(len(call.node.inputs)))
     builder, outputs = call.scope.builder, []
     for i, found in enumerate(types):
         name = call.output_name(i) if call.node.outputs[i].name else ""
@@ -161,8 +161,19 @@ _WITHOUT_CLASSICAL = (
 )
 
 
-def _modern(call: ImportCall) -> tuple[onnx.NodeProto, int]:
-    """Return the node in the form of opset 13 or newer, with the opset of this form."""
+def _modern(call: ImportCall) -> tuple[onnx.NodeProto, int, tuple[str, ...]]:
+    """Return the node in the form of opset 13 or newer, the opset of this form, and operands."""
+    if call.node.domain == "" and call.kind in ("Resize", "Upsample") and call.opset < 11:
+        try:
+            proto, operands = renewed_resize(call)
+        except Unsupported as verdict:
+            raise _not_converted(call, str(verdict)) from verdict
+        return proto, COMMON_OPSET, operands
+    return *_converted(call), tuple(call.optional(i) for i in range(len(call.node.inputs)))
+
+
+def _converted(call: ImportCall) -> tuple[onnx.NodeProto, int]:
+    """Convert a node whose operands stay the same."""
     proto, domain = node_proto(call), call.node.domain
     if not onnx.defs.has(call.kind, call.opset, domain):
         return proto, call.opset

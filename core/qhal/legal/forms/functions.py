@@ -363,3 +363,14 @@ def abs_by_relu(d: Draft) -> Results:
     x = d.input(0)
     below = d("below", ops.Relu(), _times(d, "negative", x, -1.0))
     return (d("sum", ops.Add(), d("above", ops.Relu(), x), below),)
+
+
+def sign_by_comparing(d: Draft) -> Results:
+    """Write ``(x > 0) - (x < 0)``."""
+    x, dtype = d.input(0), d.type(d.input(0)).dtype
+    zero = d.constant("zero", 0, dtype)
+    above, below = (
+        d(hint, ops.Cast(dtype), d("comparison", ops.Compare("<"), *pair))
+        for hint, pair in (("above", (zero, x)), ("below", (x, zero)))
+    )
+    return (d("sign", ops.Sub(), above, below),)

@@ -108,6 +108,18 @@ def expand_by_tile(d: Draft) -> Results:
     return (d("tiled", ops.Tile(repeats), x),)
 
 
+def expanded(d: Draft) -> Results:
+    """Give all operands the shape in which they broadcast."""
+    shape = d.shape(d.node.outputs[0])
+    if all(d.shape(name) == shape for name in d.node.inputs):
+        return None
+    operands = [
+        name if d.shape(name) == shape else d(f"operand{i}", ops.Expand(shape), name)
+        for i, name in enumerate(d.node.inputs)
+    ]
+    return (d("whole", d.node.op, *operands),)
+
+
 def tile_by_concat(d: Draft) -> Results:
     """Join copies along each axis."""
     op: Any = d.node.op

@@ -89,6 +89,22 @@ def _stacked(d: Draft, size: int) -> tuple[str, int]:
 # --- transposed convolutions ----------------------------------------------------
 
 
+def conv_transpose_by_cut(d: Draft) -> Results:
+    """Compute everything that the windows make, and cut the result out of it."""
+    op: Any = d.node.op
+    kernel = d.shape(d.input(1))[2:]
+    rank = len(kernel)
+    more = tuple(max(s - k, 0) for s, k in zip(op.strides, kernel, strict=True))
+    begins, ends = op.pads[:rank], op.pads[rank:]
+    left = [ends[i] + more[i] - op.output_padding[i] for i in range(rank)]
+    is_whole = not any((*begins, *left))
+    if is_whole or min((*begins, *left)) < 0 or max(op.dilations) > 1:
+        return None
+    whole = replace(op, pads=(0,) * (2 * rank), output_padding=more)
+    made = d("whole", whole, *d.node.inputs)
+    return (_cut(d, made, list(begins), left),)
+
+
 def conv_transpose_by_conv(d: Draft) -> Results:
     """Convolve, with the kernel turned around, the tensor with zeros between its elements."""
     op: Any = d.node.op

@@ -26,6 +26,10 @@ class Attributes:
         proto = onnx.NodeProto.FromString(d.node.op.proto)
         self._found = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
 
+    def has(self, name: str) -> bool:
+        """Return True if the attribute is stated."""
+        return name in self._found
+
     def integer(self, name: str, default: int = 0) -> int:
         """Return an integer."""
         return int(self._found.get(name, default))
@@ -38,6 +42,16 @@ class Attributes:
         """Return a text."""
         found: Any = self._found.get(name)
         return default if found is None else bytes(found).decode()
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return a list of texts; an empty one if it is absent."""
+        found: Any = self._found.get(name, ())
+        return tuple(bytes(text).decode() for text in found)
+
+    def numbers(self, name: str) -> tuple[float, ...]:
+        """Return a list of floats; an empty one if it is absent."""
+        found: Any = self._found.get(name, ())
+        return tuple(float(number) for number in found)
 
     def ints(self, name: str) -> Ints | None:
         """Return a list of integers; None if it is absent."""
