@@ -33,8 +33,8 @@ def make(random: Random, folder: Path, base: Base) -> Case:
     (folder / "m.onnx").write_bytes(content)
     np.savez(folder / "d.npz", **samples(random, model))  # type: ignore[arg-type]
     checked = often(random, 0.15)
-    where = ("--target", pick(random, CHECKED if checked else TARGETS))
-    where = (*where, "--recipe", pick(random, RECIPES))
+    target = pick(random, CHECKED if checked else TARGETS)
+    where = ("--target", target, "--recipe", pick(random, RECIPES))
     steps = [Step(("check", "m.onnx", *where))]
     if not checked:
         argv = ("deploy", "m.onnx", *where, "--data", "d.npz", "--no-cache", "--out", "o")
