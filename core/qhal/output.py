@@ -16,7 +16,7 @@ from types import TracebackType
 
 from qhal.errors import OutputError
 from qhal.system.cleanup import Cleanup
-from qhal.system.files import if_abandoned, locked_folder, plain, remove_tree, try_lock
+from qhal.system.files import if_abandoned, locked_folder, plain, real, remove_tree, try_lock
 from qhal.system.swap import exchange
 
 MARKER = "record.json"
@@ -110,10 +110,10 @@ def _check_is_folder(path: Path, option: str) -> None:
 def _check_is_not_around(path: Path, option: str) -> None:
     """Refuse the working folder and its parents: a process may be using them."""
     try:
-        working = Path.cwd().resolve()
+        working = real(Path.cwd())
     except FileNotFoundError:
         return
-    if working.is_relative_to(path.resolve()):
+    if working.is_relative_to(real(path)):
         raise OutputError(
             f"The output folder {path} is, or holds, the working folder; it is not replaced.",
             f"Choose another one with {option}.",

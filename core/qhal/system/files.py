@@ -36,6 +36,11 @@ def plain(path: Path) -> Path:
     return path
 
 
+def real(path: str | Path) -> Path:
+    """Follow all links of a path; one that leads to itself stays, where pathlib raises."""
+    return Path(os.path.realpath(path))
+
+
 def exists(path: Path) -> bool:
     """Return True if something is there. A name that no file can have is an OSError to pathlib."""
     try:
