@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 
-from fuzz import data_cases, file_cases, onnx_cases
+from fuzz import data_cases, file_cases, onnx_cases, rewires
 from fuzz.case import Base, Maker
 from fuzz.kills import Kills
 from fuzz.machines import Machines
@@ -21,6 +21,7 @@ from qhal.system import telemetry
 
 INPUTS: Mapping[str, Maker] = {
     "onnx": onnx_cases.make,
+    "rewires": rewires.make,
     "data": data_cases.make,
     "targets": file_cases.targets,
     "records": file_cases.records,
@@ -29,7 +30,7 @@ INPUTS: Mapping[str, Maker] = {
 FAULTS: Mapping[str, type[Kills | Machines]] = {"kills": Kills, "machines": Machines}
 FAMILIES = (*INPUTS, *FAULTS)
 BASES = ("cpu", "tflite")
-ALSO_OPENVINO = ("onnx", "records")
+ALSO_OPENVINO = ("onnx", "rewires", "records")
 """Families that need an output folder of this target, or run it."""
 
 

@@ -62,6 +62,10 @@ class Code(Enum):
         "QD215",
         "the float model itself is right no more often than by chance, judged by the labels",
     )
+    FLOAT_WORSE = (
+        "QD226",
+        "the float model is right more often if the data or labels are prepared otherwise",
+    )
     OUTPUT_FAR = ("QD216", "an output is far from the float model's")
     NOT_HANDED_OUT = ("QD217", "the artifact was refused; only its record and report were kept")
     STATISTICS_IGNORED = (

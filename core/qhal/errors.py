@@ -245,6 +245,12 @@ class OutOfMemoryError(QhalError):
     code = "QH801"
 
 
+class LimitError(QhalError):
+    """The system lets the process open no more files, or start no more threads or processes."""
+
+    code = "QH802"
+
+
 # --- QH9xx: bugs --------------------------------------------------------------
 
 

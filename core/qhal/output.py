@@ -7,7 +7,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from types import TracebackType
 
 from qhal.errors import OutputError
 from qhal.system.cleanup import Cleanup
-from qhal.system.files import if_abandoned, locked_folder, plain, try_lock
+from qhal.system.files import if_abandoned, locked_folder, plain, real, remove_tree, try_lock
 from qhal.system.swap import exchange
 
 MARKER = "record.json"
@@ -111,10 +110,10 @@ def _check_is_folder(path: Path, option: str) -> None:
 def _check_is_not_around(path: Path, option: str) -> None:
     """Refuse the working folder and its parents: a process may be using them."""
     try:
-        working = Path.cwd().resolve()
+        working = real(Path.cwd())
     except FileNotFoundError:
         return
-    if working.is_relative_to(path.resolve()):
+    if working.is_relative_to(real(path)):
         raise OutputError(
             f"The output folder {path} is, or holds, the working folder; it is not replaced.",
             f"Choose another one with {option}.",
@@ -335,9 +334,9 @@ def _tidy(publication: _Publication) -> None:
         _take_back(p)
     for folder in (p.staging, p.swap):
         if p.done or p.new is None or p.is_new(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
     if p.done:
-        shutil.rmtree(p.aside, ignore_errors=True)
+        remove_tree(p.aside)
     while p.locks:
         os.close(p.locks.pop())
     if not p.done:
@@ -368,7 +367,7 @@ def _recover(path: Path) -> None:
             elif sibling.suffix == ".swap":
                 _settle(path, sibling)
             else:
-                shutil.rmtree(sibling, ignore_errors=True)
+                remove_tree(sibling)
 
 
 def _settle(path: Path, swap: Path) -> None:
@@ -383,7 +382,7 @@ def _settle(path: Path, swap: Path) -> None:
             return
         if not _written(swap) or _foreign(path) or not exchange(swap, path):
             return
-    shutil.rmtree(swap, ignore_errors=True)
+    remove_tree(swap)
 
 
 def _siblings(path: Path) -> list[Path]:

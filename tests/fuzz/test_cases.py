@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from fuzz import damage, data_cases, file_cases, models, onnx_cases
+from fuzz import damage, data_cases, file_cases, models, onnx_cases, rewires
 from fuzz.case import Base, Maker, random_of
 
 from tests.paths import ROOT
@@ -31,7 +31,9 @@ def content(path: Path) -> bytes:
     return b"" if path.suffix == ".npz" else path.read_bytes()
 
 
-@pytest.mark.parametrize("make", [onnx_cases.make, data_cases.make, file_cases.targets])
+@pytest.mark.parametrize(
+    "make", [onnx_cases.make, rewires.make, data_cases.make, file_cases.targets]
+)
 def test_a_case_can_be_made_again(make: Maker, tmp_path: Path) -> None:
     for number in range(5):
         first = files(make, tmp_path / f"a{number}", number)

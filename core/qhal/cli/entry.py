@@ -25,6 +25,19 @@ def main() -> int:
     from qhal.system import telemetry
 
     telemetry.turn_off()
-    from qhal.cli.main import main as run
-
+    try:
+        from qhal.cli.main import main as run
+    except (ImportError, MemoryError, OSError) as error:
+        return _complain(error)
     return run()
+
+
+def _complain(error: ImportError | MemoryError | OSError) -> int:
+    """Say what keeps qhal's own modules from being loaded, if the machine does."""
+    from qhal.system.shortage import shortage
+
+    want = shortage(error)
+    if want is None:
+        raise error
+    sys.stderr.write(f"error {want.code}: {want.message}\n  {want.hint}\n")
+    return want.exit_code

@@ -104,14 +104,12 @@ def main(argv: Sequence[str] | None = None, registry: Registry | None = None) ->
         return ExitCode.NOBODY_READS
     except QhalError as error:
         return _fail(error)
-    except MemoryError as error:
-        return _fail(_full_memory(error))
     except ModuleNotFoundError as error:
         return _fail(error if _ours(error) else _missing(error))
     except OSError as error:
         return _fail(_full_disk(error))
     except Exception as error:  # noqa: BLE001 - the last resort says that it is a bug
-        return _fail(error)
+        return _fail(_want(error))
     except SystemExit:  # of --help and --version
         raise
     except BaseException as error:  # noqa: BLE001 - somebody's who should have used Exception
@@ -167,18 +165,19 @@ def _missing(error: ModuleNotFoundError) -> QhalError:
     return missing
 
 
-def _full_memory(error: MemoryError) -> QhalError:
-    from qhal.system.wire import out_of_memory
+def _want(error: Exception) -> Exception:
+    """Say what the machine lacks; return any other error as it is."""
+    from qhal.system.shortage import shortage
 
-    return out_of_memory(error)
+    return shortage(error) or error
 
 
 def _full_disk(error: OSError) -> Exception:
-    """Say that the disk is full; return any other error as it is."""
+    """Say that the disk is full, or what else lacks; return any other error as it is."""
     from qhal.output import in_words, is_full_disk
 
     if not is_full_disk(error):
-        return error
+        return _want(error)
     console.drop_results()
     full = in_words(error, error.filename or "to the disk")
     full.__cause__ = error

@@ -21,7 +21,7 @@ import numpy as np
 from qhal.artifact.runnable import Runnable
 from qhal.codec import encode
 from qhal.decisions import Code, Decision
-from qhal.errors import in_one_line
+from qhal.errors import OutputError, in_one_line
 from qhal.ir.graph import Array
 from qhal.measure.timing import Clocked, Pair
 from qhal.metric import Basis, Metric
@@ -92,6 +92,13 @@ def peak_memory(subject: Runnable, inputs: Mapping[str, Array]) -> Metric:
         UnmeasuredError: the child process cannot do it: the system does not report it, or the
             backend cannot be sent to another process, or does not work there.
     """
+    try:
+        return _measured(subject, inputs)
+    except (OSError, OutputError, MemoryError) as error:
+        raise UnmeasuredError(f"no process can be started, {in_one_line(error)}") from error
+
+
+def _measured(subject: Runnable, inputs: Mapping[str, Array]) -> Metric:
     with scratch() as folder:
         _write(folder, subject, inputs)
         command = [sys.executable, "-P", "-m", "qhal.measure.child", str(folder), str(os.getpid())]
@@ -101,8 +108,6 @@ def peak_memory(subject: Runnable, inputs: Mapping[str, Array]) -> Metric:
             )
         except subprocess.TimeoutExpired:
             raise UnmeasuredError(f"it takes more than {TIMEOUT_S:g} s") from None
-        except OSError as error:
-            raise UnmeasuredError(f"no process can be started, {error.strerror}") from error
     last = done.stdout.strip().rpartition("\n")[2]
     if done.returncode or not last.isdigit():
         raise UnmeasuredError(last.rstrip(".") or f"the process ended with {done.returncode}")

@@ -24,6 +24,7 @@ from qhal.plugin.registry import Registry, given_or_installed
 from qhal.progress import SILENT, Progress
 from qhal.results.bench import BenchReport, BenchResult, origin_of
 from qhal.results.record import RunRecord
+from qhal.system.files import real
 from qhal.system.guard import guarded
 from qhal.system.wire import Wire
 from qhal.version import __version__
@@ -115,7 +116,7 @@ def _check_folders(folders: Sequence[str | Path]) -> None:
         raise OptionError(
             "No folder is given.", "Give one or more output folders of `qhal deploy`."
         )
-    places = [Path(folder).resolve() for folder in folders]
+    places = [real(folder) for folder in folders]
     twice = next((f for f, p in zip(folders, places, strict=True) if places.count(p) > 1), None)
     if twice is not None:
         raise OptionError(f"The folder {twice} is given twice.", "Give each folder once.")

@@ -10,11 +10,8 @@ from qhal.ir.graph import Shapes
 from qhal.ir.importer import import_model
 from qhal.pipeline.options import check_outputs
 from qhal.pipeline.served import find_target
-from qhal.plugin.backend import Backend
-from qhal.plugin.calls import call
 from qhal.plugin.registry import Registry
 from qhal.progress import SILENT
-from qhal.quant.model import QuantModel
 from qhal.results.check import CheckReport, check_report
 from qhal.system.guard import guarded
 from qhal.system.trail import Kind, doing
@@ -70,10 +67,7 @@ def _check(
         imported = import_model(model, shapes, outputs)
     ready = served.prepare(imported, keep_layout=keep_layout)
     graph = ready.laid.graph
-    rows = {name: choice.row for name, choice in ready.choices.items() if choice.row is not None}
-    planned = QuantModel(graph, kernels=rows, recipe=recipe)
-    foreseen = call(served.provided, Backend.foresee, planned, served.target.profile)
     named = ((ready.choices[node.name], node) for node in graph.nodes)
     reasons = tuple(d for choice, node in named if (d := choice.decision(node)) is not None)
-    decisions = (*ready.decisions, *reasons, *foreseen)
+    decisions = (*ready.decisions, *reasons, *served.foresee(ready))
     return check_report(model.name, target, recipe, graph, ready.choices, decisions)

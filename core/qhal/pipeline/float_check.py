@@ -14,7 +14,7 @@ from qhal.pipeline.options import Options
 from qhal.progress import SILENT, Progress
 from qhal.results.gate import Gate
 from qhal.verify.evaluation import Evaluation
-from qhal.verify.float_top1 import Answers, Attempt, ask_float, try_others
+from qhal.verify.float_top1 import Answers, Attempt, ask_float, find_better, try_others
 
 _CONVINCING = 1e-4
 """Odds of chance below which an attempt is reported: about a hundred are made."""
@@ -57,8 +57,12 @@ def check_float(
         progress: who shows the progress of long stages.
     """
     answers = ask_float(graph, evaluation, progress)
-    if answers is None or not answers.in_doubt:
+    if answers is None:
         return FloatFinding()
+    if not answers.in_doubt:
+        if not answers.suspicious or options.allow_chance:
+            return FloatFinding()
+        return _compared(graph, evaluation, data, options, progress)
     sentence = _sentence(answers)
     if options.allow_chance:
         return FloatFinding((_warning(f"{sentence}, which --allow-chance accepts."),))
@@ -68,6 +72,21 @@ def check_float(
     trials = try_others(graph, evaluation, others, progress)
     error = FloatModelError(f"{sentence}.", _advice(trials, others, options))
     return FloatFinding((), (Gate("float-top1", sentence, False),), error)
+
+
+def _compared(
+    graph: Graph, evaluation: Evaluation, data: Dataset, options: Options, progress: Progress
+) -> FloatFinding:
+    """Warn if other preparation of the data fits the float model significantly better."""
+    better = find_better(graph, evaluation, list(variants(data)), progress)
+    if better is None:
+        return FloatFinding()
+    sentence = (
+        f"The float model is right on {_right(better.asked)} of the samples tried as they are "
+        f"prepared now, and on {_right(better.found.answers)} with "
+        f"{_how(better.found, options)}; chance does not explain that."
+    )
+    return FloatFinding((Decision(Code.FLOAT_WORSE, sentence, severity=Severity.WARNING),))
 
 
 def _warning(sentence: str) -> Decision:

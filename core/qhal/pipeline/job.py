@@ -16,7 +16,7 @@ from qhal.progress import SILENT, Progress
 from qhal.results.fleet import Outcome
 from qhal.results.record import RunRecord
 from qhal.system.blas import one_blas_thread
-from qhal.system.wire import out_of_memory
+from qhal.system.shortage import shortage
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,8 @@ def run(
             return Outcome(job.target, job.folder, run_or_raise(job, used, progress))
     except QhalError as error:
         return Outcome(job.target, error=error)
-    except MemoryError as error:
-        return Outcome(job.target, error=out_of_memory(error))
     except Exception as error:  # noqa: BLE001 - a bug met by one job must not cost the others
-        return Outcome(job.target, error=_bug(job.target, error))
+        return Outcome(job.target, error=shortage(error) or _bug(job.target, error))
 
 
 def _opened(

@@ -99,7 +99,7 @@ def plan_line(
         imported = session.load_model()
     with stages("prepare"):
         ready = served.prepare(imported, keep_layout=options.keep_layout)
-        refuse(ready.choices, ready.laid.graph, name)
+        served.refuse(ready)
     with stages("data"):
         states, data = session.find_states(), session.load_data()
         constant = session.find_constant()

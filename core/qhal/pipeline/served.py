@@ -7,7 +7,8 @@ from pathlib import Path
 
 from qhal.artifact.ports import Adapter
 from qhal.artifact.runnable import Subject
-from qhal.errors import MissingDependencyError
+from qhal.decisions import Code, Decision
+from qhal.errors import MissingDependencyError, RefusedError
 from qhal.ir.importer import Imported
 from qhal.pipeline.prepare import Prepared, prepare
 from qhal.plugin.backend import Backend
@@ -16,6 +17,7 @@ from qhal.plugin.discovery import Provider
 from qhal.plugin.lent import Seal
 from qhal.plugin.provided import Provided
 from qhal.plugin.registry import Registry, given_or_installed
+from qhal.quant.constraints import refuse
 from qhal.quant.model import QuantModel
 from qhal.system.trail import Kind, doing
 from qhal.targets.profile import TargetProfile
@@ -62,6 +64,29 @@ class Served:
         """
         with naming(self.provided, "capabilities"):
             return prepare(self.target, imported, keep_layout=keep_layout)
+
+    def foresee(self, ready: Prepared) -> tuple[Decision, ...]:
+        """Ask the backend what it knows of a model before there are data.
+
+        Raises:
+            PluginError: the backend broke.
+        """
+        rows = {name: choice.row for name, choice in ready.choices.items() if choice.row}
+        planned = QuantModel(ready.laid.graph, kernels=rows, recipe=self.target.policy.name)
+        return call(self.provided, Backend.foresee, planned, self.target.profile)
+
+    def refuse(self, ready: Prepared) -> None:
+        """Refuse what ``qhal check`` does not accept, before data are read.
+
+        Raises:
+            RefusedError: a node has no kernel, or the backend foresees that it refuses the whole.
+            PluginError: the backend broke.
+        """
+        name = self.target.profile.name
+        refuse(ready.choices, ready.laid.graph, name)
+        objections = [d.sentence for d in self.foresee(ready) if d.code is Code.UNFIT]
+        if objections:
+            raise RefusedError(f"Target {name} refuses the model: {' '.join(objections)}")
 
     def lower(self, model: QuantModel) -> Subject:
         """Write the target's form of a quantized (or plain float) model.

@@ -32,6 +32,7 @@ from qhal.plugin.machine_setup import Setup
 from qhal.plugin.provided import Provided
 from qhal.plugin.readiness import Readiness
 from qhal.quant.model import QuantModel
+from qhal.system.shortage import shortage
 from qhal.targets.capability import Capabilities
 from qhal.targets.profile import TargetProfile
 
@@ -133,8 +134,8 @@ class _LoadedArtifact:
 def blaming(provided: Provided, doing: str) -> Iterator[None]:
     """Turn whatever a backend's code raises into an error that names who provides it.
 
-    A full disk or memory is nobody's fault, and errors of qhal that are raised on purpose pass as
-    they are; that an invariant does not hold is not one of them.
+    A full disk or memory, or a limit of the system, is nobody's fault, and errors of qhal that are
+    raised on purpose pass as they are; that an invariant does not hold is not one of them.
 
     Args:
         provided: whose code it is.
@@ -150,8 +151,10 @@ def blaming(provided: Provided, doing: str) -> Iterator[None]:
     except QhalError:
         raise
     except (Exception, SystemExit) as error:
-        if isinstance(error, MemoryError) or (isinstance(error, OSError) and is_full_disk(error)):
+        if isinstance(error, OSError) and is_full_disk(error):
             raise
+        if (want := shortage(error)) is not None:
+            raise want from error
         if isinstance(error, ModuleNotFoundError) and (package := _absent(error)):
             raise _not_installed(provided, package) from error
         raise _broken(provided, doing, in_one_line(error)) from error

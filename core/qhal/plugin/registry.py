@@ -14,6 +14,7 @@ from qhal.plugin.backend import Backend
 from qhal.plugin.discovery import Found, Problem, Provider, discover
 from qhal.plugin.provided import Provided
 from qhal.targets import catalog
+from qhal.targets.naming import suggestions
 from qhal.targets.profile import RUNS_ON, TargetProfile
 
 __all__ = ["Problem", "Provider", "Registry", "given_or_installed", "registry"]
@@ -117,7 +118,7 @@ class Registry:
         return Provided(self.backend(name), self.backend_providers.get(name))
 
     def _hint(self, name: str) -> str:
-        near = difflib.get_close_matches(name.lower(), self.targets, 3)
+        near = suggestions(name, self.targets)
         parts = [f"Did you mean {' or '.join(near)}?"] if near else []
         parts.append(f"Known targets: {_listed(self.targets)}.")
         return "\n".join(filter(None, [" ".join(parts), self._blame(name)]))

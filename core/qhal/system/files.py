@@ -36,6 +36,11 @@ def plain(path: Path) -> Path:
     return path
 
 
+def real(path: str | Path) -> Path:
+    """Follow all links of a path; one that leads to itself stays, where pathlib raises."""
+    return Path(os.path.realpath(path))
+
+
 def exists(path: Path) -> bool:
     """Return True if something is there. A name that no file can have is an OSError to pathlib."""
     try:
@@ -58,13 +63,26 @@ def try_lock(folder: Path) -> int | None:
     """Lock a folder until the returned descriptor is closed or the process ends.
 
     Returns:
-        None if a living process holds the lock, the folder is gone, or the system has no locks.
+        None if a living process holds the lock, the folder is gone, the system has no locks, or
+        it lets this process open no more files.
     """
+    try:
+        return _lock(folder)
+    except OSError:
+        return None
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock a folder, see :func:`try_lock`; an OSError if no more files can be opened."""
     try:
         import fcntl
 
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except (ImportError, AttributeError, OSError):
+    except (ImportError, AttributeError):
+        return None
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -86,13 +104,37 @@ def locked_folder(make: Callable[[], Path]) -> tuple[Path, int | None]:
 
     Returns:
         The folder, and its lock as of :func:`try_lock`; None where the system has no locks.
+
+    Raises:
+        OSError: the system lets this process open no more files.
     """
     for _ in range(_TRIES):
         folder = make()
-        if (lock := try_lock(folder)) is not None:
-            return folder, lock
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            if (lock := _lock(folder)) is not None:
+                return folder, lock
+        except OSError:
+            folder.rmdir()
+            raise
+        remove_tree(folder)
     return make(), None
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder as far as possible, also where hardly a file can be opened."""
+    shutil.rmtree(folder, ignore_errors=True)  # has two open for each level
+    with suppress(OSError):
+        _emptied(folder)
+
+
+def _emptied(folder: Path) -> None:
+    """Remove a folder with one open file at a time."""
+    for path in list(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            _emptied(path)
+        else:
+            path.unlink()
+    folder.rmdir()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 The threads of NumPy's BLAS hurt none: they stop by themselves before a fork, and start again when
 they are needed. How many of them there are is not known, since after a fork none may have started
-again. So the upper bound is checked before a fork, and what is left behind it.
+again. So what is left is counted behind a fork, which waits for that.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ def may_fork() -> bool:
     others = [t for t in threading.enumerate() if t is not threading.current_thread()]
     if any(thread.name != WATCHMAN for thread in others):
         return False
-    count = _native_threads()
-    return count is not None and count <= threading.active_count() + _blas_threads()
+    return _native_threads() is not None
 
 
 def is_alone() -> bool:
@@ -45,13 +44,3 @@ def _native_threads() -> int | None:
         return sum(1 for _ in Path("/proc/self/task").iterdir())
     except OSError:
         return None
-
-
-def _blas_threads() -> int:
-    """Count the threads that BLAS pools may have at most."""
-    if "numpy" not in sys.modules:
-        return 0
-    from threadpoolctl import threadpool_info
-
-    pools = (pool for pool in threadpool_info() if pool["internal_api"] == "openblas")
-    return sum(int(pool["num_threads"]) - 1 for pool in pools)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from qhal.errors import OutputError
 from qhal.system.cleanup import Cleanup
-from qhal.system.files import if_abandoned, locked_folder
+from qhal.system.files import if_abandoned, locked_folder, remove_tree
 
 _PREFIX = "qhal-tmp-"
 _NAME = re.compile(re.escape(_PREFIX) + r"[a-z0-9_]{8}")
@@ -49,10 +48,10 @@ def _new() -> Path:
 
 
 def _remove(folder: Path, lock: int | None) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
     if lock is not None:
         with suppress(OSError):  # closed when the process began to end in the midst of this
-            os.close(lock)
+            os.close(lock)  # first: removing a folder opens it
+    remove_tree(folder)
 
 
 def sweep(parent: Path | None = None) -> None:
@@ -69,4 +68,4 @@ def sweep(parent: Path | None = None) -> None:
     for folder in found:
         with if_abandoned(folder) as abandoned:
             if abandoned:
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_tree(folder)

@@ -13,7 +13,7 @@ from qhal.ir.cost import macs
 from qhal.ir.graph import Array, Graph, NodeView
 from qhal.progress import SILENT, Progress
 from qhal.verify.accuracy import scores_output, unfit_labels
-from qhal.verify.chance import at_least, at_most
+from qhal.verify.chance import at_least, at_most, lost_by_chance
 from qhal.verify.compare import classes_of
 from qhal.verify.evaluation import Evaluation, Samples
 
@@ -31,6 +31,12 @@ _MACS_PER_S = 5e9
 """Of ONNX Runtime on one thread, about. No clock decides how many samples are taken."""
 _BUDGET_S = 6.0
 _SCREENED, _TRIED, _BEST = (8, 32), (16, 64), 3
+
+_TRUSTED = 0.85
+"""Top-1 on the samples that were asked for anyway, from which on nothing else is tried."""
+_FEWEST_OTHERS, _FEWEST_ROWS, _CONFIRMED = 3, 16, 192
+_OFFSETS = 3
+"""Offsets of labels that are as likely as none, for which the odds are corrected."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,16 @@ class Answers:
         """True if it is at chance, although a model that is always right would not be."""
         perfect = replace(self, said=self.labels)
         return self.odds > _ABOVE >= perfect.odds
+
+    @property
+    def suspicious(self) -> bool:
+        """True if it is wrong so often that another preparation of the data may fit better."""
+        return self.top1 < _TRUSTED
+
+    def beyond(self, other: Answers) -> int:
+        """Count what is right here and wrong in other answers to the same samples."""
+        pairs = zip(self.said, self.labels, other.said, other.labels, strict=True)
+        return sum(a == b and c != d for a, b, c, d in pairs)
 
     def moved(self, offset: int) -> Answers:
         """Add a number to all labels."""
@@ -184,6 +200,54 @@ def try_others(
 
         first = _ranked(ask(words, screened) for words in every)
         return _ranked(ask(trial.words, tried) for trial in first[:_BEST])
+
+
+@dataclass(frozen=True)
+class Better:
+    """Another way to prepare data or labels that fits the model better than what was asked for.
+
+    Attributes:
+        found: the other way.
+        asked: what the model says of the same samples as they are prepared now.
+    """
+
+    found: Attempt
+    asked: Answers
+
+
+def find_better(
+    graph: Graph, evaluation: Evaluation, others: Sequence[Variant], progress: Progress = SILENT
+) -> Better | None:
+    """Look for other preparation with which the float model is right significantly more often.
+
+    All are asked about a few samples, the best about more, as far as the budget goes; a model that
+    is too large for that is not asked.
+
+    Returns:
+        The best one, if chance does not explain how much better it is; None if there is none.
+    """
+    name = scores_output(graph)
+    room = _affordable(graph, (0, 1 << 30))
+    few = min(_SCREENED[1], len(evaluation), room // (2 * _FEWEST_OTHERS))
+    if name is None or few < _FEWEST_ROWS:
+        return None
+    every = {"": evaluation.dataset, **{other.words: other.dataset for other in others}}
+    chosen = list(every)[: max(1, room // (2 * few))]
+    most = min(_CONFIRMED, len(evaluation), room // 4)
+    with progress.stage("try other preprocessing", len(chosen) * few + 2 * most) as advance:
+
+        def ask(words: str, count: int) -> Answers:
+            said = Answers(classes_of(graph.tensors[name].shape))
+            for scores, labels in _scores(evaluation, every[words], name, count):
+                said = said.add(_best(scores), labels)
+                advance(1)
+            return said
+
+        first = _ranked(Attempt(words, *ask(words, few).fitted()) for words in chosen)[0]
+        asked, said = ask("", most), ask(first.words, most).moved(first.offset)
+    gained, lost = said.beyond(asked), asked.beyond(said)
+    odds = lost_by_chance(gained, lost) * len(chosen) * _OFFSETS
+    return Better(replace(first, answers=said), asked) if odds < _ABOVE else None
 
 
 def _scores(

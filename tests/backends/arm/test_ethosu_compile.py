@@ -97,6 +97,7 @@ def test_a_model_without_anything_for_the_npu_is_foreseen() -> None:
     assert BACKEND.foresee(QuantModel(net, kernels=kernels), TARGET) == ()
     hosted = {name: row for name, row in kernels.items() if row.unit == HOST}
     (refused,) = BACKEND.foresee(QuantModel(net, kernels=hosted), TARGET)
+    assert BACKEND.foresee(QuantModel(net, kernels={}), TARGET) == ()
     assert (refused.code, refused.severity) == (Code.UNFIT, Severity.REFUSAL)
 
 

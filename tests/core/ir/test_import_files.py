@@ -309,3 +309,20 @@ def test_external_file_behind_a_link_that_leaves_the_folder(tmp_path: Path) -> N
     (folder / "weights.bin").symlink_to(tmp_path / "weights.bin")
     with pytest.raises(ModelWeightsError, match="outside of the model's folder"):
         import_model(folder / "model.onnx", {})
+
+
+def test_weights_in_a_link_to_itself(tmp_path: Path) -> None:
+    weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4])
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="w.bin")
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])],
+        [weight],
+    )
+    onnx.save(helper.make_model(graph), tmp_path / "m.onnx")
+    (tmp_path / "w.bin").symlink_to("w.bin")
+    with pytest.raises(ModelWeightsError, match=r"w\.bin"):
+        import_model(tmp_path / "m.onnx", {})

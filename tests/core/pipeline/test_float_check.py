@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import qhal
-from qhal.decisions import Code
+from qhal.decisions import Code, Severity
 from qhal.errors import FloatModelError
 from qhal.ir.graph import Array
 from qhal.pipeline.float_check import FloatFinding
@@ -180,3 +180,28 @@ def test_chance_that_is_meant(digits: dict[str, Any], tmp_path: Path) -> None:
     record = qhal.deploy(MODEL, target="cpu", data=wrong, allow_chance=True, **asked)
     (warning,) = [d for d in record.decisions if d.code is Code.FLOAT_AT_CHANCE]
     assert "which --allow-chance accepts" in warning.sentence
+
+
+@pytest.mark.parametrize(
+    ("factor", "offset", "wanted"),
+    [(-1.0, 1.0, "mean = [1]; std = [-1]"), (2.0, -1.0, "mean = [-1]; std = [2]")],
+)
+def test_preparation_that_is_only_worse_is_told(
+    digits: dict[str, Any], factor: float, offset: float, wanted: str
+) -> None:
+    """Inverted or shifted images leave the model some digits: more than by chance."""
+    image = (digits["image"] * factor + offset).astype(np.float32)
+    found = checked(MODEL, {"image": image, "labels": digits["labels"]})
+    assert found.error is None
+    (warning,) = found.decisions
+    assert (warning.code, warning.severity) == (Code.FLOAT_WORSE, Severity.WARNING)
+    assert "--preprocess FILE.toml with " in warning.sentence
+    assert wanted in warning.sentence
+    assert "and on 189 of 192 (98.44 %) with" in warning.sentence
+
+
+def test_a_mediocre_model_that_nothing_fits_better_is_left_alone(digits: dict[str, Any]) -> None:
+    """Half of the labels are arbitrary, so that no preparation makes more of them right."""
+    rng = np.random.default_rng(5)
+    labels = np.where(rng.random(500) < 0.5, digits["labels"], rng.integers(0, 10, 500))
+    assert checked(MODEL, {**digits, "labels": labels}) == FloatFinding()

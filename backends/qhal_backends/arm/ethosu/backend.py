@@ -48,8 +48,9 @@ class EthosUBackend(HostedByLitert):
         return capabilities(configuration_of(target).is_u85)
 
     def foresee(self, model: QuantModel, target: TargetProfile) -> tuple[Decision, ...]:
-        """Refuse a model of which nothing runs on the NPU."""
-        if any(row.unit != HOST for row in model.kernels.values()):
+        """Refuse a model of which nothing runs on the NPU; a copy of an input does."""
+        rows = model.kernels.values()
+        if not rows or any(row.unit != HOST for row in rows):
             return ()
         sentence = "No node of the model runs on the NPU; deploy it to a Cortex-M target instead."
         return (Decision(Code.UNFIT, sentence, severity=Severity.REFUSAL),)

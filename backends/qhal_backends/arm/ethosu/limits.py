@@ -228,15 +228,20 @@ def mean_over_depth(view: NodeView, size: int) -> str | None:
     return f"the depth of {shape} is reduced; allowed only if height, width or depth is {size}"
 
 
-@limit(elements=Range(most=127))
-def u55_argmax_over_depth(view: NodeView, elements: Range) -> str | None:
-    """The reduced axis is the last one, has at most {elements.most} elements, and is dropped."""
+@limit(elements=Range(most=127), batch=1, rank=Range(least=4))
+def u55_argmax_over_depth(view: NodeView, elements: Range, batch: int, rank: Range) -> str | None:
+    """The last axis, of at most {elements.most} elements, is reduced and dropped.
+
+    If the operand has {rank} dimensions, the first one is {batch}.
+    """
     op, shape = view.op, view.input().shape
     assert isinstance(op, ops.ArgMax)
     if op.axis != len(shape) - 1:
         return f"the axis is {op.axis}; allowed: {len(shape) - 1}, the last one"
     if shape[-1] not in elements:
         return f"the axis has {shape[-1]} elements; allowed: {elements}"
+    if len(shape) in rank and shape[0] != batch:
+        return f"the operand has the shape {shape}; allowed: {batch} as first dimension"
     return "the reduced axis is kept, but must be dropped" if op.keepdims else None
 
 

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from qhal.errors import ModelFileError, ModelInvalidError, ModelWeightsError
 from qhal.ir.graph import Array
-from qhal.system.files import is_folder, plain
+from qhal.system.files import is_folder, plain, real
 
 _CHECKED_ELEMENTS = 1 << 20
 
@@ -74,7 +74,7 @@ class WeightFiles:
 
     def _inside(self, location: str, name: str) -> Path:
         """Return the path of an external file, if it lies in the model's folder."""
-        folder, path = self._folder.resolve(), (self._folder / location).resolve()
+        folder, path = real(self._folder), real(self._folder / location)
         if not path.is_relative_to(folder):
             raise ModelWeightsError(
                 f"Tensor {name!r} refers to weights in {location!r}, outside of the model's "
