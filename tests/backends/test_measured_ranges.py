@@ -206,10 +206,54 @@ def moved_behind(d: Draft, scores: str) -> str:
     return d.add("Reshape", product_moved(d, scores), d.whole(1, TOKENS, TOKENS))
 
 
+def choose_past(d: Draft, scores: str, low: float = -np.inf) -> str:
+    return d.add("Where", d.constant(~CAUSAL, np.bool_), scores, low)
+
+
+def chosen_and_a_constant(d: Draft, scores: str) -> str:
+    padding = np.where(np.arange(TOKENS) < TOKENS - 1, 0, LOWEST)
+    return d.add("Add", choose_past(d, scores), padding.reshape(1, 1, -1))
+
+
+def chosen_and_an_input(d: Draft, scores: str) -> str:
+    return lowest_input(d, choose_past(d, scores))
+
+
+def chosen_and_integers(d: Draft, scores: str) -> str:
+    return of_integers(d, choose_past(d, scores))
+
+
+def chosen_and_bounded(d: Draft, scores: str) -> str:
+    return d.add("Max", d.add("Add", choose_past(d, scores, LOWEST), 0.5), LOWEST)
+
+
+def chosen_twice_and_moved(d: Draft, scores: str) -> str:
+    past = d.add("Mul", chosen(d, choose_past(d, scores)), 0.5)
+    moved = d.add("Transpose", d.add("Reshape", past, d.whole(TOKENS, TOKENS)), perm=[1, 0])
+    both = d.add("Add", moved, np.where(CAUSAL[0].T, LOWEST, 0.25))
+    return d.add("Reshape", d.add("Transpose", both, perm=[1, 0]), d.whole(1, TOKENS, TOKENS))
+
+
+def bias_input_in_the_mask(d: Draft, scores: str) -> str:
+    bias = np.where(KEEP > 0, d.random(*KEEP.shape), -1e4).astype(np.float32)
+    both = d.add("Add", rows(d, d.input("bias", bias)), np.where(CAUSAL, -1e9, 0))
+    return d.add("Add", scores, both)
+
+
+def biases_above_zero(d: Draft, scores: str) -> str:
+    """The operand's zero point is negative: far below it LiteRT's QUANTIZE wraps around."""
+    values = np.where(KEEP > 0, 20 + 4 * d.random(*KEEP.shape), -np.inf).astype(np.float32)
+    return d.add("Add", scores, rows(d, d.input("bias", values)))
+
+
 MASKS: tuple[Mask, ...] = (
     *(product_moved, of_integers, subtracted, infinite_input, lowest_input, chosen),
     *(chosen_then_added, chosen_from_an_input, two_masks, two_masks_bounded, expanded),
     *(with_a_bias, bias_in_the_mask, scaled_behind, moved_behind),
+)
+MASKS_BEHIND_MASKS: tuple[Mask, ...] = (
+    *(chosen_and_a_constant, chosen_and_an_input, chosen_and_integers, chosen_and_bounded),
+    *(chosen_twice_and_moved, bias_input_in_the_mask, biases_above_zero),
 )
 
 
@@ -228,8 +272,20 @@ def attention(mask: Mask) -> tuple[Draft, tuple[str, str]]:
 def test_masked_scores_get_nothing_and_the_others_are_precise(
     mask: Mask, target: str, tmp_path: Path
 ) -> None:
+    check_attention(mask, target, tmp_path)
+
+
+@pytest.mark.parametrize("target", [*TARGETS, "cortex-m7"])
+@pytest.mark.parametrize("mask", MASKS_BEHIND_MASKS, ids=lambda mask: mask.__name__)
+def test_a_mask_behind_a_mask_leaves_the_scores_between_them_their_steps(
+    mask: Mask, target: str, tmp_path: Path
+) -> None:
+    check_attention(mask, target, tmp_path)
+
+
+def check_attention(mask: Mask, target: str, folder: Path) -> None:
     draft, (shares, result) = attention(mask)
-    ran = deployed(draft, (shares, result), target, tmp_path)
+    ran = deployed(draft, (shares, result), target, folder)
     masked = ran.wanted[shares] == 0
     assert masked.any()
     assert ran.got[shares][masked].max() <= 1 / 256

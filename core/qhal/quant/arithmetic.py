@@ -44,7 +44,8 @@ def quantize(array: Array, params: QuantParams) -> Array:
     # Up to 16 bits a float32 holds every step exactly; a bias of 32 bits needs float64.
     work = np.float32 if params.dtype.bits <= 16 else np.float64
     scale, zero_point = broadcast_params(params, array.shape)
-    steps = np.asarray(np.divide(array, scale, dtype=work))
+    with np.errstate(over="ignore"):  # an infinite number of steps saturates as well
+        steps = np.asarray(np.divide(array, scale, dtype=work))
     np.rint(steps, out=steps)
     steps += zero_point.astype(work)
     high = min(float(params.dtype.qmax), _LARGEST_INT64)

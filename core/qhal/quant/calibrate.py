@@ -27,6 +27,7 @@ from qhal.quant.covariance import (
     receptive_field_of,
 )
 from qhal.quant.floatrun import FloatRun, runtime_version, tensor_bytes
+from qhal.quant.masked import MaskFloors, raise_to
 from qhal.quant.range_estimators import RealRange
 from qhal.quant.scores import AttentionScores, clip_scores, moved_from, raise_masked
 
@@ -238,7 +239,19 @@ def _check_wanted(graph: Graph, plan: _Plan, wanted: Collection[str]) -> None:
 def _entries(graph: Graph, plan: _Plan) -> dict[str, str]:
     """Map each tensor to what identifies its statistics in the cache."""
     digests = stats_cache.tensor_digests(graph)
-    return {name: f"{digests[name]}/{channels}" for name, channels in plan.items()}
+    floors = _floors(graph)
+    masked = {
+        name: f"/{floors.key(name, digests)}"
+        for name in floors.ways
+        if name in plan and plan[name].useful is not None
+    }
+    return {
+        name: f"{digests[name]}/{channels}{masked.get(name, '')}" for name, channels in plan.items()
+    }
+
+
+def _floors(graph: Graph) -> MaskFloors:
+    return MaskFloors(graph, AttentionScores.of(graph))
 
 
 # --- the pass -----------------------------------------------------------------
@@ -255,10 +268,12 @@ def _collect(
         for name, kept in plan.items()
         if kept.receptive_fields
     }
+    masked = _floors(graph)
     with progress.stage("calibrate", total=len(dataset)) as advance:
         for values in _evaluate(graph, dataset, [n for n in plan if n not in graph.inputs]):
+            floors = masked.of_sample(values)
             for name, collector in collectors.items():
-                collector.update(_counted(values[name], plan[name]))
+                collector.update(_counted(values[name], plan[name], floors.get(name)))
             for name, by_field in covariances.items():
                 for patches in by_field.values():
                     patches.update(values[name])
@@ -269,10 +284,11 @@ def _collect(
     }
 
 
-def _counted(values: Array, kept: _Channels) -> Array:
+def _counted(values: Array, kept: _Channels, floor: Floats | None) -> Array:
     """Leave out what only masks scores."""
     if kept.useful is not None:
-        return clip_scores(values, kept.useful)
+        cut = clip_scores(values, kept.useful)
+        return cut if floor is None else raise_to(cut, floor)
     return values if kept.softmax is None else raise_masked(values, kept.softmax)
 
 

@@ -32,7 +32,7 @@ FINE_SHARE = 0.5
 _HUGE = 1e30
 """Where a range is as good as infinite."""
 
-_NEGLIGIBLE = log(2.0 * 2.0**16)
+NEGLIGIBLE = log(2.0 * 2.0**16)
 """How far below the largest operand of a softmax a result is less than half a step of 16 bits."""
 
 _CONVERSIONS = (ops.Quantize, ops.Dequantize, ops.Requantize)
@@ -90,7 +90,7 @@ def raise_masked(values: Array, axis: int) -> Array:
         axis: of the softmax.
     """
     largest = values.max(axis, keepdims=True)
-    raised = np.maximum(values, largest - (_NEGLIGIBLE + log(values.shape[axis])))
+    raised = np.maximum(values, largest - (NEGLIGIBLE + log(values.shape[axis])))
     return np.where(largest > MASK_LOW, raised, np.zeros_like(values))
 
 

@@ -26,7 +26,7 @@ from qhal.ir.ops import Activation, Op, Relu, Relu6
 from qhal.quant.collectors import Floats, Histogram, TensorStats
 from qhal.system.files import plain
 
-_VERSION = "5"
+_VERSION = "6"
 """Changes whenever the same graph and data would give other statistics."""
 _CHECKSUM = "checksum"
 """Of all other arrays in the file and of the key that it is stored under."""
