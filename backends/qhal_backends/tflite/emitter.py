@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, Node, NodeView, TensorType
 from qhal.quant.arithmetic import quantize
 from qhal.quant.model import QuantModel, QuantParams
+from qhal.quant.scores import AttentionScores
 from qhal_backends.tflite.flat import FlatModel, FlatOperator, FlatTensor, OptionValue
 from qhal_backends.tflite.versions import Use, lowest_version
 
@@ -140,6 +142,31 @@ class Emitter:
             self._shared[key] = self.make(f"{name}__float", kind)
             self.emit("DEQUANTIZE", [name], [self._shared[key]])
         return self._shared[key]
+
+    def masks_far_below(self, name: str, params: QuantParams) -> bool:
+        """Return True if a mask in floats may wrap around when it is quantized.
+
+        LiteRT's QUANTIZE (kernels/internal/reference/quantize.h) makes an int32 of the number of
+        steps, and then adds the zero point: what is 2**31 steps or more below zero becomes the
+        largest integer where the zero point is negative. XNNPACK's kernel saturates.
+
+        Args:
+            name: of the tensor that is quantized.
+            params: of the result.
+        """
+        if self.tensor(name).params is not None or (params.zero_point >= 0).all():
+            return False
+        return any(self._is_far_below(n, params) for n in self._scores.origins(name))
+
+    @cached_property
+    def _scores(self) -> AttentionScores:
+        return AttentionScores.of(self.model.graph)
+
+    def _is_far_below(self, name: str, params: QuantParams) -> bool:
+        value = self.model.graph.constants.get(name)
+        if value is None:
+            return self.tensor(name).type.dtype is DType.FLOAT32
+        return bool(value.size) and float(value.min()) <= -(2.0**31) * float(params.scale.min())
 
     def _enter(self, tensor: FlatTensor) -> str:
         self._tensors[tensor.name] = tensor

@@ -73,6 +73,25 @@ class AttentionScores:
         value = self.graph.constants[tensor]
         return clip_scores(value, self.ranges[tensor]) if self.is_mask(tensor) else value
 
+    def origins(self, tensor: str) -> tuple[str, ...]:
+        """Find the inputs and float constants that scores or masks are made of in float."""
+        found: dict[str, None] = {}
+        todo = [tensor]
+        while todo:
+            name = todo.pop()
+            if name in found or (name not in self.ranges and name not in self.axes):
+                continue
+            found[name] = None
+            producer = self.graph.producers.get(name)
+            if producer is not None and not isinstance(producer.op, ops.Dequantize):
+                todo.extend(producer.inputs)
+        kinds = self.graph.tensors
+        return tuple(
+            name
+            for name in found
+            if name not in self.graph.producers and kinds[name].dtype.is_float
+        )
+
 
 def clip_scores(values: Array, useful: RealRange) -> Array:
     """Cut values where they are so far off that they mask."""

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from qhal.data import load_dataset
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.export import to_onnx
@@ -72,6 +73,28 @@ def test_a_mask_leaves_scores_their_steps(op: ops.Op, masked: float) -> None:
     for options in (DEFAULT, REFERENCE):
         found = run(deployed.model, here, options)["y"]
         np.testing.assert_allclose(found, wanted, atol=0.03)
+
+
+@pytest.mark.parametrize("options", [DEFAULT, REFERENCE], ids=["usual", "reference"])
+@pytest.mark.parametrize("masked", [-np.inf, -1e12])
+def test_a_mask_does_not_wrap_around_where_it_is_quantized(
+    masked: float, options: RunOptions
+) -> None:
+    builder = GraphBuilder("biased")
+    scores, bias = (builder.input(n, TensorType((1, 8, 8))) for n in ("scores", "bias"))
+    masks = builder.one(ops.Reshape((1, 8, 8)), (bias,))
+    graph = builder.build(
+        outputs=(builder.one(ops.Softmax(2), (builder.one(ops.Add(), (scores, masks)),)),)
+    )
+    keep = np.tri(8, dtype=np.bool_)[None]
+    rng = np.random.default_rng(4)
+    values = {n: rng.uniform(10, 20, (32, 1, 8, 8)).astype(np.float32) for n in graph.inputs}
+    values["bias"] = np.where(keep, values["bias"], np.float32(masked))
+    data = load_dataset(values, {n: graph.tensors[n] for n in graph.inputs}, masks=("bias",))
+    deployed = deploy(graph, CAPS, RECIPES[0], data)
+    (found,) = run(deployed.model, deployed.here(), options).values()
+    assert deployed.model.params["bias__quantized"].zero_point < 0
+    assert found[~np.broadcast_to(keep, found.shape)].max() <= 1 / 256
 
 
 def stored(deployed: Deployed) -> dict[str, Array]:

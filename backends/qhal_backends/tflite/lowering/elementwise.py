@@ -208,7 +208,14 @@ def _cast(e: Emitter, view: NodeView) -> None:
 
 
 def _to_integers(e: Emitter, view: NodeView) -> None:
-    e.emit("QUANTIZE", view.node.inputs, view.node.outputs)
+    (x,), outputs = view.node.inputs, view.node.outputs
+    params = e.tensor(outputs[0]).params
+    if params is not None and e.masks_far_below(x, params):
+        least = (params.dtype.qmin - int(params.zero_point.min())) * float(params.scale.min())
+        raised = e.like(x, f"{view.node.name}/raised", view.output().shape)
+        e.emit("MAXIMUM", [x, e.scalar(f"{view.node.name}/least", least, x)], [raised])
+        x = raised
+    e.emit("QUANTIZE", [x], outputs)
 
 
 def _to_floats(e: Emitter, view: NodeView) -> None:
