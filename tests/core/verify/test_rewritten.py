@@ -115,3 +115,16 @@ def test_a_form_that_is_wrong_refuses_the_model(
     ):
         qhal.deploy(tmp_path / "m.onnx", out=tmp_path / "bad", **asked)  # type: ignore[arg-type]
     assert not (tmp_path / "bad").exists()
+
+
+def test_sums_that_int32_cannot_hold_refuse_the_model(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Add", ["x", "offset"], ["sum"], name="far")]
+    offset = {"offset": np.array([2_000_000_000])}
+    found = model(nodes, {"x": np.zeros(4, np.int64)}, ["sum"], constants=offset)
+    onnx.save(found, tmp_path / "m.onnx")
+    data = {"x": np.full((4, 4), 1_000_000_000)}
+    with pytest.raises(VerificationError, match="differs is sum of Add far"):
+        qhal.deploy(
+            tmp_path / "m.onnx", target="cortex-m7", data=data, cache=False, out=tmp_path / "out"
+        )
+    assert not (tmp_path / "out").exists()
