@@ -62,6 +62,7 @@ LABELS: Mapping[Topic, Mapping[str, str]] = {
         "emulated_reference_identical": "emulated target to host, reference kernels",
         "emulated_identical": "emulated target to host",
         "import_error": "imported graph to the model file",
+        "rewrite_error": "rewritten graph to the model file",
         "evaluation_samples": "evaluation samples",
     },
     Topic.LATENCY: {

@@ -1,4 +1,4 @@
-"""To 2-D and ungrouping, for channels-last targets: windows in 2-D, transposed ones by group."""
+"""Rewrite windows for channels-last targets: in 2-D, and transposed ones group by group."""
 
 from __future__ import annotations
 

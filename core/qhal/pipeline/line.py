@@ -16,6 +16,7 @@ from qhal.output import REPORT, OutputFolder, check_free
 from qhal.pipeline.gates import Gated, accuracy_gate, drop_refusal, loop_gate, loop_refusal
 from qhal.pipeline.options import Options
 from qhal.pipeline.planning import PlannedModel, plan_line
+from qhal.pipeline.prepare import Prepared
 from qhal.pipeline.recording import build_record
 from qhal.pipeline.refusals import check_place, keep_refused
 from qhal.pipeline.remedies import measure_remedies
@@ -28,7 +29,8 @@ from qhal.results.gate import Gate
 from qhal.results.plan import Plan, plan_of
 from qhal.results.reconcile import reconcile
 from qhal.results.record import FILE_NAME, RunRecord
-from qhal.verify import check_import, verify
+from qhal.verify import check_import, check_rewritten, verify
+from qhal.verify.evaluation import Evaluation
 from qhal.verify.loop import GATE as LOOP_GATE
 from qhal.verify.loop import LoopAccuracy
 from qhal.verify.verification import Verification
@@ -163,6 +165,7 @@ def _prove(
             evaluation = session.load_reference()
             first = evaluation.sample(0)
             matching = check_import(imported.graph, evaluation.reference, first)
+            rewritten = _check_rewritten(lowered.planned.prepared, evaluation)
             verified = verify(
                 subject,
                 evaluation,
@@ -183,13 +186,22 @@ def _prove(
     gated, looped = _gated(verified, options.max_drop)
     executed = reconcile(plan, placement)
     return _Proven(
-        {**verified.metrics, **matching, **measured.metrics, **joules.metrics},
+        {**verified.metrics, **matching, **rewritten, **measured.metrics, **joules.metrics},
         (*(d for made in made_by for d in made.decisions), *gated.decisions, *executed.decisions),
         executed.plan,
         (*looped, *gated.gates),
         verified.runtime,
         loop=verified.loop,
     )
+
+
+def _check_rewritten(prepared: Prepared, evaluation: Evaluation) -> dict[str, Metric]:
+    """Compare what was quantized with the model file, on a second sample if integers come out."""
+    graph, reference = prepared.imported.graph, evaluation.reference
+    real = all(graph.tensors[name].dtype.is_float for name in graph.outputs)
+    count = min(1 if real else 2, len(evaluation))
+    samples = map(evaluation.spread(count).sample, range(count))
+    return check_rewritten(prepared.laid, graph, reference, samples)
 
 
 def _gated(verified: Verification, limit_pp: float | None) -> tuple[Gated, tuple[Gate, ...]]:

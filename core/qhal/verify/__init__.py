@@ -3,6 +3,7 @@
 from qhal.verify.accuracy import check_labels
 from qhal.verify.evaluation import Evaluation
 from qhal.verify.reference import FloatReference, check_import
+from qhal.verify.rewritten import check_rewritten
 from qhal.verify.verification import (
     FEWEST_SAMPLES,
     ORACLE_BUDGET_S,
@@ -24,5 +25,6 @@ __all__ = [
     "Verification",
     "check_import",
     "check_labels",
+    "check_rewritten",
     "verify",
 ]

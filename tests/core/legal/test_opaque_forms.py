@@ -29,6 +29,10 @@ BEYOND = {
 """Operators of which a case has no form, and why."""
 
 
+UNRUN = frozenset({"GRU", "LSTM", "RNN", "Resize"})
+"""Operators of which ONNX Runtime does not run every case."""
+
+
 def imported(model: onnx.ModelProto, path: Path) -> Graph:
     onnx.save(model, path)
     return import_model(path).graph
@@ -62,6 +66,7 @@ def checked(case: Case, path: Path) -> int:
     model, feeds = case.model(newest(case)), first(case)
     wanted = expected(model, feeds)
     if wanted is None:
+        assert case.kind in UNRUN, f"ONNX Runtime does not run {case}"
         return 0
     graph = imported(model, path)
     if not any(isinstance(node.op, ops.Opaque) for node in graph.nodes):

@@ -67,6 +67,15 @@ def _check_size(call: ImportCall) -> None:
             _limit(call, found, LARGEST_FOLDED_BYTES)
 
 
+def check_size(call: ImportCall, made: TensorType) -> None:
+    """Refuse a constant that would be absurdly large, before it is made.
+
+    Raises:
+        ModelInvalidError: naming the node.
+    """
+    _limit(call, made, LARGEST_FOLDED_BYTES)
+
+
 def _limit(call: ImportCall, found: TensorType, largest: int) -> None:
     size = found.elements * found.dtype.bits // 8
     if size > largest:

@@ -10,8 +10,10 @@ import onnx_ir as ir
 
 from qhal.ir import ops
 from qhal.ir.dtypes import DType
+from qhal.ir.graph import TensorType
 from qhal.ir.onnx.bind import element_type
 from qhal.ir.onnx.call import ImportCall, Mapper, Unsupported, normal_axes, normal_axis
+from qhal.ir.onnx.fold import check_size
 from qhal.ir.onnx.map_elementwise import cast
 from qhal.ir.ops import Ints
 
@@ -261,6 +263,7 @@ def _trilu(call: ImportCall) -> str:
     """Keep a triangle: select with a constant mask."""
     offset = int(call.need(1, "diagonal").reshape(())) if call.has(1) else 0
     rows, columns = call.shape()[-2:]
+    check_size(call, TensorType((rows, columns), DType.BOOL))
     mask = np.tri(rows, columns, offset - call.flag("upper", True), dtype=np.bool_)
     if call.flag("upper", True):
         mask = ~mask

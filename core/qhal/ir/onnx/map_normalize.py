@@ -234,8 +234,19 @@ def _arg(sign: str, call: ImportCall) -> str:
         raise Unsupported("it selects the last of equal elements")
     x = call.tensor(0)
     if sign == "min":
-        x = call.inner(ops.Unary("Neg"), x)
+        x = _in_opposite_order(call, x)
     return call.result(ops.ArgMax(call.axis(), call.flag("keepdims", True)), x)
+
+
+def _in_opposite_order(call: ImportCall, x: str) -> str:
+    """Emit ``-x``, of integers ``-1 - x``: the smallest one has no negative of its own type."""
+    dtype = call.type().dtype
+    if dtype.is_float:
+        return call.inner(ops.Unary("Neg"), x)
+    if not dtype.is_integer or dtype.qmin == 0:
+        raise Unsupported(f"it works on {dtype.value}")
+    minus_one = call.const("minus_one", np.full((), -1, dtype.numpy))
+    return call.inner(ops.Sub(), minus_one, x)
 
 
 def _top_k(call: ImportCall) -> tuple[str, str]:

@@ -11,8 +11,10 @@ import onnx
 from onnx import helper
 
 from qhal.ir import ops
-from qhal.ir.graph import Array
+from qhal.ir.dtypes import DType
+from qhal.ir.graph import Array, TensorType
 from qhal.ir.onnx.call import ImportCall, Mapper, Unsupported, normal_axis
+from qhal.ir.onnx.fold import check_size
 from qhal.ir.onnx.windows import OnnxWindow, ceil_pads, explicit_pads, window
 from qhal.ir.ops import Ints
 
@@ -68,6 +70,8 @@ def _resize(call: ImportCall) -> str:
     mode = {"cubic": "", "bilinear": "linear"}.get(m := call.text("mode", "nearest"), m)
     if mode not in ("nearest", "linear"):
         raise Unsupported(f"it resamples by {call.text('mode', 'nearest')} interpolation")
+    if mode == "nearest" and _rounds_both_ways(call):
+        return _picked(call)
     coordinates = _coordinates(call)
     sizes = _target_sizes(call, coordinates)
     if sizes[:2] != call.shape()[:2] or len(sizes) < 3:
@@ -95,11 +99,28 @@ def _nearest(call: ImportCall) -> str:
     if call.opset >= 11:
         return call.text("nearest_mode", "round_prefer_floor")
     scales = stated_scales(call)
-    if min(scales) >= 1:
-        return "floor"
-    if max(scales) > 1 and call.text("mode", "nearest") == "nearest":
-        raise Unsupported("it rounds up where it shrinks and down where it grows")
-    return "ceil"
+    return "floor" if min(scales) >= 1 else "ceil"
+
+
+def _rounds_both_ways(call: ImportCall) -> bool:
+    """Return True for a Resize from before opset 11 that grows one dimension, shrinks another."""
+    scales = [1.0] if call.opset >= 11 else stated_scales(call)
+    return min(scales, default=1) < 1 < max(scales, default=1)
+
+
+def _picked(call: ImportCall) -> str:
+    """Take elements along one axis after the other: down where it grows, up where it shrinks."""
+    x, shape = call.tensor(0), call.shape()
+    for axis, scale in enumerate(stated_scales(call)):
+        if scale == 1:
+            continue
+        count = floor(shape[axis] * np.float32(scale))
+        check_size(call, TensorType((count,), DType.INT64))
+        places = np.arange(count, dtype=np.float32) / np.float32(scale)
+        found = np.floor(places) if scale > 1 else np.ceil(places)
+        rows = np.clip(found, 0, shape[axis] - 1).astype(np.int64)
+        x = call.inner(ops.Gather(axis), x, call.const("rows", rows))
+    return x
 
 
 def _target_sizes(call: ImportCall, coordinates: str) -> Ints:
@@ -157,6 +178,7 @@ def _affine_grid(call: ImportCall) -> str:
     The function by which ONNX defines it fails with one image.
     """
     batch, _, *sizes = (int(size) for size in call.need(1, "size").reshape(-1))
+    check_size(call, TensorType((*sizes, len(sizes) + 1)))
     axes = [_normalized(size, call.flag("align_corners")) for size in sizes]
     grid = np.meshgrid(*axes, indexing="ij")[::-1]
     points = np.stack([*grid, np.ones(sizes)], -1).reshape(-1, len(sizes) + 1)

@@ -12,8 +12,10 @@ from qhal.ir.dtypes import DType
 from qhal.ir.graph import Node, TensorType
 from qhal.ir.onnx.bind import element_type
 from qhal.ir.onnx.call import ImportCall, Unsupported
+from qhal.ir.onnx.constant_operands import check_constants
 from qhal.ir.onnx.map_spatial import renewed_resize
 from qhal.ir.onnx.probe import probed_types
+from qhal.ir.onnx.results import corrected
 from qhal.ir.onnx.single import infer_types, node_model, node_proto
 
 COMMON_OPSET = 13
@@ -77,6 +79,7 @@ def opaque(call: ImportCall, reason: str) -> tuple[str, ...]:
         ModelInvalidError: it holds a subgraph that reads tensors from outside.
     """
     _check_captures(call, reason)
+    check_constants(call)
     types = _result_types(call, reason)
     proto, opset, inputs = _modern(call)
     op = ops.Opaque(proto.domain, proto.op_type, opset, proto.SerializeToString(), reason)
@@ -121,7 +124,7 @@ def _check_captures(call: ImportCall, reason: str) -> None:
 
 def _result_types(call: ImportCall, reason: str) -> list[TensorType | None]:
     """Return the types that onnx infers, else those that the node turns out to make."""
-    found = infer_types(call)
+    found = corrected(call, infer_types(call))
     if not onnx.defs.has(call.kind, call.node.domain):
         try:
             return probed_types(call)

@@ -289,12 +289,15 @@ def div_by_reciprocal(d: Draft) -> Results:
 def truncating_mod(d: Draft) -> Results:
     """Write the remainder for the divisor, or for its negative, whichever has the other's sign.
 
-    The choice is behind the remainders, where rounding to integers makes no divisor 0.
+    Both remainders are computed, and one is chosen: were the divisor chosen first, quantization
+    could round it to 0. The smallest integer of a type has no negative, and so no such form.
     """
     op: Any = d.node.op
-    if not op.truncates:
-        return None
     x, y = d.node.inputs
+    dtype, divisor = d.type(y).dtype, d.constant_input(1)
+    smallest = dtype.qmin if dtype.is_integer else 0
+    if not op.truncates or (smallest and divisor is not None and (divisor == smallest).any()):
+        return None
     other = d("other", ops.Mod(), x, d("opposite", ops.Unary("Neg"), y))
     signs = [
         d("below", ops.Compare("<"), name, d.constant("zero", 0, d.type(name).dtype))

@@ -17,6 +17,7 @@ from qhal.legal.forms.opaque.node import (
     Attributes,
     Integers,
     as_int64,
+    fits,
     from_start,
     reshaped,
     sliced,
@@ -30,6 +31,8 @@ def one_hot(d: Draft) -> Results:
     if depth is None or values is None:
         return None
     shape = d.shape(d.node.outputs[0])
+    if not fits(int(depth)):
+        return None
     axis = Attributes(d).axis("axis", -1, len(shape))
     indices = from_start(d, as_int64(d, d.input(0)), int(depth))
     opened = d("opened", ops.Reshape((*shape[:axis], 1, *shape[axis + 1 :])), indices)
@@ -43,6 +46,8 @@ def one_hot(d: Draft) -> Results:
 def reverse_sequence(d: Draft) -> Results:
     """Take each time step of each sequence from the place that its length gives."""
     shape, lengths = d.shape(d.input(0)), d.constant_input(1)
+    if not fits(*shape[:2]):
+        return None
     time = Attributes(d).integer("time_axis", 0)
     count = shape[time]
     steps = np.arange(count).reshape((-1, 1) if time == 0 else (1, -1))
@@ -84,6 +89,8 @@ def _inside(found: Array, sizes: int | Integers) -> Integers:
 def gather_elements(d: Draft) -> Results:
     """Take from the flat tensor at ``index * stride + what the other dimensions add``."""
     shape, wanted = d.shape(d.input(0)), d.shape(d.input(1))
+    if not fits(*wanted):
+        return None
     axis = Attributes(d).axis("axis", 0, len(shape))
     stride, offsets = strides_of(shape)[axis], _other_offsets(shape, wanted, axis)
     flat = reshaped(d, "flat", d.input(0), (prod(shape),))
@@ -98,18 +105,27 @@ def gather_elements(d: Draft) -> Results:
 
 
 def _other_offsets(shape: Ints, wanted: Ints, axis: int) -> Integers:
-    strides = [0 if i == axis else stride for i, stride in enumerate(strides_of(shape))]
-    return np.asarray(np.tensordot(strides, np.indices(wanted), 1), np.int64)
+    """Return what the places in all dimensions but ``axis`` add to the one in a flat tensor."""
+    offsets = np.zeros(wanted, np.int64)
+    for i, stride in enumerate(strides_of(shape)):
+        if i != axis:
+            across = (-1, *(1,) * (len(wanted) - 1 - i))
+            offsets += (np.arange(wanted[i]) * stride).reshape(across)
+    return offsets
 
 
 def gather_nd(d: Draft) -> Results:
     """Take from the tensor whose indexed dimensions are one, batch dimensions among them."""
     batch = Attributes(d).integer("batch_dims")
     shape, wanted = d.shape(d.input(0)), d.shape(d.input(1))
+    if not fits(*wanted):
+        return None
     depth, lead = batch + wanted[-1], wanted[:-1]
     strides = np.asarray(strides_of(shape[:depth]), np.int64)
-    grid = np.indices(lead)[:batch]
-    offsets = np.tensordot(strides[:batch], grid, 1) if batch else np.zeros(lead, np.int64)
+    offsets = np.zeros(lead, np.int64)
+    for i in range(batch):
+        across = (-1, *(1,) * (len(lead) - 1 - i))
+        offsets += (np.arange(lead[i]) * strides[i]).reshape(across)
     sizes = np.asarray(shape[batch:depth], np.int64)
     flat = reshaped(d, "flat", d.input(0), (prod(shape[:depth]), *shape[depth:]))
     found = d.constant_input(1)
@@ -142,6 +158,8 @@ def scatter_elements(d: Draft) -> Results:
     shape, found = d.shape(d.input(0)), d.constant_input(1)
     if found is None or found.size == 0:
         return None
+    if not fits(*shape) or not fits(*found.shape):
+        return None
     axis = Attributes(d).axis("axis", 0, len(shape))
     rows = _inside(found, shape[axis]) * strides_of(shape)[axis]
     rows = rows + _other_offsets(shape, found.shape, axis)
@@ -152,6 +170,8 @@ def scatter_nd(d: Draft) -> Results:
     """Write to the tensor whose indexed dimensions are one, at constant places."""
     shape, found = d.shape(d.input(0)), d.constant_input(1)
     if found is None or found.size == 0:
+        return None
+    if not fits(*shape) or not fits(*found.shape):
         return None
     depth = found.shape[-1]
     inside = _inside(found, np.asarray(shape[:depth], np.int64))
@@ -205,8 +225,16 @@ def last_arg_max(d: Draft) -> Results:
 
 
 def last_arg_min(d: Draft) -> Results:
-    """Find the first of the largest negated elements from the end."""
-    return _last_arg(d, d("negated", ops.Unary("Neg"), d.input(0)))
+    """Find the first of the largest elements from the end, in the opposite order.
+
+    Of integers that is ``-1 - x``: the smallest one has no negative of its own type.
+    """
+    x, dtype = d.input(0), d.type(d.input(0)).dtype
+    if dtype.is_float:
+        return _last_arg(d, d("negated", ops.Unary("Neg"), x))
+    if not dtype.is_integer or dtype.qmin == 0:
+        return None
+    return _last_arg(d, d("opposite", ops.Sub(), d.constant("minus_one", -1, dtype), x))
 
 
 def _last_arg(d: Draft, x: str) -> Results:

@@ -17,6 +17,9 @@ from qhal.legal.forms.draft import Draft
 
 Integers = npt.NDArray[np.int64]
 
+MOST_BYTES = 256 << 20
+"""Of one constant that a form makes; what would need a larger one stays the node that it is."""
+
 
 class Attributes:
     """The ONNX attributes of an opaque node."""
@@ -61,6 +64,11 @@ class Attributes:
     def axis(self, name: str, default: int, rank: int) -> int:
         """Return an axis, non-negative."""
         return self.integer(name, default) % rank
+
+
+def fits(*sizes: int) -> bool:
+    """Return True if a form may make a constant of so many float64 or int64 elements."""
+    return prod(sizes) * 8 <= MOST_BYTES
 
 
 def reshaped(d: Draft, hint: str, x: str, shape: Ints) -> str:

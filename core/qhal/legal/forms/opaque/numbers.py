@@ -40,7 +40,7 @@ def tan(d: Draft) -> Results:
 
 
 def sinh(d: Draft) -> Results:
-    """Write ``(exp(x) - exp(-x)) / 2``."""
+    """Write ``(exp(x) - exp(-x)) / 2``; near 0 the terms cancel to within their rounding."""
     return (_half(d, d("difference", ops.Sub(), *_powers(d))),)
 
 
@@ -60,27 +60,38 @@ def _half(d: Draft, x: str) -> str:
 
 
 def asinh(d: Draft) -> Results:
-    """Write ``sign(x) log(|x| + sqrt(x^2 + 1))``."""
-    x = d.input(0)
+    """Write ``sign(x) log(s (a + sqrt(a^2 + 1/s^2)))`` with ``s = max(|x|, 1)`` and ``a = |x|/s``.
+
+    No square overflows. Near 0 the logarithm is that of almost 1, to within the rounding of 1.
+    """
+    x, one = d.input(0), _number(d, 1)
     size = d("size", ops.Unary("Abs"), x)
-    log = _log_of_sum(d, size, d("grown", ops.Add(), d("square", ops.Mul(), x, x), _number(d, 1)))
+    scale = d("scale", ops.Maximum(), size, one)
+    part, inverse = d("part", ops.Div(), size, scale), d("inverse", ops.Div(), one, scale)
+    total = d("total", ops.Add(), _square(d, part), _square(d, inverse))
+    log = _log_of_scaled_sum(d, scale, part, total)
     return (d("signed", ops.Mul(), d("sign", ops.Unary("Sign"), x), log),)
 
 
 def acosh(d: Draft) -> Results:
-    """Write ``log(x + sqrt(x^2 - 1))``."""
-    x = d.input(0)
-    return (_log_of_sum(d, x, d("less", ops.Sub(), d("square", ops.Mul(), x, x), _number(d, 1))),)
+    """Write ``log(x (1 + sqrt(1 - 1/x^2)))``, in which no square overflows."""
+    x, one = d.input(0), _number(d, 1)
+    rest = d("rest", ops.Sub(), one, _square(d, d("inverse", ops.Div(), one, x)))
+    return (_log_of_scaled_sum(d, x, one, rest),)
 
 
-def _log_of_sum(d: Draft, x: str, square: str) -> str:
-    """Write ``log(x + sqrt(square))``."""
+def _square(d: Draft, x: str) -> str:
+    return d("square", ops.Mul(), x, x)
+
+
+def _log_of_scaled_sum(d: Draft, scale: str, x: str, square: str) -> str:
+    """Write ``log(scale (x + sqrt(square)))``."""
     total = d("sum", ops.Add(), x, d("root", ops.Unary("Sqrt"), square))
-    return d("log", ops.Unary("Log"), total)
+    return d("log", ops.Unary("Log"), d("scaled", ops.Mul(), scale, total))
 
 
 def atanh(d: Draft) -> Results:
-    """Write ``log((1 + x) / (1 - x)) / 2``."""
+    """Write ``log((1 + x) / (1 - x)) / 2``; near 0 to within the rounding of 1."""
     x, one = d.input(0), _number(d, 1)
     ratio = d("ratio", ops.Div(), d("more", ops.Add(), one, x), d("less", ops.Sub(), one, x))
     return (_half(d, d("log", ops.Unary("Log"), ratio)),)

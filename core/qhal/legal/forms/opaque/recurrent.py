@@ -289,10 +289,13 @@ def _run(
     """Return the outputs in order of time, and the last state.
 
     A sequence that has ended, or in reverse has not begun, keeps its state, and its output is 0.
+    In ONNX Runtime the last state of a sequence of length 0 is 0, whatever its initial state is.
     """
     d = layer.draft
     reverse = index == 1 or Attributes(d).text("direction", "forward").lower() == "reverse"
     state = tuple(_initial(d, 5 + i, index, layer.hidden) for i in range(count))
+    if lengths is not None and not lengths.all():
+        state = tuple(_masked(d, "initial", np.greater(lengths, 0), name) for name in state)
     outputs = [""] * len(xs)
     for time in range(len(xs))[:: -1 if reverse else 1]:
         new = _STEPS[d.node.op.kind](layer, f"{layer.label}t{time}", xs[time], state)
@@ -301,11 +304,19 @@ def _run(
             state, outputs[time] = new, new[0]
             continue
         mask = d.constant("runs", runs, DType.BOOL)
-        zeros = d.constant("zeros", np.zeros(d.shape(new[0])))
-        outputs[time] = d("output", ops.Where(), mask, new[0], zeros)
+        outputs[time] = _masked(d, "output", runs, new[0])
         pairs = zip(new, state, strict=True)
         state = tuple(d("state", ops.Where(), mask, made, old) for made, old in pairs)
     return outputs, state
+
+
+def _masked(d: Draft, hint: str, kept: Array, x: str) -> str:
+    """Replace the rows of sequences that are not ``kept`` by zeros."""
+    mask, value = kept.reshape(-1, 1), d.value(x)
+    if value is not None:
+        return d.constant(hint, np.where(mask, value, 0))
+    zeros = d.constant("zeros", np.zeros(d.shape(x)))
+    return d(hint, ops.Where(), d.constant("runs", mask, DType.BOOL), x, zeros)
 
 
 def _joined(d: Draft, outputs: Sequence[str], layout: int) -> str:

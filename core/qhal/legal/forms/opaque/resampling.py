@@ -14,7 +14,7 @@ from qhal.ir.graph import Array
 from qhal.ir.ops import Ints
 from qhal.legal.forms.draft import Draft
 from qhal.legal.forms.functions import Results
-from qhal.legal.forms.opaque.node import Attributes, sliced, taken, times_matrix
+from qhal.legal.forms.opaque.node import Attributes, fits, sliced, taken, times_matrix
 
 _REAL = np.float32
 Reals = npt.NDArray[np.float32]
@@ -70,14 +70,19 @@ def resize(d: Draft) -> Results:
     mode = attributes.text("mode", "nearest")
     coordinates = attributes.text("coordinate_transformation_mode", "half_pixel")
     x = d.input(0)
+    if not fits(*d.shape(d.node.outputs[0])) and coordinates == "tf_crop_and_resize":
+        return None
     for index, axis in enumerate(axes):
         if axis.old == axis.new and axis.scale == 1 and (axis.start, axis.end) == (0, 1):
             continue
         places = axis.places(coordinates)
         if mode == "nearest":
             x = taken(d, "nearest", x, index, _nearest(places, axis, attributes))
-        else:
-            x = times_matrix(d, "resampled", x, index, _matrix(places, axis, mode, attributes))
+            continue
+        matrix = _matrix(places, axis, mode, attributes)
+        if matrix is None:
+            return None
+        x = times_matrix(d, "resampled", x, index, matrix)
     if coordinates == "tf_crop_and_resize":
         x = _extrapolated(d, x, axes, attributes)
     return None if x == d.input(0) else (x,)
@@ -133,11 +138,16 @@ def _nearest(places: Reals, axis: _Axis, attributes: Attributes) -> Array:
     return np.clip(rounded, 0, axis.old - 1).astype(np.int64)
 
 
-def _matrix(places: Reals, axis: _Axis, mode: str, attributes: Attributes) -> Array:
-    """Return the weight of each element in each result; beyond the border, the border counts."""
+def _matrix(places: Reals, axis: _Axis, mode: str, attributes: Attributes) -> Array | None:
+    """Return the weight of each element in each result; beyond the border, the border counts.
+
+    None if the matrix would be too large, or if a result has no element with a weight.
+    """
     cubic = mode == "cubic"
     shrink = min(axis.scale, 1.0) if attributes.integer("antialias") else 1.0
     reach = int(np.ceil((2 if cubic else 1) / shrink)) + 1
+    if not fits(axis.new, axis.old) or not fits(axis.new, 2 * reach + 2):
+        return None
     first = np.floor(places).astype(np.int64) - reach
     taps = first[:, None] + np.arange(2 * reach + 2)
     distance = np.abs(taps - places[:, None].astype(np.float64)) * shrink
@@ -146,7 +156,10 @@ def _matrix(places: Reals, axis: _Axis, mode: str, attributes: Attributes) -> Ar
     outside = (taps < 0) | (taps >= axis.old)
     if attributes.integer("exclude_outside"):
         weights = np.where(outside, 0, weights)
-    weights = weights / weights.sum(1, keepdims=True)
+    totals = weights.sum(1, keepdims=True)
+    if not totals.all():
+        return None
+    weights = weights / totals
     matrix = np.zeros((axis.new, axis.old))
     rows = np.broadcast_to(np.arange(axis.new)[:, None], taps.shape)
     np.add.at(matrix, (rows, np.clip(taps, 0, axis.old - 1)), weights)
@@ -176,16 +189,27 @@ def _extrapolated(d: Draft, x: str, axes: list[_Axis], attributes: Attributes) -
 
 # --- padding --------------------------------------------------------------------
 
+_MOST_COPIES = 256
+"""Copies of a tensor that padding lays side by side."""
+
 
 def wrapping_pad(d: Draft) -> Results:
-    """Join pieces of the tensor in front of it and behind it."""
+    """Join pieces of the tensor in front of it and behind it.
+
+    Negative pads cut the tensor first: what is left is what wraps around.
+    """
     attributes, x = Attributes(d), d.input(0)
     pads = _pads(d, attributes)
     if pads is None or attributes.text("mode", "constant") != "wrap":
         return None
     rank = len(d.shape(x))
     for axis in range(rank):
-        x = _wrapped(d, x, axis, pads[axis], pads[rank + axis])
+        begin, end = pads[axis], pads[rank + axis]
+        x = _cropped(d, x, axis, -min(begin, 0), -min(end, 0))
+        size = d.shape(x)[axis]
+        if size == 0 or max(begin, 0) + max(end, 0) > _MOST_COPIES * size:
+            return None
+        x = _wrapped(d, x, axis, max(begin, 0), max(end, 0))
     return None if x == d.input(0) else (x,)
 
 
@@ -200,6 +224,12 @@ def _pads(d: Draft, attributes: Attributes) -> Ints | None:
     for i, axis in enumerate(listed):
         pads[axis], pads[rank + axis] = int(found[i]), int(found[len(listed) + i])
     return tuple(pads)
+
+
+def _cropped(d: Draft, x: str, axis: int, begin: int, end: int) -> str:
+    """Cut so many elements off both ends."""
+    count = d.shape(x)[axis] - begin - end
+    return sliced(d, "cropped", x, axis, begin, count) if begin or end else x
 
 
 def _wrapped(d: Draft, x: str, axis: int, begin: int, end: int) -> str:

@@ -10,7 +10,7 @@ from qhal.ir import ops
 from qhal.ir.graph import Array
 from qhal.legal.forms.draft import Draft
 from qhal.legal.forms.functions import Results
-from qhal.legal.forms.opaque.node import Attributes, reshaped, sliced
+from qhal.legal.forms.opaque.node import Attributes, fits, reshaped, sliced
 
 _LONGEST = 4096
 """Elements of a signal up to which its transform is a product."""
@@ -40,6 +40,8 @@ def dft(d: Draft) -> Results:
     if max(count, shape[axis]) > _LONGEST or (inverse and attributes.integer("onesided")):
         return None
     kept = min(count, shape[axis])
+    if not fits(result[axis] * 2, kept * shape[-1]):
+        return None
     matrix = _matrix(count, kept, result[axis], shape[-1], 1 if inverse else -1)
     if inverse:
         matrix = np.divide(matrix, count)
@@ -78,7 +80,7 @@ def stft(d: Draft) -> Results:
     else:
         return None
     _, frames, bins, _ = d.shape(d.node.outputs[0])
-    if size > _LONGEST or (window is not None and len(window) != size):
+    if size > _LONGEST or not fits(bins * 2, size) or (window is not None and len(window) != size):
         return None
     matrix = _matrix(size, size, bins, 1, -1)
     if window is not None:

@@ -11,7 +11,7 @@ from qhal.ir.graph import Array
 from qhal.ir.ops import Ints
 from qhal.legal.forms.draft import Draft
 from qhal.legal.forms.functions import Results
-from qhal.legal.forms.opaque.node import Attributes, Integers, taken
+from qhal.legal.forms.opaque.node import Attributes, Integers, fits, taken
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,20 @@ def _placed(axis: _Axis, mode: str) -> _Axis:
     return _Axis(axis.size, axis.count, axis.kernel, axis.stride, axis.dilation, begin)
 
 
+def _are_small(axes: list[_Axis]) -> bool:
+    """Return True if constants for every tap are no larger than a form may make."""
+    return all(fits(axis.count, axis.kernel) for axis in axes) and fits(*(a.kernel for a in axes))
+
+
 def dilated_max_pool(d: Draft) -> Results:
     """Lay the windows side by side, and pool without overlap.
 
     A tap in the padding reads what another tap of its window reads: the maximum is the same.
     """
     axes = _axes(d)
-    if len(d.node.outputs) > 1 or not all(axis.inside.any(1).all() for axis in axes):
+    if len(d.node.outputs) > 1 or not _are_small(axes):
+        return None
+    if not all(axis.inside.any(1).all() for axis in axes):
         return None
     x = d.input(0)
     for i, axis in enumerate(axes):
@@ -79,9 +86,13 @@ def dilated_max_pool(d: Draft) -> Results:
 def dilated_average_pool(d: Draft) -> Results:
     """Sum the windows, and divide by how many elements each of them has."""
     axes, attributes = _axes(d), Attributes(d)
+    if not _are_small(axes):
+        return None
     counts = [axis.inside.sum(1) for axis in axes]
     if attributes.integer("count_include_pad"):
         counts = [_stated(d, i, axis) for i, axis in enumerate(axes)]
+    if not all(count.all() for count in counts):
+        return None
     share = 1.0
     for i, count in enumerate(counts):
         share = share / count.reshape(-1, *(1,) * (len(counts) - 1 - i))
@@ -114,6 +125,8 @@ def _window_sums(d: Draft, x: str, axes: list[_Axis]) -> str:
 def power_pool(d: Draft) -> Results:
     """Write LpPool: the root of the sum of powers in each window."""
     axes = _axes(d)
+    if not _are_small(axes):
+        return None
     return (_root(d, _window_sums(d, _power(d), axes)),)
 
 
@@ -126,7 +139,7 @@ def global_power_pool(d: Draft) -> Results:
 def _power(d: Draft) -> str:
     """Compute ``|x| ** p``."""
     p, x = Attributes(d).integer("p", 2), d.input(0)
-    square = d("square", ops.Mul(), x, x) if p > 1 else ""
+    square = d("square", ops.Mul(), x, x) if p in (2, 3) else ""
     if p == 2:
         return square
     size = d("size", ops.Unary("Abs"), x)
