@@ -42,11 +42,13 @@ def refusal(folder: Path, recipe: str) -> VerificationError:
 def test_a_value_that_is_rounded_to_zero_is_told_with_its_node(tmp_path: Path) -> None:
     values = np.random.default_rng(0).uniform(1, 100, (32, 1, 8))
     values[:, 0, 0] = 1e-4
-    product, log = (
+    nodes = [
         helper.make_node("MatMul", ["x", "w"], ["h"], "product"),
-        helper.make_node("Log", ["h"], ["y"], "log"),
-    )
-    save(tmp_path, [product, log], values)
+        helper.make_node("MatMul", ["h", "w"], ["g"], "keeps the product in integers"),
+        helper.make_node("Log", ["h"], ["l"], "log"),
+        helper.make_node("Add", ["l", "g"], ["y"], "sum"),
+    ]
+    save(tmp_path, nodes, values)
     error = refusal(tmp_path, "w8a8")
     assert "elements of output y are NaN or Inf" in error.message
     assert "It begins at node log (" in error.hint
