@@ -38,6 +38,9 @@ def keep_stdout_for_results() -> None:
     """Let whatever else is printed to stdout, by runtimes and child processes, go to stderr."""
     for descriptor in range(3):
         _open_if_closed(descriptor)
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            os.set_blocking(descriptor, True)  # a slow reader would cost the rest of a result
     try:
         sys.stdout.flush()
         results = os.dup(sys.stdout.fileno())
