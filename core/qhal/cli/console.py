@@ -57,6 +57,16 @@ def drop_results() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def has_lost_results() -> bool:
+    """Return True if stdout takes no results; what is left of them is dropped then."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        drop_results()
+        return True
+    return False
+
+
 def _open_if_closed(descriptor: int) -> None:
     """Keep a file that is opened later from taking the place of a standard stream."""
     try:

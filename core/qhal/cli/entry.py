@@ -29,7 +29,13 @@ def main() -> int:
         from qhal.cli.main import main as run
     except (ImportError, MemoryError, OSError) as error:
         return _complain(error)
-    return run()
+    try:
+        return run()
+    except MemoryError:  # also while an error was to be told
+        sys.stderr.write(
+            "error QH801: There is not enough memory.\n  Raise the limit (ulimit -v).\n"
+        )
+        return 2
 
 
 def _complain(error: ImportError | MemoryError | OSError) -> int:
