@@ -1,4 +1,4 @@
-"""To 2-D and ungrouping, for channels-last targets: windows in 2-D, transposed ones by group."""
+"""For channels-last targets: 1-D windows become 2-D, transposed convolutions lose their groups."""
 
 from __future__ import annotations
 
