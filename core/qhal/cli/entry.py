@@ -11,6 +11,8 @@ _ELSEWHERE = (
     "  On Windows, use the Windows Subsystem for Linux."
 )
 
+_NO_MEMORY = "error QH801: There is not enough memory.\n  Raise the limit (ulimit -v).\n"
+
 
 def main() -> int:
     """Run the command of this process and return its exit code.
@@ -32,9 +34,7 @@ def main() -> int:
     try:
         return run()
     except MemoryError:  # also while an error was to be told
-        sys.stderr.write(
-            "error QH801: There is not enough memory.\n  Raise the limit (ulimit -v).\n"
-        )
+        sys.stderr.write(_NO_MEMORY)
         return 2
 
 

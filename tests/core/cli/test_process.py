@@ -160,6 +160,33 @@ def test_too_little_memory_is_one_sentence(tmp_path: Path, raised: str) -> None:
     assert not (tmp_path / "out").exists()
 
 
+NO_ROOM = """
+import sys
+class Full:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("qhal.pipeline", "qhal.system.shortage"):
+            raise MemoryError
+sys.meta_path.insert(0, Full())
+from qhal.cli.entry import main
+sys.exit(main())
+"""
+
+
+def test_too_little_memory_for_the_words_of_an_error(tmp_path: Path) -> None:
+    """There is none either for the modules that tell what lacks."""
+    done = subprocess.run(
+        [sys.executable, "-c", NO_ROOM, *WITH_DATA],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": PATH},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error QH801: ")
+    assert "Traceback" not in done.stderr
+
+
 def test_a_deleted_working_folder(tmp_path: Path) -> None:
     script = f"mkdir gone; cd gone; rmdir ../gone; $QHAL {' '.join(WITH_DATA)}"
     done = shell(script, tmp_path)
