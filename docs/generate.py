@@ -272,9 +272,23 @@ def _without_sources(found: Capabilities) -> object:
 
 def _about(found: Capabilities) -> str:
     recipes = ", ".join(recipe.name for recipe in recipes_of(found))
-    opaque = f"Operators without a canonical form: {found.opaque or 'run in float'}."
-    rules = "".join(f" Rewritten where this does not hold: {r.rule}" for r in found.native.values())
-    return f"Recipes: {recipes}. Layout {found.layout.value}. {opaque}{rules}"
+    opaque = f"Operators without a canonical form: {_opaque(found.opaque)}"
+    return f"Recipes: {recipes}. Layout {found.layout.value}. {opaque}{_rewritten(found)}"
+
+
+def _opaque(stated: str | Limit | None) -> str:
+    return stated.rule if isinstance(stated, Limit) else f"{stated or 'run in float'}."
+
+
+def _rewritten(found: Capabilities) -> str:
+    """Name the operators that are rewritten where a rule does not hold, once for each rule."""
+    alike: dict[str, list[str]] = {}
+    for op, limit in found.native.items():
+        alike.setdefault(limit.rule, []).append(op)
+    return "".join(
+        f"\n\nRewritten where this does not hold, {', '.join(ops)}: {rule}"
+        for rule, ops in alike.items()
+    )
 
 
 def _kernel_table(devices: Sequence[Capabilities]) -> str:

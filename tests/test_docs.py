@@ -254,3 +254,12 @@ def test_links_lead_somewhere(name: str) -> None:
 
 def test_the_readme_is_one_page() -> None:
     assert len(README.splitlines()) <= 100
+
+
+def test_the_page_of_targets_says_nothing_twice_in_a_row(generate: ModuleType) -> None:
+    for block in generate.targets_page().split("## ")[1:]:
+        about = block.partition("| operators")[0]
+        rules = re.findall(r"Rewritten where .*?: (.*?)$", about, re.MULTILINE)
+        assert len(rules) == len(set(rules))
+        assert about.count("Rewritten where") == len(rules)
+        assert "Limit(" not in about

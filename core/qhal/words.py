@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import unicodedata
 
 _LONGEST = 60
@@ -26,6 +27,11 @@ def shortened(value: object) -> str:
     except ValueError:  # an integer with more digits than Python converts
         return f"a {type(value).__name__} with thousands of digits"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def as_option(option: str, value: str) -> str:
+    """Write an option for a shell; a value that begins like an option is tied to its own."""
+    return f"{option}{'=' if value.startswith('-') else ' '}{shlex.quote(value)}"
 
 
 def _shown(character: str) -> str:

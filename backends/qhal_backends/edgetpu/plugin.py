@@ -71,13 +71,16 @@ class EdgeTpuBackend(HostedByLitert):
 
 
 def _floats_expected(model: QuantModel) -> frozenset[str]:
-    """Return inputs that nothing reads, and what the nodes in float read and make."""
+    """Return inputs that nothing reads, and what nodes without quantized activations touch.
+
+    These are joins in float, and nodes on integers such as indices.
+    """
     nodes, kernels = model.graph.nodes, model.kernels
     used = {name for node in nodes for name in (*node.inputs, *node.outputs)}
     named = ((kernels.get(node.name), node) for node in nodes)
-    joins = [n for row, n in named if row is not None and not row.activation.quantized]
-    joined = {name for node in joins for name in (*node.inputs, *node.outputs)}
-    return frozenset(model.graph.inputs) - used | joined
+    in_float = [n for row, n in named if row is not None and not row.activation.quantized]
+    touched = {name for node in in_float for name in (*node.inputs, *node.outputs)}
+    return frozenset(model.graph.inputs) - used | touched
 
 
 def _compiled(artifact: Artifact) -> Artifact:

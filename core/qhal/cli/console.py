@@ -38,6 +38,9 @@ def keep_stdout_for_results() -> None:
     """Let whatever else is printed to stdout, by runtimes and child processes, go to stderr."""
     for descriptor in range(3):
         _open_if_closed(descriptor)
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            os.set_blocking(descriptor, True)  # a slow reader would cost the rest of a result
     try:
         sys.stdout.flush()
         results = os.dup(sys.stdout.fileno())
@@ -52,6 +55,16 @@ def drop_results() -> None:
     """Keep Python from complaining again, while it shuts down, that a result has no place."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def has_lost_results() -> bool:
+    """Return True if stdout takes no results; what is left of them is dropped then."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        drop_results()
+        return True
+    return False
 
 
 def _open_if_closed(descriptor: int) -> None:

@@ -11,6 +11,8 @@ _ELSEWHERE = (
     "  On Windows, use the Windows Subsystem for Linux."
 )
 
+_NO_MEMORY = "error QH801: There is not enough memory.\n  Raise the limit (ulimit -v).\n"
+
 
 def main() -> int:
     """Run the command of this process and return its exit code.
@@ -29,7 +31,11 @@ def main() -> int:
         from qhal.cli.main import main as run
     except (ImportError, MemoryError, OSError) as error:
         return _complain(error)
-    return run()
+    try:
+        return run()
+    except MemoryError:  # also while an error was to be told
+        sys.stderr.write(_NO_MEMORY)
+        return 2
 
 
 def _complain(error: ImportError | MemoryError | OSError) -> int:

@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None, registry: Registry | None = None) ->
     except ModuleNotFoundError as error:
         return _fail(error if _ours(error) else _missing(error))
     except OSError as error:
-        return _fail(_full_disk(error))
+        return _fail(_unwritten(error))
     except Exception as error:  # noqa: BLE001 - the last resort says that it is a bug
         return _fail(_want(error))
     except SystemExit:  # of --help and --version
@@ -129,7 +129,11 @@ def _run(argv: Sequence[str], registry: Registry | None) -> int:
 
 
 def _parse(argv: Sequence[str]) -> Namespace:
-    arguments, unknown = parser().parse_known_args(argv)
+    try:
+        arguments, unknown = parser().parse_known_args(argv)
+    except SystemExit:  # of --help and --version, which are results too
+        sys.stdout.flush()
+        raise
     if unknown:
         sub: Parser = arguments.parser
         word = unknown[0].partition("=")[0]
@@ -172,16 +176,19 @@ def _want(error: Exception) -> Exception:
     return shortage(error) or error
 
 
-def _full_disk(error: OSError) -> Exception:
-    """Say that the disk is full, or what else lacks; return any other error as it is."""
+def _unwritten(error: OSError) -> Exception:
+    """Say that there is no room, or no stdout, or what else lacks; return others as they are."""
     from qhal.output import in_words, is_full_disk
 
-    if not is_full_disk(error):
+    lost = console.has_lost_results()
+    if lost and error.filename is None:
+        found = in_words(error, "to stdout")
+    elif is_full_disk(error):
+        found = in_words(error, error.filename or "to the disk")
+    else:
         return _want(error)
-    console.drop_results()
-    full = in_words(error, error.filename or "to the disk")
-    full.__cause__ = error
-    return full
+    found.__cause__ = error
+    return found
 
 
 def _fail(error: BaseException) -> int:

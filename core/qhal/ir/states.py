@@ -10,6 +10,7 @@ from qhal.decisions import Code, Decision, Severity
 from qhal.errors import OptionError
 from qhal.ir.graph import Graph
 from qhal.ir.ops import REARRANGING, Gru, Lstm, Rnn
+from qhal.words import as_option
 
 Pairs = Mapping[str, str]
 """Output -> the input that it feeds in the next frame."""
@@ -103,7 +104,7 @@ def _doubt(output: str, name: str, why: str) -> Decision:
     sentence = (
         f"Output {output}, which may feed input {name}, {why.format(name)}. It was not taken for a "
         f"state, so that no loop was verified: leave {name} out of the data or say "
-        f"--state {output}={name} if it is one, --state none if there is none."
+        f"{_option(output, name)} if it is one, --state none if there is none."
     )
     return Decision(Code.STATE_UNCLEAR, sentence, name, Severity.WARNING)
 
@@ -272,6 +273,11 @@ def _layers_above(graph: Graph, name: str) -> frozenset[str]:
 _MOVES = REARRANGING | {"Gather"}
 
 
+def _option(output: str, name: str) -> str:
+    """Write the option that says which output feeds an input."""
+    return as_option("--state", f"{output}={name}")
+
+
 # --- what stays open ------------------------------------------------------------
 
 
@@ -285,7 +291,7 @@ def _doubts(graph: Graph, pairs: Pairs, unclear: Iterable[tuple[str, str]]) -> I
         ours, theirs = graph.tensors[output], graph.tensors[name]
         if ours == theirs:
             why = f"may feed input {name} in the next frame: both are {ours}"
-            advice = f"--state {output}={name} says so"
+            advice = f"{_option(output, name)} says so"
         elif _is_state(output) and _is_state(name):
             why = f"is named like input {name}, but is {ours}, and the input {theirs}"
             advice = "only a state of one shape can be run in a loop"

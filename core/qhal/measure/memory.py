@@ -93,25 +93,31 @@ def peak_memory(subject: Runnable, inputs: Mapping[str, Array]) -> Metric:
             backend cannot be sent to another process, or does not work there.
     """
     try:
-        return _measured(subject, inputs)
-    except (OSError, OutputError, MemoryError) as error:
-        raise UnmeasuredError(f"no process can be started, {in_one_line(error)}") from error
-
-
-def _measured(subject: Runnable, inputs: Mapping[str, Array]) -> Metric:
-    with scratch() as folder:
-        _write(folder, subject, inputs)
-        command = [sys.executable, "-P", "-m", "qhal.measure.child", str(folder), str(os.getpid())]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise UnmeasuredError(f"it takes more than {TIMEOUT_S:g} s") from None
+        with scratch() as folder:
+            _write(folder, subject, inputs)
+            done = _run(folder)
+    except OutputError as error:  # there is no place for a folder
+        raise UnmeasuredError(error.message.rstrip(".")) from error
+    except (OSError, MemoryError) as error:
+        said = f"the files for another process cannot be written, {in_one_line(error)}"
+        raise UnmeasuredError(said) from error
     last = done.stdout.strip().rpartition("\n")[2]
     if done.returncode or not last.isdigit():
         raise UnmeasuredError(last.rstrip(".") or f"the process ended with {done.returncode}")
     return Metric(int(last), "bytes", Basis.MEASURED_HOST, note=_NOTE)
+
+
+def _run(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the child to its end."""
+    command = [sys.executable, "-P", "-m", "qhal.measure.child", str(folder), str(os.getpid())]
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise UnmeasuredError(f"it takes more than {TIMEOUT_S:g} s") from None
+    except (OSError, MemoryError) as error:
+        raise UnmeasuredError(f"no process can be started, {in_one_line(error)}") from error
 
 
 def _write(folder: Path, subject: Runnable, inputs: Mapping[str, Array]) -> None:

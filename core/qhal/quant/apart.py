@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from qhal.ir.graph import Graph, Node
 from qhal.quant.joins import MOVES
+from qhal.words import as_option
 
 
 def apart(graph: Graph, lost: Collection[str], computed: Collection[str]) -> tuple[str, ...]:
@@ -29,7 +29,7 @@ def apart(graph: Graph, lost: Collection[str], computed: Collection[str]) -> tup
 
 def as_command(names: Collection[str]) -> str:
     """Write the options that end a model at these tensors."""
-    return " ".join(f"--output {shlex.quote(name)}" for name in names)
+    return " ".join(as_option("--output", name) for name in names)
 
 
 @dataclass

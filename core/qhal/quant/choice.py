@@ -174,7 +174,9 @@ def _first_broken(view: NodeView, row: KernelRow, limits: tuple[Limit, ...]) -> 
 
 @lru_cache(_REMEMBERED)
 def _infinite(graph: ref[Graph]) -> frozenset[str]:
-    """Find the constants of a graph that hold Inf or NaN, but for masks, of which that is cut.
+    """Find the constants of a graph that hold Inf or NaN.
+
+    Masks of attention scores do not count: their infinities are cut to finite values.
 
     Every row of every node asks for them; a graph is remembered no longer than it lives.
     """

@@ -125,7 +125,7 @@ def promote_steep_operands(task: SelectionTask, choices: Choices) -> Choices:
         leads = not leading.isdisjoint(node.outputs)
         if choice.quantized and leads and all(promoted[r.name].runs_in_float for r in readers):
             is_summed = not summed.isdisjoint(node.outputs)
-            choice = promoted[node.name] = _lead_in_float(view, caps, choice, is_summed)
+            choice = promoted[node.name] = _lead_in_float(view, caps, choice, summed=is_summed)
             if is_summed or isinstance(node.op, AveragePool | Reduce):
                 summed.update(graph.computed(node))
         if choice.promoted is not None and Role.WEIGHT not in node.op.roles:
@@ -143,7 +143,7 @@ def _steep_operands(view: NodeView) -> tuple[str, ...]:
     return inputs[:1] if isinstance(op, Pow) or op.kind in _STEEP else ()
 
 
-def _lead_in_float(view: NodeView, caps: Capabilities, choice: Choice, summed: bool) -> Choice:
+def _lead_in_float(view: NodeView, caps: Capabilities, choice: Choice, *, summed: bool) -> Choice:
     why = "its result feeds a function that is steep near zero"
     if isinstance(view.op, MatMul) or not view.graph.computed(view.node):
         return choice

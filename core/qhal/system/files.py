@@ -121,16 +121,21 @@ def locked_folder(make: Callable[[], Path]) -> tuple[Path, int | None]:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder as far as possible, also where hardly a file can be opened."""
+    """Remove a folder as far as possible, also where hardly a file can be opened.
+
+    A link stays, with the folder that it leads to.
+    """
     shutil.rmtree(folder, ignore_errors=True)  # has two open for each level
     with suppress(OSError):
         _emptied(folder)
 
 
 def _emptied(folder: Path) -> None:
-    """Remove a folder with one open file at a time."""
+    """Remove a folder with one open file at a time; a link is not followed."""
+    if not stat.S_ISDIR(folder.lstat().st_mode):
+        raise NotADirectoryError(folder)
     for path in list(folder.iterdir()):
-        if path.is_dir() and not path.is_symlink():
+        if stat.S_ISDIR(path.lstat().st_mode):
             _emptied(path)
         else:
             path.unlink()

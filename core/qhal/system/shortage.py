@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import errno
+import re
 
 from qhal.errors import LimitError, QhalError
 
 _TEXTS = (
-    ("Too many open files", errno.EMFILE),
-    ("Error 24", errno.EMFILE),
-    ("can't start new thread", errno.EAGAIN),
-    ("cannot allocate memory", errno.ENOMEM),
-    ("failed to map segment", errno.ENOMEM),
+    (r"too many open files", errno.EMFILE),
+    (r"\berror 24\b", errno.EMFILE),
+    (r"can't start new thread", errno.EAGAIN),
+    (r"cannot allocate memory(?! in static TLS block)", errno.ENOMEM),
+    (r"failed to map segment", errno.ENOMEM),
 )
-"""What loaders and threads say of these wants, in exceptions without a number."""
+"""What loaders and threads say of these wants, in exceptions without a number.
+
+Static TLS is a place of a fixed size that libraries share: more memory does not help.
+"""
+
+_STARTERS = re.compile(r"subprocess|multiprocessing\..*")
+"""Modules whose calls the system answers with EAGAIN where it lets no process start.
+
+That number has other meanings: what does not wait has nothing to read, no room, or no lock.
+"""
 
 
 def shortage(error: BaseException) -> QhalError | None:
@@ -50,11 +60,21 @@ def _of(error: BaseException) -> QhalError | None:
 def _number(error: BaseException) -> int | None:
     """Return the system's number of a want, also where only the text tells it."""
     if isinstance(error, OSError) and error.errno is not None:
-        return error.errno
+        wanting = error.errno != errno.EAGAIN or _starts_a_process(error)
+        return error.errno if wanting else None
     if not isinstance(error, ImportError | OSError | RuntimeError):
         return None
     text = str(error)
-    return next((number for words, number in _TEXTS if words in text), None)
+    return next((number for words, number in _TEXTS if re.search(words, text, re.I)), None)
+
+
+def _starts_a_process(error: OSError) -> bool:
+    """Return True if the call that failed is one that starts a process."""
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    module = "" if step is None else str(step.tb_frame.f_globals.get("__name__"))
+    return _STARTERS.fullmatch(module) is not None
 
 
 def _out_of_memory(error: MemoryError) -> QhalError:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from qhal.errors import InternalError, OutOfMemoryError, QhalError, in_one_line
 from qhal.progress import Advance, Progress
+from qhal.system.shortage import shortage
 
 _SIZE = struct.Struct("<Q")
 
@@ -171,6 +172,8 @@ def tell_result(work: Callable[[Wire], object], sender: Sender) -> None:
         sender.done(work(sender))
     except MemoryError as error:
         sender.failed(out_of_memory(error))
+    except OSError as error:
+        sender.failed(shortage(error) or error)  # its traceback, which tells, stays here
     except BaseException as error:  # noqa: BLE001 - it is raised again in the parent
         sender.failed(error)
 

@@ -34,9 +34,7 @@ _SCREENED, _TRIED, _BEST = (8, 32), (16, 64), 3
 
 _TRUSTED = 0.85
 """Top-1 on the samples that were asked for anyway, from which on nothing else is tried."""
-_FEWEST_OTHERS, _FEWEST_ROWS, _CONFIRMED = 3, 16, 192
-_OFFSETS = 3
-"""Offsets of labels that are as likely as none, for which the odds are corrected."""
+_FEWEST_OTHERS, _FEWEST_ROWS, _CONFIRMED = 3, 8, 192
 
 
 @dataclass(frozen=True)
@@ -192,7 +190,8 @@ def try_others(
 
         def ask(words: str, count: int) -> Attempt:
             said = Answers(classes_of(graph.tensors[name].shape))
-            for scores, labels in _scores(evaluation, every[words], name, count):
+            rows = _mixed(len(evaluation), min(count, len(evaluation)))
+            for scores, labels in _scores(evaluation, every[words], name, rows):
                 said = said.add(_best(scores), labels)
                 advance(1)
             offset, fitted = said.fitted()
@@ -220,42 +219,47 @@ def find_better(
 ) -> Better | None:
     """Look for other preparation with which the float model is right significantly more often.
 
-    All are asked about a few samples, the best about more, as far as the budget goes; a model that
-    is too large for that is not asked.
+    All are asked about a few samples, the best about others, as far as the budget goes: on samples
+    that did not choose it, it is one hypothesis, however many preparations and label offsets there
+    are to choose from. A model that is too large for that is not asked.
 
     Returns:
         The best one, if chance does not explain how much better it is; None if there is none.
     """
     name = scores_output(graph)
     room = _affordable(graph, (0, 1 << 30))
-    few = min(_SCREENED[1], len(evaluation), room // (2 * _FEWEST_OTHERS))
+    few = min(_SCREENED[1], len(evaluation) // 2, room // (2 * _FEWEST_OTHERS))
     if name is None or few < _FEWEST_ROWS:
         return None
     every = {"": evaluation.dataset, **{other.words: other.dataset for other in others}}
     chosen = list(every)[: max(1, room // (2 * few))]
-    most = min(_CONFIRMED, len(evaluation), room // 4)
+    most = min(_CONFIRMED, len(evaluation) - few, room // 4)
+    mixed = _mixed(len(evaluation), few + most)
     with progress.stage("try other preprocessing", len(chosen) * few + 2 * most) as advance:
 
-        def ask(words: str, count: int) -> Answers:
+        def ask(words: str, rows: Sequence[int]) -> Answers:
             said = Answers(classes_of(graph.tensors[name].shape))
-            for scores, labels in _scores(evaluation, every[words], name, count):
+            for scores, labels in _scores(evaluation, every[words], name, rows):
                 said = said.add(_best(scores), labels)
                 advance(1)
             return said
 
-        first = _ranked(Attempt(words, *ask(words, few).fitted()) for words in chosen)[0]
-        asked, said = ask("", most), ask(first.words, most).moved(first.offset)
+        first = _ranked(Attempt(words, *ask(words, mixed[:few]).fitted()) for words in chosen)[0]
+        if not first.words and not first.offset:
+            return None  # nothing fits better than what was asked for
+        asked = ask("", mixed[few:])
+        said = (ask(first.words, mixed[few:]) if first.words else asked).moved(first.offset)
     gained, lost = said.beyond(asked), asked.beyond(said)
-    odds = lost_by_chance(gained, lost) * len(chosen) * _OFFSETS
+    odds = lost_by_chance(gained, lost)
     return Better(replace(first, answers=said), asked) if odds < _ABOVE else None
 
 
 def _scores(
-    evaluation: Evaluation, dataset: Samples, name: str, count: int
+    evaluation: Evaluation, dataset: Samples, name: str, rows: Sequence[int]
 ) -> Iterator[tuple[Array, Array]]:
     labels = evaluation.labels
     assert labels is not None
-    for index in _mixed(len(evaluation), min(count, len(evaluation))):
+    for index in rows:
         sample = replace(evaluation, dataset=dataset, inputs=None, outputs=None).sample(index)
         yield evaluation.reference.run(sample)[name], labels[index]
 

@@ -61,6 +61,36 @@ def test_a_full_disk_behind_stdout_is_said_once(tmp_path: Path) -> None:
     assert "Exception ignored" not in done.stderr
 
 
+def test_a_stdout_that_cannot_be_written_is_no_bug_of_qhal(tmp_path: Path) -> None:
+    done = shell("$QHAL targets 1</dev/null", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error QH401: Cannot write to stdout: ")
+    assert len(done.stderr.splitlines()) <= 2
+
+
+@pytest.mark.parametrize("option", ["--help", "--version", "deploy --help"])
+def test_a_full_disk_behind_help(tmp_path: Path, option: str) -> None:
+    done = shell(f"$QHAL {option} >/dev/full", tmp_path)
+    assert done.returncode == 2
+    assert "Exception ignored" not in done.stderr
+    assert "the disk is full" in done.stderr
+
+
+def test_a_stdout_that_does_not_wait_gets_the_whole_result(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    filled = os.write(writer, bytes(1 << 20))
+    process = subprocess.Popen(
+        [*QHAL, "targets"], stdout=writer, env={**os.environ, "PYTHONPATH": PATH}
+    )
+    os.close(writer)
+    time.sleep(3)  # for as long as the pipe is full, it has to wait
+    with os.fdopen(reader, "rb") as stream:
+        content = stream.read()
+    assert process.wait() == 0
+    assert content[filled:].endswith(b"shows one with its numbers.\n")
+
+
 def test_no_file_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None:
     """What a runtime prints on stderr would land in it."""
     text = (
@@ -128,6 +158,33 @@ def test_too_little_memory_is_one_sentence(tmp_path: Path, raised: str) -> None:
     assert "--calib-samples" in done.stderr
     assert "traceback" not in done.stderr.lower()
     assert not (tmp_path / "out").exists()
+
+
+NO_ROOM = """
+import sys
+class Full:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("qhal.pipeline", "qhal.system.shortage"):
+            raise MemoryError
+sys.meta_path.insert(0, Full())
+from qhal.cli.entry import main
+sys.exit(main())
+"""
+
+
+def test_too_little_memory_for_the_words_of_an_error(tmp_path: Path) -> None:
+    """There is none either for the modules that tell what lacks."""
+    done = subprocess.run(
+        [sys.executable, "-c", NO_ROOM, *WITH_DATA],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": PATH},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error QH801: ")
+    assert "Traceback" not in done.stderr
 
 
 def test_a_deleted_working_folder(tmp_path: Path) -> None:

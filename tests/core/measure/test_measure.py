@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from qhal.ir.graph import Array
 from qhal.measure import Clocked, Measurement, Pair, measure
 from qhal.measure.energy import DRAM_PJ_PER_BYTE, energy, lower_bound_pj
 from qhal.measure.latency import Timing
-from qhal.measure.memory import peak_memories, peak_memory
+from qhal.measure.memory import UnmeasuredError, peak_memories, peak_memory
 from qhal.measure.modeled import Work, latency_range_ns, target_latency
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import Findings, Trial
@@ -243,6 +245,22 @@ def test_where_peak_memory_is_not_measured_a_decision_says_why(
     assert why(spoil=spoilt) == (
         "Peak memory was not measured: The backend 'toy' broke in run: ValueError: in the child."
     )
+
+
+def test_what_keeps_a_child_from_its_files_is_not_called_a_want_of_processes(
+    toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = toys.samples().sample(0)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))
+    try:
+        with pytest.raises(UnmeasuredError, match="files for another process cannot be written"):
+            peak_memory(toys.subject(toys.model), sample)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(UnmeasuredError, match=r"^Cannot create a temporary folder: No such file"):
+        peak_memory(toys.subject(toys.model), sample)
 
 
 def test_the_backend_adds_what_only_it_can_find_out(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from qhal.ir.graph import Array
 from qhal.pipeline.float_check import FloatFinding
 from qhal.pipeline.options import Options
 from qhal.pipeline.session import Session
+from qhal.progress import Advance
 from qhal.results.record import RunRecord
 from tests.paths import ROOT
 
@@ -205,3 +208,36 @@ def test_a_mediocre_model_that_nothing_fits_better_is_left_alone(digits: dict[st
     rng = np.random.default_rng(5)
     labels = np.where(rng.random(500) < 0.5, digits["labels"], rng.integers(0, 10, 500))
     assert checked(MODEL, {**digits, "labels": labels}) == FloatFinding()
+
+
+class Units:
+    """Counts the units of each stage."""
+
+    def __init__(self) -> None:
+        self.done: dict[str, int] = {}
+
+    @contextmanager
+    def stage(self, title: str, total: int | None = None) -> Iterator[Advance]:
+        self.done[title] = 0
+
+        def advance(units: int) -> None:
+            self.done[title] += units
+
+        yield advance
+
+
+def asked_on(
+    digits: dict[str, Any], labels: np.ndarray[Any, np.dtype[np.int64]]
+) -> tuple[FloatFinding, int]:
+    """Return what is found, and how many samples were run to find other preparation."""
+    units = Units()
+    session = Session(MODEL, Options({**digits, "labels": labels}, calib_samples=8))
+    return session.check_float(units), units.done.get("try other preprocessing", 0)
+
+
+def test_what_is_best_as_it_is_runs_on_no_more_samples(digits: dict[str, Any]) -> None:
+    rng = np.random.default_rng(1)
+    labels = np.where(rng.random(500) < 0.4, digits["labels"], rng.integers(0, 10, 500))
+    found, runs = asked_on(digits, labels)
+    assert found == FloatFinding()
+    assert 0 < runs < 2 * 192, runs  # on the few samples that choose, and on none that confirm

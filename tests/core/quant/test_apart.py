@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import shlex
+
 from qhal.ir import ops
 from qhal.ir.build import GraphBuilder
 from qhal.ir.graph import Graph, TensorType
@@ -54,3 +57,11 @@ def test_nothing_is_said_where_a_part_has_no_name_in_the_file() -> None:
 
 def test_names_are_quoted_for_the_shell() -> None:
     assert as_command(["a b", "c"]) == "--output 'a b' --output c"
+
+
+def test_a_name_that_begins_like_an_option_is_tied_to_its_own() -> None:
+    names = ["-a", "b", "--c d"]
+    arguments = shlex.split(as_command(names))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--output", action="append")
+    assert parser.parse_args(arguments).output == names

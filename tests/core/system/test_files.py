@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from qhal.system.files import (
     is_folder,
     locked_folder,
     plain,
+    remove_tree,
     try_lock,
 )
 from tests.paths import PATH
@@ -53,6 +55,32 @@ def test_a_folder_is_locked_once(tmp_path: Path) -> None:
     os.close(lock)
     with if_abandoned(tmp_path) as abandoned:
         assert abandoned
+
+
+def test_a_tree_is_removed_without_what_its_links_lead_to(tmp_path: Path) -> None:
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "x").touch()
+    (tmp_path / "ours" / "deep").mkdir(parents=True)
+    for link in (tmp_path / "link", tmp_path / "ours" / "link", tmp_path / "ours" / "deep" / "l"):
+        link.symlink_to(tmp_path / "foreign")
+    remove_tree(tmp_path / "link")
+    remove_tree(tmp_path / "ours")
+    assert not (tmp_path / "ours").exists()
+    assert [path.name for path in (tmp_path / "foreign").iterdir()] == ["x"]
+
+
+def test_a_tree_is_removed_with_one_file_open_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "ours" / "a" / "b").mkdir(parents=True)
+    (tmp_path / "ours" / "a" / "b" / "link").symlink_to(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(tmp_path, os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, before[1]))
+    try:
+        remove_tree(tmp_path / "ours")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_link_is_nobodys_folder(tmp_path: Path) -> None:

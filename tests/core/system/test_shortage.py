@@ -25,11 +25,11 @@ DIGITS = ROOT / "examples" / "digits"
     [
         (OSError(errno.EMFILE, "Too many open files", "x.npy"), LimitError),
         (OSError(errno.ENFILE, "Too many open files in system"), LimitError),
-        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), LimitError),
         (RuntimeError("can't start new thread"), LimitError),
         (ImportError("libz.so: cannot open shared object file: Error 24"), LimitError),
         (ImportError("libz.so: failed to map segment from shared object"), OutOfMemoryError),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), OutOfMemoryError),
+        (RuntimeError("mmap failed: Cannot allocate memory"), OutOfMemoryError),
         (MemoryError(), OutOfMemoryError),
     ],
 )
@@ -40,7 +40,15 @@ def test_what_lacks(error: Exception, kind: type[QhalError]) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(errno.ENOENT, "No such file"), RuntimeError("boo"), KeyError("Error 24")]
+    "error",
+    [
+        OSError(errno.ENOENT, "No such file"),
+        BlockingIOError(errno.EAGAIN, "write could not complete without blocking"),
+        ImportError("libgomp.so.1: cannot allocate memory in static TLS block"),
+        RuntimeError("boo"),
+        RuntimeError("Error 2405: unsupported operator"),
+        KeyError("Error 24"),
+    ],
 )
 def test_what_is_no_want_of_the_machine(error: Exception) -> None:
     assert shortage(error) is None
@@ -50,6 +58,26 @@ def test_the_cause_tells_too() -> None:
     error = ValueError("cannot be loaded")
     error.__cause__ = OSError(errno.EMFILE, "Too many open files")
     assert isinstance(shortage(error), LimitError)
+
+
+NO_PROCESS = """
+import os, resource, subprocess, sys
+from qhal.system.shortage import shortage
+if os.getuid() == 0:
+    os.setuid(65534)  # limits of processes do not bind root
+resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+try:
+    subprocess.run(["true"], preexec_fn=int)
+except OSError as error:
+    print(error.errno, type(shortage(error)).__name__)
+"""
+
+
+def test_a_process_that_cannot_start_is_a_want() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NO_PROCESS], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == [str(errno.EAGAIN), "LimitError"], done.stderr
 
 
 def limited(most: int) -> Callable[[], None]:

@@ -48,7 +48,10 @@ class EthosUBackend(HostedByLitert):
         return capabilities(configuration_of(target).is_u85)
 
     def foresee(self, model: QuantModel, target: TargetProfile) -> tuple[Decision, ...]:
-        """Refuse a model of which nothing runs on the NPU; a copy of an input does."""
+        """Refuse a model whose nodes all run beside the NPU.
+
+        A model without nodes is not refused: the NPU copies its inputs.
+        """
         rows = model.kernels.values()
         if not rows or any(row.unit != HOST for row in rows):
             return ()

@@ -84,7 +84,7 @@ _UNFUSED = frozenset({"ConvTranspose", "Div"})
 """Operators of which Vela does not state that it reads the fused activation."""
 
 
-_NATIVE_ON_U55 = {"ConvTranspose": the.u55_fits_before_layout}
+_NATIVE_ON_U55 = {"ConvTranspose": the.u55_is_native_transposed}
 
 
 @cache

@@ -110,14 +110,14 @@ def u55_strides_of_transposed(view: NodeView, strides: OneOf) -> str | None:
 
 @limit()
 def u55_makes_all_windows(view: NodeView) -> str | None:
-    """A transposed convolution makes its input's size times the stride, or without padding as
-    much more as the kernel is larger than the stride.
+    """A transposed convolution makes its input's size times the stride. Without padding it makes
+    more: the difference between kernel and stride, if the kernel is larger.
     """
     return _odd_sizes(forward_axes(view, slice(1, -1)))
 
 
 @limit()
-def u55_fits_before_layout(view: NodeView) -> str | None:
+def u55_is_native_transposed(view: NodeView) -> str | None:
     """All dilations are 1, and sizes with strides of the NPU are those that it makes."""
     op = view.op
     assert isinstance(op, ops.ConvTranspose)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +11,7 @@ from qhal.decisions import Code, Decision
 from qhal.errors import ModelInvalidError, ModelShapeError
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Shapes, TensorType
+from qhal.words import as_option
 
 Dim = int | str
 """A size, or the name of a free dimension."""
@@ -138,7 +138,7 @@ def _dims(value: ir.Value, shapes: Shapes) -> tuple[Dim, ...]:
 
 def _option(name: str, shape: str) -> str:
     """Write the option that sets a shape, quoted for a shell."""
-    return f"--shape {shlex.quote(f'{name}={shape}')}"
+    return as_option("--shape", f"{name}={shape}")
 
 
 def _input_type(value: ir.Value, binder: _Binder) -> DType:

@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 
 from qhal.errors import OptionError
+from qhal.words import as_option
 
 _LISTED = 8
 _LIST_ALL = "`qhal check MODEL --target T --dump imported` lists the tensors."
@@ -107,10 +108,10 @@ def _not_computed(graph: onnx.GraphProto, name: str, made: Sequence[str]) -> Opt
         return OptionError(f"--output {name!r} is an input of the model.", hint)
     named = [node for node in graph.node if node.name == name]
     if named:
-        results = " or ".join(filter(None, named[0].output))
+        results = " or ".join(as_option("--output", n) for n in named[0].output if n)
         return OptionError(
             f"--output {name!r} is a node ({named[0].op_type}); outputs are tensors.",
-            f"Its result is --output {results}.",
+            f"Its result is {results}.",
         )
     return OptionError(f"--output: the model computes no tensor {name!r}.", _near(name, made))
 

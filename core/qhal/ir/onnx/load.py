@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,11 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx_ir.passes.common import InlinePass, TopologicalSortPass
+from onnx_ir.passes.common import TopologicalSortPass
 
 from qhal.errors import ModelFileError, ModelInvalidError
 from qhal.ir.onnx.cut import computed, end_at
-from qhal.ir.onnx.unroll import MOST_NODES
+from qhal.ir.onnx.inline import inlined
 from qhal.ir.onnx.weights import WeightFiles, location_of, map_file
 from qhal.ir.onnx.wire import WireError, lift_weights
 
@@ -62,8 +61,7 @@ def load(path: Path, outputs: Sequence[str] = ()) -> ModelSource:
             model = ir.from_proto(proto)
             _check_names(model.graph)
             if model.functions:
-                _check_calls(model)
-                InlinePass()(model)
+                model = inlined(proto, model)
             TopologicalSortPass()(model)
     except Exception as error:
         reason = str(_innermost(error)).strip().rstrip(".") or type(error).__name__
@@ -111,31 +109,6 @@ def _check_names(graph: ir.Graph) -> None:
         for name in (*names, *(value.name for value in values)):
             if not isinstance(name, str | None):
                 raise ValueError(f"the name {name!r} is not UTF-8 text")
-
-
-def _check_calls(model: ir.Model) -> None:
-    """Refuse functions whose calls of each other never end, or come to very many nodes."""
-    sizes: dict[ir.OperatorIdentifier, float] = {}
-
-    def size(nodes: Iterable[ir.Node]) -> float:
-        return sum(called(node.op_identifier()) for node in nodes)
-
-    def called(name: ir.OperatorIdentifier) -> float:
-        if name not in model.functions:
-            return 1
-        if name not in sizes:
-            sizes[name] = math.inf  # until it is known: whoever asks meanwhile is in a circle
-            sizes[name] = size(model.functions[name].all_nodes())
-        return sizes[name]
-
-    count = size(model.graph.all_nodes())
-    if count == math.inf:
-        raise ValueError("its functions call each other in a circle")
-    if count - sum(1 for _ in model.graph.all_nodes()) > MOST_NODES:
-        raise ValueError(
-            f"it comes to {count:,} nodes where its functions are called, and the limit is "
-            f"{MOST_NODES:,} more; inline them before, with onnx.inliner.inline_local_functions"
-        )
 
 
 def _innermost(error: BaseException) -> BaseException:
