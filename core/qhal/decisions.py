@@ -98,6 +98,10 @@ class Code(Enum):
         "QD310",
         "an operand keeps few quantization steps, since it shares a scale with wider ones",
     )
+    WIDER_WEIGHT = (
+        "QD311",
+        "a weight keeps more bits than asked for, because no kernel of the recipe supports its node",
+    )
     STATE_PROMOTED = (
         "QD320",
         "a node that carries a state to the next frame runs in float: rounding would add up",

@@ -13,6 +13,7 @@ from enum import Enum
 from math import inf, prod
 
 from qhal.errors import PluginError
+from qhal.ir.dtypes import DType
 from qhal.ir.graph import NodeView
 from qhal.ir.ops import OPERATORS, Activation, Layout, kinds_of
 from qhal.targets.limit import Limit, broken_by, refuse_others
@@ -78,6 +79,9 @@ class KernelRow:
         unit: where it runs; "" is the target's main unit, :data:`HOST` the processor beside it.
         limits: further rules for this row alone.
         scales: what it takes beyond the types; None for all scales.
+        computes: the type in which the kernel computes with the weight, where a weight in fewer
+            bits is widened once, at load time; None if it computes with the weight as it is
+            stored.
         name: what reports call it, such as ``int8 per-axis``.
     """
 
@@ -89,6 +93,7 @@ class KernelRow:
     limits: tuple[Limit, ...] = ()
     name: str = ""
     scales: ScaleLimit | None = None
+    computes: DType | None = None
 
     def __post_init__(self) -> None:
         """Refuse codebooks where a kernel computes with integers, and unused bits elsewhere.

@@ -67,6 +67,11 @@ class QuantSpec:
         return self.dtype.qmax if self.bits is None else (1 << (self.bits - 1)) - 1
 
     @property
+    def used_bits(self) -> int:
+        """Bits of an element that carry its value."""
+        return self.dtype.bits if self.bits is None else self.bits
+
+    @property
     def quantized(self) -> bool:
         """True if elements are integers or codes, with a scale."""
         return not self.dtype.is_float
