@@ -100,7 +100,7 @@ class Code(Enum):
     )
     WIDER_WEIGHT = (
         "QD311",
-        "a weight keeps more bits than asked for, because no kernel of the recipe supports its node",
+        "a weight keeps more bits than asked for, since no kernel of the recipe takes its node",
     )
     STATE_PROMOTED = (
         "QD320",

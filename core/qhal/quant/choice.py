@@ -125,7 +125,7 @@ SelectionPass = Callable[[SelectionTask, Choices], Choices]
 
 def choose(view: NodeView, caps: Capabilities, policy: Policy) -> Choice:
     """Take the first row of the node's recipe that takes it, else one in float, else refuse it."""
-    name, recipe = view.node.name, policy.recipe_for(view)
+    recipe = policy.recipe_for(view)
     if isinstance(view.op, Opaque):
         return _choose_opaque(view, view.op, caps, recipe)
     if not _touches_float(view):
