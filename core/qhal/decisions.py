@@ -120,6 +120,10 @@ class Code(Enum):
         "QD404",
         "channels in front of depthwise convolutions were scaled to a common range",
     )
+    WEIGHTS_FITTED = (
+        "QD405",
+        "weights were fitted to what their node sees behind quantized layers",
+    )
     # QD5xx lowering and running
     NOT_COMPILED = (
         "QD501",
