@@ -43,7 +43,7 @@ WEIGHTED: dict[str, tuple[ops.Op, list[tuple[int, ...]]]] = {
 }
 
 
-def minimal(stored: int, opset: int) -> bytes:
+def minimal(stored: TensorProto.DataType, opset: int) -> bytes:
     """A quantized convolution whose weight is dequantized as it is stored, without a Cast."""
     bits = {TensorProto.INT4: 4, TensorProto.INT2: 2}[stored]
     weight = TensorProto(name="w", data_type=stored, dims=(4, 2, 3, 3))
@@ -68,7 +68,7 @@ def minimal(stored: int, opset: int) -> bytes:
     imports = [helper.make_opsetid("", opset)]
     version = helper.find_min_ir_version_for(imports)
     model = helper.make_model(graph, opset_imports=imports, ir_version=version)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def optimized(model: bytes, path: Path) -> list[str]:

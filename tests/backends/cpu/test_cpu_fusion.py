@@ -40,7 +40,7 @@ X = (1, 8, 12, 12)
 ONE = ((1, 1), (1, 1, 1, 1), (1, 1))
 STORED = Stored(np.arange(8, dtype=np.uint8).reshape(8, 1, 1) * 30)
 
-COMPUTED = [
+COMPUTED: list[tuple[str, ops.Op, list[Operand]]] = [
     ("QLinearConv", ops.Conv(*ONE), [X, Weight((16, 8, 3, 3)), Bias(16)]),
     ("QLinearConv", ops.Conv(*ONE, activation=Activation.RELU), [X, Weight((16, 8, 3, 3))]),
     ("QLinearConv", ops.Conv(*ONE, groups=2), [X, Weight((16, 4, 3, 3)), Bias(16)]),
@@ -124,8 +124,7 @@ def test_computed(kernel: str, op: ops.Op, operands: list[Operand]) -> None:
 
 @pytest.mark.parametrize("dtype", [DType.INT4, DType.INT2])
 @pytest.mark.parametrize(
-    ("kernel", "op", "operands"),
-    [case for case in COMPUTED if any(isinstance(operand, Weight) for operand in case[2])],
+    ("kernel", "op", "operands"), [case for case in COMPUTED if Weight in map(type, case[2])]
 )
 def test_weights_of_few_bits_run_as_bytes(
     kernel: str, op: ops.Op, operands: list[Operand], dtype: DType
