@@ -125,11 +125,19 @@ class KernelRow:
             "Only symmetric weights of a signed integer type may use fewer bits than the type has.",
         )
 
+    @property
+    def storage(self) -> str:
+        """Such as "stored 4 bits, computes 8"; empty if it computes with weights as stored."""
+        if self.computes is None or self.weight is None:
+            return ""
+        integer = self.computes.is_integer
+        computes = self.computes.bits if integer else f"in {self.computes.value}"
+        return f"stored {self.weight.dtype.bits} bits, computes {computes}"
+
     def __str__(self) -> str:
-        if self.name:
-            return self.name
         weight = f" x {self.weight}" if self.weight else ""
-        return f"{self.activation}{weight} -> {self.output}"
+        words = self.name or f"{self.activation}{weight} -> {self.output}"
+        return f"{words} ({self.storage})" if self.storage else words
 
 
 @dataclass(frozen=True)

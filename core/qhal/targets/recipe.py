@@ -72,7 +72,7 @@ _INT16 = frozenset({DType.INT16, DType.UINT16})
 _INT4 = frozenset({DType.INT4, DType.UINT4})
 _FLOAT = frozenset({DType.FLOAT32, DType.FLOAT16})
 _BFLOAT = frozenset({DType.BFLOAT16})
-_FEW = _INT4 | _INT8
+_FEW = _INT4 | _INT8 | frozenset({DType.INT2})
 """Types that hold weights of 4 bits and fewer: some hardware gains by few values in int8, too."""
 
 FLOAT32 = Recipe("float32", "no quantization: the baseline", _FLOAT, frozenset({DType.FLOAT32}))
