@@ -12,6 +12,7 @@ from qhal.ir.graph import Array
 from qhal.quant.covariance import ReceptiveField, cut_patches, pick_places
 
 Floats = npt.NDArray[np.float64]
+Patches = npt.NDArray[np.float32]
 
 ROWS_PER_WEIGHT = 16
 """Places that are looked at per weight of an output; more changed the zoo's models by less than
@@ -70,6 +71,7 @@ class MomentsCollector:
         self._field, self._seen = field, 0
         self._wanted = ceil((ROWS_PER_WEIGHT * field.weights + _MORE_ROWS) / samples)
         shape = (field.groups, field.weights)
+        self._waiting: list[tuple[Patches, Patches]] = []
         self.rows = 0
         self.exact, self.quantized = np.zeros(shape), np.zeros(shape)
         self.own, self.cross = np.zeros((2, *shape, field.weights))
@@ -78,16 +80,28 @@ class MomentsCollector:
         """Take the layer's input of one sample, in the float model and in the quantized one."""
         places = pick_places(self._field, exact, self._wanted, self._seen)
         floats, here = (cut_patches(self._field, v, places) for v in (exact, quantized))
+        self._waiting.append((floats, here))
+        self._seen += 1
+        if sum(pair[0].shape[1] for pair in self._waiting) >= self._field.weights:
+            self.flush()
+
+    def flush(self) -> None:
+        """Add what waits: one product of many rows costs less than many of few."""
+        if not self._waiting:
+            return
+        floats, here = (np.concatenate(each, axis=1) for each in zip(*self._waiting, strict=True))
+        self._waiting.clear()
         self.exact += floats.sum(1, dtype=np.float64)
         self.quantized += here.sum(1, dtype=np.float64)
         self.own += np.matmul(here.swapaxes(1, 2), here)
         self.cross += np.matmul(floats.swapaxes(1, 2), here)
         self.rows += floats.shape[1]
-        self._seen += 1
 
 
 def moments_of(*collectors: MomentsCollector) -> Moments:
     """Join what collectors of one layer saw."""
+    for collector in collectors:
+        collector.flush()
     first, *others = collectors
     rows = sum(c.rows for c in collectors)
     exact = (first.exact + sum(c.exact for c in others)) / rows
