@@ -181,7 +181,9 @@ def _join(reasons: list[str]) -> str:
 def _no_row(view: NodeView, caps: Capabilities, recipe: Recipe) -> str:
     if not caps.has(view.op.kind):
         return f"qhal knows no kernel for {view.op.kind} on this target"
-    return f"qhal knows no {recipe.name} kernel for {view.op.kind} on this target"
+    lack = f"qhal knows no {recipe.name} kernel for {view.op.kind} on this target"
+    why = caps.why_absent(recipe.name, view.op.kind)
+    return f"{lack}: {why}" if why else lack
 
 
 def _first_broken(view: NodeView, row: KernelRow, limits: tuple[Limit, ...]) -> str | None:

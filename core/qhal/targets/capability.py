@@ -167,6 +167,21 @@ class Capability:
 
 
 @dataclass(frozen=True)
+class Absence:
+    """Kernels that a target lacks although others have them, and why.
+
+    Attributes:
+        recipes: names of the recipes that would take them.
+        why: a clause that follows "because".
+        ops: the operators' kinds; empty for all.
+    """
+
+    recipes: tuple[str, ...]
+    why: str
+    ops: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """All that a target can execute.
 
@@ -181,6 +196,7 @@ class Capabilities:
             float kernel makes.
         opaque: the sentence why unknown operators are refused, the rule that one must meet to be
             taken in float, or None if the runtime takes any ONNX operator in float.
+        absent: kernels that are missing for a reason, which refusals quote.
     """
 
     kernels: tuple[Capability, ...]
@@ -190,6 +206,7 @@ class Capabilities:
     native: Mapping[str, Limit] = field(default_factory=dict)
     integer_io: bool = False
     opaque: str | Limit | None = "the target runs canonical operators only"
+    absent: tuple[Absence, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse unknown operators and what is no limit.
@@ -211,6 +228,11 @@ class Capabilities:
     def has(self, kind: str) -> bool:
         """Return True if there is any kernel for the operator kind."""
         return any(c.op == kind and c.rows for c in self.kernels)
+
+    def why_absent(self, recipe: str, kind: str = "") -> str:
+        """Say why there are no kernels of a recipe, or of an operator in it; empty if unknown."""
+        found = (a.why for a in self.absent if recipe in a.recipes and (not a.ops or kind in a.ops))
+        return next(found, "")
 
     def refusal_of_opaque(self, view: NodeView) -> str | None:
         """Say why an ONNX operator that is none of qhal is refused; None if it runs in float."""

@@ -132,6 +132,8 @@ def find_recipe(name: str, caps: Capabilities, target: str) -> Recipe:
         return have[name]
     known = any(recipe.name == name for recipe in RECIPES)
     what = f"target {target} has no kernels for it" if known else "there is no such recipe"
+    why = caps.why_absent(name)
+    what = f"{what}, because {why}" if why else what
     raise UnknownRecipeError(
         f"Recipe {name!r}: {what}.", f"Recipes of {target}: {', '.join(have) or 'none'}."
     )
