@@ -19,13 +19,10 @@ from qhal.quant.constraints import Constraints
 from qhal.quant.covariance import receptive_field_of
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.qdq_insertion import ConstantForm
-from qhal.quant.repair import Refit, Site, Streams, open_streams
+from qhal.quant.repair import FittingSite, Refit, Streams, open_streams
 from qhal.quant.scores import AttentionScores
 from qhal.quant.weights import WeightTask, can_fit, quantize_weights
 from qhal.targets.spec import Derived, QuantSpec
-
-FEW_BITS = 4
-"""Weights of at most so many bits are fitted; more lose too little to pay for the time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +90,7 @@ class _Assigner:
         """Open what layers are fitted to, if any has weights of few bits."""
         rows = [choice.row for choice in self.constraints.choices.values()]
         specs = [row.weight for row in rows if row is not None and row.weight is not None]
-        few = any(can_fit(spec) and spec.used_bits <= FEW_BITS for spec in specs)
+        few = any(can_fit(spec) and spec.few for spec in specs)
         if self.refit is None or not few:
             yield None
             return
@@ -121,7 +118,7 @@ class _Assigner:
 
     def _store_weights(self, node: Node, spec: QuantSpec, streams: Streams | None) -> None:
         qdq = self.constraints.qdq
-        site = None if streams is None else Site.of(streams, node.name, self._order(node))
+        site = None if streams is None else FittingSite.of(streams, node.name, self._order(node))
         weight, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else ""
         bias_spec = qdq.forms[bias].spec if bias in qdq.forms else None
         result = quantize_weights(

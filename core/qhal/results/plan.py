@@ -138,7 +138,7 @@ def storage_of(rows: Iterable[KernelRow]) -> str:
         One phrase, or several with "; " between them; empty if there is no such weight, or if a
         kernel computes with one as it is stored.
     """
-    few = [row for row in rows if row.weight is not None and row.weight.dtype.bits < 8]
+    few = [row for row in rows if row.weight is not None and row.weight.few]
     phrases = dict.fromkeys(row.storage for row in few)
     return "; ".join(phrases) if all(phrases) else ""
 

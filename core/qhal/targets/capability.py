@@ -132,7 +132,9 @@ class KernelRow:
             return ""
         integer = self.computes.is_integer
         computes = self.computes.bits if integer else f"in {self.computes.value}"
-        return f"stored {self.weight.dtype.bits} bits, computes {computes}"
+        stored, used = self.weight.dtype.bits, self.weight.used_bits
+        levels = "" if used == stored else f" with {1 << used} levels"
+        return f"stored {stored} bits{levels}, computes {computes}"
 
     def __str__(self) -> str:
         weight = f" x {self.weight}" if self.weight else ""

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from qhal.ir.dtypes import DType
 
 
+_FEW_BITS = 4
+"""Weights of more bits lose too little to pay for the time that fitting takes."""
+
+
 @dataclass(frozen=True)
 class PerTensor:
     """One scale for the whole tensor: scale shape ()."""
@@ -70,6 +74,11 @@ class QuantSpec:
     def used_bits(self) -> int:
         """Bits of an element that carry its value."""
         return self.dtype.bits if self.bits is None else self.bits
+
+    @property
+    def few(self) -> bool:
+        """True if a weight has so few bits that it has to be fitted to what its layer sees."""
+        return self.used_bits <= _FEW_BITS
 
     @property
     def quantized(self) -> bool:

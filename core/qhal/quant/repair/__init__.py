@@ -12,7 +12,7 @@ quantized already. Nothing is trained; memory is bounded by one layer.
 
 from __future__ import annotations
 
-from qhal.quant.repair.site import Site
+from qhal.quant.repair.fitting_site import FittingSite
 from qhal.quant.repair.streams import Refit, Streams, open_streams
 
-__all__ = ["Refit", "Site", "Streams", "open_streams"]
+__all__ = ["FittingSite", "Refit", "Streams", "open_streams"]

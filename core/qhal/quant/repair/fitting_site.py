@@ -16,7 +16,7 @@ from qhal.quant.weight_rows import by_output
 
 
 @dataclass(frozen=True, eq=False)
-class Site:
+class FittingSite:
     """A layer of the float graph.
 
     Attributes:
@@ -33,7 +33,7 @@ class Site:
     order: npt.NDArray[np.intp] | None
 
     @staticmethod
-    def of(streams: Streams, name: str, order: npt.NDArray[np.intp] | None) -> Site | None:
+    def of(streams: Streams, name: str, order: npt.NDArray[np.intp] | None) -> FittingSite | None:
         """Find the layer of this name; None if it cannot be fitted by itself.
 
         It cannot if others read its weight too, or its receptive field is not known or too wide.
@@ -43,7 +43,7 @@ class Site:
         if node is None or shape is None:
             return None
         receptive = receptive_field_of(node.op, shape, LARGEST_FIELD)
-        return None if receptive is None else Site(node, shape, receptive, order)
+        return None if receptive is None else FittingSite(node, shape, receptive, order)
 
     def look(self, streams: Streams) -> tuple[Moments, Moments, Moments]:
         """Return what the layer sees, in the order of the target's layout."""
