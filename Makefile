@@ -8,7 +8,7 @@ OUT = out/digits-edgetpu
 CASES ?= 2000
 SEED ?= 0
 
-.PHONY: help demo test sweep fuzz faults install lint docs docs-check picture bench startup clean goldens
+.PHONY: help demo test sweep fuzz faults install lint docs docs-check picture bench bench-few-bits startup clean goldens
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/\1\t\2/p' Makefile
@@ -51,6 +51,9 @@ picture: $(VENV)/demo  ## redraw the picture in the README
 
 startup: $(VENV)/demo  ## time `import qhal` and `qhal --help`
 	$(BIN)/python benchmarks/startup.py
+
+bench-few-bits: $(VENV)/dev  ## what weights of few bits lose, rounded alone and fitted
+	$(BIN)/python benchmarks/few_bits.py
 
 bench: $(BENCH_VENV)/done  ## compare qhal with ONNX Runtime's quantizer and NNCF on the zoo
 	$(BENCH_VENV)/bin/python benchmarks/peers.py

@@ -106,6 +106,10 @@ class Code(Enum):
         "QD310",
         "an operand keeps few quantization steps, since it shares a scale with wider ones",
     )
+    WIDER_WEIGHT = (
+        "QD311",
+        "a weight keeps more bits than asked for, since no kernel of the recipe takes its node",
+    )
     STATE_PROMOTED = (
         "QD320",
         "a node that carries a state to the next frame runs in float: rounding would add up",
@@ -123,6 +127,10 @@ class Code(Enum):
     EQUALIZED = (
         "QD404",
         "channels in front of depthwise convolutions were scaled to a common range",
+    )
+    WEIGHTS_FITTED = (
+        "QD405",
+        "weights were fitted to what their node sees behind quantized layers",
     )
     # QD5xx lowering and running
     NOT_COMPILED = (

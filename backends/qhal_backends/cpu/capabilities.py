@@ -11,6 +11,7 @@ is no row of the recipe ``w8a16``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 from qhal.ir.dtypes import DType
@@ -44,12 +45,27 @@ _FOLDED_SOURCE = (
     "a stored weight behind Cast (and Mul) is folded into float32 at load time; confirmed in the "
     "optimized graph of ONNX Runtime 1.31"
 )
+_CAST_SOURCE = (
+    "confirmed by running it: Cast of int4 with ONNX Runtime 1.23 to 1.32, of int2 with 1.24 to "
+    "1.32; without the Cast, 1.32 multiplies int4 in float and refuses int2 as an invalid graph"
+)
+_WIDENED_SOURCE = (
+    "a Cast of an initializer to int8 is folded at load time, then the QDQ selectors find an int8 "
+    f"weight; confirmed in the optimized graph of ONNX Runtime 1.32; {_CAST_SOURCE}"
+)
 
 UINT8 = QuantSpec(DType.UINT8)
 """Activations. Unsigned ones beside signed weights are what VNNI multiplies; with signed ones
 the models of the zoo took 1.3 to 4.2 times as long (ONNX Runtime 1.31, AVX512-VNNI)."""
 
 INT8_WEIGHT = QuantSpec(DType.INT8, PerAxis(), symmetric=True, narrow_range=True)
+INT4_WEIGHT = QuantSpec(DType.INT4, PerAxis(), symmetric=True)
+FEW_BITS = (
+    (INT4_WEIGHT, limits.casts_int4),
+    (replace(INT4_WEIGHT, bits=3), limits.casts_int4),
+    (replace(INT4_WEIGHT, dtype=DType.INT2), limits.casts_int2),
+)
+"""Weights that are stored in few bits and widened when the model is loaded, and what that takes."""
 INT8_GROUPS = QuantSpec(DType.INT8, PerGroup(32), symmetric=True, narrow_range=True)
 INT4_GROUPS = QuantSpec(DType.INT4, PerGroup(32), symmetric=True, narrow_range=True)
 
@@ -62,16 +78,36 @@ _HARD_SIGMOID = FixedQParams(DType.UINT8, 1 / 255, 0)
 
 def _weighted(kind: str) -> tuple[Capability, ...]:
     integer = KernelRow(UINT8, UINT8, INT8_WEIGHT, Derived(), name="uint8 x int8 per axis")
-    return (Capability(kind, (integer,), _FUSION), *_stored_weights(kind))
+    few = tuple(
+        KernelRow(
+            *(UINT8, UINT8, weight, Derived()),
+            limits=(rule,),
+            name=f"uint8 x {weight} per axis",
+            computes=DType.INT8,
+        )
+        for weight, rule in FEW_BITS
+    )
+    return (
+        Capability(kind, (integer,), _FUSION),
+        Capability(kind, few, _WIDENED_SOURCE),
+        *_stored_weights(kind),
+    )
 
 
 def _stored_weights(kind: str, half_bias: QuantSpec = HALF) -> tuple[Capability, ...]:
     """List rows with weights in fewer bits than the float32 of the node, and plain float."""
     half = KernelRow(FLOAT, FLOAT, HALF, half_bias, name="float32 x stored float16")
     int8 = KernelRow(FLOAT, FLOAT, INT8_WEIGHT, FLOAT, name="float32 x stored int8")
+    int4 = KernelRow(
+        *(FLOAT, FLOAT, INT4_WEIGHT, FLOAT),
+        limits=(limits.casts_int4,),
+        name="float32 x int4 per axis",
+        computes=DType.FLOAT32,
+    )
     plain = KernelRow(FLOAT, FLOAT, FLOAT, FLOAT, name="float32")
     return (
         Capability(kind, (int8, half), _FOLDED_SOURCE),
+        Capability(kind, (int4,), f"{_FOLDED_SOURCE}; {_CAST_SOURCE}"),
         Capability(kind, (plain,), _FLOAT_SOURCE),
     )
 
@@ -85,9 +121,9 @@ def _fully_connected() -> tuple[Capability, ...]:
             (INT4_GROUPS, limits.wide_for_nibbles),
         )
     )
-    first, *others = _weighted("FullyConnected")
+    whole, few, *others = _weighted("FullyConnected")
     nbits = Capability("FullyConnected", groups, _NBITS_SOURCE)
-    return (first, nbits, *others)
+    return (whole, few, nbits, *others)
 
 
 def _integer(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from qhal.ir import ops
 from qhal.ir.graph import NodeView
 from qhal.targets.limit import Above, OneOf, Range, limit
@@ -67,6 +69,34 @@ def wide_for_bytes(view: NodeView, weights: Range) -> str | None:
 def wide_for_nibbles(view: NodeView, weights: Range) -> str | None:
     """An output has at least {weights.least} weights, one whole group."""
     return _narrow(view, weights)
+
+
+@limit(minor=Range(least=23))
+def casts_int4(view: NodeView, minor: Range) -> str | None:
+    """The installed ONNX Runtime is 1.{minor.least} or newer: older ones do not cast int4."""
+    return _too_old(minor)
+
+
+@limit(minor=Range(least=24))
+def casts_int2(view: NodeView, minor: Range) -> str | None:
+    """The installed ONNX Runtime is 1.{minor.least} or newer: older ones do not know int2."""
+    return _too_old(minor)
+
+
+def _too_old(minor: Range) -> str | None:
+    have, found = installed(), ".".join(map(str, installed()))
+    if have[0] > 1 or have[1] in minor:
+        return None
+    return f"the installed ONNX Runtime is {found}; allowed: 1.{minor}"
+
+
+@cache
+def installed() -> tuple[int, int]:
+    """Return the first two numbers of the version of the installed ONNX Runtime."""
+    import onnxruntime
+
+    major, minor, *_ = onnxruntime.__version__.split(".")
+    return int(major), int(minor)
 
 
 def _narrow(view: NodeView, weights: Range) -> str | None:

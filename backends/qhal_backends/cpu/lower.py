@@ -37,14 +37,16 @@ _RANGES: Mapping[Activation, tuple[float, float]] = {
     Activation.RELU6: (0.0, 6.0),
 }
 
+_CAST_OPSETS: Mapping[DType, int] = {DType.INT4: 21, DType.INT2: 25}
+"""The first opsets in which Cast takes integers of few bits."""
+
 NodeWriter = Callable[[QdqWriter, Node], None]
 
 
 def to_qdq(model: QuantModel) -> onnx.ModelProto:
     """Write a quantized (or plain float) model as ONNX; same model, same bytes."""
     graph = model.graph
-    opset = max((needed_opset(node.op) for node in graph.nodes), default=BASE_OPSET)
-    writer = OnnxWriter(opset, graph.tensors)
+    writer = OnnxWriter(_opset(model), graph.tensors)
     for name, value in graph.constants.items():
         writer.initializer(name, value, graph.tensors[name].dtype)
     qdq = QdqWriter(model, writer)
@@ -52,6 +54,21 @@ def to_qdq(model: QuantModel) -> onnx.ModelProto:
         _form(model, node)(qdq, node)
     inputs = {name: graph.tensors[name] for name in graph.inputs}
     return writer.model(graph.name, inputs, {name: graph.tensors[name] for name in graph.outputs})
+
+
+def _opset(model: QuantModel) -> int:
+    """Find the lowest opset that has every operator, and Cast from every stored type.
+
+    Weights in groups have an operator of their own, which takes them as bytes.
+    """
+    graph, params = model.graph, model.params
+    stored = [
+        kind.dtype
+        for name, kind in graph.tensors.items()
+        if name in params and not params[name].group_size
+    ]
+    of_types = (_CAST_OPSETS.get(dtype, BASE_OPSET) for dtype in stored)
+    return max((BASE_OPSET, *(needed_opset(node.op) for node in graph.nodes), *of_types))
 
 
 # --- which form a node takes --------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -61,8 +61,21 @@ class QdqWriter:
         if name not in self.model.params:
             return self.widened(name)
         if name not in self._real:
-            self._real[name] = self.dequantized(name)
+            self._real[name] = self._dequantized_weight(name)
         return self._real[name]
+
+    def _dequantized_weight(self, name: str) -> str:
+        """Make the values of ``name``, behind a Cast to int8 if they are stored in fewer bits.
+
+        ONNX Runtime folds the Cast as it loads the model and finds an int8 weight in front of the
+        product. Without it there is no integer kernel: of int4 the product is computed in float,
+        and of int2 ONNX Runtime 1.32 makes a kernel that it then refuses itself.
+        """
+        params = self.params(name)
+        if params.dtype.bits >= DType.INT8.bits:
+            return self.dequantized(name)
+        wide = self._cast(name, DType.INT8)
+        return self.dequantized(wide, replace(params, dtype=DType.INT8))
 
     def float_name(self, name: str) -> str:
         """Name the values of a result before they are quantized, if they are."""
@@ -98,9 +111,9 @@ class QdqWriter:
         self.onnx.node("Mul", (self._cast(name), factor), (wide,))
         return wide
 
-    def _cast(self, name: str) -> str:
-        wide = self.onnx.fresh(f"{name}__float32")
-        self.onnx.node("Cast", (name,), (wide,), to=element_type(DType.FLOAT32))
+    def _cast(self, name: str, dtype: DType = DType.FLOAT32) -> str:
+        wide = self.onnx.fresh(f"{name}__{dtype.value}")
+        self.onnx.node("Cast", (name,), (wide,), to=element_type(dtype))
         return wide
 
     # --- saturation ---

@@ -12,15 +12,20 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 
-from qhal.targets.capability import HOST, Capabilities, Capability, KernelRow
+from qhal.targets.capability import HOST, Absence, Capabilities, Capability, KernelRow
 from qhal.targets.limit import Limit
 from qhal_backends.edgetpu import limits as the
 from qhal_backends.tflite import limits as tflite_limits
 from qhal_backends.tflite import rows
-from qhal_backends.tflite.capabilities import FUSED
-from qhal_backends.tflite.capabilities import capabilities as tflite_capabilities
+from qhal_backends.tflite.capabilities import FUSED, of_whole_bytes
 
 CORAL = "coral.ai, TensorFlow models on the Edge TPU (edgetpu_compiler 16.0)"
+
+FEW_BITS = Absence(
+    ("w4a8", "w3a8", "w2a8"),
+    "its compiler reads only int8 weights and does not compress them, so that few values save "
+    "nothing",
+)
 
 UNREADABLE = frozenset({"Exp", "Gelu"})
 """Operators whose int8 kernels are newer than the compiler (EXP 2: TF 2.12; GELU: TF 2.9)."""
@@ -32,7 +37,7 @@ REWRITTEN = frozenset({"LeakyRelu"})
 @cache
 def capabilities() -> Capabilities:
     """State the rows of the Edge TPU, then those of the host."""
-    tflite = tflite_capabilities()
+    tflite = of_whole_bytes()
     by_op = {capability.op: capability for capability in tflite.kernels}
     accelerated = [_accelerated(by_op[op], limits) for op, limits in _TPU.items()]
     limits = (*by_op["Rsqrt"].limits, the.three_innermost)
@@ -46,6 +51,7 @@ def capabilities() -> Capabilities:
         native={**tflite.native, "FullyConnected": the.one_row},
         integer_io=True,
         opaque="qhal has no TFLite operator for it; this target runs only int8 TFLite operators",
+        absent=(FEW_BITS,),
     )
 
 

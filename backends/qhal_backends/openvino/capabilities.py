@@ -114,7 +114,20 @@ def _weighted(kind: str, facts: Device, weight: QuantSpec) -> tuple[Capability, 
     name = f"{activation}{axis} x {weight} per axis -> float"
     rules = _RULES.get(kind, ())
     integer = KernelRow(activation, FLOAT, weight, FLOAT, limits=rules, name=name)
-    return (Capability(kind, (integer,), facts.integer), *_stored(kind, facts))
+    few = (
+        replace(
+            integer,
+            weight=stored,
+            computes=DType.INT8,
+            name=f"{activation}{axis} x {stored} per axis -> float",
+        )
+        for stored in facts.widened
+    )
+    return (
+        Capability(kind, (integer,), facts.integer),
+        *((Capability(kind, tuple(few), facts.widening),) if facts.widened else ()),
+        *_stored(kind, facts),
+    )
 
 
 def _stored(kind: str, facts: Device, bias: QuantSpec = HALF) -> tuple[Capability, ...]:

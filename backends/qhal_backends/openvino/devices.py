@@ -28,6 +28,11 @@ _INT8_GROUPS = QuantSpec(DType.INT8, PerGroup(32), symmetric=True, narrow_range=
 _INT4_GROUPS = QuantSpec(DType.INT4, PerGroup(32), symmetric=True, narrow_range=True)
 _INT4_WIDE_GROUPS = QuantSpec(DType.INT4, PerGroup(128), symmetric=True, narrow_range=True)
 _INT4_CHANNELS = QuantSpec(DType.INT4, PerAxis(), symmetric=True, narrow_range=True)
+_FEW_BITS = (
+    QuantSpec(DType.INT4, PerAxis(), symmetric=True),
+    QuantSpec(DType.INT4, PerAxis(), symmetric=True, bits=3),
+    QuantSpec(DType.INT2, PerAxis(), symmetric=True),
+)
 _NF4_GROUPS = QuantSpec(DType.NF4, PerGroup(32), symmetric=True)
 _NF4_CHANNELS = QuantSpec(DType.NF4, PerAxis(), symmetric=True)
 
@@ -54,6 +59,8 @@ class Device:
         integer: of kernels on integer activations and weights.
         moves: of data movement on integers.
         packed: narrow weights of fully-connected layers.
+        widened: weights of few bits that are widened to int8 once, at load time, per channel.
+        widening: of these.
         stored: of weights that are stored as integers, one scale per output channel.
         half: of weights that are stored in float16.
         bfloat16: of kernels that multiply in bfloat16; empty if the device has none.
@@ -64,6 +71,8 @@ class Device:
     integer: str
     moves: str
     packed: tuple[Packed, ...]
+    widened: tuple[QuantSpec, ...]
+    widening: str
     stored: str
     half: str
     bfloat16: str
@@ -72,6 +81,11 @@ class Device:
 
 _IR = "OpenVINO documentation, Weight Compression: integer weights are unpacked by the plugin"
 _GRAPH = "confirmed in the executed graph of OpenVINO 2026.4"
+_WIDENING = (
+    f"{_GRAPH}: i4 or u2 behind Convert to i8, in which zero is subtracted from u2, is folded at "
+    "load time in front of *_I8 kernels; without this Convert it multiplies in float, "
+    "and refuses a MatMul with u2 when it compiles for bfloat16"
+)
 _ON_NPU = "OpenVINO 2025 documentation, OpenVINO GenAI on NPU"
 
 # Graphics convert bfloat16 to another float (the same file, fp_precision_supported); an NPU reads
@@ -92,6 +106,8 @@ DEVICES: Mapping[str, Device] = {
                 "are unpacked once, at load time",
             ),
         ),
+        widened=_FEW_BITS,
+        widening=_WIDENING,
         stored=f"{_GRAPH}: unpacked once, at load time; FullyConnected reads i8 weights",
         half=f"{_GRAPH}: unpacked once, at load time",
         bfloat16=(
@@ -114,6 +130,8 @@ DEVICES: Mapping[str, Device] = {
                 "u8, i8, u4 and i4 weights stay compressed (nf4 is no type of the plugin)",
             ),
         ),
+        widened=(),
+        widening="",
         stored=_IR,
         half="OpenVINO documentation, GPU device: f16 is a floating-point data type",
         bfloat16="",
@@ -136,6 +154,8 @@ DEVICES: Mapping[str, Device] = {
                 f"{_ON_NPU}: NF4, channel-wise only, from Core Ultra Series 2 on",
             ),
         ),
+        widened=(),
+        widening="",
         stored=_IR,
         half="OpenVINO documentation, NPU device: FP16 models",
         bfloat16="",

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from qhal.ir import ops
 from qhal.ir.dtypes import DType
@@ -59,11 +60,11 @@ class Composed:
 
     Attributes:
         onnx: with FakeQuantize, in float throughout.
-        normal_floats: constants of codes of ``nf4``, which ONNX lacks; they are ``uint4`` in it.
+        retyped: see :class:`~qhal_backends.openvino.weights.WeightWriter`.
     """
 
     onnx: onnx.ModelProto
-    normal_floats: frozenset[str]
+    retyped: Mapping[str, DType]
 
 
 def to_ir(model: QuantModel, stored: Mapping[str, str] | None = None) -> tuple[bytes, bytes]:
@@ -80,7 +81,7 @@ def to_ir(model: QuantModel, stored: Mapping[str, str] | None = None) -> tuple[b
 
     composed = compose(model)
     read = openvino.Core().read_model(composed.onnx.SerializeToString())
-    _type_codes(read, composed.normal_floats)
+    _retype(read, composed.retyped)
     _keep_inputs(read, composed.onnx)
     _name(read, composed.onnx)
     settings.store(read, stored or {})
@@ -90,21 +91,32 @@ def to_ir(model: QuantModel, stored: Mapping[str, str] | None = None) -> tuple[b
         return xml.read_bytes(), weights.read_bytes()
 
 
-def _type_codes(model: openvino.Model, normal_floats: frozenset[str]) -> None:
-    """Give constants of codes the element type ``nf4``, with the same bytes."""
+def _retype(model: openvino.Model, retyped: Mapping[str, DType]) -> None:
+    """Give constants the element types that they have not in ONNX."""
     import openvino
 
-    if not normal_floats:
+    if not retyped:
         return
     for operator in model.get_ordered_ops():
-        if normal_floats.isdisjoint(_made(operator)):
+        dtype = next((retyped[name] for name in _made(operator) if name in retyped), None)
+        if dtype is None:
             continue
-        tensor = openvino.Tensor(openvino.Type.nf4, operator.get_output_shape(0))
-        tensor.data.ravel()[:] = operator.data
+        normal_float = dtype is DType.NF4
+        element = openvino.Type.nf4 if normal_float else openvino.Type.u2
+        tensor = openvino.Tensor(element, operator.get_output_shape(0))
+        nibbles = operator.data.view(np.uint8).ravel()
+        tensor.data.ravel()[:] = nibbles if normal_float else _halved(nibbles, tensor.data.size)
         typed = openvino.op.Constant(tensor)
         typed.set_friendly_name(operator.get_friendly_name())
         openvino.utils.replace_node(operator, typed)
     model.validate_nodes_and_infer_types()
+
+
+def _halved(nibbles: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """Pack into ``size`` bytes, four to each, numbers of 2 bits that are two to a byte."""
+    pairs = (nibbles & 3) | (nibbles >> 4) << 2
+    pairs = np.pad(pairs, (0, 2 * size - pairs.size))
+    return np.asarray(pairs[0::2] | pairs[1::2] << 4, np.uint8)
 
 
 def _keep_inputs(model: openvino.Model, written: onnx.ModelProto) -> None:
@@ -178,7 +190,7 @@ def compose(model: QuantModel) -> Composed:
         lowering.add(node)
     inputs = {name: graph.tensors[name] for name in graph.inputs}
     outputs = {name: graph.tensors[name] for name in graph.outputs}
-    return Composed(writer.model(graph.name, inputs, outputs), frozenset(weights.normal_floats))
+    return Composed(writer.model(graph.name, inputs, outputs), weights.retyped)
 
 
 def _opset(model: QuantModel) -> int:

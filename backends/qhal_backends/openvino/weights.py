@@ -20,21 +20,27 @@ class WeightWriter:
     Plugins recognize the three and either multiply the integers themselves or unpack them once,
     at load time. ``Convert`` of a code of ``nf4`` gives the number that it stands for.
 
+    Weights of few bits that a kernel multiplies as int8 are converted to that first: the plugin
+    for processors folds this once. Without it OpenVINO 2026.4 multiplies in float, and converts
+    the weights of a 1x1 convolution at every inference.
+
     Attributes:
-        normal_floats: constants of codes of ``nf4``, which ONNX lacks; they are ``uint4`` in it.
+        retyped: constants of a type that the frontend for ONNX lacks; they are ``uint4`` in ONNX.
+            Those of ``int2`` are 2 more, since OpenVINO's type of 2 bits is unsigned.
     """
 
     def __init__(self, model: QuantModel, writer: OnnxWriter) -> None:
         self._model = model
         self._onnx = writer
         self._real: dict[str, str] = {}
-        self.normal_floats: set[str] = set()
+        self._as_bytes = _multiplied_as_bytes(model)
+        self.retyped: dict[str, DType] = {}
 
     def store(self, name: str, value: Array, dtype: DType) -> None:
         """Write the constant ``name``."""
-        if dtype is DType.NF4:
-            self.normal_floats.add(name)
-            dtype = DType.UINT4
+        if dtype in (DType.NF4, DType.INT2):
+            self.retyped[name] = dtype
+            value, dtype = value - dtype.qmin if dtype.is_integer else value, DType.UINT4
         self._onnx.initializer(name, value, dtype)
 
     def real(self, name: str) -> str:
@@ -73,7 +79,19 @@ class WeightWriter:
             return self._unpacked(name, kind.dtype, None)
         if params.group_size:
             return self._ungrouped(name, params)
-        return self._unpacked(name, kind.dtype, broadcast_params(params, kind.shape))
+        stored = self._bytes(name, kind.dtype) if name in self._as_bytes else name
+        return self._unpacked(stored, kind.dtype, broadcast_params(params, kind.shape))
+
+    def _bytes(self, name: str, dtype: DType) -> str:
+        """Write an integer constant as int8."""
+        stored = self._onnx.fresh(f"{name}__int8")
+        self._onnx.node("Cast", (name,), (stored,), to=element_type(DType.INT8))
+        if dtype is not DType.INT2:
+            return stored
+        signed = self._onnx.fresh(f"{name}__signed")
+        middle = self._onnx.constant(f"{name}__middle", np.asarray(-dtype.qmin, np.int8))
+        self._onnx.node("Sub", (stored, middle), (signed,))
+        return signed
 
     def _ungrouped(self, name: str, params: QuantParams) -> str:
         """Write weights (N, K) in groups as (N, groups, size), with scales (N, groups, 1)."""
@@ -105,3 +123,15 @@ class WeightWriter:
         operand = self._onnx.constant(hint, value.astype(np.float32))
         self._onnx.node(op_type, (name, operand), (result,))
         return result
+
+
+def _multiplied_as_bytes(model: QuantModel) -> frozenset[str]:
+    """Find the weights that are stored in fewer bits than the integers that kernels multiply."""
+    rows = ((node, model.kernels.get(node.name)) for node in model.graph.nodes)
+    return frozenset(
+        name
+        for node, row in rows
+        if row is not None and row.computes is DType.INT8
+        for index, name in enumerate(node.inputs)
+        if node.op.role(index) is ops.Role.WEIGHT
+    )

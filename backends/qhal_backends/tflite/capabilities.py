@@ -1,23 +1,40 @@
 """What LiteRT executes: kernel rows with their limits and sources.
 
 Every row was run on LiteRT 2.3 and on tflite-runtime 2.14 with the reference kernels and with the
-optimized ones (tests/backends/tflite/test_tflite_rows.py).
+optimized ones (tests/backends/tflite/test_tflite_rows.py), but for weights of 4 bits: on LiteRT 2.3
+alone. What does not execute them well has no row, see tests/backends/tflite/test_tflite_int4.py:
+convolutions, and scales for blocks of weights, which the reference kernels ignore.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 
 from qhal.ir.dtypes import DType
 from qhal.ir.ops import Activation, Layout
-from qhal.targets.capability import Arithmetic, Capabilities, Capability, KernelRow
+from qhal.targets.capability import Absence, Arithmetic, Capabilities, Capability, KernelRow
 from qhal.targets.limit import Limit
 from qhal_backends.tflite import limits as the
 from qhal_backends.tflite import rows
 
 KERNELS = "tensorflow/lite/kernels"
 VERSIONS = "TensorFlow Lite 2.14 to LiteRT 2.3"
+
+INT4_ROWS = tuple(
+    replace(row, limits=(the.depth_is_even,)) for row in (rows.INT4_WEIGHTED, rows.INT4_HYBRID)
+)
+INT4_SOURCE = f"{KERNELS}/fully_connected.cc; XNNPACK takes it, execution plan of LiteRT 2.3"
+NO_INT4 = (
+    Absence(
+        ("w4a8", "w4"),
+        "LiteRT computes int4 convolutions in builtin kernels, never in XNNPACK",
+        ("Conv", "DepthwiseConv", "ConvTranspose"),
+    ),
+    Absence(("w4a16",), "XNNPACK has no kernels with 16-bit activations and int4 weights"),
+    Absence(("w3a8", "w2a8"), "LiteRT stores no fewer than 4 bits in a type of qhal"),
+)
 
 _FLOAT = (DType.FLOAT32,)
 _NUMBERS = (DType.FLOAT32, DType.INT32, DType.INT64)
@@ -40,6 +57,14 @@ _SPREADING = (
 @cache
 def capabilities() -> Capabilities:
     """State all kernel rows of the runtime."""
+    packed = Capability("FullyConnected", INT4_ROWS, INT4_SOURCE, (the.element_types(_FLOAT),))
+    shared = of_whole_bytes()
+    return replace(shared, kernels=(*shared.kernels, packed), absent=NO_INT4)
+
+
+@cache
+def of_whole_bytes() -> Capabilities:
+    """State the kernel rows that pack no integers: what others who read these files build on."""
     return Capabilities(
         kernels=(
             *_weighted(),

@@ -150,6 +150,20 @@ def windows_inside(view: NodeView) -> str | None:
     return None
 
 
+# --- weights in few bits ----------------------------------------------------------
+
+
+@limit(multiple=2)
+def depth_is_even(view: NodeView, multiple: int) -> str | None:
+    """The number of inputs of a layer is a multiple of {multiple}: XNNPACK leaves int4 weights of
+    other rows to slow builtin kernels.
+    """
+    depth = view.input(1).shape[-1]
+    if depth % multiple == 0:
+        return None
+    return f"each output has {depth} int4 weights; allowed: multiples of {multiple}"
+
+
 # --- resizing -------------------------------------------------------------------
 
 

@@ -8,6 +8,8 @@ int64 bias (tensorflow/lite/kernels/conv.cc).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from qhal.ir.dtypes import DType
 from qhal.targets.capability import KernelRow, ScaleLimit
 from qhal.targets.limit import Limit
@@ -28,6 +30,7 @@ INT16 = QuantSpec(DType.INT16, symmetric=True)
 INDEX = QuantSpec(DType.INT64)
 PER_AXIS = QuantSpec(DType.INT8, PerAxis(), symmetric=True, narrow_range=True)
 PER_TENSOR = QuantSpec(DType.INT8, PerTensor(), symmetric=True, narrow_range=True)
+INT4_PER_AXIS = QuantSpec(DType.INT4, PerAxis(), symmetric=True)
 
 Limits = tuple[Limit, ...]
 
@@ -68,10 +71,30 @@ INT16_WEIGHTED = KernelRow(
     INT16, INT16, weight=PER_AXIS, bias=Derived(DType.INT64), name="int16x8 per-axis"
 )
 
+INT4_WEIGHTED = KernelRow(
+    *(INT8, INT8, INT4_PER_AXIS, Derived(DType.INT32)),
+    name="int8x4 per-axis",
+    computes=DType.INT8,
+)
+"""Weights in -8 ... 7, two to a byte (the type INT4 of the schema)."""
+
+
+def of_few_levels(row: KernelRow, bits: int) -> KernelRow:
+    """Keep to few integers of the type in which a row stores its weight."""
+    assert row.weight is not None
+    weight = QuantSpec(row.weight.dtype, row.weight.granularity, symmetric=True, bits=bits)
+    name = f"{row.name}, {1 << bits} levels"
+    return replace(row, weight=weight, name=name, computes=row.weight.dtype)
+
 
 def hybrid(weight: QuantSpec, limits: Limits = ()) -> KernelRow:
     """Make a dynamic-range row: integer weights, activations quantized at run time."""
     return KernelRow(FLOAT, FLOAT, weight, FLOAT, limits=limits, name="dynamic-range int8")
+
+
+INT4_HYBRID = KernelRow(
+    FLOAT, FLOAT, INT4_PER_AXIS, FLOAT, name="dynamic-range int4", computes=DType.INT8
+)
 
 
 INT8_STORED = KernelRow(FLOAT, FLOAT, PER_AXIS, FLOAT, name="int8 weights, float32 arithmetic")

@@ -37,7 +37,12 @@ class Use:
     def is_hybrid(self) -> bool:
         """True if operand 0 is float and the weight, operand 1, an integer."""
         x, weight = self.operand(0).type.dtype, self.operand(1).type.dtype
-        return x is DType.FLOAT32 and weight is DType.INT8
+        return x is DType.FLOAT32 and weight in (DType.INT8, DType.INT4)
+
+    @property
+    def is_packed(self) -> bool:
+        """True if the weight, operand 1, has two integers in a byte."""
+        return self.operand(1).type.dtype is DType.INT4
 
     @property
     def largest_rank(self) -> int:
@@ -134,20 +139,20 @@ def _conv(use: Use) -> int:
     x, weight = use.operand(0).type.shape, use.operand(1)
     grouped = 6 if x[-1] != weight.type.shape[-1] else 1
     hybrid = (5 if weight.per_axis else 2) if use.is_hybrid else 1
-    return max(grouped, hybrid)
+    return max(grouped, hybrid, 7 if use.is_packed else 1)
 
 
 def _depthwise_conv(use: Use) -> int:
     dilated = any(use.options.get(f"dilation{side}Factor", 1) != 1 for side in "HW")
     hybrid = (6 if use.operand(1).per_axis else 4) if use.is_hybrid else 1
-    return max(2 if dilated else 1, hybrid)
+    return max(2 if dilated else 1, hybrid, 7 if use.is_packed else 1)
 
 
 def _fully_connected(use: Use) -> int:
     keeps = 5 if use.options.get("keepNumDims") else 1
     no_bias = 6 if len(use.inputs) < 3 else 1
     if not use.is_hybrid:
-        return max(keeps, no_bias)
+        return max(keeps, no_bias, 10 if use.is_packed else 1)
     if use.operand(1).per_axis:
         return 12
     return max(keeps, no_bias, 9 if use.options.get("asymmetricQuantizeInputs") else 3)

@@ -30,6 +30,8 @@ _ALIGNMENT = 16
 _LARGEST_FILE = 2**31 - 1
 """Offsets in a FlatBuffer are 32-bit."""
 
+_NIBBLE = 4
+
 _RUNTIME_FIELD = 16
 """Bytes of the ``min_runtime_version`` metadata (runtime_version.cc)."""
 
@@ -119,7 +121,7 @@ class _Assembler:
         made.name = tensor.name
         made.shape = _ints(tensor.type.shape)
         made.type = getattr(self.schema.TensorType, tensor.type.dtype.name)
-        made.buffer = 0 if tensor.value is None else self._buffer(_content(tensor.value))
+        made.buffer = 0 if tensor.value is None else self._buffer(_content(tensor))
         made.quantization = None if tensor.params is None else self._params(tensor.params)
         return made
 
@@ -201,7 +203,17 @@ def _ints(values: Sequence[int]) -> Any:
     return np.asarray(values, np.int32)
 
 
-def _content(value: Array) -> memoryview:
+def _content(tensor: FlatTensor) -> memoryview:
     """View the little-endian bytes in row-major order; copy only if they are not stored so."""
-    stored = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
-    return memoryview(stored.reshape(-1).view(np.uint8).data)
+    value = tensor.value
+    assert value is not None
+    stored = np.ascontiguousarray(value, value.dtype.newbyteorder("<")).reshape(-1)
+    if tensor.type.dtype.bits == _NIBBLE:
+        stored = _pairs(stored)
+    return memoryview(stored.view(np.uint8).data)
+
+
+def _pairs(nibbles: Array) -> Array:
+    """Pack two integers of 4 bits into each byte, the first into its low half."""
+    even = np.append(nibbles, np.zeros(len(nibbles) % 2, nibbles.dtype)).view(np.uint8)
+    return (even[0::2] & 0xF) | (even[1::2] << 4)

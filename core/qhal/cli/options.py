@@ -11,7 +11,10 @@ from typing import Any, NoReturn
 
 from qhal.errors import OptionError
 
-RECIPES = ("w8a8", "w8a16", "w8", "w4", "nf4", "fp16", "bf16")
+RECIPES = (
+    *("w8a8", "w8a16", "w8", "w4a8", "w4a16", "w4", "w3a8", "w2a8"),
+    *("nf4", "fp16", "bf16"),
+)
 OBSERVERS = ("minmax", "percentile", "mse")
 PREPROCESSINGS = ("imagenet-torch", "imagenet-tf", "unit", "raw", "raw-bgr")
 

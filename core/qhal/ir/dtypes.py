@@ -30,6 +30,7 @@ class DType(Enum):
     FLOAT16 = "float16"
     FLOAT64 = "float64"
     BFLOAT16 = "bfloat16"
+    INT2 = "int2"
     INT4 = "int4"
     UINT4 = "uint4"
     NF4 = "nf4"
@@ -80,9 +81,10 @@ class DType(Enum):
     def numpy(self) -> np.dtype[np.generic]:
         """The NumPy type that holds one element.
 
-        4-bit types are held in 8 bits, bfloat16 in a float32 that it represents exactly.
+        Types of 2 and 4 bits are held in 8 bits, bfloat16 in a float32 that it represents exactly.
         """
-        widened = {"int4": "int8", "uint4": "uint8", "nf4": "uint8", "bfloat16": "float32"}
+        widened = {"int2": "int8", "int4": "int8", "uint4": "uint8", "nf4": "uint8"}
+        widened["bfloat16"] = "float32"
         return np.dtype(widened.get(self.value, self.value))
 
     def _check_integer(self) -> None:

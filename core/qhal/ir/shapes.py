@@ -17,7 +17,7 @@ from qhal.ir.shapes_spatial import OperandTypes, ResultTypes, operand, optional
 
 ShapeRule = Callable[[Any, OperandTypes], ResultTypes]
 
-_STORED_INTEGERS = ("INT4", "UINT4", "NF4", "INT8", "UINT8", "INT16", "UINT16")
+_STORED_INTEGERS = ("INT2", "INT4", "UINT4", "NF4", "INT8", "UINT8", "INT16", "UINT16")
 _STORED = frozenset(d for d in DType if d.is_float or d.name in _STORED_INTEGERS)
 
 

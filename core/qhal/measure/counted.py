@@ -102,7 +102,7 @@ def _stored_bits(model: QuantModel) -> tuple[int, int]:
 
 
 def _stored_type(model: QuantModel, name: str) -> DType:
-    """Return the element type in the file; NumPy holds 4-bit integers in 8 bits."""
+    """Return the element type in the file; NumPy holds fewer than 8 bits in 8."""
     params = model.params.get(name)
     return model.graph.tensors[name].dtype if params is None else params.dtype
 

@@ -52,7 +52,8 @@ _HALF = OperationEnergy(0.4, 1.1 + 0.4, 1.1 + 0.4)
 _FLOAT = OperationEnergy(0.9, 3.7 + 0.9, 3.7 + 0.9)
 
 OPERATION_PJ: Mapping[DType, OperationEnergy] = {
-    **dict.fromkeys((DType.INT4, DType.UINT4, DType.INT8, DType.UINT8, DType.BOOL), _INT8),
+    **dict.fromkeys((DType.INT2, DType.INT4, DType.UINT4), _INT8),
+    **dict.fromkeys((DType.INT8, DType.UINT8, DType.BOOL), _INT8),
     **dict.fromkeys((DType.INT16, DType.UINT16), _INT16),
     **dict.fromkeys((DType.INT32, DType.UINT32, DType.INT64, DType.UINT64), _INT32),
     **dict.fromkeys((DType.FLOAT16, DType.BFLOAT16), _HALF),

@@ -112,7 +112,7 @@ def _rows(target: Target, kind: str, recipe: Recipe) -> list[KernelRow]:
     """List the kernel rows that a target has for an operator and that a recipe accepts."""
     rows = [row for capability in target.caps.of(kind) for row in capability.rows]
     weighted = any(row.weight is not None for row in rows)
-    return [row for row in rows if recipe.accepts(row, weighted)]
+    return [row for row in rows if any(r.accepts(row, weighted) for r in recipe.in_order)]
 
 
 EQUALIZATION = FloatPass("equalize", _has_narrow_nodes, _equalize)

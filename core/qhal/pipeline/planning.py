@@ -22,6 +22,7 @@ from qhal.quant.calibrate import Calibration, calibrate
 from qhal.quant.carry import carry_in_float
 from qhal.quant.constraints import Constraints, constrain, refuse
 from qhal.quant.model import QuantModel
+from qhal.quant.repair import Refit
 from qhal.quant.settle import Settled, settle
 from qhal.results.gate import Gate
 from qhal.targets.recipe import recipes_of, wider_recipes
@@ -37,6 +38,7 @@ class PlannedModel:
         float_model: the float model in the target's layout.
         constraints: where integers are, and which share their parameters.
         calibration: statistics of the float model's tensors.
+        refit: what weights of few bits were fitted to.
         model: the quantized model.
         gates: limits so far.
         decisions: in the order of the line.
@@ -47,6 +49,7 @@ class PlannedModel:
     float_model: QuantModel
     constraints: Constraints
     calibration: Calibration
+    refit: Refit
     model: QuantModel
     gates: tuple[Gate, ...]
     decisions: tuple[Decision, ...]
@@ -77,7 +80,8 @@ class PlannedModel:
 
     def with_observer(self, observer: str) -> QuantModel:
         """Choose ranges with another range estimator, from the same statistics."""
-        return _assigned(self.prepared, self.constraints, self.calibration, observer).model
+        made_from = (self.prepared, self.constraints, self.calibration)
+        return _assigned(*made_from, observer, self.refit).model
 
 
 def plan_line(
@@ -117,7 +121,8 @@ def plan_line(
         settled = _settled(fitted, constraints, calibration, options.observer)
         fitted = replace(fitted, choices=settled.constraints.choices)
         gates = (*floats.gates, *fallback_gate(fitted.choices, options.max_fallback))
-        assigned = _assigned(fitted, settled.constraints, calibration, options.observer)
+        refit = _refit(session, fitted, progress)
+        assigned = _assigned(fitted, settled.constraints, calibration, options.observer, refit)
     made_by = (fitted, states, data, floats, settled.constraints, settled, calibration, assigned)
     decisions = (*(d for made in made_by for d in made.decisions), *constant)
     return PlannedModel(
@@ -126,6 +131,7 @@ def plan_line(
         ready.float_model,
         settled.constraints,
         calibration,
+        refit,
         assigned.model,
         gates,
         decisions,
@@ -165,8 +171,18 @@ def _settled(
     return settled
 
 
+def _refit(session: Session, fitted: Prepared, progress: Progress) -> Refit:
+    """Name what weights of few bits are fitted to: the float graph that calibration ran."""
+    samples = session.load_data().calibration
+    return Refit(fitted.legal.graph, samples, fitted.laid.sources, progress)
+
+
 def _assigned(
-    fitted: Prepared, constraints: Constraints, calibration: Calibration, observer: str
+    fitted: Prepared,
+    constraints: Constraints,
+    calibration: Calibration,
+    observer: str,
+    refit: Refit,
 ) -> Assignment:
     stats, order = fitted.laid.with_sources(calibration.stats), fitted.laid.element_order
-    return assign(constraints, stats, observer, order)
+    return assign(constraints, stats, observer, order, refit)

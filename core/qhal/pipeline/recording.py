@@ -18,7 +18,7 @@ from qhal.plugin.backend import Artifact
 from qhal.plugin.discovery import Provider
 from qhal.plugin.registry import Registry
 from qhal.results.gate import Gate
-from qhal.results.plan import Plan
+from qhal.results.plan import Plan, storage_of
 from qhal.results.record import ArtifactInfo, FileInfo, ModelInfo, RunRecord, TargetInfo
 from qhal.targets.profile import TargetProfile
 from qhal.version import __version__
@@ -70,6 +70,7 @@ def build_record(
         versions=_versions(subject.provider, registry),
         host=host.describe(),
         timings_s={stage: round(seconds, 6) for stage, seconds in timings_s.items()},
+        storage=storage_of(subject.model.kernels.values()),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,8 +19,9 @@ from qhal.quant.constraints import Constraints
 from qhal.quant.covariance import receptive_field_of
 from qhal.quant.model import QuantModel, QuantParams
 from qhal.quant.qdq_insertion import ConstantForm
+from qhal.quant.repair import FittingSite, Refit, Streams, open_streams
 from qhal.quant.scores import AttentionScores
-from qhal.quant.weights import WeightTask, quantize_weights
+from qhal.quant.weights import WeightTask, can_fit, quantize_weights
 from qhal.targets.spec import Derived, QuantSpec
 
 
@@ -36,6 +38,7 @@ def assign(
     stats: Mapping[str, TensorStats],
     observer: str,
     element_order: Mapping[str, npt.NDArray[np.intp]] | None = None,
+    refit: Refit | None = None,
 ) -> Assignment:
     """Give every tensor its parameters and every constant its stored form.
 
@@ -45,8 +48,9 @@ def assign(
         observer: name of the range estimator: minmax, percentile or mse.
         element_order: flattened tensors whose elements the layout permuted, with
             ``here.flat = there.flat[order]``.
+        refit: what weights of few bits are fitted to; None rounds them as they are.
     """
-    return _Assigner(constraints, stats, observer, element_order or {}).run()
+    return _Assigner(constraints, stats, observer, element_order or {}, refit).run()
 
 
 @dataclass
@@ -55,6 +59,7 @@ class _Assigner:
     stats: Mapping[str, TensorStats]
     observer: str
     element_order: Mapping[str, npt.NDArray[np.intp]]
+    refit: Refit | None
     params: dict[str, QuantParams] = field(default_factory=dict)
     constants: dict[str, Array] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
@@ -65,8 +70,9 @@ class _Assigner:
         planned = plan_activations(self.constraints, self.stats, self.observer)
         self.params.update(planned.params)
         self.decisions.extend(planned.decisions)
-        for node in qdq.graph.nodes:
-            self._assign_weights(node)
+        with self._streams() as streams:
+            for node in qdq.graph.nodes:
+                self._assign_weights(node, streams)
         self._store_activation_constants()
         model = QuantModel(
             graph=self._typed_constants(qdq.graph),
@@ -79,19 +85,40 @@ class _Assigner:
 
     # --- weights ---
 
-    def _assign_weights(self, node: Node) -> None:
+    @contextmanager
+    def _streams(self) -> Iterator[Streams | None]:
+        """Open what layers are fitted to, if any has weights of few bits."""
+        rows = [choice.row for choice in self.constraints.choices.values()]
+        specs = [row.weight for row in rows if row is not None and row.weight is not None]
+        few = any(can_fit(spec) and spec.few for spec in specs)
+        if self.refit is None or not few:
+            yield None
+            return
+        with open_streams(self.refit, self._observed_params(self.refit)) as streams:
+            yield streams
+
+    def _observed_params(self, refit: Refit) -> dict[str, QuantParams]:
+        """Map tensors of the float graph to the parameters that their own producer gives them."""
+        found: dict[str, QuantParams] = {}
+        for name, observed in self.constraints.qdq.observed.items():
+            if name in self.params:
+                found.setdefault(refit.sources.get(observed, observed), self.params[name])
+        return found
+
+    def _assign_weights(self, node: Node, streams: Streams | None) -> None:
         forms = self.constraints.qdq.forms
         layer = not isinstance(node.op, Lstm | Gru | Rnn) and len(node.inputs) > 1
         spec = forms[node.inputs[1]].spec if layer and node.inputs[1] in forms else None
         if layer and _is_weight(node, 1) and isinstance(spec, QuantSpec) and spec.coarse:
-            self._store_weights(node, spec)
+            self._store_weights(node, spec, streams)
             return
         for index, name in enumerate(node.inputs):
             if name in forms and node.op.role(index) is not Role.ACTIVATION:
                 self._store_plain(node, name, forms[name])
 
-    def _store_weights(self, node: Node, spec: QuantSpec) -> None:
+    def _store_weights(self, node: Node, spec: QuantSpec, streams: Streams | None) -> None:
         qdq = self.constraints.qdq
+        site = None if streams is None else FittingSite.of(streams, node.name, self._order(node))
         weight, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else ""
         bias_spec = qdq.forms[bias].spec if bias in qdq.forms else None
         result = quantize_weights(
@@ -106,8 +133,11 @@ class _Assigner:
                 result=self.params.get(node.outputs[0]),
                 channel_mean=self._channel_mean(node),
                 covariance=self._covariance(node),
+                seen=None if streams is None or site is None else site.look(streams),
             )
         )
+        if streams is not None and site is not None:
+            site.store(streams, node.op, *result.real)
         self.constants[weight] = result.weight
         if result.weight_params is not None:
             self.params[weight] = result.weight_params
@@ -138,6 +168,10 @@ class _Assigner:
         as_it_is = order is None or len(order) != len(mean)
         return np.asarray(mean if as_it_is else mean[order], np.float32)
 
+    def _order(self, node: Node) -> npt.NDArray[np.intp] | None:
+        """Return how the layout shuffled the last dimension of a layer's operand, if it did."""
+        return self.element_order.get(self.constraints.qdq.observed.get(node.inputs[0], ""))
+
     def _covariance(self, node: Node) -> npt.NDArray[np.float64] | None:
         """Look up what is known of the node's inputs.
 
@@ -149,7 +183,7 @@ class _Assigner:
         observed = self.constraints.qdq.observed.get(node.inputs[0], "")
         field = receptive_field_of(node.op, graph.constants[node.inputs[1]].shape)
         kept = self.stats[observed].covariances if observed in self.stats else {}
-        found, order = kept.get(str(field)), self.element_order.get(observed)
+        found, order = kept.get(str(field)), self._order(node)
         if found is None or order is None:
             return found
         return found[:, order][:, :, order]

@@ -53,6 +53,7 @@ class Choice:
         follows: True for data movement that stays in float only because its input is float.
         promoted: the code of the reason why it runs in float although the recipe has a kernel:
             8 bits would be too coarse. None if it does not.
+        widened: True if its weight keeps more bits than its recipe asks for.
     """
 
     node: str
@@ -62,6 +63,7 @@ class Choice:
     reason: str = ""
     follows: bool = False
     promoted: Code | None = None
+    widened: bool = False
 
     @property
     def quantized(self) -> bool:
@@ -86,6 +88,8 @@ class Choice:
             Verdict.HOST: (Code.UNIT_FALLBACK, Severity.WARNING),
             Verdict.REFUSED: (Code.REFUSED, Severity.REFUSAL),
         }[self.verdict]
+        if self.widened and code is None:
+            code = Code.WIDER_WEIGHT
         if self.follows:
             code, severity = Code.FOLLOWED_FLOAT, Severity.INFO
         if self.promoted is not None:
@@ -121,21 +125,40 @@ SelectionPass = Callable[[SelectionTask, Choices], Choices]
 
 def choose(view: NodeView, caps: Capabilities, policy: Policy) -> Choice:
     """Take the first row of the node's recipe that takes it, else one in float, else refuse it."""
-    name, recipe = view.node.name, policy.recipe_for(view)
+    recipe = policy.recipe_for(view)
     if isinstance(view.op, Opaque):
         return _choose_opaque(view, view.op, caps, recipe)
     if not _touches_float(view):
         return _without_floats(view, caps)
     reasons: list[str] = []
+    for asked in recipe.in_order:
+        chosen = _choose_of(view, caps, asked, reasons)
+        if chosen is not None:
+            return chosen if asked is recipe else _widened(chosen, reasons)
+        reasons = reasons or [_no_row(view, caps, recipe)]
+    return fall_back(view, caps, _join(reasons))
+
+
+def _choose_of(
+    view: NodeView, caps: Capabilities, recipe: Recipe, reasons: list[str]
+) -> Choice | None:
+    """Take the first row of one recipe that takes the node; add why others do not."""
     weighted = Role.WEIGHT in view.op.roles
     for row, source, limits in _rows(view.op.kind, caps):
         if not recipe.accepts(row, weighted):
             continue
         broken = _first_broken(view, row, limits)
         if broken is None:
-            return _accept(name, row, source, reasons)
+            return _accept(view.node.name, row, source, reasons)
         reasons.append(broken)
-    return fall_back(view, caps, _join(reasons) or _no_row(view, caps, recipe))
+    return None
+
+
+def _widened(chosen: Choice, reasons: list[str]) -> Choice:
+    """Say of a choice that its weight keeps more bits than were asked for."""
+    assert chosen.row is not None and chosen.row.weight is not None
+    why = f"its weight keeps {chosen.row.weight.used_bits} bits, because {_join(reasons)}"
+    return replace(chosen, widened=True, reason=chosen.reason or why)
 
 
 def _rows(kind: str, caps: Capabilities) -> Iterator[tuple[KernelRow, str, tuple[Limit, ...]]]:
@@ -158,7 +181,9 @@ def _join(reasons: list[str]) -> str:
 def _no_row(view: NodeView, caps: Capabilities, recipe: Recipe) -> str:
     if not caps.has(view.op.kind):
         return f"qhal knows no kernel for {view.op.kind} on this target"
-    return f"qhal knows no {recipe.name} kernel for {view.op.kind} on this target"
+    lack = f"qhal knows no {recipe.name} kernel for {view.op.kind} on this target"
+    why = caps.why_absent(recipe.name, view.op.kind)
+    return f"{lack}: {why}" if why else lack
 
 
 def _first_broken(view: NodeView, row: KernelRow, limits: tuple[Limit, ...]) -> str | None:

@@ -59,8 +59,14 @@ class ReceptiveField:
         return self.depth * prod(self.kernel)
 
 
-def receptive_field_of(op: Op, weight: Ints) -> ReceptiveField | None:
-    """Return the receptive field of a layer with a weight of this shape; None if none is kept."""
+def receptive_field_of(op: Op, weight: Ints, largest: int = LARGEST_PATCH) -> ReceptiveField | None:
+    """Return the receptive field of a layer with a weight of this shape; None if none is kept.
+
+    Args:
+        op: the layer.
+        weight: shape of its weight.
+        largest: weights per output, above which nothing is kept.
+    """
     field = None
     if isinstance(op, FullyConnected):
         field = ReceptiveField(1, weight[1])
@@ -68,7 +74,7 @@ def receptive_field_of(op: Op, weight: Ints) -> ReceptiveField | None:
         kernel = weight[2:] if op.layout is Layout.NCHW else weight[1:-1]
         groups, depth = _grouping(op, weight)
         field = ReceptiveField(groups, depth, kernel, op.strides, op.pads, op.dilations)
-    return field if field is not None and 1 < field.weights <= LARGEST_PATCH else None
+    return field if field is not None and 1 < field.weights <= largest else None
 
 
 def _grouping(op: Conv | DepthwiseConv, weight: Ints) -> tuple[int, int]:
@@ -98,7 +104,8 @@ class CovarianceCollector:
     def update(self, values: Array) -> None:
         """Take patches of the operand (N, C, …), or (…, K) of a fully connected layer."""
         if self._rows < self._wanted:
-            patches = self._patches(values)
+            places = pick_places(self._field, values, self._wanted_of_sample, self._samples)
+            patches = cut_patches(self._field, values, places)
             self._sum = self._sum + patches.sum(1, dtype=np.float64)
             self._products = self._products + np.matmul(patches.swapaxes(1, 2), patches)
             self._rows += patches.shape[1]
@@ -111,24 +118,47 @@ class CovarianceCollector:
         mean = np.asarray(self._sum) / self._rows
         return np.asarray(self._products) / self._rows - mean[:, :, None] * mean[:, None, :]
 
-    def _patches(self, values: Array) -> npt.NDArray[np.float32]:
-        """Cut patches (groups, places, K), the weights of an output in the order of NCHW."""
-        field = self._field
-        if not field.kernel:
-            rows = values.reshape(-1, field.depth)
-            return np.asarray(rows[np.newaxis, self._picks(len(rows))], np.float32)
-        batch, _, *size = values.shape
-        made = [_places(field, axis, length) for axis, length in enumerate(size)]
-        places = np.unravel_index(self._picks(batch * prod(made)), (batch, *made))
-        found = _gathered(values, field, places)
-        by_group = found.reshape(len(found), -1, field.groups, field.depth)
-        return by_group.transpose(2, 0, 3, 1).reshape(field.groups, len(found), -1)
 
-    def _picks(self, total: int) -> npt.NDArray[np.intp]:
-        """Pick evenly spread numbers below ``total``, other ones in each sample."""
-        count = min(self._wanted_of_sample, total)
-        start = self._samples * _OFFSET_STRIDE % total
-        return (start + np.arange(count) * (total // count)) % total
+def pick_places(
+    field: ReceptiveField, values: Array, wanted: int, sample: int
+) -> npt.NDArray[np.intp]:
+    """Pick evenly spread numbers of places, other ones in each sample.
+
+    Args:
+        field: of the layer.
+        values: its operand, (N, C, …), or (…, K) of a fully connected layer.
+        wanted: how many places; all there are if these are fewer.
+        sample: number of the sample.
+    """
+    if field.kernel:
+        made = [_places(field, axis, length) for axis, length in enumerate(values.shape[2:])]
+        total = values.shape[0] * prod(made)
+    else:
+        total = values.size // field.depth
+    count = min(wanted, total)
+    start = sample * _OFFSET_STRIDE % total
+    return np.asarray((start + np.arange(count) * (total // count)) % total, np.intp)
+
+
+def cut_patches(
+    field: ReceptiveField, values: Array, numbers: npt.NDArray[np.intp]
+) -> npt.NDArray[np.float32]:
+    """Cut patches (groups, places, K), the weights of an output in the order of NCHW.
+
+    Args:
+        field: of the layer.
+        values: its operand, (N, C, …), or (…, K) of a fully connected layer.
+        numbers: of the places, from :func:`pick_places`.
+    """
+    if not field.kernel:
+        rows = values.reshape(-1, field.depth)
+        return np.asarray(rows[np.newaxis, numbers], np.float32)
+    batch, _, *size = values.shape
+    made = [_places(field, axis, length) for axis, length in enumerate(size)]
+    places = np.unravel_index(numbers, (batch, *made))
+    found = _gathered(values, field, places)
+    by_group = found.reshape(len(found), -1, field.groups, field.depth)
+    return by_group.transpose(2, 0, 3, 1).reshape(field.groups, len(found), -1)
 
 
 def _places(field: ReceptiveField, axis: int, length: int) -> int:

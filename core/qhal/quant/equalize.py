@@ -50,7 +50,7 @@ from qhal.ir.ops import (
 from qhal.quant.floatrun import FloatRun
 from qhal.quant.masks import SILU_LOW
 from qhal.quant.rewritten import Rewritten
-from qhal.quant.weights import output_axis
+from qhal.quant.weight_rows import output_axis
 
 Float = npt.NDArray[np.float32]
 

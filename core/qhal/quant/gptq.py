@@ -27,18 +27,21 @@ _BLOCK = 32
 """Inputs whose errors reach the rest in one product: "lazy batch updates" in section 3.3."""
 
 
-def round_with_gptq(weight: Floats, covariance: Floats, nearest: RoundToNearest) -> Floats:
+def round_with_gptq(
+    weight: Floats, covariance: Floats, nearest: RoundToNearest, damping: float = _DAMPING
+) -> Floats:
     """Round weights to integers, input by input (algorithm 1).
 
     Args:
         weight: (groups, O, K).
         covariance: of the inputs, (groups, K, K); the Hessian up to a factor.
         nearest: rounds the weights of one input to their nearest.
+        damping: share of the mean variance that is added to every variance.
 
     Returns:
         Integers or codes (groups, O, K).
     """
-    shares = _error_shares(covariance)
+    shares = _error_shares(covariance, damping)
     rest, codes = weight.swapaxes(1, 2).copy(), np.empty_like(weight)
     for start in range(0, rest.shape[1], _BLOCK):
         end = min(start + _BLOCK, rest.shape[1])
@@ -58,11 +61,11 @@ def output_error(error: Floats, covariance: Floats) -> float:
     return float(np.sum(np.matmul(error, covariance) * error))
 
 
-def _error_shares(covariance: Floats) -> Floats:
+def _error_shares(covariance: Floats, share: float) -> Floats:
     """Return how much of the error at input i goes to input j > i, (groups, K, K)."""
     size = covariance.shape[-1]
     variance = np.trace(covariance, axis1=1, axis2=2) / size
-    damping = np.where(variance > 0, _DAMPING * variance, 1.0)
+    damping = np.where(variance > 0, share * variance, 1.0)
     inverse = np.linalg.inv(covariance + damping[:, np.newaxis, np.newaxis] * np.eye(size))
     upper = np.linalg.cholesky(inverse).swapaxes(1, 2)
     diagonal = np.diagonal(upper, axis1=1, axis2=2)

@@ -29,7 +29,7 @@ from qhal.ir.ops import (
     Role,
 )
 from qhal.quant.choice import Choice
-from qhal.quant.weights import output_axis, stacked_groups
+from qhal.quant.weight_rows import output_axis, stacked_groups
 from qhal.targets.capability import KernelRow
 from qhal.targets.spec import FLOAT, Derived, FixedQParams, PerTensor, QuantSpec, SameAsInput
 

@@ -22,7 +22,10 @@ from qhal.quant.arithmetic import (
 )
 from qhal.quant.gptq import output_error, round_with_gptq
 from qhal.quant.model import QuantParams
-from qhal.targets.spec import QuantSpec
+from qhal.quant.repair.layer import fit_layer
+from qhal.quant.repair.moments import Moments
+from qhal.quant.weight_rows import as_stored, by_output, output_axis
+from qhal.targets.spec import PerAxis, QuantSpec
 
 Float = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
@@ -51,6 +54,17 @@ class WeightResult:
     bias_params: QuantParams | None
     decisions: tuple[Decision, ...]
 
+    @property
+    def real(self) -> tuple[Array, Array | None]:
+        """The real numbers that weight and bias stand for."""
+        return _real(self.weight, self.weight_params), (
+            None if self.bias is None else _real(self.bias, self.bias_params)
+        )
+
+
+def _real(stored: Array, params: QuantParams | None) -> Array:
+    return stored.astype(np.float32) if params is None else dequantize(stored, params)
+
 
 @dataclass(frozen=True, eq=False)
 class WeightTask:
@@ -68,6 +82,8 @@ class WeightTask:
         channel_mean: mean of each input channel (C,) over the calibration data, None if unknown.
         covariance: of the inputs that an output multiplies, (groups, K, K), in the order of NCHW;
             None if unknown.
+        seen: what the node sees behind quantized layers, over all samples and over each half of
+            them, in the same order; None if nobody looked.
     """
 
     node: str
@@ -80,29 +96,13 @@ class WeightTask:
     result: QuantParams | None
     channel_mean: Float | None
     covariance: npt.NDArray[np.float64] | None = None
-
-
-def output_axis(op: Op) -> int:
-    """Return the axis of the output channels in the weight of an operator."""
-    nchw = getattr(op, "layout", Layout.NCHW) is Layout.NCHW
-    if isinstance(op, DepthwiseConv):
-        return 0 if nchw else len(op.strides) + 1
-    if isinstance(op, ConvTranspose):
-        return 1 if nchw else 0
-    return 0
-
-
-def stacked_groups(op: Op) -> int:
-    """Count the groups whose output channels share the output axis of the weight.
-
-    All do, but for ConvTranspose in NCHW: its weight (I, O/groups, …) stacks groups on axis 0.
-    """
-    stacked = isinstance(op, ConvTranspose) and op.layout is Layout.NCHW
-    return op.groups if stacked and isinstance(op, ConvTranspose) else 1
+    seen: tuple[Moments, Moments, Moments] | None = None
 
 
 def quantize_weights(task: WeightTask) -> WeightResult:
     """Round weights, correct the bias for their mean error, round the bias."""
+    if task.seen is not None and can_fit(task.spec):
+        return _fitted(task, task.seen)
     decisions: list[Decision] = []
     params = _weight_scales(task, decisions) if task.spec.quantized else None
     if params is None:
@@ -113,6 +113,36 @@ def quantize_weights(task: WeightTask) -> WeightResult:
     if bias is not None and task.channel_mean is not None:
         bias = _corrected(task, stored, params, decisions)
     return WeightResult(stored, params, *_stored_bias(task, params, bias), tuple(decisions))
+
+
+def can_fit(spec: QuantSpec) -> bool:
+    """Return True for weights with integers around zero and a step per output."""
+    around_zero = spec.symmetric and spec.dtype.is_integer and spec.dtype.qmin < 0
+    return around_zero and spec.granularity == PerAxis()
+
+
+def _fitted(task: WeightTask, seen: tuple[Moments, Moments, Moments]) -> WeightResult:
+    """Fit weights to what the node sees; let the bias take the means."""
+    if task.bias is None:
+        seen = (seen[0].about_zero(), seen[1].about_zero(), seen[2].about_zero())
+    groups, size = seen[0].mean.shape
+    rows = by_output(task.op, task.weight).reshape(groups, -1, size).astype(np.float64)
+    covering = weight_params(task.weight, task.spec, output_axis(task.op))
+    least = np.zeros(covering.scale.shape) if task.source is None else _least_scale(task, covering)
+    fitted = fit_layer(rows, seen, task.spec, least.reshape(groups, -1).astype(np.float64))
+    scale = fitted.steps.reshape(-1).astype(np.float32)
+    params = replace(covering, scale=scale, zero_point=np.zeros(scale.shape, np.int64))
+    stored = as_stored(task.op, fitted.codes, task.weight.shape).astype(params.dtype.numpy)
+    bias = task.bias
+    if bias is not None:
+        bias = np.add(bias, fitted.shift.reshape(-1), dtype=np.float32)
+    sentence = (
+        f"The {task.spec.used_bits}-bit weights of {task.node} were fitted to what it sees behind "
+        f"quantized layers: the output error of rounding is {100 * fitted.left:.0f} % of "
+        "round-to-nearest's."
+    )
+    decisions = (Decision(Code.WEIGHTS_FITTED, sentence, task.node),)
+    return WeightResult(stored, params, *_stored_bias(task, params, bias), decisions)
 
 
 def _integers(task: WeightTask, params: QuantParams, decisions: list[Decision]) -> Array:
@@ -141,7 +171,7 @@ def _integers(task: WeightTask, params: QuantParams, decisions: list[Decision]) 
         f"{100 * left / whole:.0f} % of round-to-nearest's."
     )
     decisions.append(Decision(Code.ROUNDED_WITH_GPTQ, sentence, task.node))
-    return _as_stored(task.op, after, task.weight.shape).astype(params.dtype.numpy)
+    return as_stored(task.op, after, task.weight.shape).astype(params.dtype.numpy)
 
 
 def _codes(numbers: Double, spec: QuantSpec) -> Double:
@@ -183,24 +213,7 @@ def _by_group(task: WeightTask, weight: Array) -> Double:
     """Reshape a weight to (groups, outputs, K), in the order of the covariance."""
     assert task.covariance is not None
     groups, size = task.covariance.shape[:2]
-    return _by_output(task.op, weight).reshape(groups, -1, size).astype(np.float64)
-
-
-def _by_output(op: Op, weight: Array) -> Array:
-    """Reshape a weight to one row (K,) per output, as in NCHW."""
-    if getattr(op, "layout", Layout.NCHW) is Layout.NHWC:
-        # Depthwise (1, …, O) has its outputs last, others (O, …, I) their inputs.
-        weight = np.moveaxis(weight, -1, 0 if isinstance(op, DepthwiseConv) else 1)
-    return weight.reshape(len(weight), -1)
-
-
-def _as_stored(op: Op, codes: Array, shape: tuple[int, ...]) -> Array:
-    """Invert :func:`_by_output`."""
-    if getattr(op, "layout", Layout.NCHW) is Layout.NCHW:
-        return codes.reshape(shape)
-    if isinstance(op, DepthwiseConv):
-        return np.moveaxis(codes.reshape(shape[-1], *shape[:-1]), 0, -1)
-    return np.moveaxis(codes.reshape(shape[0], shape[-1], *shape[1:-1]), 1, -1)
+    return by_output(task.op, weight).reshape(groups, -1, size).astype(np.float64)
 
 
 def _stored_bias(

@@ -35,7 +35,7 @@ def record_page(record: RunRecord) -> Page:
         _costs(record.plan),
         Section("What to run next", items=tuple(_next_steps(record))),
     )
-    title = f"{record.model.file} for {record.target.name}, {record.recipe}"
+    title = f"{record.model.file} for {record.target.name}, {record.recipe_words}"
     return Page(title, _headline(record), sections)
 
 
@@ -79,7 +79,7 @@ def _summary(record: RunRecord) -> Section:
     rows = [
         ("model", f"{record.model.file}, opset {record.model.opset}, {record.model.sha256[:12]}"),
         ("target", f"{record.target.name}: {record.target.title}"),
-        ("recipe", record.recipe),
+        ("recipe", record.recipe_words),
         ("artifact", _files(record)),
         ("ran on", record.artifact.runtime or "not run on this machine"),
         ("nodes", _node_counts(record.plan)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -15,6 +15,7 @@ from qhal.ir.ops import Role
 from qhal.metric import Metric
 from qhal.quant.choice import Choice, Verdict
 from qhal.quant.model import QuantModel, QuantParams
+from qhal.targets.capability import KernelRow
 from qhal.targets.where import Where, WhereBasis
 
 
@@ -128,6 +129,18 @@ def plan_of(model: QuantModel, choices: Mapping[str, Choice] | None = None) -> P
     )
     nodes = tuple(_node(model, n, choices or {}) for n in model.graph.nodes)
     return Plan(tensors, nodes)
+
+
+def storage_of(rows: Iterable[KernelRow]) -> str:
+    """Say how weights of few bits are stored, and in how many their kernels compute.
+
+    Returns:
+        One phrase, or several with "; " between them; empty if there is no such weight, or if a
+        kernel computes with one as it is stored.
+    """
+    few = [row for row in rows if row.weight is not None and row.weight.few]
+    phrases = dict.fromkeys(row.storage for row in few)
+    return "; ".join(phrases) if all(phrases) else ""
 
 
 def declared_type(model: QuantModel, node: Node) -> DType:

@@ -106,6 +106,8 @@ class RunRecord:
         model: the user's model.
         target: the target.
         recipe: name of the recipe.
+        storage: such as "stored 4 bits, computes 8", where every weight of few bits is widened
+            before a kernel computes with it; else empty.
         options: what the user asked for, as given.
         artifact: what ships.
         metrics: name -> number with its basis.
@@ -132,7 +134,13 @@ class RunRecord:
     versions: Mapping[str, str] = field(default_factory=dict)
     host: Mapping[str, object] = field(default_factory=dict)
     timings_s: Mapping[str, float] = field(default_factory=dict)
+    storage: str = ""
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def recipe_words(self) -> str:
+        """The recipe, with how its weights are stored where kernels compute with more bits."""
+        return f"{self.recipe} ({self.storage})" if self.storage else self.recipe
 
     @property
     def ok(self) -> bool:
@@ -142,7 +150,8 @@ class RunRecord:
     def to_json(self) -> dict[str, Json]:
         """Make a JSON object; keys in a fixed order, the schema version first."""
         body: dict[str, Json] = encode(self)
-        return {"schema_version": body.pop("schema_version"), "qhal": body.pop("qhal"), **body}
+        first = ("schema_version", "qhal", "recipe", "storage")
+        return {key: body.pop(key) for key in first} | body
 
     def dumps(self) -> str:
         """Write the text of ``record.json``."""

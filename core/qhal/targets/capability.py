@@ -79,6 +79,9 @@ class KernelRow:
         unit: where it runs; "" is the target's main unit, :data:`HOST` the processor beside it.
         limits: further rules for this row alone.
         scales: what it takes beyond the types; None for all scales.
+        computes: the type in which the kernel computes with the weight, where a weight in fewer
+            bits is widened once, at load time; None if it computes with the weight as it is
+            stored.
         name: what reports call it, such as ``int8 per-axis``.
     """
 
@@ -90,6 +93,7 @@ class KernelRow:
     limits: tuple[Limit, ...] = ()
     name: str = ""
     scales: ScaleLimit | None = None
+    computes: DType | None = None
 
     def __post_init__(self) -> None:
         """Refuse codebooks where a kernel computes with integers, and unused bits elsewhere.
@@ -121,11 +125,21 @@ class KernelRow:
             "Only symmetric weights of a signed integer type may use fewer bits than the type has.",
         )
 
+    @property
+    def storage(self) -> str:
+        """Such as "stored 4 bits, computes 8"; empty if it computes with weights as stored."""
+        if self.computes is None or self.weight is None:
+            return ""
+        integer = self.computes.is_integer
+        computes = self.computes.bits if integer else f"in {self.computes.value}"
+        stored, used = self.weight.dtype.bits, self.weight.used_bits
+        levels = "" if used == stored else f" with {1 << used} levels"
+        return f"stored {stored} bits{levels}, computes {computes}"
+
     def __str__(self) -> str:
-        if self.name:
-            return self.name
         weight = f" x {self.weight}" if self.weight else ""
-        return f"{self.activation}{weight} -> {self.output}"
+        words = self.name or f"{self.activation}{weight} -> {self.output}"
+        return f"{words} ({self.storage})" if self.storage else words
 
 
 @dataclass(frozen=True)
@@ -155,6 +169,21 @@ class Capability:
 
 
 @dataclass(frozen=True)
+class Absence:
+    """Kernels that a target lacks although others have them, and why.
+
+    Attributes:
+        recipes: names of the recipes that would take them.
+        why: a clause that follows "because".
+        ops: the operators' kinds; empty for all.
+    """
+
+    recipes: tuple[str, ...]
+    why: str
+    ops: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """All that a target can execute.
 
@@ -170,6 +199,7 @@ class Capabilities:
         indices: element type that indices have in an artifact: int64, as in models, or int32.
         opaque: the sentence why unknown operators are refused, the rule that one must meet to be
             taken in float, or None if the runtime takes any ONNX operator in float.
+        absent: kernels that are missing for a reason, which refusals quote.
     """
 
     kernels: tuple[Capability, ...]
@@ -180,6 +210,7 @@ class Capabilities:
     integer_io: bool = False
     indices: DType = DType.INT64
     opaque: str | Limit | None = "the target runs canonical operators only"
+    absent: tuple[Absence, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse unknown operators and what is no limit.
@@ -201,6 +232,11 @@ class Capabilities:
     def has(self, kind: str) -> bool:
         """Return True if there is any kernel for the operator kind."""
         return any(c.op == kind and c.rows for c in self.kernels)
+
+    def why_absent(self, recipe: str, kind: str = "") -> str:
+        """Say why there are no kernels of a recipe, or of an operator in it; empty if unknown."""
+        found = (a.why for a in self.absent if recipe in a.recipes and (not a.ops or kind in a.ops))
+        return next(found, "")
 
     def refusal_of_opaque(self, view: NodeView) -> str | None:
         """Say why an ONNX operator that is none of qhal is refused; None if it runs in float."""

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from qhal.ir.dtypes import DType
 
+_FEW_BITS = 4
+"""Weights of more bits lose too little to pay for the time that fitting takes."""
+
 
 @dataclass(frozen=True)
 class PerTensor:
@@ -65,6 +68,16 @@ class QuantSpec:
     def qmax(self) -> int:
         """Largest integer that is used."""
         return self.dtype.qmax if self.bits is None else (1 << (self.bits - 1)) - 1
+
+    @property
+    def used_bits(self) -> int:
+        """Bits of an element that carry its value."""
+        return self.dtype.bits if self.bits is None else self.bits
+
+    @property
+    def few(self) -> bool:
+        """True if a weight has so few bits that it has to be fitted to what its layer sees."""
+        return self.used_bits <= _FEW_BITS
 
     @property
     def quantized(self) -> bool:

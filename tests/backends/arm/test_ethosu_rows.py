@@ -13,7 +13,7 @@ from qhal.testing.samples import Sample
 from qhal_backends.arm.ethosu.backend import VELA
 from qhal_backends.arm.ethosu.capabilities import capabilities
 from qhal_backends.arm.ethosu.configuration import Configuration
-from qhal_backends.tflite.capabilities import capabilities as tflite_capabilities
+from qhal_backends.tflite.capabilities import of_whole_bytes
 from qhal_backends.tflite.lowering import lower_model
 from qhal_backends.tflite.writer import write
 from tests.backends.arm.vela_runs import ALL, U55, U65, U85, compile_all
@@ -26,7 +26,7 @@ Trial = tuple[Sample, Capability, KernelRow]
 
 def integer_trials(is_u85: bool) -> list[Trial]:
     """Every sample that LiteRT runs in integers and that Vela survives."""
-    caps, mine = tflite_capabilities(), capabilities(is_u85)
+    caps, mine = of_whole_bytes(), capabilities(is_u85)
     return [
         (sample, capability, row)
         for sample in ALL
@@ -55,7 +55,7 @@ def reason_against_npu(trial: Trial, is_u85: bool) -> str | None:
 
 @pytest.mark.parametrize("configuration", [U55, U65, U85], ids=lambda c: c.accelerator)
 def test_verdict_is_velas(configuration: Configuration, tmp_path: Path) -> None:
-    caps = replace(tflite_capabilities(), indices=DType.INT32)
+    caps = replace(of_whole_bytes(), indices=DType.INT32)
     trials = integer_trials(configuration.is_u85)
     models = [deploy_row(*trial, caps).model for trial in trials]
     files = [write(lower_model(model, VELA).model) for model in models]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,9 +21,10 @@ OTHER = QuantParams.per_tensor(DType.UINT8, 0.0431, 119)
 
 @dataclass(frozen=True)
 class Weight:
-    """An int8 weight with one scale per output channel, which is axis 0."""
+    """A weight with one scale per output channel, which is axis 0, in all integers of its type."""
 
     shape: tuple[int, ...]
+    dtype: DType = DType.INT8
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,10 @@ def quantized(
     outputs = [builder.declare(f"y{i}", TensorType(t.shape)) for i, t in enumerate(types)]
     for inner, output in zip(results, outputs, strict=True):
         builder.emit(Node(f"{output}/step", ops.Dequantize(), (inner,), (output,)))
-    return QuantModel(builder.build(outputs=outputs), params, arithmetic=Arithmetic.FLOAT)
+    graph = builder.build(outputs=outputs)
+    stored = {n: TensorType(graph.tensors[n].shape, params[n].dtype) for n in params}
+    graph = replace(graph, tensors={**graph.tensors, **stored})
+    return QuantModel(graph, params, arithmetic=Arithmetic.FLOAT)
 
 
 class _Builder:
@@ -92,8 +96,10 @@ class _Builder:
 
     def _weight(self, weight: Weight) -> str:
         self.scale = self.random.uniform(0.005, 0.02, weight.shape[0]).astype(np.float32)
-        params = QuantParams(DType.INT8, self.scale, np.zeros(weight.shape[0], np.int64), 0)
-        return self._constant("w", self.random.integers(-127, 128, weight.shape), params)
+        params = QuantParams(weight.dtype, self.scale, np.zeros(weight.shape[0], np.int64), 0)
+        least = max(weight.dtype.qmin, -127)
+        integers = self.random.integers(least, weight.dtype.qmax + 1, weight.shape)
+        return self._constant("w", integers, params)
 
     def _constant(self, hint: str, value: np.ndarray, params: QuantParams | None) -> str:
         name = self.builder.constant(hint, value.astype(params.dtype.numpy) if params else value)

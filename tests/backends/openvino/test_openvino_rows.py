@@ -84,6 +84,21 @@ def test_products_run_on_integers(op: ops.Op, operands: list[Shape | Constant]) 
     assert run(quantize(single(op, operands)))["node"].where.dtype in ("uint8", "int8")
 
 
+@pytest.mark.parametrize(("recipe", "bits"), [("w4a8", 4), ("w3a8", 4), ("w2a8", 2)])
+@pytest.mark.parametrize(("op", "operands"), WEIGHTED[:-1])
+def test_weights_of_few_bits_run_on_integers(
+    op: ops.Op, operands: list[Shape | Constant], recipe: str, bits: int
+) -> None:
+    made, whole = quantize(single(op, operands), recipe), quantize(single(op, operands))
+    assert str(made.model.kernels["node"]).endswith(f"(stored {bits} bits, computes 8)")
+    placed = run(made)["node"].where
+    assert placed.dtype in ("uint8", "int8")
+    assert str(placed.kernel) == str(run(whole)["node"].where.kernel)
+    sizes = [len(OpenVinoBackend().lower(m.model, CPU).files["model.bin"]) for m in (made, whole)]
+    saved = np.prod(made.graph.tensors["c1"].shape) * (8 - bits) // 8
+    assert sizes[0] <= sizes[1] - saved + 8, "one more constant is aligned"
+
+
 def test_products_in_generated_code_run_on_integers() -> None:
     """Processors for which OpenVINO generates no such code have a kernel for each product."""
     builder, random = GraphBuilder("g"), np.random.default_rng(1)

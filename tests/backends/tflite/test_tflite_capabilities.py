@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
+from qhal.errors import UnknownRecipeError
 from qhal.targets.capability import Capabilities
-from qhal.targets.recipe import recipes_of
+from qhal.targets.recipe import find_recipe, recipes_of
 from qhal_backends.edgetpu.capabilities import capabilities as edgetpu
 from qhal_backends.tflite.capabilities import capabilities as tflite
 
@@ -30,8 +31,23 @@ def test_every_row_has_a_name(caps: Capabilities) -> None:
 
 
 def test_recipes() -> None:
-    assert [r.name for r in recipes_of(tflite())] == ["w8a8", "w8a16", "w8", "fp16"]
+    names = ["w8a8", "w8a16", "w8", "w4a8", "w4", "fp16"]
+    assert [r.name for r in recipes_of(tflite())] == names
     assert [r.name for r in recipes_of(edgetpu())] == ["w8a8"]
+
+
+@pytest.mark.parametrize(
+    ("caps", "recipe", "why"),
+    [
+        (edgetpu(), "w4a8", "because its compiler reads only int8 weights and does not compress"),
+        (tflite(), "w4a16", "because XNNPACK has no kernels with 16-bit activations and int4"),
+        (tflite(), "w2a8", "because LiteRT stores no fewer than 4 bits"),
+        (edgetpu(), "w4", "target device has no kernels for it\\."),
+    ],
+)
+def test_a_recipe_that_is_missing_says_why(caps: Capabilities, recipe: str, why: str) -> None:
+    with pytest.raises(UnknownRecipeError, match=why):
+        find_recipe(recipe, caps, "device")
 
 
 def test_stating_capabilities_imports_no_runtime() -> None:

@@ -29,8 +29,8 @@ def sample(label: str) -> Sample:
 
 def lowered(label: str, row: str = "float32") -> Lowered:
     found = sample(label)
-    (capability,) = CAPS.of(found.op.kind)
-    wanted = next(r for r in capability.rows if r.name == row)
+    entries = CAPS.of(found.op.kind)
+    capability, wanted = next((c, r) for c in entries for r in c.rows if r.name == row)
     return lower_model(deploy_row(found, capability, wanted, CAPS).model)
 
 
@@ -48,6 +48,8 @@ def builtins(label: str, row: str = "float32") -> list[str]:
         ("ConvTranspose-same", "int8 per-axis", ["TRANSPOSE_CONV"]),
         ("ConvTranspose-crop", "int8 per-axis", ["TRANSPOSE_CONV", "SLICE"]),
         ("FullyConnected-rank3", "int8 per-axis", ["RESHAPE", "FULLY_CONNECTED", "RESHAPE"]),
+        ("FullyConnected", "int8x4 per-axis", ["FULLY_CONNECTED"]),
+        ("FullyConnected", "dynamic-range int4", ["FULLY_CONNECTED"]),
         ("MaxPool-explicit", "int8", ["PADV2", "MAX_POOL_2D"]),
         ("AveragePool-same-inside", "int8", ["AVERAGE_POOL_2D"]),
         ("AveragePool-same-all", "int8", ["DEPTHWISE_CONV_2D"]),

@@ -15,6 +15,7 @@ from qhal_backends.tflite.releases import RELEASES
 from qhal_backends.tflite.versions import Use, lowest_runtime, lowest_version
 
 F32, I8, I16, I32 = DType.FLOAT32, DType.INT8, DType.INT16, DType.INT32
+I4 = DType.INT4
 PER_AXIS = QuantParams(I8, np.ones(4, np.float32), np.zeros(4, np.int64), 0)
 
 
@@ -35,6 +36,10 @@ CASES: list[tuple[str, list[FlatTensor], dict[str, OptionValue], int]] = [
     ("CONV_2D", [tensor(I16), weight(I8, PER_AXIS)], {}, 4),
     ("CONV_2D", [tensor(F32), weight(I8, PER_AXIS)], {}, 5),
     ("CONV_2D", [tensor(I8, (1, 4, 4, 8)), weight(I8)], {}, 6),
+    ("CONV_2D", [tensor(I8), weight(I4, PER_AXIS)], {}, 7),
+    ("DEPTHWISE_CONV_2D", [tensor(I8), weight(I4, PER_AXIS)], {"dilationHFactor": 2}, 7),
+    ("FULLY_CONNECTED", [tensor(I8), weight(I4, PER_AXIS), tensor(I32)], {}, 10),
+    ("FULLY_CONNECTED", [tensor(F32), weight(I4, PER_AXIS), tensor(F32)], {}, 12),
     ("DEPTHWISE_CONV_2D", [tensor(F32), weight(F32)], {"dilationHFactor": 2}, 2),
     ("DEPTHWISE_CONV_2D", [tensor(I8), weight(I8)], {"dilationHFactor": 2}, 3),
     ("DEPTHWISE_CONV_2D", [tensor(F32), weight(I8, PER_AXIS)], {}, 6),

@@ -10,7 +10,8 @@ from qhal.ir.dtypes import DType
 from qhal.ir.ops import Conv, ConvTranspose, DepthwiseConv, FullyConnected, Layout, Op
 from qhal.quant.arithmetic import dequantize
 from qhal.quant.model import QuantParams
-from qhal.quant.weights import WeightTask, mean_response, output_axis, quantize_weights
+from qhal.quant.weight_rows import output_axis
+from qhal.quant.weights import WeightTask, mean_response, quantize_weights
 from qhal.targets.spec import PerAxis, QuantSpec
 
 SPEC = QuantSpec(DType.INT8, PerAxis(), symmetric=True, narrow_range=True)

@@ -13,12 +13,12 @@ from dataclasses import replace
 from functools import cache
 
 from qhal.ir.dtypes import DType
-from qhal.targets.capability import Capabilities, Capability, KernelRow
+from qhal.targets.capability import Absence, Capabilities, Capability, KernelRow
 from qhal.targets.limit import Limit
 from qhal_backends.arm.cortexm import limits as the
 from qhal_backends.tflite import limits as tflite_limits
 from qhal_backends.tflite import rows
-from qhal_backends.tflite.capabilities import capabilities as tflite_capabilities
+from qhal_backends.tflite.capabilities import of_whole_bytes
 
 MICRO = "tensorflow/lite/micro/kernels"
 
@@ -86,6 +86,23 @@ _LIMITS: dict[str, tuple[Limit, ...]] = {
 
 _INT8_LIMITS: dict[str, tuple[Limit, ...]] = {"Pad": (the.pads_four_dimensions,)}
 
+_INT4_LIMITS: dict[str, tuple[Limit, ...]] = {
+    "Conv": (tflite_limits.no_groups,),
+    "DepthwiseConv": (the.nibbles_come_in_pairs,),
+}
+"""Rules for weights of 4 bits. CMSIS-NN's arm_convolve_s4 reads all channels for each output,
+whatever the reference kernel makes of groups."""
+
+NO_INT4 = (
+    Absence(
+        ("w4a8",),
+        "TFLite Micro has int4 kernels for CONV_2D and DEPTHWISE_CONV_2D only",
+        ("ConvTranspose", "FullyConnected"),
+    ),
+    Absence(("w4a16",), "TFLite Micro multiplies int4 weights with 8-bit activations only"),
+    Absence(("w3a8", "w2a8"), "TFLite Micro packs weights in no fewer than 4 bits"),
+)
+
 _INT16_LIMITS: dict[str, tuple[Limit, ...]] = {"Pad": (the.pads_with_a_constant,)}
 _WITHOUT_INT8 = frozenset({"Exp"})
 _WITHOUT_INT16 = frozenset({"ReduceMax", "ReduceMin", "Resize", "Gather"})
@@ -115,7 +132,7 @@ _FLOAT_LIMITS: dict[str, tuple[Limit, ...]] = {
 @cache
 def capabilities() -> Capabilities:
     """State all integer rows, and float rows of operators without an integer kernel."""
-    tflite = tflite_capabilities()
+    tflite = of_whole_bytes()
     kept = (_kept(c) for c in tflite.kernels if c.op in CMSIS_NN or c.op in _REFERENCE)
     return replace(
         tflite,
@@ -127,6 +144,7 @@ def capabilities() -> Capabilities:
         },
         integer_io=True,
         indices=DType.INT32,
+        absent=NO_INT4,
         opaque="qhal has no TensorFlow Lite Micro operator for it",
     )
 
@@ -150,6 +168,8 @@ def _rows(capability: Capability) -> Iterable[KernelRow]:
             yield replace(row, limits=(*row.limits, *_INT8_LIMITS.get(op, ())))
         elif row.activation == rows.INT16 and op not in _WITHOUT_INT16:
             yield replace(row, limits=(*row.limits, *_INT16_LIMITS.get(op, ())))
+    if op in _INT4_LIMITS:
+        yield replace(rows.INT4_WEIGHTED, limits=_INT4_LIMITS[op])
     if op in _IN_FLOAT:
         yield replace(rows.FLOAT32, limits=_FLOAT_LIMITS.get(op, ()))
     elif op in _ON_INT32:

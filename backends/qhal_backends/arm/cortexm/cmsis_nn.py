@@ -102,16 +102,26 @@ def _is_row(layer: Layer) -> bool:
     return layer.y.size == layer.y.kernel == layer.x.dilation == 1 and aligned
 
 
-def _row_s8(layer: Layer) -> int:
-    """Count for ``arm_convolve_1_x_n_s8``: the padded windows at both ends of the row."""
-    x = layer.x
+def _padded_ends(x: Window) -> tuple[int, int, int] | None:
+    """Count the odd element of padding and the padded windows of a row, right and left.
+
+    None if windows are padded at both ends.
+    """
     missing = (x.out - 1) * x.stride + x.kernel - x.size
     # The remainder of C: a negative number keeps its sign.
     odd = missing % 2 if missing >= 0 else -(-missing % 2)
     right = max(1, (x.pad + odd + x.stride - 1) // x.stride) if x.pad + odd else 0
     left = max(1, (x.pad + x.stride - 1) // x.stride) if x.pad else 0
-    if right + left + max(x.out - right - left, 0) != x.out:
+    fits = right + left + max(x.out - right - left, 0) == x.out
+    return (odd, right, left) if fits else None
+
+
+def _row_s8(layer: Layer) -> int:
+    """Count for ``arm_convolve_1_x_n_s8``: the padded windows at both ends of the row."""
+    x, ends = layer.x, _padded_ends(layer.x)
+    if ends is None:
         return _columns_s8(layer)
+    odd, right, _ = ends
     pad_left = x.pad * layer.channels
     pad_right = right * layer.channels if odd else pad_left
     window = x.kernel * layer.channels
@@ -120,6 +130,16 @@ def _row_s8(layer: Layer) -> int:
 
 def _columns_s8(layer: Layer) -> int:
     return _COLUMNS * _rounded_up(layer.taps * layer.channels, _INT8_LANES)
+
+
+def convolution_s4(layer: Layer, kernels: Kernels) -> int:
+    """Count for ``arm_convolve_wrapper_s4``, which knows no groups."""
+    if layer.taps == 1 and layer.undilated and layer.unpadded:
+        return 0
+    if kernels is Kernels.DSP:
+        return 2 * 2 * layer.taps * layer.channels
+    fits = _is_row(layer) and _padded_ends(layer.x) is not None
+    return 0 if fits else _columns_s8(layer)
 
 
 def convolution_s16(layer: Layer, kernels: Kernels) -> int:
@@ -140,6 +160,15 @@ def depthwise_s8(layer: Layer, kernels: Kernels) -> int:
     # From how many filters on it is done as a convolution depends on the compiler: 2 or 9.
     as_convolution = layer.channels == 1 and layer.filters > 1
     return max(size, _one_channel_s8(layer)) if as_convolution else size
+
+
+def depthwise_s4(layer: Layer, kernels: Kernels) -> int:
+    """Count for ``arm_depthwise_conv_wrapper_s4``."""
+    plain = layer.channels == layer.filters and layer.batch == 1 and layer.undilated
+    if not plain:
+        return 0
+    dsp = kernels is Kernels.DSP
+    return (2 * layer.channels if dsp else _COLUMNS * _CHANNEL_BLOCK) * layer.taps
 
 
 def _one_channel_s8(layer: Layer) -> int:

@@ -95,3 +95,15 @@ def pads_four_dimensions(view: NodeView, dimensions: Range) -> str | None:
     """
     rank = len(view.input().shape)
     return None if rank in dimensions else f"it has {rank} dimensions; allowed: {dimensions}"
+
+
+@limit(multiple=2)
+def nibbles_come_in_pairs(view: NodeView, multiple: int) -> str | None:
+    """A depthwise convolution with int4 weights has a multiple of {multiple} of input channels:
+    CMSIS-NN's kernel (arm_depthwise_conv_s4.c) takes weights of other channels otherwise, if it is
+    dilated, or has several images or several outputs for a channel.
+    """
+    channels = view.input().shape[-1]
+    if channels % multiple == 0:
+        return None
+    return f"it has {channels} input channels; with int4 weights allowed: multiples of {multiple}"

@@ -14,20 +14,31 @@ from qhal_backends.arm.cortexm.cores import Kernels
 from qhal_backends.arm.cortexm.graph import FileGraph, FileNode, Tensor
 
 _Sizes = tuple[int, ...]
+_PACKED = "int4"
 
 
 def requests_of(graph: FileGraph, node: FileNode, kernels: Kernels) -> tuple[int, ...]:
     """List the sizes, in the order in which the kernel asks."""
     rule = _ALL.get(node.builtin)
+    if rule is None and kernels is Kernels.REFERENCE:
+        rule = _REFERENCE.get(node.builtin)
     if rule is None and kernels is not Kernels.REFERENCE:
         rule = _CMSIS_NN.get(node.builtin)
     return () if rule is None else rule(graph, node, kernels)
+
+
+def _unpacked(graph: FileGraph, node: FileNode, kernels: Kernels) -> _Sizes:
+    """Follow ``conv_common.cc`` and ``depthwise_conv_common.cc``: int4 weights become bytes."""
+    weight = graph.tensors[node.inputs[1]]
+    return (weight.elements,) if weight.dtype == _PACKED else ()
 
 
 def _convolution(graph: FileGraph, node: FileNode, kernels: Kernels) -> _Sizes:
     """Follow ``cmsis_nn/conv.cc``."""
     image, weight, result = _of_layer(graph, node)
     layer = _layer(node, image, weight, result)
+    if weight.dtype == _PACKED:
+        return _asked(cmsis_nn.convolution_s4(layer, kernels))
     if image.dtype == "int8":
         return _asked(cmsis_nn.convolution_s8(layer, kernels))
     return _asked(cmsis_nn.convolution_s16(layer, kernels) if image.dtype == "int16" else 0)
@@ -38,7 +49,8 @@ def _depthwise(graph: FileGraph, node: FileNode, kernels: Kernels) -> _Sizes:
     image, weight, result = _of_layer(graph, node)
     if image.dtype != "int8":
         return ()
-    return _asked(cmsis_nn.depthwise_s8(_layer(node, image, weight, result), kernels))
+    count = cmsis_nn.depthwise_s4 if weight.dtype == _PACKED else cmsis_nn.depthwise_s8
+    return _asked(count(_layer(node, image, weight, result), kernels))
 
 
 def _average_pool(graph: FileGraph, node: FileNode, kernels: Kernels) -> _Sizes:
@@ -107,6 +119,9 @@ _ALL: Mapping[str, _Rule] = {
     "MIRROR_PAD": _mirror_pad,
 }
 """Builtin operators whose kernel asks for scratch memory in every build."""
+
+_REFERENCE: Mapping[str, _Rule] = dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D"), _unpacked)
+"""Builtin operators whose kernel does so without CMSIS-NN alone."""
 
 _CMSIS_NN: Mapping[str, _Rule] = {
     "CONV_2D": _convolution,

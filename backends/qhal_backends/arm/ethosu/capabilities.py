@@ -20,10 +20,13 @@ from qhal_backends.arm.cortexm.capabilities import JOIN
 from qhal_backends.arm.cortexm.capabilities import capabilities as cortex_m_capabilities
 from qhal_backends.arm.ethosu import limits as the
 from qhal_backends.tflite import rows
-from qhal_backends.tflite.capabilities import FUSED
-from qhal_backends.tflite.capabilities import capabilities as tflite_capabilities
+from qhal_backends.tflite.capabilities import FUSED, of_whole_bytes
 
 REPORT = "Vela 5.2, vela --supported-ops-report"
+ENCODER = (
+    "its weight encoder compresses values, not types: read from the sizes that it reports; int4 "
+    "weights of TFLite end its process"
+)
 
 Limits = tuple[Limit, ...]
 _NO_RULE: Limits = ()
@@ -94,7 +97,7 @@ def capabilities(is_u85: bool) -> Capabilities:
     Args:
         is_u85: the generation: Ethos-U85, or Ethos-U55 and Ethos-U65.
     """
-    tflite = tflite_capabilities()
+    tflite = of_whole_bytes()
     rules = _U85 if is_u85 else _U55
     accelerated = [_accelerated(c, rules[c.op], is_u85) for c in tflite.kernels if c.op in rules]
     (rsqrt,) = tflite.of("Rsqrt")
@@ -102,9 +105,10 @@ def capabilities(is_u85: bool) -> Capabilities:
     hosted = [
         _on_host(c, is_u85) for c in cortex_m_capabilities().kernels if c.op not in _NOT_ON_HOST
     ]
+    compressed = (_compressed(c) for c in accelerated if any(row.weight for row in c.rows))
     return replace(
         tflite,
-        kernels=(*accelerated, *(c for c in hosted if c.rows)),
+        kernels=(*accelerated, *compressed, *(c for c in hosted if c.rows)),
         fused={op: kinds for op, kinds in FUSED.items() if op not in _UNFUSED},
         integer_io=True,
         indices=DType.INT32,
@@ -136,6 +140,13 @@ def _integer_rows(capability: Capability, is_u85: bool) -> Iterable[KernelRow]:
             yield _bounded(capability.op, row, the.LARGEST_INT16_MEAN)
 
 
+def _compressed(capability: Capability) -> Capability:
+    """List rows with weights of few integers: Vela's weight encoder makes short codes of them."""
+    weighted = [row for row in capability.rows if row.weight is not None]
+    few = tuple(rows.of_few_levels(row, bits) for row in weighted for bits in (4, 3, 2))
+    return replace(capability, rows=few, source=f"{capability.source}; {ENCODER}")
+
+
 def _bounded(op: str, row: KernelRow, largest: int) -> KernelRow:
     """Add to a row the rule that depends on its type."""
     if op not in ("ReduceMean", "ReduceSum"):
@@ -150,14 +161,18 @@ _IN_FLOAT = frozenset({"Cast", "Div", "Log", "Sqrt", "Sin", "Cos", "Floor", "Cei
 def _on_host(capability: Capability, is_u85: bool) -> Capability:
     """List the rows of an operator that Vela leaves on the Cortex-M, joins in float among them."""
     hosted = tuple(
-        replace(row, unit=HOST)
-        for row in capability.rows
-        if row.activation.dtype is DType.INT8
-        or row == JOIN
-        or (capability.op in _IN_FLOAT and row.activation == rows.FLOAT32.activation)
+        replace(row, unit=HOST) for row in capability.rows if _is_hosted(capability.op, row)
     )
     more = () if is_u85 else _HOST_BESIDE_U55.get(capability.op, ())
     return replace(capability, rows=hosted, limits=(*capability.limits, *more))
 
 
 _HOST_BESIDE_U55: dict[str, Limits] = {"Cast": (the.no_booleans,)}
+
+
+def _is_hosted(op: str, row: KernelRow) -> bool:
+    """Return False for int4 weights: Vela 5.2 ends with signal 8, wherever they would run."""
+    if row.weight is not None and row.weight.dtype is DType.INT4:
+        return False
+    in_float = op in _IN_FLOAT and row.activation == rows.FLOAT32.activation
+    return row.activation.dtype is DType.INT8 or row == JOIN or in_float

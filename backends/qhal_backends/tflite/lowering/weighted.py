@@ -90,7 +90,10 @@ def _is_float(e: Emitter, view: NodeView) -> bool:
 
 def _is_hybrid_kernel(view: NodeView) -> bool:
     """Return True if the float kernel reads an integer weight itself (dynamic range)."""
-    return view.input(1).dtype is DType.INT8 and isinstance(view.op, Conv | FullyConnected)
+    stored = view.input(1).dtype
+    if stored is DType.INT4:
+        return isinstance(view.op, FullyConnected)
+    return stored is DType.INT8 and isinstance(view.op, Conv | FullyConnected)
 
 
 def _bias(e: Emitter, view: NodeView) -> str:

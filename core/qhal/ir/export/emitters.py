@@ -14,6 +14,7 @@ from typing import Any
 from qhal.errors import InternalError
 from qhal.ir import ops
 from qhal.ir.export.call import ExportCall
+from qhal.ir.export.newer import in_opset
 from qhal.ir.export.writer import BASE_OPSET, element_type
 from qhal.ir.ops import Layout
 
@@ -457,4 +458,4 @@ def _opaque(op: ops.Opaque, call: ExportCall) -> None:
     del proto.input[:], proto.output[:]
     proto.input.extend(call.inputs)
     proto.output.extend(call.outputs)
-    call.writer.append(proto, op.opset)
+    call.writer.append(in_opset(proto, call.view, call.writer.opset), op.opset)

@@ -165,16 +165,18 @@ def _fill(proto: onnx.TensorProto, name: str, value: Array, dtype: DType) -> Non
     proto.dims.extend(value.shape)
     if dtype is DType.BFLOAT16:  # held in the upper half of a float32
         value = (value.view(np.uint32) >> np.uint32(16)).astype(np.uint16)
-    proto.raw_data = _packed(value) if dtype.bits < 8 else _little_endian(value)
+    proto.raw_data = _packed(value, dtype.bits) if dtype.bits < 8 else _little_endian(value)
 
 
 def _little_endian(value: Array) -> bytes:
     return value.astype(value.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def _packed(value: Array) -> bytes:
-    """Pack two 4-bit elements per byte, the first one in the low half."""
-    nibbles = value.astype(np.uint8).ravel() & 15
-    if nibbles.size % 2:
-        nibbles = np.append(nibbles, np.uint8(0))
-    return (nibbles[0::2] | nibbles[1::2] << 4).tobytes()
+def _packed(value: Array, bits: int) -> bytes:
+    """Pack elements of 4 or 2 bits into bytes, the first one in the lowest bits."""
+    per_byte = 8 // bits
+    codes = value.astype(np.uint8).ravel() & np.uint8((1 << bits) - 1)
+    rows = np.pad(codes, (0, -codes.size % per_byte)).reshape(-1, per_byte)
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    packed: Array = np.bitwise_or.reduce(rows << shifts, axis=1)
+    return packed.tobytes()

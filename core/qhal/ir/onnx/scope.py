@@ -155,8 +155,11 @@ def _fingerprint(array: Array) -> object:
 
 
 def _storable(name: str, array: Array) -> Array:
-    """Store 4-bit integers in 8 bits; keep other types as they are, if the graph has them."""
-    held = {"int4": np.int8, "uint4": np.uint8}.get(array.dtype.name)
+    """Store integers of 2 and 4 bits in 8; keep other types as they are, if the graph has them."""
+    held = {
+        **{"int2": np.int8, "int4": np.int8},
+        **{"uint2": np.uint8, "uint4": np.uint8},
+    }.get(array.dtype.name)
     if held is not None:
         return array.astype(held)
     try:

@@ -22,7 +22,7 @@ from qhal.quant.oracle.weighted import (
     centered_weight,
 )
 from qhal.quant.oracle.window import exact_type
-from qhal.quant.weights import output_axis
+from qhal.quant.weight_rows import output_axis
 
 
 def is_dynamic(context: KernelContext) -> bool:

@@ -17,7 +17,7 @@ from qhal.quant.oracle.context import Kernel, KernelContext, Operands, operands_
 from qhal.quant.oracle.rescale import activation_range, exact_rescaler, rescaler
 from qhal.quant.oracle.values import Array
 from qhal.quant.oracle.window import Epilogue, SlidingWindow
-from qhal.quant.weights import output_axis
+from qhal.quant.weight_rows import output_axis
 from qhal.targets.capability import Arithmetic
 
 Weighted = ops.Conv | ops.DepthwiseConv | ops.ConvTranspose | ops.FullyConnected
