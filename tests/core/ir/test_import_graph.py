@@ -368,7 +368,7 @@ def _untyped(node: onnx.NodeProto) -> onnx.NodeProto:
 )
 def test_an_attribute_without_a_type(tmp_path: Path, node: onnx.NodeProto) -> None:
     proto = model([node], {"x": (2, 2)}, domains={"own": 1})
-    with pytest.raises(ModelInvalidError, match="Node 'n' .* attribute 'bar' has no type"):
+    with pytest.raises(ModelInvalidError, match=r"Node 'n' .* attribute 'bar' has no type"):
         read(tmp_path, proto)
 
 
