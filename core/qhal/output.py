@@ -7,10 +7,11 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import file_digest, sha256
 from pathlib import Path
 from types import TracebackType
 
@@ -20,7 +21,8 @@ from qhal.system.files import if_abandoned, locked_folder, plain, real, remove_t
 from qhal.system.swap import exchange
 
 MARKER = "record.json"
-"""The record: what a folder holds beside the files that it lists was not written by qhal."""
+"""The record: what a folder holds beside the files that it lists, with their checksums, was not
+written by qhal."""
 
 REPORT = "report.md"
 """The record for people."""
@@ -137,25 +139,39 @@ def _check_is_ours(folder: Path, path: Path, option: str) -> None:
 
 
 def _foreign(path: Path) -> str:
-    """Say what in the folder is not listed by a record of qhal there; "" if nothing is."""
+    """Say what in the folder is not as a record of qhal there lists it; "" if nothing is."""
     found = sorted(entry.name for entry in path.iterdir())
     written = _written(path)
     if found and not written:
         return f"it has no {MARKER} of qhal"
-    foreign = [name for name in found if name not in written or not (path / name).is_file()]
-    return f"{foreign[0]!r} is not in its {MARKER}" if foreign else ""
+    for name in found:
+        if name not in written or not (path / name).is_file():
+            return f"{name!r} is not in its {MARKER}"
+        if written[name] not in (None, _checksum(path / name)):
+            return f"{name!r} is not what its {MARKER} lists: it was changed, or is another file"
+    return ""
 
 
-def _written(path: Path) -> frozenset[str]:
-    """Names of the files that the record in a folder lists; empty if there is no record."""
+def _written(path: Path) -> Mapping[str, str | None]:
+    """Map the files that the record in a folder lists to their checksums; empty without a record.
+
+    The record and the report, which have none, may have changed.
+    """
     try:
         record = json.loads(plain(path / MARKER).read_text(encoding="utf-8"))
         version, files = record["schema_version"], record["artifact"]["files"]
-        names = [file["name"] for file in files]
+        listed = {file["name"]: file["sha256"] for file in files}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return frozenset()
-    known = isinstance(version, int) and all(isinstance(name, str) for name in names)
-    return frozenset((MARKER, REPORT, *names)) if known else frozenset()
+        return {}
+    known = isinstance(version, int) and all(
+        isinstance(text, str) for pair in listed.items() for text in pair
+    )
+    return {**listed, MARKER: None, REPORT: None} if known else {}
+
+
+def _checksum(path: Path) -> str:
+    with plain(path).open("rb") as file:
+        return file_digest(file, sha256).hexdigest()
 
 
 def _check_parent(path: Path, option: str) -> None:
