@@ -7,7 +7,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from types import TracebackType
 
-from qhal.errors import OutputError
+from qhal.errors import OutputError, QhalError
 from qhal.system.cleanup import Cleanup
 from qhal.system.files import if_abandoned, locked_folder, plain, real, remove_tree, try_lock
 from qhal.system.swap import exchange
@@ -372,18 +372,53 @@ def _take_back(p: _Publication) -> None:
         p.aside.rename(p.path)
 
 
-def _recover(path: Path) -> None:
-    """Put in order what killed runs left beside a folder: an old one that was moved aside."""
+@contextmanager
+def put_in_order(*folders: Path) -> Iterator[None]:
+    """Put in order what was left beside folders if the block, which wrote them, fails.
+
+    A process that was killed did not do it, and a folder may have withstood its removal: an error
+    then names it.
+    """
+    try:
+        yield
+    except QhalError as error:
+        left = [str(sibling) for folder in folders for sibling in _still_left(folder)]
+        if left:
+            error.hint += f"\nThis is left half-written; remove it: {', '.join(left)}."
+        raise
+    except BaseException:
+        for folder in folders:
+            _still_left(folder)
+        raise
+
+
+def _still_left(folder: Path) -> Sequence[Path]:
+    """Put in order what can be, and return what could not be removed."""
+    try:
+        return _recover(folder.absolute())
+    except OSError:
+        return ()
+
+
+def _recover(path: Path) -> Sequence[Path]:
+    """Put in order what killed runs left beside a folder: an old one that was moved aside.
+
+    Returns:
+        What could not be removed.
+    """
+    abandoned_ones = []
     for sibling in _siblings(path):
         with if_abandoned(sibling) as abandoned:
             if not abandoned:
                 continue
+            abandoned_ones.append(sibling)
             if sibling.suffix == ".old" and not os.path.lexists(path):
                 sibling.rename(path)
             elif sibling.suffix == ".swap":
                 _settle(path, sibling)
             else:
                 remove_tree(sibling)
+    return [sibling for sibling in abandoned_ones if os.path.lexists(sibling)]
 
 
 def _settle(path: Path, swap: Path) -> None:

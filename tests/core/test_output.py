@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from qhal.errors import OutputError
-from qhal.output import MARKER, REPORT, OutputFolder, check_free, in_words
+from qhal.errors import CrashError, OutputError
+from qhal.output import MARKER, REPORT, OutputFolder, check_free, in_words, put_in_order
 from qhal.system.swap import exchange
 
 
@@ -275,7 +275,7 @@ RECOVERER = """
 import sys
 from contextlib import suppress
 from pathlib import Path
-from qhal.errors import OutputError
+from qhal.errors import CrashError, OutputError
 from qhal.output import check_free
 
 print("ready", flush=True)
@@ -327,6 +327,22 @@ def test_hints_name_the_option_that_named_the_folder(tmp_path: Path) -> None:
 def test_hints_without_an_option() -> None:
     full = in_words(OSError(errno.ENOSPC, "No space left on device"), "to the disk")
     assert full.hint == "Free some space."
+
+
+def test_an_error_names_what_withstands_its_removal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / ".out.01234567.partial"
+    left.mkdir()
+    monkeypatch.setattr("qhal.output.remove_tree", lambda folder: None)
+    with pytest.raises(CrashError) as caught, put_in_order(tmp_path / "out"):
+        raise CrashError("It was killed.", "Raise the limit.")
+    assert caught.value.hint.startswith("Raise the limit.\n")
+    assert str(left) in caught.value.hint
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="this"), put_in_order(tmp_path / "out"):
+        raise ValueError("this")
+    assert names(tmp_path) == []
 
 
 def test_what_a_living_run_writes_is_left_alone(tmp_path: Path) -> None:
