@@ -52,8 +52,14 @@ class QhalError(Exception):
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return type and text of another library's exception, such as ``KeyError: 'x'``."""
-    text = " ".join(str(error).split())
+    """Return type and text of another library's exception, such as ``KeyError: 'x'``.
+
+    Only the type if its own text fails.
+    """
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - whatever its __str__ does
+        text = ""
     return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 

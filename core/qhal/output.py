@@ -7,20 +7,22 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import file_digest, sha256
 from pathlib import Path
 from types import TracebackType
 
-from qhal.errors import OutputError
+from qhal.errors import OutputError, QhalError
 from qhal.system.cleanup import Cleanup
 from qhal.system.files import if_abandoned, locked_folder, plain, real, remove_tree, try_lock
 from qhal.system.swap import exchange
 
 MARKER = "record.json"
-"""The record: what a folder holds beside the files that it lists was not written by qhal."""
+"""The record: what a folder holds beside the files that it lists, with their checksums, was not
+written by qhal."""
 
 REPORT = "report.md"
 """The record for people."""
@@ -137,25 +139,39 @@ def _check_is_ours(folder: Path, path: Path, option: str) -> None:
 
 
 def _foreign(path: Path) -> str:
-    """Say what in the folder is not listed by a record of qhal there; "" if nothing is."""
+    """Say what in the folder is not as a record of qhal there lists it; "" if nothing is."""
     found = sorted(entry.name for entry in path.iterdir())
     written = _written(path)
     if found and not written:
         return f"it has no {MARKER} of qhal"
-    foreign = [name for name in found if name not in written or not (path / name).is_file()]
-    return f"{foreign[0]!r} is not in its {MARKER}" if foreign else ""
+    for name in found:
+        if name not in written or not (path / name).is_file():
+            return f"{name!r} is not in its {MARKER}"
+        if written[name] not in (None, _checksum(path / name)):
+            return f"{name!r} is not what its {MARKER} lists: it was changed, or is another file"
+    return ""
 
 
-def _written(path: Path) -> frozenset[str]:
-    """Names of the files that the record in a folder lists; empty if there is no record."""
+def _written(path: Path) -> Mapping[str, str | None]:
+    """Map the files that the record in a folder lists to their checksums; empty without a record.
+
+    The record and the report, which have none, may have changed.
+    """
     try:
         record = json.loads(plain(path / MARKER).read_text(encoding="utf-8"))
         version, files = record["schema_version"], record["artifact"]["files"]
-        names = [file["name"] for file in files]
+        listed = {file["name"]: file["sha256"] for file in files}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return frozenset()
-    known = isinstance(version, int) and all(isinstance(name, str) for name in names)
-    return frozenset((MARKER, REPORT, *names)) if known else frozenset()
+        return {}
+    known = isinstance(version, int) and all(
+        isinstance(text, str) for pair in listed.items() for text in pair
+    )
+    return {**listed, MARKER: None, REPORT: None} if known else {}
+
+
+def _checksum(path: Path) -> str:
+    with plain(path).open("rb") as file:
+        return file_digest(file, sha256).hexdigest()
 
 
 def _check_parent(path: Path, option: str) -> None:
@@ -356,18 +372,53 @@ def _take_back(p: _Publication) -> None:
         p.aside.rename(p.path)
 
 
-def _recover(path: Path) -> None:
-    """Put in order what killed runs left beside a folder: an old one that was moved aside."""
+@contextmanager
+def put_in_order(*folders: Path) -> Iterator[None]:
+    """Put in order what was left beside folders if the block, which wrote them, fails.
+
+    A process that was killed did not do it, and a folder may have withstood its removal: an error
+    then names it.
+    """
+    try:
+        yield
+    except QhalError as error:
+        left = [str(sibling) for folder in folders for sibling in _still_left(folder)]
+        if left:
+            error.hint += f"\nThis is left half-written; remove it: {', '.join(left)}."
+        raise
+    except BaseException:
+        for folder in folders:
+            _still_left(folder)
+        raise
+
+
+def _still_left(folder: Path) -> Sequence[Path]:
+    """Put in order what can be, and return what could not be removed."""
+    try:
+        return _recover(folder.absolute())
+    except OSError:
+        return ()
+
+
+def _recover(path: Path) -> Sequence[Path]:
+    """Put in order what killed runs left beside a folder: an old one that was moved aside.
+
+    Returns:
+        What could not be removed.
+    """
+    abandoned_ones = []
     for sibling in _siblings(path):
         with if_abandoned(sibling) as abandoned:
             if not abandoned:
                 continue
+            abandoned_ones.append(sibling)
             if sibling.suffix == ".old" and not os.path.lexists(path):
                 sibling.rename(path)
             elif sibling.suffix == ".swap":
                 _settle(path, sibling)
             else:
                 remove_tree(sibling)
+    return [sibling for sibling in abandoned_ones if os.path.lexists(sibling)]
 
 
 def _settle(path: Path, swap: Path) -> None:

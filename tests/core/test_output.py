@@ -9,19 +9,21 @@ import signal
 import subprocess
 import sys
 import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qhal.errors import OutputError
-from qhal.output import MARKER, OutputFolder, check_free, in_words
+from qhal.errors import CrashError, OutputError
+from qhal.output import MARKER, REPORT, OutputFolder, check_free, in_words, put_in_order
 from qhal.system.swap import exchange
 
 
 def record(text: str, *files: str) -> str:
-    """A record as far as the output folder knows one; ``text`` tells it from others."""
-    listed = [{"name": name} for name in files]
+    """A record as far as the output folder knows one; ``text``, in each file, tells it apart."""
+    checksum = sha256(text.encode()).hexdigest()
+    listed = [{"name": name, "sha256": checksum} for name in files]
     return json.dumps({"schema_version": 1, "artifact": {"files": listed}, "recipe": text})
 
 
@@ -273,7 +275,7 @@ RECOVERER = """
 import sys
 from contextlib import suppress
 from pathlib import Path
-from qhal.errors import OutputError
+from qhal.errors import CrashError, OutputError
 from qhal.output import check_free
 
 print("ready", flush=True)
@@ -327,6 +329,22 @@ def test_hints_without_an_option() -> None:
     assert full.hint == "Free some space."
 
 
+def test_an_error_names_what_withstands_its_removal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / ".out.01234567.partial"
+    left.mkdir()
+    monkeypatch.setattr("qhal.output.remove_tree", lambda folder: None)
+    with pytest.raises(CrashError) as caught, put_in_order(tmp_path / "out"):
+        raise CrashError("It was killed.", "Raise the limit.")
+    assert caught.value.hint.startswith("Raise the limit.\n")
+    assert str(left) in caught.value.hint
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="this"), put_in_order(tmp_path / "out"):
+        raise ValueError("this")
+    assert names(tmp_path) == []
+
+
 def test_what_a_living_run_writes_is_left_alone(tmp_path: Path) -> None:
     with OutputFolder(tmp_path / "out") as folder:
         folder.write(MARKER, record("mine"))
@@ -354,6 +372,28 @@ def test_force_names_the_file_that_qhal_did_not_write(tmp_path: Path, kind: str)
         write(tmp_path / "out", "second", force=True)
     assert content(tmp_path / "out") == "first"
     assert foreign.exists()
+
+
+@pytest.mark.parametrize("way", ["changed", "listed by hand"])
+def test_force_deletes_no_file_with_another_content(tmp_path: Path, way: str) -> None:
+    out = tmp_path / "out"
+    write(out, "first")
+    name = "model.bin" if way == "changed" else "thesis.txt"
+    (out / name).write_text("years of work")
+    (out / MARKER).write_text(record("first", "model.bin", name))
+    with pytest.raises(OutputError, match=rf"'{name}' is not what its record\.json lists"):
+        write(out, "second", force=True)
+    assert (out / name).read_text() == "years of work"
+    assert names(tmp_path) == ["out"]
+
+
+def test_force_replaces_a_report_and_a_record_that_were_edited(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write(out, "first")
+    (out / REPORT).write_text("with my notes")
+    (out / MARKER).write_text(record("first", "model.bin") + "\n")
+    write(out, "second", force=True)
+    assert content(out) == "second"
 
 
 def test_what_comes_in_at_the_last_moment_is_kept(

@@ -22,11 +22,11 @@ _PIPED_COLUMNS = 160
 
 def console(stream: IO[str] | None = None) -> Console:
     """Make a rich console: colors on a terminal only, NO_COLOR honored, wide when piped."""
-    from rich.console import Console
+    from qhal.cli.piped import PipedConsole
 
     stream = stream or sys.stdout
     width = None if stream.isatty() else _PIPED_COLUMNS
-    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+    return PipedConsole(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
 def width() -> int:

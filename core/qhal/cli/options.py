@@ -5,16 +5,24 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from qhal.errors import OptionError
 
+<<<<<<< HEAD
 RECIPES = (
     *("w8a8", "w8a16", "w8", "w4a8", "w4a16", "w4", "w3a8", "w2a8"),
     *("nf4", "fp16", "bf16"),
 )
+=======
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+RECIPES = ("w8a8", "w8a16", "w8", "w4", "nf4", "fp16", "bf16")
+>>>>>>> w/9fixguest
 OBSERVERS = ("minmax", "percentile", "mse")
 PREPROCESSINGS = ("imagenet-torch", "imagenet-tf", "unit", "raw", "raw-bgr")
 
@@ -28,6 +36,15 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing usage and exiting."""
         raise OptionError(f"{message[:1].upper()}{message[1:]}.", self._advice(message))
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Print the help; argparse keeps silent where nobody reads it, or the disk is full."""
+        (file or sys.stdout).write(self.format_help())
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Exit once what was printed has arrived."""
+        sys.stdout.flush()
+        super().exit(status, message)
 
     def _advice(self, message: str) -> str:
         wrong = re.search(r"invalid choice: '([^']*)'", message)

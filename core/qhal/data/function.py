@@ -27,7 +27,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from qhal.data.guest import Guest
+from qhal.data.guest import Guest, only_here
 from qhal.data.labels import LAST_CLASS
 from qhal.data.room import check_samples, copying, temporary_file, temporary_room
 from qhal.data.source import LABEL_NAMES, UNNAMED, ArraySource, SampleSource, split_labels
@@ -36,6 +36,8 @@ from qhal.ir.graph import Array, Arrays
 
 MOST_YIELDED = 200_000
 """Samples that are taken of what is run once; who yields more may never end."""
+
+_END = object()
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def open_function(
     """
     guest = Guest.called(name)
     with guest.runs():
-        made = function()
+        with only_here():
+            made = function()
         if isinstance(made, np.ndarray):
             return ArraySource("function", name, {UNNAMED: made})
         if isinstance(made, Mapping):
@@ -175,9 +178,19 @@ def _spool(items: Iterator[object], name: str, inputs: Sequence[str]) -> SampleS
     """Run an iterator to its end and keep what it makes in a temporary file."""
     with ExitStack() as cleanup:
         file = cleanup.enter_context(temporary_file())
-        source = _fill(file, (_item(value, name, inputs) for value in items), name)
+        source = _fill(file, (_item(value, name, inputs) for value in _taken(items)), name)
         cleanup.pop_all()  # from here on the source owns the file
         return source
+
+
+def _taken(items: Iterator[object]) -> Iterator[object]:
+    """Yield what an iterator makes, in this process only: a copy would write to the same file."""
+    while True:
+        with only_here():
+            value = next(items, _END)
+        if value is _END:
+            return
+        yield value
 
 
 def _fill(file: IO[bytes], items: Iterator[_Item], name: str) -> SampleSource:

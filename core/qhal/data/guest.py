@@ -1,7 +1,8 @@
 """The user's code inside qhal: what it does to the process is undone, what it raises is reported.
 
 A function that makes samples may exit, print, change the folder, import a neighbor when it is
-called, or switch NumPy's errors on. None of it may change what the rest of a run does.
+called, switch NumPy's errors on, or come back twice, in a copy of the process that it forked.
+None of it may change what the rest of a run does.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
+from os import _exit as end
 from threading import RLock
 from typing import NoReturn
 
@@ -54,7 +56,8 @@ class Guest:
             DataFileError: it raised something, an exit included; the original is its cause.
         """
         if self.inside:
-            yield
+            with only_here():
+                yield
             return
         try:
             with ExitStack() as undo:
@@ -66,7 +69,8 @@ class Guest:
                 undo.enter_context(warnings.catch_warnings())
                 undo.enter_context(_importable(self.home))
                 undo.enter_context(self._in_its_folder())
-                yield
+                with only_here():
+                    yield
         except (KeyboardInterrupt, MemoryError, QhalError):
             raise
         except BaseException as error:
@@ -86,15 +90,33 @@ class Guest:
 
 
 @contextmanager
+def only_here() -> Iterator[None]:
+    """End copies of the process that the code forked as soon as they leave the block.
+
+    Two that go on would both deploy. The limit of recursion is what it was, too: what undoes the
+    rest needs some calls.
+    """
+    owner, limit, code = os.getpid(), sys.getrecursionlimit(), 1
+    try:
+        yield
+        code = 0
+    finally:
+        sys.setrecursionlimit(limit)
+        if os.getpid() != owner:
+            end(code)
+
+
+@contextmanager
 def _no_end() -> Iterator[None]:
     """Turn ``os._exit`` in this process into an exception: it would end a run with any code.
 
-    A copy of the process that the code forks may still end so. What C code does stays as it is.
+    A copy of the process that the code forks may still end so, and what kept the function may call
+    it later, such as an exit handler. What C code does stays as it is.
     """
-    owner, really = os.getpid(), os._exit
+    owner, really, over = os.getpid(), os._exit, False
 
     def refuse(status: int) -> NoReturn:
-        if os.getpid() != owner:
+        if over or os.getpid() != owner:
             really(status)
         raise SystemExit(status)
 
@@ -102,18 +124,16 @@ def _no_end() -> Iterator[None]:
     try:
         yield
     finally:
+        over = True
         if os._exit is refuse:
             os._exit = really
 
 
 def _told(error: BaseException) -> str:
-    """Put the exception in one line; its own text may fail, too."""
+    """Put the exception in one line."""
     if isinstance(error, SystemExit):
         return f"it ends the process (SystemExit: {error.code!r})"
-    try:
-        return in_one_line(error).rstrip(".")
-    except Exception:  # noqa: BLE001 - whatever its __str__ does
-        return type(error).__name__
+    return in_one_line(error).rstrip(".")
 
 
 def _working_folder() -> str | None:

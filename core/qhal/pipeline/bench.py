@@ -14,7 +14,8 @@ from qhal.data.function import depends_on_process
 from qhal.decisions import Code, Decision, Severity
 from qhal.errors import MissingDependencyError, ModelShapeError, OptionError
 from qhal.ir.importer import Imported, import_model
-from qhal.measure import Clocked, Pair, clock, peak_memories, ratio
+from qhal.measure.memory import peak_memories
+from qhal.measure.timing import Clocked, Pair, clock, ratio
 from qhal.metric import Metric
 from qhal.pipeline.deployed import Deployed, open_deployed
 from qhal.pipeline.options import check_threads

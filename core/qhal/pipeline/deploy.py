@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Unpack
 
 from qhal.data import Source
+from qhal.output import put_in_order
 from qhal.pipeline.job import Job, run_or_raise
 from qhal.pipeline.options import OptionKeywords, Options
 from qhal.pipeline.post_mortem import run_each_node
@@ -46,12 +47,13 @@ def deploy(
             for the record.
     """
     job = Job(Path(model), target, Options(data, **options))
-    return guarded(
-        partial(_deploy, job, registry),
-        progress,
-        post_mortem=partial(run_each_node, job, registry),
-        by_value=job.options.by_value and registry is None,
-    )
+    with put_in_order(*job.folders):
+        return guarded(
+            partial(_deploy, job, registry),
+            progress,
+            post_mortem=partial(run_each_node, job, registry),
+            by_value=job.options.by_value and registry is None,
+        )
 
 
 def _deploy(job: Job, registry: Registry | None, wire: Wire) -> RunRecord:

@@ -10,6 +10,7 @@ from typing import Unpack
 
 from qhal.data import Source
 from qhal.errors import OptionError, QhalError
+from qhal.output import put_in_order
 from qhal.pipeline.job import Job, run
 from qhal.pipeline.options import OptionKeywords, Options
 from qhal.pipeline.post_mortem import run_each_node
@@ -60,13 +61,14 @@ def deploy_all(
         told: list[str | Outcome] = []
         problem: QhalError | None = None
         try:
-            guarded(
-                partial(_deploy_each, tuple(waiting), registry),
-                progress,
-                told.append,
-                partial(run_each_node, waiting[0], registry),
-                by_value=asked.by_value and registry is None,
-            )
+            with put_in_order(*(folder for job in waiting for folder in job.folders)):
+                guarded(
+                    partial(_deploy_each, tuple(waiting), registry),
+                    progress,
+                    told.append,
+                    partial(run_each_node, waiting[0], registry),
+                    by_value=asked.by_value and registry is None,
+                )
         except QhalError as error:
             if not told and not outcomes:
                 raise  # not one of the targets has begun

@@ -42,6 +42,12 @@ class Job:
         name = default_folder(self.model, self.target, self.options.recipe)
         return Path(self.options.out or name)
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """All folders that it may write."""
+        refused = self.options.keep_refused
+        return (self.folder,) if refused is None else (self.folder, Path(refused))
+
 
 def run_or_raise(job: Job, session: Session, progress: Progress = SILENT) -> RunRecord:
     """Run a job and write its folder.

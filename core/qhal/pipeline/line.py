@@ -9,8 +9,8 @@ from pathlib import Path
 from qhal.artifact.runnable import Subject
 from qhal.decisions import Decision
 from qhal.errors import QhalError, VerificationError
-from qhal.measure import measure
 from qhal.measure.energy import energy
+from qhal.measure.measurement import measure
 from qhal.metric import Metric
 from qhal.output import REPORT, OutputFolder, check_free
 from qhal.pipeline.gates import Gated, accuracy_gate, drop_refusal, loop_gate, loop_refusal

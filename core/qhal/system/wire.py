@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import count, pairwise
+from os import _exit as end
 from typing import Any, Protocol
 
 from qhal.errors import InternalError, OutOfMemoryError, QhalError, in_one_line
@@ -52,10 +53,13 @@ class NoWire:
 
 
 class Sender:
-    """The child's end of a pipe. It is also the child's :class:`Progress`."""
+    """The child's end of a pipe. It is also the child's :class:`Progress`.
+
+    A copy of the child that some code forked has nothing to tell: it ends when it tries.
+    """
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        self._descriptor, self._owner = descriptor, os.getpid()
         self._lock = threading.Lock()
         self._numbers = count()
 
@@ -91,6 +95,8 @@ class Sender:
             self._tell("end", number)
 
     def _tell(self, kind: str, value: object) -> None:
+        if os.getpid() != self._owner:
+            end(1)
         content = _dumped((kind, value))
         rest = memoryview(_SIZE.pack(len(content)) + content)
         with self._lock:

@@ -61,6 +61,7 @@ def test_a_full_disk_behind_stdout_is_said_once(tmp_path: Path) -> None:
     assert "Exception ignored" not in done.stderr
 
 
+<<<<<<< HEAD
 def test_a_stdout_that_cannot_be_written_is_no_bug_of_qhal(tmp_path: Path) -> None:
     done = shell("$QHAL targets 1</dev/null", tmp_path)
     assert done.returncode == 2
@@ -89,6 +90,33 @@ def test_a_stdout_that_does_not_wait_gets_the_whole_result(tmp_path: Path) -> No
         content = stream.read()
     assert process.wait() == 0
     assert content[filled:].endswith(b"shows one with its numbers.\n")
+=======
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "targets",
+        "targets cpu",
+        "targets --json",
+        "doctor",
+        "plugins",
+        "setup",
+        f"check {DIGITS / 'digits.onnx'} --target cpu",
+        f"{' '.join(WITH_DATA)} --out out",
+        "--help",
+        "deploy --help",
+        "--version",
+    ],
+)
+@pytest.mark.parametrize(("into", "then", "code"), [("", "| :", 141), (">/dev/full", "", 2)])
+def test_a_result_that_nobody_gets(
+    tmp_path: Path, arguments: str, into: str, then: str, code: int
+) -> None:
+    shell(f"{{ sleep 0.1; $QHAL {arguments} 2>err {into}; echo $? >code; }} {then}", tmp_path)
+    assert (tmp_path / "code").read_text() == f"{code}\n"
+    said = (tmp_path / "err").read_text()
+    assert "Exception ignored" not in said and "bug" not in said
+    assert said.count("the disk is full") == (code == 2)
+>>>>>>> w/9fixguest
 
 
 def test_no_file_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import struct
+import subprocess
 import sys
+import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,6 +24,7 @@ from qhal.data import load_dataset
 from qhal.data.function import MOST_YIELDED
 from qhal.errors import DataFileError, DataShapeError, LabelError, PreprocessError, QhalError
 from qhal.ir.graph import TensorType
+from tests.paths import PATH
 
 ONE = {"x": TensorType((1, 2))}
 VALUES = np.arange(6, dtype=np.float32).reshape(3, 2)
@@ -401,3 +405,88 @@ def test_a_function_that_closes_what_it_prints_to(module: Callable[[str], str]) 
     assert sys.stdout is before
     with contextlib.suppress(ValueError):
         sys.stdout.write("")
+
+
+# --- what a function does to the process --------------------------------------------
+
+TWICE = "a = np.arange(6, dtype='f4').reshape(3, 2)\nimport os, sys, time\n"
+FORKS = {
+    "a function that returns": "def make():\n    os.fork()\n    return a",
+    "one whose copy fails": "def make():\n    if os.fork() == 0: raise ValueError\n    return a",
+    "one whose copy exits": "def make():\n    if os.fork() == 0: sys.exit(3)\n    return a",
+    "a generator": "def make():\n    yield a[0]\n    os.fork()\n    yield from a[1:]",
+    "one whose copy stops": "def make():\n    yield a[0]\n    if os.fork() == 0: return\n"
+    "    time.sleep(0.2)\n    yield from a[1:]",
+    "a sequence": "class make:\n    def __len__(self): return 3\n"
+    "    def __getitem__(self, i):\n        os.fork()\n        return a[i]",
+    "a module": "os.fork()\ndef make(): return a",
+}
+
+
+def samples_and_process(source: str, counted: Path) -> list[list[float]]:
+    """Load data and list the samples; every process that comes so far adds a line to a file."""
+    data = load_dataset(source, ONE)
+    found = [data.sample(i)["x"][0].tolist() for i in range(len(data))]
+    with counted.open("a") as file:
+        file.write("x\n")
+    return found
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only POSIX forks")
+@pytest.mark.parametrize("text", FORKS.values(), ids=FORKS)
+def test_a_function_that_forks_comes_back_once(
+    tmp_path: Path, module: Callable[[str], str], text: str
+) -> None:
+    source, counted = module(TWICE + text), tmp_path / "counted"
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            os.setpgid(0, 0)
+            found = samples_and_process(source, counted)
+            code = int(found != [[0, 1], [2, 3], [4, 5]])
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with contextlib.suppress(ProcessLookupError):  # copies that live on
+        for _ in range(50):
+            os.killpg(child, 0)
+            time.sleep(0.02)
+    assert counted.read_text() == "x\n"
+
+
+EXITS = """
+import atexit, os
+import numpy as np
+from qhal.data import load_dataset
+from qhal.ir.graph import TensorType
+
+def function():
+    atexit.register(os._exit, 7)
+    return np.ones((3, 2), "f4")
+
+load_dataset(function, {"x": TensorType((1, 2))})
+"""
+
+
+def test_an_exit_handler_that_ends_the_process() -> None:
+    environment = {**os.environ, "PYTHONPATH": PATH}
+    done = subprocess.run(
+        [sys.executable, "-c", EXITS], env=environment, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (7, b"")
+
+
+def test_a_limit_of_recursion_ends_with_the_function() -> None:
+    def shallow(frames: int) -> np.ndarray:
+        sys.setrecursionlimit(len(inspect.stack(0)) + frames)
+        return VALUES
+
+    before = sys.getrecursionlimit()
+    for frames in (8, 12, 16, 24, 40):
+        try:
+            with contextlib.suppress(DataFileError):
+                load_dataset(partial(shallow, frames), ONE)
+            assert sys.getrecursionlimit() == before
+        finally:
+            sys.setrecursionlimit(before)

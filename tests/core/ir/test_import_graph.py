@@ -350,3 +350,36 @@ def test_sizes_that_overflow_in_shape_inference(tmp_path: Path) -> None:
     constants = {"s": np.full(4, 1e30, np.float32)}
     with pytest.raises(ModelShapeError, match="'y', made by node 'n'"):
         read(tmp_path, model([node], {"x": (1, 1, 2, 2)}, constants=constants))
+
+
+def _untyped(node: onnx.NodeProto) -> onnx.NodeProto:
+    node.attribute.add(name="bar")  # its type is 0, UNDEFINED
+    return node
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        _untyped(helper.make_node("TfIdfVectorizer", ["x"], ["y"], name="n")),
+        _untyped(helper.make_node("Foo", ["x"], ["y"], name="n", domain="own")),
+        _untyped(helper.make_node("Det", ["x"], ["y"], name="n")),
+        _untyped(helper.make_node("Relu", ["x"], ["y"], name="n")),
+    ],
+)
+def test_an_attribute_without_a_type(tmp_path: Path, node: onnx.NodeProto) -> None:
+    proto = model([node], {"x": (2, 2)}, domains={"own": 1})
+    with pytest.raises(ModelInvalidError, match=r"Node 'n' .* attribute 'bar' has no type"):
+        read(tmp_path, proto)
+
+
+def test_an_attribute_without_a_type_in_a_loop(tmp_path: Path) -> None:
+    inner = _untyped(helper.make_node("Det", ["a"], ["b"], name="m"))
+    infos = [helper.make_tensor_value_info("i", TensorProto.INT64, [])]
+    infos += [helper.make_tensor_value_info("go", TensorProto.BOOL, [])]
+    infos += [helper.make_tensor_value_info("a", TensorProto.FLOAT, [2, 2])]
+    outputs = [onnx.ValueInfoProto(name=name) for name in ("go", "b")]
+    body = helper.make_graph([inner], "body", infos, outputs)
+    node = helper.make_node("Loop", ["x", "", "s"], ["y"], name="n", body=body)
+    inputs = {"x": np.array(3), "s": floats(2, 2)}
+    with pytest.raises(ModelInvalidError):
+        read(tmp_path, model([node], inputs))

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+<<<<<<< HEAD
 import resource
 import sys
 import tempfile
+=======
+import signal
+import subprocess
+import sys
+import time
+>>>>>>> w/9fixguest
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +23,16 @@ from qhal.artifact.ports import Adapter
 from qhal.artifact.runnable import Subject
 from qhal.decisions import Code, Decision
 from qhal.ir.graph import Array
-from qhal.measure import Clocked, Measurement, Pair, measure
 from qhal.measure.energy import DRAM_PJ_PER_BYTE, energy, lower_bound_pj
 from qhal.measure.latency import Timing
+<<<<<<< HEAD
 from qhal.measure.memory import UnmeasuredError, peak_memories, peak_memory
+=======
+from qhal.measure.measurement import Measurement, measure
+from qhal.measure.memory import peak_memories, peak_memory
+>>>>>>> w/9fixguest
 from qhal.measure.modeled import Work, latency_range_ns, target_latency
+from qhal.measure.timing import Clocked, Pair
 from qhal.metric import Basis, Metric
 from qhal.plugin.backend import Findings, Trial
 from qhal.plugin.registry import registry
@@ -28,7 +40,8 @@ from qhal.quant.model import QuantModel
 from qhal.targets import catalog
 from qhal.targets.profile import Sourced, TargetProfile
 from tests.core.conftest import Toys
-from tests.paths import ROOT
+from tests.core.system.waiting import is_alive, wait_until
+from tests.paths import PATH, ROOT
 
 
 def _profile(options: dict[str, str] | None = None, **facts: float) -> TargetProfile:
@@ -281,3 +294,38 @@ def test_the_backend_adds_what_only_it_can_find_out(
     found = measure(subject, baseline, sample, model_bytes=1, budget_s=0.02, memory=False)
     assert found.metrics["steps"].value == 7
     assert note in found.decisions
+
+
+SLOW = """
+import os, time
+from pathlib import Path
+path = Path(os.environ["SLOW_IMPORT"])
+path.with_suffix(".new").write_text(str(os.getpid()))
+path.with_suffix(".new").rename(path)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children")
+def test_a_child_that_still_imports_ends_with_its_parent(tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text(SLOW)
+    pid = tmp_path / "pid"
+    starts = (
+        "import os, subprocess, sys; subprocess.run([sys.executable, '-P', '-m', "
+        f"'qhal.measure.child', {str(tmp_path)!r}, str(os.getpid())])"
+    )
+    path = os.pathsep.join((str(tmp_path), PATH))
+    environment = {**os.environ, "PYTHONPATH": path, "SLOW_IMPORT": str(pid)}
+    with subprocess.Popen([sys.executable, "-P", "-c", starts], env=environment) as parent:
+        try:
+            wait_until(pid.exists, parent)
+        finally:
+            parent.kill()
+    number, deadline = int(pid.read_text()), time.monotonic() + 30
+    try:
+        while is_alive(number):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        if is_alive(number):
+            os.kill(number, signal.SIGKILL)

@@ -10,9 +10,8 @@ import pytest
 from qhal.artifact.runnable import Runnable
 from qhal.errors import VerificationError
 from qhal.ir.graph import Array
-from qhal.measure import Pair, clock, peak_memories, ratio
-from qhal.measure.memory import Peaks
-from qhal.measure.timing import Clocked
+from qhal.measure.memory import Peaks, peak_memories
+from qhal.measure.timing import Clocked, Pair, clock, ratio
 from tests.core.conftest import Toys
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import faulthandler
 import os
 import platform
+import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx
@@ -17,9 +18,11 @@ import pytest
 from onnx import TensorProto, helper
 
 import qhal
-from qhal.errors import DataFileError, ModelInvalidError, QhalError, VerificationError
+import qhal.output
+from qhal.errors import CrashError, DataFileError, ModelInvalidError, QhalError, VerificationError
 from qhal.results.fleet import Fleet, Outcome
 from qhal.results.record import RunRecord
+from qhal.system.swap import exchange
 from qhal.system.wire import Sender
 from qhal_backends.cpu.runner import OrtRunner
 from tests.core.system.alone import alone
@@ -156,6 +159,35 @@ def test_a_benchmark_that_kills_its_runtime(tmp_path: Path) -> None:
     qhal.deploy(MODEL, target="cpu", data=str(DATA), cache=False, out=tmp_path / "out")
     with pytest.raises(VerificationError, match="SIGABRT"):
         alone(bench, tmp_path / "out")
+
+
+def replace_and_die(out: Path, targets: Sequence[str]) -> None:
+    """Deploy over an old folder; the child is killed when it has exchanged the two."""
+
+    def dies_after(first: Path, second: Path) -> bool:
+        exchange(first, second)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return True
+
+    qhal.output.exchange = dies_after  # type: ignore[attr-defined]
+    settings: Any = {"data": str(DATA), "cache": False, "out": out, "force": True}
+    if len(targets) == 1:
+        qhal.deploy(MODEL, target=targets[0], **settings)
+    for outcome in qhal.deploy_all(MODEL, targets=targets, **settings).outcomes:
+        if outcome.error is not None:
+            raise outcome.error
+
+
+@pytest.mark.parametrize("targets", [["cpu"], ["cpu", "tflite"]])
+def test_a_kill_between_two_folders_leaves_one(tmp_path: Path, targets: list[str]) -> None:
+    out = tmp_path / "out"
+    for target in targets:
+        folder = out if len(targets) == 1 else out / target
+        qhal.deploy(MODEL, target=target, data=str(DATA), cache=False, out=folder)
+    before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    with pytest.raises(CrashError, match="killed"):
+        alone(replace_and_die, out, targets)
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
 
 
 def exits() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from qhal.decisions import Code, Decision
 from qhal.errors import PluginError
-from qhal.measure import Pair
+from qhal.measure.timing import Pair
 from qhal.metric import LABELS, Basis, Metric, is_own
 from qhal.plugin.backend import Artifact, Backend, Findings, PlacedNode, Placement
 from qhal.plugin.calls import call

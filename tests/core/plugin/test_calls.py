@@ -18,7 +18,7 @@ from qhal.artifact.runnable import Subject, run_raw
 from qhal.cli.main import main
 from qhal.errors import MissingDependencyError, PluginError, VerificationError
 from qhal.ir.importer import import_model
-from qhal.measure import Pair
+from qhal.measure.timing import Pair
 from qhal.pipeline.served import find_target
 from qhal.plugin import calls
 from qhal.plugin import registry as registry_module

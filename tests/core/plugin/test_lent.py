@@ -15,7 +15,7 @@ from qhal.artifact.runnable import Subject, run_raw
 from qhal.errors import PluginError
 from qhal.ir.export import to_onnx
 from qhal.ir.graph import Array, Arrays
-from qhal.measure import Pair
+from qhal.measure.timing import Pair
 from qhal.pipeline.served import Served
 from qhal.plugin.backend import Artifact, Backend, Findings, Runner, RunOptions, Trial
 from qhal.plugin.calls import call

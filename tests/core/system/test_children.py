@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from qhal.system.children import run_tied, tied
-from tests.core.system.waiting import wait_until
+from tests.core.system.waiting import is_alive, wait_until
 from tests.paths import PATH
 
 
@@ -32,16 +32,9 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
             process.kill()
     number = int(pid.read_text()[:-1])
     deadline = time.monotonic() + 30
-    while _is_alive(number):
+    while is_alive(number):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def _is_alive(number: int) -> bool:
-    try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_a_tied_command_is_the_command(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 PATIENCE_S = 60
 
@@ -16,3 +17,11 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) 
         assert process.poll() is None, f"it ended with exit code {process.returncode}"
         assert time.monotonic() < deadline, f"nothing came within {PATIENCE_S} s"
         time.sleep(0.02)
+
+
+def is_alive(number: int) -> bool:
+    """Return True if a process runs on Linux; one that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

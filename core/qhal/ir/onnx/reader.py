@@ -114,6 +114,7 @@ class _GraphReader:
         if node.domain == "ai.onnx":
             node.domain = ""
         call = ImportCall(node, self._scope)
+        _check_typed(node)
         check_arity(call)
         _name_outputs(call)
         constants = fold(call)
@@ -203,6 +204,13 @@ class _GraphReader:
         self.walk(body)
         made = {str(v.name): self._scope.tensor(v) for v in body.outputs}
         return [made.get(str(value.name), "") for value in call.node.outputs]
+
+
+def _check_typed(node: ir.Node) -> None:
+    """Refuse an attribute without a type: what its value is, nobody can tell."""
+    for attribute in node.attributes.values():
+        if attribute.type is ir.AttributeType.UNDEFINED:
+            raise ValueError(f"its attribute {attribute.name!r} has no type")
 
 
 def _name_outputs(call: ImportCall) -> None:

@@ -18,7 +18,11 @@ _DATA_BYTES = 65536
 
 
 def node_proto(call: ImportCall) -> onnx.NodeProto:
-    """Return the node with all its attributes embedded."""
+    """Return the node with all its attributes embedded.
+
+    Raises:
+        ValueError: an attribute of a node in a subgraph cannot be written.
+    """
     for attribute in list(call.node.attributes.values()):
         if attribute.type is ir.AttributeType.TENSOR:
             tensor = attribute.as_tensor()
@@ -27,7 +31,10 @@ def node_proto(call: ImportCall) -> onnx.NodeProto:
                 call.node.attributes[attribute.name] = ir.AttrTensor(attribute.name, held)
         elif attribute.type is ir.AttributeType.GRAPH:
             _embed_initializers(call, attribute.as_graph())
-    return ir.to_proto(call.node)
+    try:
+        return ir.to_proto(call.node)
+    except ir.serde.SerdeError as error:
+        raise ValueError("an attribute of a subgraph has no type that ONNX knows") from error
 
 
 def _embed_initializers(call: ImportCall, graph: ir.Graph) -> None:
