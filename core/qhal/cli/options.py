@@ -12,17 +12,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from qhal.errors import OptionError
 
-<<<<<<< HEAD
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
 RECIPES = (
     *("w8a8", "w8a16", "w8", "w4a8", "w4a16", "w4", "w3a8", "w2a8"),
     *("nf4", "fp16", "bf16"),
 )
-=======
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
-
-RECIPES = ("w8a8", "w8a16", "w8", "w4", "nf4", "fp16", "bf16")
->>>>>>> w/9fixguest
 OBSERVERS = ("minmax", "percentile", "mse")
 PREPROCESSINGS = ("imagenet-torch", "imagenet-tf", "unit", "raw", "raw-bgr")
 

@@ -61,20 +61,11 @@ def test_a_full_disk_behind_stdout_is_said_once(tmp_path: Path) -> None:
     assert "Exception ignored" not in done.stderr
 
 
-<<<<<<< HEAD
 def test_a_stdout_that_cannot_be_written_is_no_bug_of_qhal(tmp_path: Path) -> None:
     done = shell("$QHAL targets 1</dev/null", tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("error QH401: Cannot write to stdout: ")
     assert len(done.stderr.splitlines()) <= 2
-
-
-@pytest.mark.parametrize("option", ["--help", "--version", "deploy --help"])
-def test_a_full_disk_behind_help(tmp_path: Path, option: str) -> None:
-    done = shell(f"$QHAL {option} >/dev/full", tmp_path)
-    assert done.returncode == 2
-    assert "Exception ignored" not in done.stderr
-    assert "the disk is full" in done.stderr
 
 
 def test_a_stdout_that_does_not_wait_gets_the_whole_result(tmp_path: Path) -> None:
@@ -90,7 +81,8 @@ def test_a_stdout_that_does_not_wait_gets_the_whole_result(tmp_path: Path) -> No
         content = stream.read()
     assert process.wait() == 0
     assert content[filled:].endswith(b"shows one with its numbers.\n")
-=======
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -116,7 +108,6 @@ def test_a_result_that_nobody_gets(
     said = (tmp_path / "err").read_text()
     assert "Exception ignored" not in said and "bug" not in said
     assert said.count("the disk is full") == (code == 2)
->>>>>>> w/9fixguest
 
 
 def test_no_file_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-<<<<<<< HEAD
 import resource
-import sys
-import tempfile
-=======
 import signal
 import subprocess
 import sys
+import tempfile
 import time
->>>>>>> w/9fixguest
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +21,8 @@ from qhal.decisions import Code, Decision
 from qhal.ir.graph import Array
 from qhal.measure.energy import DRAM_PJ_PER_BYTE, energy, lower_bound_pj
 from qhal.measure.latency import Timing
-<<<<<<< HEAD
-from qhal.measure.memory import UnmeasuredError, peak_memories, peak_memory
-=======
 from qhal.measure.measurement import Measurement, measure
-from qhal.measure.memory import peak_memories, peak_memory
->>>>>>> w/9fixguest
+from qhal.measure.memory import UnmeasuredError, peak_memories, peak_memory
 from qhal.measure.modeled import Work, latency_range_ns, target_latency
 from qhal.measure.timing import Clocked, Pair
 from qhal.metric import Basis, Metric
