@@ -101,6 +101,27 @@ def test_a_model_without_anything_for_the_npu_is_foreseen() -> None:
     assert (refused.code, refused.severity) == (Code.UNFIT, Severity.REFUSAL)
 
 
+@pytest.mark.parametrize(
+    ("shape", "compiles"),
+    [((1, 4, 4, 8), True), ((2, 4, 4, 8), False), ((2, 4, 8), True), ((2, 4, 4, 200), True)],
+)
+def test_vela_and_what_is_foreseen_agree_on_argmax(shape: tuple[int, ...], compiles: bool) -> None:
+    """Batches are the cause: with one of them, or where Vela leaves it on the CPU, it compiles."""
+    b = GraphBuilder("most")
+    y = b.one(ops.ArgMax(len(shape) - 1), [b.one(ops.Relu(), [b.input("x", TensorType(shape))])])
+    net = b.build(outputs=[y])
+    made = deploy(net, BACKEND.capabilities(TARGET), RECIPES[0], random_data(net)).model
+    refused = BACKEND.foresee(made, TARGET)
+    assert [(d.code, d.severity) for d in refused] == [(Code.UNFIT, Severity.REFUSAL)] * (
+        not compiles
+    )
+    if compiles:
+        assert BACKEND.lower(made, TARGET).main
+    else:
+        with pytest.raises(RefusedError):
+            BACKEND.lower(made, TARGET)
+
+
 def test_figures() -> None:
     found = BACKEND.examine(Trial(BACKEND.lower(model(graph()), TARGET), {}), None, TARGET).metrics
     assert {m.basis for m in found.values()} == {Basis.ESTIMATED_COMPILER}

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from qhal.decisions import Code, Decision, Severity
+from qhal.ir.graph import Node, NodeView
 from qhal.plugin.backend import Artifact, Findings, Placement, Trial
 from qhal.plugin.info import BackendInfo
 from qhal.plugin.readiness import Readiness
@@ -48,15 +49,19 @@ class EthosUBackend(HostedByLitert):
         return capabilities(configuration_of(target).is_u85)
 
     def foresee(self, model: QuantModel, target: TargetProfile) -> tuple[Decision, ...]:
-        """Refuse a model whose nodes all run beside the NPU.
+        """Refuse a model whose nodes all run beside the NPU, or one that breaks Vela.
 
         A model without nodes is not refused: the NPU copies its inputs.
         """
         rows = model.kernels.values()
-        if not rows or any(row.unit != HOST for row in rows):
+        if rows and all(row.unit == HOST for row in rows):
+            sentence = (
+                "No node of the model runs on the NPU; deploy it to a Cortex-M target instead."
+            )
+            return (Decision(Code.UNFIT, sentence, severity=Severity.REFUSAL),)
+        if configuration_of(target).is_u85:
             return ()
-        sentence = "No node of the model runs on the NPU; deploy it to a Cortex-M target instead."
-        return (Decision(Code.UNFIT, sentence, severity=Severity.REFUSAL),)
+        return tuple(map(_breaking, _breaking_nodes(model)))
 
     def lower(self, model: QuantModel, target: TargetProfile) -> Artifact:
         """Write the ``.tflite`` file and compile it.
@@ -107,3 +112,18 @@ def _compiled(artifact: Artifact, configuration: Configuration) -> Artifact:
         compiler.LOG: result.log.encode(),
     }
     return with_files(artifact, written, compiler.COMPILED)
+
+
+def _breaking_nodes(model: QuantModel) -> list[Node]:
+    from qhal_backends.arm.ethosu.limits import breaks_vela_for_u55
+
+    graph = model.graph
+    return [node for node in graph.nodes if breaks_vela_for_u55(NodeView(graph, node))]
+
+
+def _breaking(node: Node) -> Decision:
+    sentence = (
+        f"Vela does not compile the {node.op.kind} {node.name} over several batches for an "
+        "Ethos-U55 or U65; export the model with a batch of 1."
+    )
+    return Decision(Code.UNFIT, sentence, node.name, Severity.REFUSAL)

@@ -245,6 +245,17 @@ def u55_argmax_over_depth(view: NodeView, elements: Range, batch: int, rank: Ran
     return "the reduced axis is kept, but must be dropped" if op.keepdims else None
 
 
+def breaks_vela_for_u55(view: NodeView) -> bool:
+    """Return True for an ArgMax that Vela does not leave on the CPU, and cannot compile.
+
+    It would, but for the several batches, run on the NPU; of the others Vela compiles the rest.
+    """
+    op, shape = view.op, view.input().shape
+    if not isinstance(op, ops.ArgMax) or len(shape) < 4 or shape[0] == 1:
+        return False
+    return op.axis == len(shape) - 1 and shape[-1] <= 127
+
+
 @limit(rows=_UP_TO_65536)
 def softmax_rows(view: NodeView, rows: Range) -> str | None:
     """A softmax has at most {rows.most} rows."""
