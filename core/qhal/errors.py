@@ -51,16 +51,18 @@ class QhalError(Exception):
         return f"{self.message} {self.hint}".strip()
 
 
-def in_one_line(error: BaseException) -> str:
-    """Return type and text of another library's exception, such as ``KeyError: 'x'``.
-
-    Only the type if its own text fails.
-    """
+def text_of(error: BaseException) -> str:
+    """Return the text of another library's exception; its type if it has none, or fails to say."""
     try:
-        text = " ".join(str(error).split())
+        return str(error).strip() or type(error).__name__
     except Exception:  # noqa: BLE001 - whatever its __str__ does
-        text = ""
-    return f"{type(error).__name__}: {text}".removesuffix(": ")
+        return type(error).__name__
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return type and text of another library's exception, such as ``KeyError: 'x'``."""
+    kind, text = type(error).__name__, " ".join(text_of(error).split())
+    return kind if text == kind else f"{kind}: {text}"
 
 
 # --- QH1xx: the model ---------------------------------------------------------

@@ -147,7 +147,7 @@ def _foreign(path: Path) -> str:
     for name in found:
         if name not in written or not (path / name).is_file():
             return f"{name!r} is not in its {MARKER}"
-        if written[name] not in (None, _checksum(path / name)):
+        if written[name] and _checksum(path / name) not in (None, written[name]):
             return f"{name!r} is not what its {MARKER} lists: it was changed, or is another file"
     return ""
 
@@ -169,9 +169,13 @@ def _written(path: Path) -> Mapping[str, str | None]:
     return {**listed, MARKER: None, REPORT: None} if known else {}
 
 
-def _checksum(path: Path) -> str:
-    with plain(path).open("rb") as file:
-        return file_digest(file, sha256).hexdigest()
+def _checksum(path: Path) -> str | None:
+    """Return the checksum of a file; None if another process has removed it meanwhile."""
+    try:
+        with plain(path).open("rb") as file:
+            return file_digest(file, sha256).hexdigest()
+    except FileNotFoundError:
+        return None
 
 
 def _check_parent(path: Path, option: str) -> None:

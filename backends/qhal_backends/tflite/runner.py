@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from qhal.errors import MissingDependencyError, VerificationError
+from qhal.errors import MissingDependencyError, VerificationError, text_of
 from qhal.ir.graph import Array, Arrays
 from qhal.plugin.backend import RunOptions
 
@@ -162,7 +162,7 @@ def _without_chatter() -> Iterator[None]:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
+    return " ".join(text_of(error).split()).rstrip(".")
 
 
 class TfliteRunner:

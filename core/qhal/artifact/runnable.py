@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from qhal.artifact.ports import Adapter, Port
-from qhal.errors import PluginError, VerificationError
+from qhal.errors import PluginError, VerificationError, text_of
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, Arrays, Graph
 from qhal.plugin.backend import Artifact, Backend, Placement, Runner, RunOptions, Trial
@@ -155,7 +155,7 @@ def run_raw(runner: Runner, runnable: Runnable, inputs: Arrays) -> dict[str, Arr
             outputs = _arrays(runner.run(lent))
     except PluginError as error:
         raise VerificationError(
-            f"The runtime cannot run {runnable.path}: {_reason(error)}.", error.hint
+            f"{runner.runtime} cannot run {runnable.path}: {_reason(error)}.", error.hint
         ) from error
     check_unchanged(runnable.provided, "run", seal, Seal.of_arrays(inputs))
     for port in runnable.adapter.outputs:
@@ -183,4 +183,5 @@ def _unfit(port: Port, found: object) -> str:
 
 def _reason(error: PluginError) -> str:
     """Quote what the runtime itself said; the hint says whose bug it is."""
-    return " ".join(str(error.__cause__ or error.message).split()).rstrip(".")
+    said = error.message if error.__cause__ is None else text_of(error.__cause__)
+    return " ".join(said.split()).rstrip(".")

@@ -28,6 +28,7 @@ from qhal.errors import (
     OptionError,
     PluginError,
     QhalError,
+    in_one_line,
 )
 from qhal.system.signals import EXIT_CODES, INTERRUPTED, Interrupted, leaving, say
 from qhal.version import __version__
@@ -205,7 +206,7 @@ def _fail(error: BaseException) -> int:
         console.error(error, where)
         return error.exit_code
     console.complain(
-        f"error {InternalError.code}: {type(error).__name__}: {error}",
+        f"error {InternalError.code}: {in_one_line(error)}",
         f"This is a bug in qhal {__version__}. {where}",
     )
     return InternalError.exit_code

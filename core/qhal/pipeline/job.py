@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from qhal.errors import InternalError, QhalError
+from qhal.errors import InternalError, QhalError, in_one_line
 from qhal.output import default_folder
 from qhal.pipeline.line import run_line
 from qhal.pipeline.options import Options
@@ -100,7 +100,7 @@ def _opened(
 
 def _bug(name: str, error: Exception) -> InternalError:
     found = InternalError(
-        f"Target {name} failed with an unexpected {type(error).__name__}: {error}.",
+        f"Target {name} failed with an unexpected {in_one_line(error)}.",
         "This is a bug in qhal; deploy this target alone to see the details.",
     )
     found.__cause__ = error

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
 
-from qhal.errors import DataValueError, ModelInvalidError, QhalError
+from qhal.errors import DataValueError, ModelInvalidError, QhalError, text_of
 from qhal.host import usable_cores
 from qhal.ir.export import to_onnx
 from qhal.ir.graph import Array, Graph
@@ -122,25 +121,17 @@ def _session(model: bytes, threads: int) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-@cache
-def _runtime_errors() -> tuple[type[Exception], ...]:
-    """Return onnxruntime's exceptions; they have no base of their own."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    kinds = (kind for kind in vars(state).values() if isinstance(kind, type))
-    return (*(k for k in kinds if issubclass(k, Exception)), RuntimeError, ValueError)
-
-
 def _guarded(words: str, call: Callable[[], T], error: Callable[[str], QhalError]) -> T:
-    """Call into onnxruntime; turn what it raises into one of qhal's errors."""
+    """Call into onnxruntime; turn what it raises, whatever it is, into one of qhal's errors."""
     try:
         with doing(Kind.MODEL, words):
             return call()
-    except _runtime_errors() as raised:
+    except (MemoryError, OSError):  # the machine's
+        raise
+    except (Exception, SystemExit) as raised:
         raise error(_first_line(raised)) from raised
 
 
 def _first_line(error: BaseException) -> str:
     """Return onnxruntime's message without its C++ stack."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return text_of(error).splitlines()[0]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from qhal.errors import ModelInvalidError, VerificationError
+from qhal.errors import ModelInvalidError, VerificationError, text_of
 from qhal.ir.graph import Array, Arrays, Graph
 from qhal.metric import Basis, Metric
 from qhal.system.trail import Kind, doing
@@ -57,8 +57,9 @@ class FloatReference:
         except MemoryError:
             raise
         # ONNX Runtime has no public root of its errors.
-        except Exception as error:
-            raise ModelInvalidError(f"ONNX Runtime cannot run the model: {error}.") from error
+        except (Exception, SystemExit) as error:
+            said = text_of(error)
+            raise ModelInvalidError(f"ONNX Runtime cannot run the model: {said}.") from error
         return dict(zip(self._outputs, map(_as_float32, results), strict=True))
 
 
@@ -95,8 +96,9 @@ def _session(model: str | Path | bytes, ends: Sequence[str]) -> Any:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except MemoryError:
         raise
-    except Exception as error:
-        raise ModelInvalidError(f"ONNX Runtime does not load the model: {error}.") from error
+    except (Exception, SystemExit) as error:
+        said = text_of(error)
+        raise ModelInvalidError(f"ONNX Runtime does not load the model: {said}.") from error
 
 
 def _readable(model: str | Path) -> str | bytes:

@@ -9,6 +9,8 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,7 +21,14 @@ from onnx import TensorProto, helper
 
 import qhal
 import qhal.output
-from qhal.errors import CrashError, DataFileError, ModelInvalidError, QhalError, VerificationError
+from qhal.errors import (
+    CrashError,
+    DataFileError,
+    DataValueError,
+    ModelInvalidError,
+    QhalError,
+    VerificationError,
+)
 from qhal.results.fleet import Fleet, Outcome
 from qhal.results.record import RunRecord
 from qhal.system.swap import exchange
@@ -188,6 +197,49 @@ def test_a_kill_between_two_folders_leaves_one(tmp_path: Path, targets: list[str
     with pytest.raises(CrashError, match="killed"):
         alone(replace_and_die, out, targets)
     assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+
+
+class MuteError(Exception):
+    """An exception that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
+def raises(error: type[BaseException], *given: object, **named: object) -> NoReturn:
+    """Raise an exception instead of running."""
+    raise error
+
+
+def with_odd_runtime(owner: str, method: str, error: type[BaseException]) -> None:
+    """Let a method of a runtime raise."""
+    module, _, name = owner.rpartition(".")
+    setattr(getattr(import_module(module), name), method, partial(raises, error))
+
+
+ORT, LITERT = "onnxruntime.InferenceSession", "ai_edge_litert.interpreter.Interpreter"
+
+
+@pytest.mark.parametrize("error", [MuteError, SystemExit])
+@pytest.mark.parametrize(
+    ("target", "owner", "method", "said"),
+    [
+        ("cpu", ORT, "run", "ONNX Runtime"),
+        ("cpu", ORT, "run_with_iobinding", "onnxruntime"),
+        ("cpu", ORT, "__init__", "onnxruntime|ONNX Runtime"),
+        ("tflite", LITERT, "invoke", "^ai-edge-litert"),
+        ("tflite", LITERT, "allocate_tensors", "runtime cannot load"),
+    ],
+)
+def test_odd_exceptions_of_a_runtime_name_it(
+    tmp_path: Path, target: str, owner: str, method: str, said: str, error: type[BaseException]
+) -> None:
+    patch = partial(with_odd_runtime, owner, method, error)
+    kind = VerificationError if owner == LITERT else ModelInvalidError
+    kinds = (kind, DataValueError) if method == "run_with_iobinding" else kind
+    with pytest.raises(kinds, match=said):
+        alone(deploy, MODEL, target, DATA, tmp_path / "out", patch)
+    assert list(tmp_path.iterdir()) == []
 
 
 def exits() -> None:

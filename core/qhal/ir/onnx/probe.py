@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from qhal.errors import ModelInvalidError
+from qhal.errors import ModelInvalidError, text_of
 from qhal.ir.dtypes import DType
 from qhal.ir.graph import Array, TensorType
 from qhal.ir.onnx.alone import DRAWS, drawn, session_of, type_of
@@ -108,5 +108,4 @@ def _in_graph(kind: TensorType) -> TensorType:
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    return text_of(error).splitlines()[0].rstrip(".")
