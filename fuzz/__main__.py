@@ -81,7 +81,8 @@ def _round(name: str, given: argparse.Namespace, work: Path, base: Base) -> Roun
     numbers = range(given.cases) if given.case is None else [given.case]
     found = Round(name, given.seed)
     for result in results(family, numbers, given.jobs):
-        found.add(result)
+        for line in found.add(result):
+            sys.stderr.write(f"{line}\n")
         _show(found, len(numbers))
     return found
 

@@ -31,8 +31,9 @@ class Round:
     found: dict[str, list[Found]] = field(default_factory=dict)
     harness: list[str] = field(default_factory=list)
 
-    def add(self, result: Result) -> None:
-        """Count a case in."""
+    def add(self, result: Result) -> Sequence[str]:
+        """Count a case in, and return a line for each new kind of fault: a round takes long."""
+        known = set(self.found)
         self.cases += 1
         self.seconds += result.seconds
         self.codes.update("signal" if code is None else str(code) for code in result.codes)
@@ -40,6 +41,8 @@ class Round:
             self.harness.append(f"case {result.number}: {result.harness}")
         for found in result.found:
             self.found.setdefault(found.fault.kind, []).append(found)
+        new = {f.fault.kind: f for f in result.found if f.fault.kind not in known}
+        return [f"{kind}\n    {self.again(found)}" for kind, found in new.items()]
 
     def kinds(self) -> Iterable[tuple[str, Sequence[Found]]]:
         """List the kinds, the most frequent first; of each the smallest case first."""

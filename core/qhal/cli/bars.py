@@ -7,14 +7,31 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from qhal.cli.console import to_stderr
 from qhal.progress import SILENT, Advance, Progress
 
 _DELAY_S = 2.0
 
 
+MANY = 100_000
+"""Samples from which on a log tells how many there are."""
+
+
 def bars() -> Progress:
-    """Return bars if stderr is a terminal."""
-    return TerminalBars() if sys.stderr.isatty() else SILENT
+    """Return bars if stderr is a terminal, else lines for what takes very long."""
+    return TerminalBars() if sys.stderr.isatty() else LongStages()
+
+
+class LongStages:
+    """Prints a line for a stage over very many samples, and nothing else."""
+
+    @contextmanager
+    def stage(self, title: str, total: int | None = None) -> Iterator[Advance]:
+        """Enter a stage."""
+        if total is not None and total >= MANY:
+            to_stderr(f"{title}: {total:,} samples; --eval-samples takes fewer\n")
+        with SILENT.stage(title, total) as advance:
+            yield advance
 
 
 class TerminalBars:

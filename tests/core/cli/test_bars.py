@@ -7,11 +7,6 @@ import time
 import pytest
 
 from qhal.cli import bars
-from qhal.progress import SILENT
-
-
-def test_nothing_is_drawn_without_a_terminal() -> None:
-    assert bars.bars() is SILENT
 
 
 def test_a_short_step_is_never_seen(capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,3 +24,12 @@ def test_a_long_step_is_seen(
         time.sleep(0.3)
         advance(1)
     assert "calibrate" in capsys.readouterr().err
+
+
+def test_a_log_tells_of_very_many_samples(capsys: pytest.CaptureFixture[str]) -> None:
+    with bars.bars().stage("evaluate", total=99_999):
+        pass
+    assert capsys.readouterr().err == ""
+    with bars.bars().stage("evaluate", total=1_000_000) as advance:
+        advance(1)
+    assert capsys.readouterr().err == "evaluate: 1,000,000 samples; --eval-samples takes fewer\n"

@@ -383,3 +383,11 @@ def test_an_attribute_without_a_type_in_a_loop(tmp_path: Path) -> None:
     inputs = {"x": np.array(3), "s": floats(2, 2)}
     with pytest.raises(ModelInvalidError):
         read(tmp_path, model([node], inputs))
+
+
+@pytest.mark.parametrize("axes", [(1, 1), (0, -4), (1,) * 12])
+def test_axes_that_repeat(tmp_path: Path, axes: tuple[int, ...]) -> None:
+    node = helper.make_node("Unsqueeze", ["x", "axes"], ["y"], name="n")
+    proto = model([node], {"x": (2, 2)}, constants={"axes": i64(*axes)})
+    with pytest.raises(ModelInvalidError, match=r"Node 'n' .* repeat one"):
+        read(tmp_path, proto)

@@ -59,6 +59,8 @@ def _unsqueeze(call: ImportCall) -> str:
     axes = call.ints("axes", operand=1) or ()
     rank = call.rank() + len(axes)
     new, old = normal_axes(axes, rank), iter(call.shape())
+    if len(set(new)) < len(axes):
+        raise ValueError(f"axes {axes} repeat one")
     return _reshaped(call, tuple(1 if i in new else next(old) for i in range(rank)))
 
 
