@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 
-from qhal.errors import LimitError, QhalError
+from qhal.errors import LimitError, QhalError, text_of
 
 _TEXTS = (
     (r"too many open files", errno.EMFILE),
@@ -53,7 +53,7 @@ def _of(error: BaseException) -> QhalError | None:
                 "Raise the limit of processes (ulimit -u), or end others.",
             )
         case errno.ENOMEM:
-            return _out_of_memory(MemoryError(str(error)))
+            return _out_of_memory(MemoryError(text_of(error)))
     return None
 
 
@@ -64,7 +64,7 @@ def _number(error: BaseException) -> int | None:
         return error.errno if wanting else None
     if not isinstance(error, ImportError | OSError | RuntimeError):
         return None
-    text = str(error)
+    text = text_of(error)
     return next((number for words, number in _TEXTS if re.search(words, text, re.I)), None)
 
 
