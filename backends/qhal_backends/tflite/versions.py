@@ -151,10 +151,10 @@ def _depthwise_conv(use: Use) -> int:
 def _fully_connected(use: Use) -> int:
     keeps = 5 if use.options.get("keepNumDims") else 1
     no_bias = 6 if len(use.inputs) < 3 else 1
+    if use.operand(1).per_axis and (use.is_hybrid or use.is_packed):
+        return 12  # the table has 10 for int4 beside int8, but tflite-runtime 2.14 refuses it
     if not use.is_hybrid:
-        return max(keeps, no_bias, 10 if use.is_packed else 1)
-    if use.operand(1).per_axis:
-        return 12
+        return max(keeps, no_bias)
     return max(keeps, no_bias, 9 if use.options.get("asymmetricQuantizeInputs") else 3)
 
 

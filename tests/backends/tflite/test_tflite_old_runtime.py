@@ -17,6 +17,7 @@ import pytest
 
 from qhal.ir.graph import Array
 from qhal_backends.tflite.family import MODEL
+from qhal_backends.tflite.rows import INT4_WEIGHTED
 from tests.backends.one_node import deploy_row
 from tests.backends.tflite.test_tflite_rows import BACKEND, CAPS, REFERENCE, TARGET, TRIALS, stored
 
@@ -44,6 +45,8 @@ def test_every_row_runs_in_tflite_runtime(old_python: str, tmp_path: Path) -> No
         artifact, inputs = BACKEND.lower(deployed.model, TARGET), stored(deployed)
         outputs = BACKEND.load(artifact, TARGET, REFERENCE).run(inputs)
         if "dynamic" in row.name:  # the delegate of the old runtime quantizes them otherwise
+            continue
+        if row == INT4_WEIGHTED:  # its operator's version is that of TensorFlow Lite 2.17
             continue
         arrays = {f"in{i}": inputs[n] for i, n in enumerate(artifact.input_names)}
         arrays |= {f"out{i}": outputs[n] for i, n in enumerate(artifact.output_names)}

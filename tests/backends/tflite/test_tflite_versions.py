@@ -38,7 +38,7 @@ CASES: list[tuple[str, list[FlatTensor], dict[str, OptionValue], int]] = [
     ("CONV_2D", [tensor(I8, (1, 4, 4, 8)), weight(I8)], {}, 6),
     ("CONV_2D", [tensor(I8), weight(I4, PER_AXIS)], {}, 7),
     ("DEPTHWISE_CONV_2D", [tensor(I8), weight(I4, PER_AXIS)], {"dilationHFactor": 2}, 7),
-    ("FULLY_CONNECTED", [tensor(I8), weight(I4, PER_AXIS), tensor(I32)], {}, 10),
+    ("FULLY_CONNECTED", [tensor(I8), weight(I4, PER_AXIS), tensor(I32)], {}, 12),
     ("FULLY_CONNECTED", [tensor(F32), weight(I4, PER_AXIS), tensor(F32)], {}, 12),
     ("DEPTHWISE_CONV_2D", [tensor(F32), weight(F32)], {"dilationHFactor": 2}, 2),
     ("DEPTHWISE_CONV_2D", [tensor(I8), weight(I8)], {"dilationHFactor": 2}, 3),
