@@ -26,9 +26,10 @@ from qhal.system.children import end_with, flush, leave
 from qhal.system.forking import is_alone, may_fork
 from qhal.system.polling import readable
 from qhal.system.scratch import sweep
+from qhal.system.shortage import MEMORY_HINT, out_of_memory
 from qhal.system.signals import EXIT_CODES, Interrupted, leaving, silently
 from qhal.system.trail import PAGE_BYTES, Activity, Kind, read, trail
-from qhal.system.wire import MEMORY_HINT, NoWire, Receiver, Sender, Wire, out_of_memory, tell_result
+from qhal.system.wire import NoWire, Receiver, Sender, Wire, tell_result
 
 T = TypeVar("T")
 

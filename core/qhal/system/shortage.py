@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 
-from qhal.errors import LimitError, QhalError, text_of
+from qhal.errors import LimitError, OutOfMemoryError, QhalError, text_of
 
 _TEXTS = (
     (r"too many open files", errno.EMFILE),
@@ -40,7 +40,7 @@ def shortage(error: BaseException) -> QhalError | None:
 
 def _of(error: BaseException) -> QhalError | None:
     if isinstance(error, MemoryError):
-        return _out_of_memory(error)
+        return out_of_memory(error)
     match _number(error):
         case errno.EMFILE | errno.ENFILE:
             return LimitError(
@@ -53,7 +53,7 @@ def _of(error: BaseException) -> QhalError | None:
                 "Raise the limit of processes (ulimit -u), or end others.",
             )
         case errno.ENOMEM:
-            return _out_of_memory(MemoryError(text_of(error)))
+            return out_of_memory(MemoryError(text_of(error)))
     return None
 
 
@@ -77,7 +77,17 @@ def _starts_a_process(error: OSError) -> bool:
     return _STARTERS.fullmatch(module) is not None
 
 
-def _out_of_memory(error: MemoryError) -> QhalError:
-    from qhal.system.wire import out_of_memory
+def out_of_memory(error: MemoryError) -> OutOfMemoryError:
+    """Say what an exception for want of memory means."""
+    words = next(iter(getattr(error, "__notes__", ())), "")
+    found = OutOfMemoryError(
+        f"There is not enough memory{f'; meanwhile, {words}' if words else ''}.", MEMORY_HINT
+    )
+    found.__cause__ = error
+    return found
 
-    return out_of_memory(error)
+
+MEMORY_HINT = (
+    "Give fewer samples with --calib-samples and --eval-samples, raise the limit (ulimit -v), "
+    "or run it where more memory is free."
+)

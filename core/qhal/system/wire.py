@@ -15,9 +15,9 @@ from itertools import count, pairwise
 from os import _exit as end
 from typing import Any, Protocol
 
-from qhal.errors import InternalError, OutOfMemoryError, QhalError, in_one_line
+from qhal.errors import InternalError, QhalError, in_one_line
 from qhal.progress import Advance, Progress
-from qhal.system.shortage import shortage
+from qhal.system.shortage import out_of_memory, shortage
 
 _SIZE = struct.Struct("<Q")
 
@@ -182,22 +182,6 @@ def tell_result(work: Callable[[Wire], object], sender: Sender) -> None:
         sender.failed(shortage(error) or error)  # its traceback, which tells, stays here
     except BaseException as error:  # noqa: BLE001 - it is raised again in the parent
         sender.failed(error)
-
-
-def out_of_memory(error: MemoryError) -> OutOfMemoryError:
-    """Say what an exception for want of memory means."""
-    words = next(iter(getattr(error, "__notes__", ())), "")
-    found = OutOfMemoryError(
-        f"There is not enough memory{f'; meanwhile, {words}' if words else ''}.", MEMORY_HINT
-    )
-    found.__cause__ = error
-    return found
-
-
-MEMORY_HINT = (
-    "Give fewer samples with --calib-samples and --eval-samples, raise the limit (ulimit -v), "
-    "or run it where more memory is free."
-)
 
 
 class _Pickler(pickle.Pickler):

@@ -26,7 +26,7 @@ INSTALL = "pip install 'quant-hal[openvino]'"
 
 
 RECIPES = {
-    "CPU": ["w8a8", "w8", "w4", "nf4", "fp16", "bf16"],
+    "CPU": ["w8a8", "w8", "w4a8", "w4", "w3a8", "w2a8", "nf4", "fp16", "bf16"],
     "GPU": ["w8a8", "w8", "w4", "fp16"],
     "NPU": ["w8a8", "w8", "w4", "nf4", "fp16"],
 }
