@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,27 +29,31 @@ class FloatReference:
     def __init__(
         self, model: str | Path | bytes, outputs: Sequence[str], *, cut: bool = False
     ) -> None:
-        """Load a model file, or a serialized model.
+        """Name a model file, or a serialized model; it is loaded at the first run.
 
         Args:
             model: the file, or its content.
             outputs: what to compute.
             cut: the file's own outputs are others: end the model at these.
-
-        Raises:
-            ModelInvalidError: ONNX Runtime does not take it.
         """
-        self._outputs = list(outputs)
+        self._model, self._outputs, self._ends = model, list(outputs), outputs if cut else ()
         self._name = "the imported graph" if isinstance(model, bytes) else Path(model).name
+
+    @cached_property
+    def _session(self) -> Any:
+        """The model, loaded late: a deployment that fails before has no use for it."""
         with doing(Kind.MODEL, f"onnxruntime loaded {self._name}"):
-            self._session = _session(model, outputs if cut else ())
-        self._inputs = {port.name: port.type for port in self._session.get_inputs()}
+            return _load(self._model, self._ends)
+
+    @cached_property
+    def _inputs(self) -> dict[str, str]:
+        return {port.name: port.type for port in self._session.get_inputs()}
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
         """Return the outputs for one sample; other float types of the file are float32 here.
 
         Raises:
-            ModelInvalidError: ONNX Runtime fails on it.
+            ModelInvalidError: ONNX Runtime does not take the model, or fails on the sample.
         """
         feeds = {name: _as_typed(inputs[name], kind) for name, kind in self._inputs.items()}
         try:
@@ -80,7 +85,7 @@ def _as_float32(value: Array) -> Array:
     return array.astype(np.float32) if array.dtype in _OTHER_FLOATS.values() else array
 
 
-def _session(model: str | Path | bytes, ends: Sequence[str]) -> Any:
+def _load(model: str | Path | bytes, ends: Sequence[str]) -> Any:
     import onnxruntime
 
     from qhal.ir.onnx.cut import cut_file, folder_of

@@ -163,7 +163,7 @@ def _squashed(*functions: ops.Op) -> Graph:
 
 def test_what_onnxruntime_does_not_take_is_an_error(reference: FloatReference) -> None:
     with pytest.raises(ModelInvalidError, match="does not load"):
-        FloatReference(b"not onnx", ["y"])
+        FloatReference(b"not onnx", ["y"]).run({})
     with pytest.raises(ModelInvalidError, match="cannot run"):
         reference.run({"x": np.zeros((1, 5), np.float32)})
 
